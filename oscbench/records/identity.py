@@ -1,0 +1,36 @@
+"""Identity: a hash of what was asked, so that the same request is never computed twice and no two requests share a name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+IDENTITY_LENGTH = 16
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no NaN (a request that holds NaN is a mistake)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """First hexadecimal digits of the SHA-256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:IDENTITY_LENGTH]
+
+
+def identity(spec: Mapping[str, Any]) -> str:
+    """Identity of a resolved cell spec: every field counts."""
+    return digest(spec)
+
+
+def protocol(spec: Mapping[str, Any]) -> str:
+    """What a fair comparison must share: the resolved spec without mechanism, variant, seed and their versions.
+
+    Two cells with unlike protocols were trained, matched or evaluated differently and are never compared.
+    """
+    own = {"mechanism", "variant", "seed"}
+    shared = {key: value for key, value in spec.items() if key not in own}
+    shared["versions"] = {k: v for k, v in spec.get("versions", {}).items() if k != "mechanism"}
+    return digest(shared)

@@ -1,0 +1,127 @@
+"""What one cell leaves behind: everything a report needs, readable without torch and without the code that ran.
+
+A record names its own labels, units and directions, so that a new mechanism, task or measure touches no report code.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "diverged", "oom", "unsupported", "failed"]
+Direction = Literal["higher", "lower", "none"]
+Method = Literal["measured", "computed", "estimated", "unavailable"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Measurement(_Frozen):
+    """One quantity of one cell.
+
+    `value` is null where the quantity could not be measured, and `reason` then says why; there are no stand-ins.
+    `samples` are the raw repetitions behind the value, in the same unit; `n` is how many things were averaged
+    (test images for an accuracy, timed rounds for a latency).
+    """
+
+    value: float | int | None
+    unit: str
+    label: str
+    direction: Direction = "none"
+    method: Method = "measured"
+    n: int = 1
+    samples: tuple[float, ...] = ()
+    reason: str | None = None
+    citation: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class Curve(_Frozen):
+    """One quantity followed through training, for example validation accuracy against the optimiser step."""
+
+    label: str
+    unit: str
+    direction: Direction = "none"
+    x_label: str = "step"
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class HealthRow(_Frozen):
+    """Diagnostics of one layer, `when` in {"start", "end"}; a quantity a mechanism does not have is left out."""
+
+    when: Literal["start", "end"]
+    layer: int
+    quantities: dict[str, float]
+
+
+class MechanismCard(_Frozen):
+    """What a reader must know about the mechanism of a cell; copied from its file when the cell ran."""
+
+    name: str
+    label: str
+    idea: str
+    citation: str
+    traits: dict[str, bool]
+
+
+class Matching(_Frozen):
+    """How this model was made comparable.
+
+    `by` is the mode (`params`, `flops`, `time` or `none`), `target` the reference model's value, `value` this model's,
+    `residual` = value/target - 1 and `hidden` the hidden units of the MLP that the solver chose.
+    """
+
+    by: str
+    reference: str | None = None
+    target: float | None = None
+    value: float | None = None
+    residual: float | None = None
+    hidden: int
+
+
+class Record(_Frozen):
+    """One cell: what was asked, what was resolved, what happened.
+
+    `identity` hashes the resolved spec (never a measured value). `suite` is the suite's label: its name, and in square
+    brackets whatever `--set` changed, as in `smoke[train.epochs=3]`. Task, mechanism, variant and seed are unique in it.
+    `protocol` hashes all of the spec that a fair comparison must share (everything but mechanism, variant and seed).
+    `metric` names the entry of `measures` that is the task's headline result, on the test split.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    identity: str
+    suite: str
+    suite_description: str = ""
+    protocol: str
+    task: str
+    task_label: str
+    mechanism: str
+    variant: str
+    seed: int
+    status: Status
+    reason: str | None = None
+    device: str
+    metric: str
+    card: MechanismCard
+    spec_given: dict[str, Any]
+    spec: dict[str, Any]
+    versions: dict[str, Any]
+    matching: Matching | None = None
+    data_hash: str | None = None
+    measures: dict[str, Measurement] = Field(default_factory=dict)
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    health: tuple[HealthRow, ...] = ()
+    flags: tuple[str, ...] = ()
+    calibration: tuple[dict[str, Any], ...] = ()
+    environment: dict[str, Any] = Field(default_factory=dict)
+    commit: str | None = None
+    dirty: bool | None = None
+    started_utc: datetime
+    finished_utc: datetime
+    seconds: float
