@@ -1,0 +1,109 @@
+"""Fixed-query oscillator attention: free oscillators on a sphere settle between learned anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from oscbench.ops import checks
+from oscbench.ops.dispatch import Backend, Op, call_of
+from oscbench.ops.fixed_query.stages import COUPLINGS
+
+EXPONENTS = (1, 2, 4)
+
+
+def _reference() -> Callable[..., Any]:
+    from oscbench.ops.fixed_query import reference
+
+    return reference.run
+
+
+OP = Op(
+    "fixed_query_attention",
+    [Backend("reference", _reference, note="the equations, N × N tensors")],
+    automatic=lambda call: ["reference"],
+)
+
+
+def fixed_query_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    anchors: Tensor,
+    *,
+    coupling: str = "softplus",
+    exponent: int = 1,
+    mask_readout: bool = True,
+    is_causal: bool = False,
+    key_padding_mask: Tensor | None = None,
+    backend: str = "auto",
+    validate: bool | None = None,
+) -> Tensor:
+    """Every token's oscillator settles at the anchors' weighted direction, and reads out by how near each anchor is.
+
+    W_ij = coupling(q_i·k_j/√d), h_i = Σ_j W_ij r_j, x*_i = h_i/‖h_i‖ (the fixed point of ẋ = (I - xxᵀ) h),
+    a_ij = (1 + x*_i·r_j)^p, out_i = Σ_j a_ij v_j / Σ_j a_ij. Source: arXiv 2606.12059.
+
+    Args:
+        q: (B, H, N, d).
+        k: (B, H, N, d).
+        v: what the senders say, (B, H, N, ·).
+        anchors: unit vectors r, (H, max_len, d_osc) with max_len ≥ N; anchor j belongs to position j.
+        coupling: `softplus`, `relu` (relu(x) + 1e-3) or `elu` (elu(x) + 1).
+        exponent: p, one of 1, 2, 4; larger is sharper.
+        mask_readout: keep padding out of the read-out too; False is the published behaviour (reference only).
+        is_causal: receiver i hears only senders j ≤ i, in the pull and in the read-out.
+        key_padding_mask: (B, N) bool, True = padding.
+        backend: `auto`, or one of `oscbench.ops.backends("fixed_query_attention")`.
+        validate: check that anchors are unit; by default in eager mode on the CPU only. False allows the authors' free
+            anchors (reference only: the linear read-out is exact for unit anchors alone).
+
+    Returns:
+        Like v. A token with nobody to hear gets 0.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree, fewer anchors than tokens, anchors that are not unit, an
+            unknown coupling or exponent, or the backend cannot run this call.
+    """
+    name = OP.name
+    checks.same_kind(name, q=q, k=k, v=v)
+    checks.heads_tokens(name, q=q, k=k, v=v)
+    checks.same_width(name, q=q, k=k)
+    checks.padding(name, key_padding_mask, q)
+    if coupling not in COUPLINGS:
+        raise ValueError(f'{name}: coupling must be one of {", ".join(COUPLINGS)}; got "{coupling}"')
+    if exponent not in EXPONENTS:
+        raise ValueError(f"{name}: exponent must be one of 1, 2, 4; got {exponent}")
+    _check_anchors(name, anchors, q, validate)
+    anchors = anchors[:, : q.shape[-2]]
+    options = {
+        "coupling": coupling,
+        "exponent": exponent,
+        "mask_readout": mask_readout,
+        "is_causal": is_causal,
+        "key_padding_mask": key_padding_mask,
+    }
+    wanted = "reference" if validate is False and backend == "auto" else backend
+    chosen = OP.choose(wanted, call_of(q, oscillator_width=anchors.shape[-1], **options))
+    out: Tensor = chosen.load()(q, k, v, anchors, **options)
+    return out
+
+
+def _check_anchors(op: str, anchors: Tensor, q: Tensor, validate: bool | None) -> None:
+    checks.same_kind(op, anchors=anchors)
+    if anchors.device != q.device:
+        raise ValueError(f"{op}: q is on {q.device} but anchors are on {anchors.device}")
+    if anchors.dim() != 3 or anchors.shape[0] != q.shape[1]:
+        raise ValueError(
+            f"{op}: anchors must be (H, max_len, d_osc) for q {checks.shape_of(q)}; got {checks.shape_of(anchors)}"
+        )
+    if anchors.shape[1] < q.shape[-2]:
+        raise ValueError(
+            f"{op}: there are anchors for {anchors.shape[1]} positions but q {checks.shape_of(q)} has {q.shape[-2]}"
+        )
+    if checks.values_are_checked(q, validate):
+        off = float((anchors.detach().double().norm(dim=-1) - 1.0).abs().max())
+        if off > 1e-2:
+            raise ValueError(f"{op}: anchors must be unit vectors; a norm is off by {off:.3g}")

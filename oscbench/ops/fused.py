@@ -1,0 +1,52 @@
+"""PyTorch's fused attention with our three laws: no N × N mask, padding never heard, nobody to hear gives 0."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+    include_self: bool = True,
+) -> Tensor:
+    """softmax(q kᵀ · scale) v through `scaled_dot_product_attention`, memory linear in N.
+
+    Causal with padding: the real tokens are put first, after which causality alone keeps padding out.
+    Causal without self: receivers 1.. against senders ..N-2, and the first token hears nobody.
+    Without self and not causal there is no fused form; ask for another backend.
+    """
+    if key_padding_mask is None:
+        return _plain(q, k, v, scale=scale, is_causal=is_causal, include_self=include_self)
+    k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
+    nobody = nobody_real(key_padding_mask)
+    if is_causal:
+        order = real_tokens_first(key_padding_mask)
+        q, k, v = (take_tokens(x, order) for x in (q, k, v))
+        out = _plain(q, k, v, scale=scale, is_causal=True, include_self=include_self)
+        out = return_tokens(out, order)
+    else:
+        # A sequence of padding alone hears itself here, so that no softmax runs over nothing; then it is set to 0.
+        hears = ~key_padding_mask[:, None, None, :] | nobody
+        out = scaled_dot_product_attention(q, k, v, attn_mask=hears, scale=scale)
+    return out.masked_fill(nobody, 0.0)
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, *, scale: float, is_causal: bool, include_self: bool) -> Tensor:
+    if include_self:
+        return scaled_dot_product_attention(q, k, v, is_causal=is_causal, scale=scale)
+    assert is_causal, "the fused form without self is causal"
+    first = torch.zeros_like(v[..., :1, :])
+    if q.shape[-2] == 1:
+        return first + 0.0 * v  # keeps the graph, so that gradients are 0 and not missing
+    others = scaled_dot_product_attention(q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale)
+    return torch.cat((first, others), dim=-2)

@@ -1,0 +1,82 @@
+"""KoPE attention: queries, keys and values seen in the frame of each token's phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from oscbench.ops import checks
+from oscbench.ops.dispatch import Backend, Op, call_of
+
+
+def _reference() -> Callable[..., Any]:
+    from oscbench.ops.kope import reference
+
+    return reference.run
+
+
+def _sdpa() -> Callable[..., Any]:
+    from oscbench.ops.kope import sdpa
+
+    return sdpa.run
+
+
+OP = Op(
+    "kope_attention",
+    [
+        Backend("reference", _reference, note="the equations, N × N scores"),
+        Backend("sdpa", _sdpa, note="rotations around torch scaled_dot_product_attention"),
+    ],
+    automatic=lambda call: ["sdpa"],
+)
+
+
+def kope_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    *,
+    rotate_values: bool = True,
+    is_causal: bool = False,
+    key_padding_mask: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Attention between rotated queries and keys, over rotated values, rotated back at the receiver.
+
+    o = R(-φ) softmax(R(φ)q (R(φ)k)ᵀ/√d) R(φ)v, so the score sees φ_i - φ_j and a value arrives turned by φ_j - φ_i.
+    Source: KoPE, arXiv 2604.07904, attention with phase rotation. `rotate_values=False` with phases fixed by position
+    is RoPE (arXiv 2104.09864).
+
+    Args:
+        q: receivers, (B, H, N, d), d even.
+        k: senders, (B, H, N, d).
+        v: what the senders say, (B, H, N, d).
+        cos: cosines of the phases, broadcastable to (B, H, N, d/2); float32 beside bfloat16 tokens is welcome.
+        sin: sines, same shape.
+        rotate_values: turn v by the sender's phase and the result back by the receiver's.
+        is_causal: receiver i hears only senders j ≤ i.
+        key_padding_mask: (B, N) bool, True = padding, which nobody hears.
+        backend: `auto`, or one of `oscbench.ops.backends("kope_attention")`.
+
+    Returns:
+        Like v. A token with nobody to hear gets 0.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree, or the backend cannot run this call.
+    """
+    name = OP.name
+    checks.same_kind(name, q=q, k=k, v=v)
+    checks.heads_tokens(name, q=q, k=k, v=v)
+    checks.same_width(name, q=q, k=k)
+    if rotate_values:
+        checks.same_width(name, q=q, v=v)
+    checks.phases(name, cos, sin, q)
+    checks.padding(name, key_padding_mask, q)
+    options = {"rotate_values": rotate_values, "is_causal": is_causal, "key_padding_mask": key_padding_mask}
+    chosen = OP.choose(backend, call_of(q, **options))
+    out: Tensor = chosen.load()(q, k, v, cos, sin, **options)
+    return out

@@ -1,0 +1,29 @@
+"""KoPE attention as rotations around one fused attention."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from oscbench.ops import fused
+from oscbench.ops.phases import rotate
+
+
+def run(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    *,
+    rotate_values: bool,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+) -> Tensor:
+    """Rotate q, k (and v), attend, rotate back; memory linear in N."""
+    q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+    if rotate_values:
+        v = rotate(v, cos, sin)
+    out = fused.attention(
+        q, k, v, scale=q.shape[-1] ** -0.5, is_causal=is_causal, key_padding_mask=key_padding_mask
+    )
+    return rotate(out, cos, -sin) if rotate_values else out

@@ -1,0 +1,41 @@
+"""The Kuramoto step as one fused attention over values (cos, sin)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from oscbench.ops import fused
+from oscbench.ops.phases import at_least_float32, normalise_phases
+
+
+def run(
+    q: Tensor,
+    k: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    *,
+    gamma: float | Tensor,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Both means come from one attention of width d; memory linear in N.
+
+    The pull along the phase is a rotation of it: with s = C sin' - S cos' the tangent is (-s·sin, s·cos), which needs
+    one product less than taking the radial part away and does not cancel.
+    """
+    dtype = cos.dtype
+    cos, sin = at_least_float32(cos), at_least_float32(sin)
+    cos, sin = cos.expand(*q.shape[:-1], -1), sin.expand(*q.shape[:-1], -1)
+    means = fused.attention(
+        q,
+        k,
+        torch.cat((cos, sin), dim=-1).to(q.dtype),
+        scale=q.shape[-1] ** -0.5,
+        is_causal=is_causal,
+        key_padding_mask=key_padding_mask,
+    )
+    mean_cos, mean_sin = at_least_float32(means).to(cos.dtype).chunk(2, dim=-1)
+    pull = gamma * (mean_sin * cos - mean_cos * sin)
+    new_cos, new_sin = normalise_phases(cos - pull * sin, sin + pull * cos)
+    return new_cos.to(dtype), new_sin.to(dtype)

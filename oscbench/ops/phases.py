@@ -1,0 +1,131 @@
+"""Phases as unit pairs (cos, sin): rotation, mixing, normalisation, and the angles that positions give."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from oscbench.ops import checks
+
+PHASE_EPSILON = 1e-5
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """x in float32, or in float64 where it already is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each channel pair (x[2i], x[2i+1]) by the angle of pair i.
+
+    Source: rotary embedding, RoFormer (arXiv 2104.09864) eq. 34; KoPE (arXiv 2604.07904) turns values as well.
+
+    Args:
+        x: (..., d), d even.
+        cos: cosines of the angles, broadcastable to (..., d/2).
+        sin: sines of the angles, same shape. `rotate(x, cos, -sin)` turns back.
+
+    Returns:
+        Like x, in x's dtype.
+
+    Raises:
+        ValueError: d is odd, or cos does not hold d/2 pairs.
+    """
+    if x.shape[-1] % 2:
+        raise ValueError(
+            f"rotate: channels are turned in pairs, so d must be even, got x {checks.shape_of(x)}"
+        )
+    if cos.shape[-1] * 2 != x.shape[-1] or cos.shape != sin.shape:
+        raise ValueError(
+            f"rotate: x is {checks.shape_of(x)}, so cos and sin must end in {x.shape[-1] // 2}; "
+            f"got cos {checks.shape_of(cos)} and sin {checks.shape_of(sin)}"
+        )
+    wide = torch.promote_types(at_least_float32(x).dtype, at_least_float32(cos).dtype)
+    pairs = x.to(wide).unflatten(-1, (-1, 2))
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        # One complex product reads and writes each pair once: about twice as fast here as four real products.
+        angle = torch.complex(cos.to(wide), sin.to(wide))
+        turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * angle)
+    else:
+        first, second = pairs.unbind(-1)
+        cos, sin = cos.to(wide), sin.to(wide)
+        turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
+    return turned.flatten(-2).to(x.dtype)
+
+
+def rotate_parts(cos: Tensor, sin: Tensor, by_cos: Tensor, by_sin: Tensor) -> tuple[Tensor, Tensor]:
+    """(cos, sin) of the sum of two angles."""
+    return cos * by_cos - sin * by_sin, sin * by_cos + cos * by_sin
+
+
+def normalise_phases(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair brought back to the unit circle; its length is clamped at 1e-5, so (0, 0) stays (0, 0)."""
+    length = torch.sqrt((cos * cos + sin * sin).clamp_min(PHASE_EPSILON**2))
+    return cos / length, sin / length
+
+
+def mix_phases(cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix the phases of a head linearly, then bring them back to the unit circle.
+
+    c' = c M_h, s' = s M_h, both divided by √max(c'² + s'², 1e-5). Source: KoPE, arXiv 2604.07904, phase mixing.
+
+    Args:
+        cos: (B, H, N, d/2).
+        sin: same shape.
+        mix: M, (H, d/2, d/2); the identity leaves unit phases as they are.
+
+    Returns:
+        Mixed cos and sin, unit length again, in cos' dtype.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree.
+    """
+    op = "mix_phases"
+    checks.same_kind(op, cos=cos, sin=sin)
+    checks.heads_tokens(op, cos=cos, sin=sin)
+    pairs = cos.shape[-1]
+    if tuple(mix.shape) != (cos.shape[1], pairs, pairs) or sin.shape != cos.shape:
+        raise ValueError(
+            f"{op}: cos is {checks.shape_of(cos)}, so mix must be {(cos.shape[1], pairs, pairs)}; "
+            f"got mix {checks.shape_of(mix)} and sin {checks.shape_of(sin)}"
+        )
+    wide = at_least_float32(cos).dtype
+    mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
+    scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
+    return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
+
+
+def wrap(theta: Tensor) -> Tensor:
+    """Angles brought to (-π, π] [rad]; those already there come back bit for bit."""
+    return theta - 2 * torch.pi * torch.ceil((theta - torch.pi) / (2 * torch.pi))
+
+
+def rotary_frequencies(num_pairs: int, base: float) -> Tensor:
+    """base^(-i/num_pairs) for i < num_pairs [rad per index], float64. RoFormer: base^(-2i/d), d = 2 num_pairs."""
+    return base ** (-torch.arange(num_pairs, dtype=torch.float64) / num_pairs)
+
+
+def rotary_angles(coordinates: Tensor, special: Tensor, width: int, base: float) -> Tensor:
+    """Rotary angles of every token, computed in float64 [rad].
+
+    One axis (sequences): angle(p, i) = p·base^(-2i/d), i < d/2. Two axes (images): the first d/4 pairs turn with the row,
+    the last d/4 with the column, frequency i of each half base^(-2i/(d/2)).
+
+    Args:
+        coordinates: (N, axes) positions, axes 1 or 2.
+        special: (N,) bool; CLS and register tokens, whose angle is 0.
+        width: d, channels per head; a multiple of 2·axes.
+        base: 10 000 for sequences, 20 for images in KoPE (arXiv 2604.07904).
+
+    Returns:
+        (N, d/2) float64.
+
+    Raises:
+        ValueError: d does not divide into the axes' pairs.
+    """
+    axes = coordinates.shape[-1]
+    if width % (2 * axes):
+        raise ValueError(f"rotary angles over {axes} axes need a head width divisible by {2 * axes}, got {width}")
+    frequencies = rotary_frequencies(width // (2 * axes), base).to(coordinates.device)
+    angles = coordinates.to(torch.float64)[..., None] * frequencies
+    return angles.flatten(-2).masked_fill(special[:, None], 0.0)

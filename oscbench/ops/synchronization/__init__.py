@@ -1,0 +1,99 @@
+"""Selective synchronization: a token hears those whose natural frequency its own can lock to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oscbench.ops import checks
+from oscbench.ops.dispatch import Backend, Op, call_of
+
+
+def _reference() -> Callable[..., Any]:
+    from oscbench.ops.synchronization import reference
+
+    return reference.run
+
+
+OP = Op(
+    "selective_synchronization",
+    [Backend("reference", _reference, note="the equations, N × N tensors")],
+    automatic=lambda call: ["reference"],
+)
+
+
+def selective_synchronization(
+    omega: Tensor,
+    theta: Tensor,
+    v: Tensor,
+    *,
+    coupling: float | Tensor,
+    alpha: float | Tensor,
+    top_k: int | None = None,
+    edge: float = 0.0,
+    is_causal: bool = False,
+    key_padding_mask: Tensor | None = None,
+    backend: str = "auto",
+    validate: bool | None = None,
+) -> Tensor:
+    """Average of the values of all tokens whose frequencies lock, weighted by how well they do.
+
+    Δ_ij = ‖ω_i - ω_j‖, J = exp(-αΔ²), r the order parameter of θ, locked where Δ ≤ K r J, and then
+    S² = max(0, exp(-2αΔ²) - Δ²/(Kr)²); S_ii = 1; out_i = Σ_j S_ij v_j / (Σ_j S_ij + 1e-8).
+    Source: arXiv 2602.14445, closed-form selective synchronization. Causal: r runs over j ≤ i.
+
+    Args:
+        omega: natural frequencies [rad per unit time], (B, H, N, d).
+        theta: phases [rad], (B, H, N, ·); they act through the order parameter alone.
+        v: what the senders say, (B, H, N, ·).
+        coupling: K ≥ 0, a number, a scalar tensor or (H,).
+        alpha: α ≥ 0 [1/frequency²], a number, a scalar tensor or (H,).
+        top_k: keep only the min(top_k, N) largest S of each row.
+        edge: bounds the slope of the root in the backward pass, dS/dS² = 1/(2 max(S, edge)); 0 is literal.
+        is_causal: receiver i hears only senders j ≤ i.
+        key_padding_mask: (B, N) bool, True = padding, which nobody hears and which is left out of r.
+        backend: `auto`, or one of `oscbench.ops.backends("selective_synchronization")`.
+        validate: look at the values of K and α; by default in eager mode on the CPU only.
+
+    Returns:
+        Like v. A token with nobody to hear gets 0.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree, K or α is negative, or the backend cannot run this call.
+    """
+    name = OP.name
+    checks.same_kind(name, omega=omega, theta=theta, v=v)
+    checks.heads_tokens(name, omega=omega, theta=theta, v=v)
+    checks.padding(name, key_padding_mask, omega)
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"{name}: top_k must be at least 1, got {top_k}")
+    if not edge >= 0.0:
+        raise ValueError(f"{name}: edge must be at least 0, got {edge}")
+    given = {"coupling": coupling, "alpha": alpha}
+    ready = {what: _per_head(name, what, value, omega) for what, value in given.items()}
+    if checks.values_are_checked(omega, validate):
+        for what, value in ready.items():
+            if bool((value < 0).any()):
+                raise ValueError(f"{name}: {what} must be at least 0, got {float(value.min())}")
+    options = {"top_k": top_k, "edge": edge, "is_causal": is_causal, "key_padding_mask": key_padding_mask}
+    chosen = OP.choose(backend, call_of(omega, **options))
+    out: Tensor = chosen.load()(omega, theta, v, **ready, **options)
+    return out
+
+
+def _per_head(op: str, what: str, value: float | Tensor, omega: Tensor) -> Tensor:
+    """K or α as (H,) on the inputs' device, in at least float32."""
+    heads = omega.shape[1]
+    wide = torch.float64 if omega.dtype == torch.float64 else torch.float32
+    tensor = torch.as_tensor(value, device=omega.device if not isinstance(value, Tensor) else None)
+    if tensor.device != omega.device:
+        raise ValueError(f"{op}: omega is on {omega.device} but {what} is on {tensor.device}")
+    if tensor.numel() not in (1, heads) or tensor.dim() > 1:
+        raise ValueError(
+            f"{op}: {what} must be a number or of shape ({heads},), one for each head of omega "
+            f"{checks.shape_of(omega)}; got {checks.shape_of(tensor)}"
+        )
+    return tensor.to(wide).expand(heads)

@@ -1,0 +1,105 @@
+"""Kuramoto attention on the torus: the hidden state is angles, and tokens pull one another's angles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oscbench.ops import checks
+from oscbench.ops.dispatch import Backend, Call, Op, call_of
+
+
+def _reference() -> Callable[..., Any]:
+    from oscbench.ops.torus import reference
+
+    return reference.run
+
+
+def _sdpa() -> Callable[..., Any]:
+    from oscbench.ops.torus import sdpa
+
+    return sdpa.run
+
+
+def _sdpa_why_not(call: Call) -> str | None:
+    if not call.options.get("include_self", True) and not call.options.get("is_causal", True):
+        return "without self and not causal there is no fused form"
+    return None
+
+
+OP = Op(
+    "torus_attention",
+    [
+        Backend("reference", _reference, note="the equations, N² · n sines and cosines"),
+        Backend("sdpa", _sdpa, _sdpa_why_not, note="one torch scaled_dot_product_attention of width 2n"),
+    ],
+    automatic=lambda call: ["sdpa"],
+)
+
+
+def torus_attention(
+    theta: Tensor,
+    gate: Tensor,
+    *,
+    drift: Tensor | None = None,
+    lag: Tensor | None = None,
+    include_self: bool = True,
+    is_causal: bool = True,
+    key_padding_mask: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """The pull on every angle: the attention-weighted mean of sin(θ_u - θ_t), tangent to the torus.
+
+    s_tu = Σ_n g_tn cos(φ_tn + lag_n - φ_un), φ_tn = θ_tn + t·drift_n, A = softmax_u(s), Δ_tn = Σ_u A_tu sin(θ_un - θ_tn).
+    Source: Kuramoto attention, arXiv 2606.11585; `lag` is Sakaguchi's phase lag.
+
+    Args:
+        theta: angles [rad], (B, H, N, n).
+        gate: g, broadcastable to (B, H, N, n).
+        drift: (n,) [rad per index], or ready angles [rad] broadcastable to (B, H, N, n) with two or more dimensions.
+            It turns the score only, never the values.
+        lag: phase lag of the receiver in the score [rad], (H, 1, n).
+        include_self: whether a token hears itself (its own pull is 0, so it slows its update).
+        is_causal: receiver t hears only senders u ≤ t.
+        key_padding_mask: (B, N) bool, True = padding, which nobody hears.
+        backend: `auto`, or one of `oscbench.ops.backends("torus_attention")`.
+
+    Returns:
+        The tangent Δ [rad], like theta. A token with nobody to hear gets 0.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree, or the backend cannot run this call.
+    """
+    name = OP.name
+    checks.same_kind(name, theta=theta)
+    checks.heads_tokens(name, theta=theta)
+    for what, x in (("gate", gate), ("drift", drift), ("lag", lag)):
+        if x is not None:
+            _broadcasts(name, what, x, theta)
+    checks.padding(name, key_padding_mask, theta)
+    options = {
+        "drift": drift,
+        "lag": lag,
+        "include_self": include_self,
+        "is_causal": is_causal,
+        "key_padding_mask": key_padding_mask,
+    }
+    chosen = OP.choose(backend, call_of(theta, **options))
+    tangent: Tensor = chosen.load()(theta, gate, **options)
+    return tangent
+
+
+def _broadcasts(op: str, what: str, x: Tensor, theta: Tensor) -> None:
+    if x.device != theta.device:
+        raise ValueError(f"{op}: theta is on {theta.device} but {what} is on {x.device}")
+    try:
+        fits = torch.broadcast_shapes(x.shape, theta.shape) == theta.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{op}: {what} is {checks.shape_of(x)}, which does not broadcast to theta {checks.shape_of(theta)}"
+        )
