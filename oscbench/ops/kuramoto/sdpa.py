@@ -19,11 +19,7 @@ def run(
     is_causal: bool,
     key_padding_mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Both means come from one attention of width d; memory linear in N.
-
-    The pull along the phase is a rotation of it: with s = C sin' - S cos' the tangent is (-s·sin, s·cos), which needs
-    one product less than taking the radial part away and does not cancel.
-    """
+    """Both means come from one attention of width d; memory linear in N."""
     dtype = cos.dtype
     cos, sin = at_least_float32(cos), at_least_float32(sin)
     cos, sin = cos.expand(*q.shape[:-1], -1), sin.expand(*q.shape[:-1], -1)
@@ -36,6 +32,10 @@ def run(
         key_padding_mask=key_padding_mask,
     )
     mean_cos, mean_sin = at_least_float32(means).to(cos.dtype).chunk(2, dim=-1)
-    pull = gamma * (mean_sin * cos - mean_cos * sin)
-    new_cos, new_sin = normalise_phases(cos - pull * sin, sin + pull * cos)
+    # The radial part is taken away as written, not as a rotation by C sin - S cos: that is the same for unit phases only,
+    # and bfloat16 phases are unit to three digits.
+    along = mean_cos * cos + mean_sin * sin
+    new_cos, new_sin = normalise_phases(
+        cos + gamma * (mean_cos - along * cos), sin + gamma * (mean_sin - along * sin)
+    )
     return new_cos.to(dtype), new_sin.to(dtype)
