@@ -1,0 +1,180 @@
+"""What the Triton backends share: whether Triton runs here, tuning, and compiled code read without a GPU.
+
+Nothing here imports triton until a function is called, and only `oscbench/ops/*/triton*.py` call them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from oscbench.ops.dispatch import Call
+
+MAX_WIDTH = 128
+WIDTH_STEP = 8
+OLDEST_CAPABILITY = (8, 0)
+
+
+def installed() -> bool:
+    """Whether triton can be imported; it is not imported to find out."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def interpreting() -> bool:
+    """Whether kernels run in Triton's interpreter. It counts only if set before triton is first imported."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
+
+
+def why_not(call: Call) -> str | None:
+    """Why a Triton backend cannot run this call, or None. In the interpreter it runs on the CPU too."""
+    import torch
+
+    if not installed():
+        return "triton is not installed (pip install 'oscbench[triton]')"
+    if not interpreting():
+        if call.device.type != "cuda":
+            return f"it needs a CUDA device, the inputs are on {call.device.type}"
+        capability = torch.cuda.get_device_capability(call.device)
+        if capability < OLDEST_CAPABILITY:
+            return f"it needs compute capability 8.0, this GPU has {capability[0]}.{capability[1]}"
+    if call.dtype == torch.float64:
+        return "it computes in float32; float64 inputs need another backend"
+    if call.width is not None and (call.width % WIDTH_STEP or call.width > MAX_WIDTH):
+        return f"it takes widths that are a multiple of {WIDTH_STEP} up to {MAX_WIDTH}, got {call.width}"
+    return None
+
+
+def autotune(configs: Sequence[tuple[dict[str, int], int, int]], key: list[str]) -> Callable[[Any], Any]:
+    """`triton.autotune` over a small set; in the interpreter every candidate counts as equally fast.
+
+    Args:
+        configs: (meta-parameters, num_warps, num_stages) of each candidate; the interpreter takes the first.
+        key: names of the arguments whose change calls for tuning again.
+    """
+    import triton
+
+    candidates = [triton.Config(meta, num_warps=warps, num_stages=stages) for meta, warps, stages in configs]
+    # Triton's own benchmark asks for a driver, which the interpreter does not have.
+    constant = {"do_bench": lambda kernel_call, quantiles: [0.0, 0.0, 0.0]} if interpreting() else {}
+    decorator: Callable[[Any], Any] = triton.autotune(configs=candidates, key=key, **constant)
+    return decorator
+
+
+def bare(kernel: Any) -> Any:
+    """The jitted function under autotuners and heuristics."""
+    while hasattr(kernel, "fn") and type(kernel).__name__ in ("Autotuner", "Heuristics"):
+        kernel = kernel.fn
+    return kernel
+
+
+def compile_for(
+    kernel: Any,
+    signature: dict[str, str],
+    constants: dict[str, Any],
+    capability: int,
+    *,
+    num_warps: int = 4,
+    num_stages: int = 2,
+) -> dict[str, Any]:
+    """Compile a kernel for a GPU that need not be here, and read what the compiler made of it.
+
+    Args:
+        kernel: a `triton.jit` function, bare or autotuned (not in the interpreter).
+        signature: type of each argument, `{"x": "*bf16", "count": "i32"}`, without the constants.
+        constants: value of each `tl.constexpr` argument.
+        capability: 80, 90, …
+        num_warps: warps a program.
+        num_stages: depth of the software pipeline.
+
+    Returns:
+        `capability`, `num_warps`, `shared_bytes`, `registers` (a thread), `stack_bytes` (spills and local
+        arrays), `instructions`, `special` (MUFU: exponentials, logarithms, roots, sines), `tensor_core` (MMA),
+        `loop_instructions`, `loop_special` of the longest loop body, which is what a tile of pairs costs, and
+        `counted_in`: `sass`, or `ptx` without a disassembler (then registers, stack and loops are None).
+    """
+    from triton import compile as compile_kernel
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    function = bare(kernel)
+    names = function.arg_names
+    types = {name: "constexpr" if name in constants else signature[name] for name in names}
+    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": True}
+    source = ASTSource(function, types, {(names.index(name),): value for name, value in constants.items()})
+    compiled = compile_kernel(source, target=GPUTarget("cuda", capability, 32), options=options)
+    report: dict[str, Any] = {
+        "capability": capability,
+        "num_warps": num_warps,
+        "shared_bytes": int(compiled.metadata.shared),
+    }
+    tool = _disassembler()
+    if tool is None:
+        return report | _count_ptx(compiled.asm["ptx"])
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(compiled.asm["cubin"])
+        usage = _output_of(tool, "-res-usage", cubin)
+        code = _output_of(tool, "-sass", cubin)
+    registers = re.search(r"REG:(\d+)", usage)
+    stack = re.search(r"STACK:(\d+)", usage)
+    report["registers"] = int(registers.group(1)) if registers else None
+    report["stack_bytes"] = int(stack.group(1)) if stack else None
+    return report | count_sass(code)
+
+
+def count_sass(code: str) -> dict[str, Any]:
+    """Instructions in `cuobjdump -sass` output: in all, and in the longest loop that holds no other loop."""
+    lines = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);", code)
+    addresses = [int(address, 16) for address, _, _ in lines]
+    names = [name for _, name, _ in lines]
+    spans = []
+    for here, name, rest in zip(addresses, names, (rest for _, _, rest in lines), strict=True):
+        target = re.search(r"0x([0-9a-f]+)", rest)
+        if name.startswith("BRA") and target and int(target.group(1), 16) < here:
+            spans.append((int(target.group(1), 16), here))
+    inner = [a for a in spans if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
+    start, end = max(inner, key=lambda span: span[1] - span[0], default=(0, -1))
+    body = [name for here, name in zip(addresses, names, strict=True) if start <= here <= end]
+    return {
+        "instructions": sum(name != "NOP" for name in names),
+        "special": sum(name.startswith("MUFU") for name in names),
+        "tensor_core": sum("MMA" in name for name in names),
+        "loop_instructions": len(body),
+        "loop_special": sum(name.startswith("MUFU") for name in body),
+        "counted_in": "sass",
+    }
+
+
+def _count_ptx(code: str) -> dict[str, Any]:
+    """The same from PTX, which the assembler may still change: no registers, no loops."""
+    lines = [line.strip() for line in code.splitlines()]
+    steps = [line for line in lines if line.endswith(";") and not line.startswith((".", "//"))]
+    special = re.compile(r"\b(ex2|lg2|rcp|rsqrt|sqrt|sin|cos|tanh)\.approx")
+    return {
+        "registers": None,
+        "stack_bytes": None,
+        "instructions": len(steps),
+        "special": sum(bool(special.search(line)) for line in steps),
+        "tensor_core": sum("mma" in line for line in steps),
+        "loop_instructions": None,
+        "loop_special": None,
+        "counted_in": "ptx",
+    }
+
+
+def _disassembler() -> Path | None:
+    """`cuobjdump` as shipped inside triton, or None."""
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    return tool if tool.exists() else None
+
+
+def _output_of(tool: Path, option: str, cubin: Path) -> str:
+    return subprocess.run([tool, option, cubin], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,101 @@
+"""The Triton workshop: reasons not to run, tuning in the interpreter, counts from compiled code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from oscbench.ops import triton_tools
+from oscbench.ops.dispatch import Call
+
+needs_triton = pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
+
+KERNEL = """
+import torch, triton, triton.language as tl
+from oscbench.ops import triton_tools
+
+@triton_tools.autotune([({"BLOCK": 128}, 4, 2), ({"BLOCK": 256}, 4, 2)], key=["count"])
+@triton.jit
+def total(x, y, count, BLOCK: tl.constexpr):
+    offsets = tl.arange(0, BLOCK)
+    sums = tl.zeros((BLOCK,), tl.float32)
+    for start in range(0, count, BLOCK):
+        sums += tl.exp2(tl.load(x + start + offsets, mask=start + offsets < count, other=0.0).to(tl.float32))
+    tl.store(y + offsets, sums)
+"""
+
+
+def child(tmp_path, code, **environment):
+    script = tmp_path / "child.py"
+    script.write_text(KERNEL + code)
+    found = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=found | environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@needs_triton
+def test_autotuned_kernel_runs_in_the_interpreter(tmp_path):
+    code = """
+x, y = torch.ones(256, dtype=torch.float16), torch.zeros(256)
+total[(1,)](x, y, 256)
+print(float(y.sum()))
+"""
+    assert float(child(tmp_path, code, TRITON_INTERPRET="1")) == 512.0
+
+
+@needs_triton
+def test_compiles_for_gpus_that_are_not_here(tmp_path):
+    code = """
+for capability in (80, 90):
+    report = triton_tools.compile_for(
+        total, {"x": "*bf16", "y": "*fp32", "count": "i32"}, {"BLOCK": 128}, capability
+    )
+    assert report["counted_in"] in ("sass", "ptx"), report
+    assert report["special"] >= 1 and report["instructions"] > report["special"], report
+    if report["counted_in"] == "sass":
+        assert 0 < report["registers"] <= 255 and report["loop_special"] >= 1, report
+"""
+    child(tmp_path, code)
+
+
+def test_ops_do_not_import_triton():
+    code = "import sys, oscbench.ops; sys.exit('triton' in sys.modules or 'xformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_reasons_not_to_run(monkeypatch):
+    monkeypatch.setattr(triton_tools, "installed", lambda: False)
+    assert "not installed" in triton_tools.why_not(Call(torch.device("cpu")))
+    monkeypatch.setattr(triton_tools, "installed", lambda: True)
+    monkeypatch.setattr(triton_tools, "interpreting", lambda: False)
+    assert "CUDA" in triton_tools.why_not(Call(torch.device("cpu")))
+    monkeypatch.setattr(triton_tools, "interpreting", lambda: True)
+    assert triton_tools.why_not(Call(torch.device("cpu"), torch.float32, 17, 40)) is None
+    assert "float64" in triton_tools.why_not(Call(torch.device("cpu"), torch.float64, 17, 40))
+    assert "got 20" in triton_tools.why_not(Call(torch.device("cpu"), torch.float32, 17, 20))
+    assert "got 136" in triton_tools.why_not(Call(torch.device("cpu"), torch.float32, 17, 136))
+
+
+def test_counts_the_innermost_loop():
+    code = """
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+        /*0010*/                   IMAD R2, R1, R1, RZ ;
+        /*0020*/                   MUFU.EX2 R3, R2 ;
+        /*0030*/                   HMMA.16816.F32 R4, R8, R10, R4 ;
+        /*0040*/              @!P0 BRA 0x20 ;
+        /*0050*/                   MUFU.LG2 R3, R2 ;
+        /*0060*/               @P1 BRA 0x10 ;
+        /*0070*/                   EXIT ;
+        /*0080*/                   BRA 0x80;
+"""
+    counts = triton_tools.count_sass(code)
+    assert counts["special"] == 2
+    assert counts["tensor_core"] == 1
+    assert (counts["loop_instructions"], counts["loop_special"]) == (3, 1)
