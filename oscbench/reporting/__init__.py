@@ -1,0 +1,7 @@
+"""Records to one tidy table, statistics, figures and a page (no torch, and no mechanism known by name)."""
+
+from oscbench.reporting.errors import ReportError
+from oscbench.reporting.export import export_frame
+from oscbench.reporting.report import build_report
+
+__all__ = ["ReportError", "build_report", "export_frame"]

@@ -1,0 +1,82 @@
+"""The answer in words: one sentence a comparison, and the strongest caveat beside it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oscbench.reporting import formats
+from oscbench.reporting.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One comparison in words; `head` is the pair, `caveat` empty where there is none."""
+
+    head: str
+    text: str
+    verdict: str
+    caveat: str
+    more: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """All in one line, without the caveat."""
+        return f"{self.head}: {self.text}"
+
+
+_MEANING = {
+    "better": "Better",
+    "worse": "Worse",
+    "different": "Different",
+    "no clear difference": "No clear difference: they might or might not differ",
+    "underpowered": "Undecided: too few seeds",
+    "one seed: no test": "Undecided: one seed",
+    "refused": "Refused",
+    "missing": "Missing",
+}
+
+
+def answer(comparison: Comparison) -> Answer:
+    """Put one comparison into words: effect, interval, seeds, p, then cost, then what to be careful about."""
+    head = f"{comparison.treatment} {formats.MINUS} {comparison.baseline}"
+    verdict = _MEANING[comparison.verdict]
+    paired = comparison.paired
+    if paired is None:
+        return Answer(head, comparison.reason, verdict, "", ())
+    value = formats.difference(paired.mean, comparison.unit)
+    parts = [f"{value} {comparison.metric_label[:1].lower()}{comparison.metric_label[1:]}"]
+    if paired.interval.exists:
+        low, high = paired.interval.low, paired.interval.high
+        parts.append(f"95 % interval {formats.interval(low, high, comparison.unit)}")
+    else:
+        parts.append("no interval (one seed)")
+    parts.append(f"{paired.n} paired seed" + ("s" if paired.n != 1 else ""))
+    if math.isfinite(paired.p):
+        sign = "" if paired.p < 0.001 else "= "
+        holm = f" (Holm {formats.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
+        parts.append(f"p {sign}{formats.p_value(paired.p)}{holm}")
+    text = ", ".join(parts) + _cost_words(comparison) + "."
+    caveats = [f"{note[:1].upper()}{note[1:]}" for note in comparison.caveats]
+    # A verdict that is not one already says that nothing is proven; the caveat says why, or what else is odd.
+    return Answer(head, text, verdict, caveats[0] if caveats else "", tuple(caveats[1:]))
+
+
+def _cost_words(comparison: Comparison) -> str:
+    costs = comparison.costs
+    found = [
+        f"{formats.relative(costs.params)} parameters" if math.isfinite(costs.params) else "",
+        f"{formats.relative(costs.flops)} FLOPs" if math.isfinite(costs.flops) else "",
+        f"{formats.times(costs.speed)} training speed" if math.isfinite(costs.speed) else "",
+    ]
+    words = ", ".join(word for word in found if word)
+    return f"; {words}" if words else ""
+
+
+def overview(comparisons: Sequence[Comparison]) -> str:
+    """One line that counts the verdicts, for a report with more comparisons than a reader takes in."""
+    counts = Counter(comparison.verdict for comparison in comparisons)
+    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return f"{len(comparisons)} comparisons: {words}."

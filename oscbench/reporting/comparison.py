@@ -1,0 +1,207 @@
+"""Comparisons: pair the seeds, refuse what is unlike, test, correct over the whole report, and count the cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from oscbench.records import Record
+from oscbench.reporting.fairness import origin_notes, refusals
+from oscbench.reporting.formats import ranges
+from oscbench.reporting.frame import headline, value_of
+from oscbench.reporting.selection import Entry, Pair
+from oscbench.reporting.statistics import ALPHA, Paired, compare_paired, holm, seeds_needed
+
+# Cost measures that the training runner promises; the first one present stands for "training speed".
+SPEED_MEASURES = ("step_seconds", "training_seconds")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Treatment over baseline, median over the paired seeds; NaN where a measure is absent. `speed` above 1 is faster."""
+
+    params: float
+    flops: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One treatment against one baseline in one section.
+
+    Attributes:
+        pair: The two entries.
+        treatment: Short name of the first.
+        baseline: Short name of the second.
+        state: `compared`, `refused` (unlike cells) or `missing` (no finished cell, or no shared seed).
+        reason: Why it was refused or what is missing.
+        seeds: The paired seeds.
+        first: Headline value of the treatment at each of them.
+        second: The same of the baseline.
+        paired: The statistics, None unless compared.
+        p_holm: p after Holm over all comparisons of the report.
+        tested: Number of comparisons in that correction.
+        needed: Smallest number of paired seeds that could reach significance among so many comparisons.
+        caveats: What a reader must know, the strongest first.
+    """
+
+    pair: Pair
+    treatment: str
+    baseline: str
+    state: Literal["compared", "refused", "missing"]
+    metric_label: str
+    unit: str
+    direction: str
+    reason: str = ""
+    seeds: tuple[int, ...] = ()
+    first: tuple[float, ...] = ()
+    second: tuple[float, ...] = ()
+    paired: Paired | None = None
+    costs: Costs = field(default_factory=lambda: Costs(math.nan, math.nan, math.nan))
+    p_holm: float = math.nan
+    tested: int = 0
+    needed: int = 0
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def underpowered(self) -> bool:
+        """Whether no result at all could have reached significance with so few seeds."""
+        return self.paired is not None and self.paired.n < self.needed
+
+    @property
+    def verdict(self) -> str:
+        """What the test supports, in words."""
+        if self.paired is None:
+            return self.state
+        if not math.isfinite(self.p_holm):
+            return "one seed: no test"
+        if self.p_holm <= ALPHA:
+            if self.direction not in ("higher", "lower"):
+                return "different"
+            return "better" if (self.paired.mean > 0) == (self.direction == "higher") else "worse"
+        return "underpowered" if self.underpowered else "no clear difference"
+
+
+def compare(
+    pair: Pair,
+    names: Mapping[Entry, str],
+    cells: Mapping[Entry, Sequence[Record]],
+    elsewhere: Mapping[Entry, Sequence[Record]],
+) -> Comparison:
+    """Compare two entries of one section.
+
+    Args:
+        pair: What is compared with what.
+        names: Short names of the entries.
+        cells: All cells of the section by entry, finished or not.
+        elsewhere: Cells of the same suite and task under other protocols, to say why there is nothing to compare with.
+    """
+    pools = [list(cells.get(e, ())) or list(elsewhere.get(e, ())) for e in (pair.treatment, pair.baseline)]
+    some = next((record for pool in pools for record in pool), None)
+    measurement = next((r.measures[r.metric] for p in pools for r in p if r.metric in r.measures), None)
+    blank = Comparison(
+        pair,
+        names[pair.treatment],
+        names[pair.baseline],
+        "missing",
+        measurement.label if measurement else (some.metric if some else ""),
+        measurement.unit if measurement else "",
+        measurement.direction if measurement else "none",
+    )
+    finished = [[r for r in pool if math.isfinite(headline(r))] for pool in pools]
+    absent = [
+        _absence(name, pool)
+        for name, pool, done in zip((blank.treatment, blank.baseline), pools, finished, strict=True)
+        if not done
+    ]
+    if absent:
+        return replace(blank, reason="; ".join(absent))
+    reasons = refusals(*finished)
+    if reasons:
+        return replace(blank, state="refused", reason="; ".join(reasons))
+    return _paired(blank, pools, finished)
+
+
+def _absence(name: str, pool: Sequence[Record]) -> str:
+    if not pool:
+        return f"{name} has no cell here"
+    states = sorted({record.status for record in pool})
+    return f"{name} has no finished cell ({', '.join(states)})"
+
+
+def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Record]]) -> Comparison:
+    first, second = ({record.seed: record for record in done} for done in finished)
+    seeds = tuple(sorted(first.keys() & second.keys()))
+    if not seeds:
+        return replace(blank, reason="the two share no finished seed")
+    a = [headline(first[seed]) for seed in seeds]
+    b = [headline(second[seed]) for seed in seeds]
+    # A fixed seed: the same records give the same page, digit for digit.
+    paired = compare_paired(a, b, blank.direction, np.random.default_rng(0))
+    return replace(
+        blank,
+        state="compared",
+        seeds=seeds,
+        first=tuple(a),
+        second=tuple(b),
+        paired=paired,
+        costs=_costs([first[s] for s in seeds], [second[s] for s in seeds]),
+        caveats=tuple(_caveats(blank, pools, seeds, paired)),
+    )
+
+
+def _costs(first: Sequence[Record], second: Sequence[Record]) -> Costs:
+    speed = next(
+        (1 / r for name in SPEED_MEASURES if math.isfinite(r := _ratio(first, second, name))), math.nan
+    )
+    return Costs(_ratio(first, second, "params"), _ratio(first, second, "flops"), speed)
+
+
+def _ratio(first: Sequence[Record], second: Sequence[Record], measure: str) -> float:
+    pairs = [(value_of(x, measure), value_of(y, measure)) for x, y in zip(first, second, strict=True)]
+    ratios = [x / y for x, y in pairs if math.isfinite(x) and math.isfinite(y) and x > 0 and y > 0]
+    return float(np.median(ratios)) if ratios else math.nan
+
+
+def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int], paired: Paired) -> list[str]:
+    notes: list[str] = []
+    named = list(zip((blank.treatment, blank.baseline), pools, strict=True))
+    for name, pool in named:
+        for status in sorted({record.status for record in pool} - {"ok"}):
+            lost = [record.seed for record in pool if record.status == status]
+            notes.append(f"{name} {status} at seed {ranges(lost)}: left out, which may favour it")
+    for name, pool in named:
+        notes += [f"{name} is flagged: {flag}" for flag in sorted({f for r in pool for f in r.flags})]
+    for name, pool in named:
+        rest = sorted({record.seed for record in pool if record.status == "ok"} - set(seeds))
+        notes += [f"{name} has unpaired seeds {ranges(rest)}, left out"] if rest else []
+    if paired.n > 1 and paired.std == 0:
+        notes.append("every seed gave the same difference, so the interval has no width")
+    return notes + origin_notes([record for pool in pools for record in pool])
+
+
+def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Holm over all comparisons of the report, and the power note that follows from their number."""
+    p_values = [c.paired.p if c.paired else math.nan for c in comparisons]
+    tested = sum(math.isfinite(p) for p in p_values)
+    needed = seeds_needed(tested)
+    corrected: list[Comparison] = []
+    for comparison, p in zip(comparisons, holm(p_values), strict=True):
+        first: tuple[str, ...] = ()
+        if comparison.paired is not None and comparison.paired.n == 1:
+            first = ("one paired seed gives no interval and no test",)
+        elif comparison.paired is not None and comparison.paired.n < needed:
+            first = (_power_note(comparison.paired.n, tested, needed),)
+        corrected.append(
+            replace(comparison, p_holm=p, tested=tested, needed=needed, caveats=first + comparison.caveats)
+        )
+    return corrected
+
+
+def _power_note(n: int, tested: int, needed: int) -> str:
+    among = "one comparison" if tested == 1 else f"{tested} comparisons"
+    return f"underpowered: {n} paired seeds cannot reach p ≤ {ALPHA} among {among}; {needed} could"

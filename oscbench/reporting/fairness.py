@@ -1,0 +1,95 @@
+"""Whether two entries may be compared at all, and what a reader must know about how they were made alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from oscbench.records import Record
+
+# What may differ between two entries of a fair comparison; everything else in a spec is protocol.
+_OWN = ("mechanism", "variant", "seed", "versions")
+
+
+def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
+    """Why these cells must not be compared; empty where they may be.
+
+    Args:
+        first: Finished cells of one entry.
+        second: Finished cells of the other.
+
+    Returns:
+        One clause a reason: unlike matching, device, data or protocol.
+    """
+    reasons = [
+        _unlike(
+            "matching", _values(matching_mode(r) for r in first), _values(matching_mode(r) for r in second)
+        ),
+        _unlike("device", _values(r.device for r in first), _values(r.device for r in second)),
+        _unlike_data(first, second),
+    ]
+    if {r.protocol for r in first} != {r.protocol for r in second}:
+        different = spec_differences(first[0].spec, second[0].spec)
+        reasons.append(f"unlike protocol ({'; '.join(different[:4]) or 'versions differ'})")
+    return [reason for reason in reasons if reason]
+
+
+def matching_mode(record: Record) -> str:
+    """`params`, `flops`, `time` or `none`."""
+    return record.matching.by if record.matching else "none"
+
+
+def _values(values: Iterable[str]) -> list[str]:
+    return sorted(set(values))
+
+
+def _unlike(what: str, first: list[str], second: list[str]) -> str | None:
+    if first == second and len(first) == 1:
+        return None
+    return f"unlike {what} ({', '.join(first)} against {', '.join(second)})"
+
+
+def _unlike_data(first: Sequence[Record], second: Sequence[Record]) -> str | None:
+    """Data are compared seed by seed: each seed may have its own subset or order, but all entries the same one."""
+    hashes = {record.seed: record.data_hash for record in second}
+    unlike = sorted(
+        record.seed for record in first if record.seed in hashes and hashes[record.seed] != record.data_hash
+    )
+    return f"unlike data hashes at seed {', '.join(map(str, unlike))}" if unlike else None
+
+
+def spec_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Settings that two specs do not share, as `train.epochs: 3 against 5`, without mechanism, variant and seed."""
+    a, b = _flat(first), _flat(second)
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+    return [f"{key}: {a.get(key, 'absent')} against {b.get(key, 'absent')}" for key in keys]
+
+
+def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in spec.items():
+        if not prefix and key in _OWN:
+            continue
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value, sort_keys=True, default=str)
+    return flat
+
+
+def origin_notes(records: Sequence[Record]) -> list[str]:
+    """What is odd about the code and the machines behind some cells: uncommitted changes, several commits or machines."""
+    notes: list[str] = []
+    if any(record.dirty for record in records):
+        notes.append("some cells ran from a checkout with uncommitted changes")
+    commits = {record.commit for record in records if record.commit}
+    if len(commits) > 1:
+        notes.append(f"cells come from {len(commits)} commits ({', '.join(sorted(c[:8] for c in commits))})")
+    versions = {json.dumps(r.versions, sort_keys=True, default=str) for r in records}
+    mechanisms = {(record.mechanism, record.variant) for record in records}
+    if len(versions) > len(mechanisms):
+        notes.append("cells come from more than one version of the code or its libraries")
+    if any(record.data_hash is None for record in records):
+        notes.append("some cells carry no data hash")
+    return notes

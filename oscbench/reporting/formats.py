@@ -1,0 +1,119 @@
+"""Numbers as people read them: percent and points, SI prefixes, p values; one place, so that page and tables agree."""
+
+from __future__ import annotations
+
+import math
+
+MINUS = "−"
+MISSING = "n/a"
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_SMALL = ((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def signed(text: str) -> str:
+    """A typographic minus instead of the hyphen."""
+    return text.replace("-", MINUS)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A plain number to some significant digits, never in the 1e+05 style below a million."""
+    if not math.isfinite(value):
+        return MISSING if math.isnan(value) else signed(f"{value:+}".replace("+inf", "∞").replace("inf", "∞"))
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if -5 < magnitude < 7:
+        return signed(f"{value:,.{max(0, digits - 1 - magnitude)}f}".replace(",", "\u202f"))
+    return signed(f"{value:.{digits - 1}e}")
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value with its unit: fractions in percent, times and counts with SI prefixes.
+
+    Args:
+        value: In `unit`; NaN reads as n/a.
+        unit: As in the record; `1` and the empty text mean a pure number.
+    """
+    if not math.isfinite(value):
+        return MISSING
+    if unit == "fraction":
+        return signed(f"{100 * value:.1f} %")
+    if unit in ("1", ""):
+        return significant(value) if abs(value) < 1e4 else _prefixed(value, "")
+    if unit in ("s", "J", "W", "FLOP", "B", "byte", "bytes", "FLOP/s"):
+        return _prefixed(value, unit)
+    return f"{significant(value)} {unit}"
+
+
+def _prefixed(value: float, unit: str) -> str:
+    if unit == "s" and abs(value) >= 120:
+        return f"{significant(value / 60)} min"
+    scales = [(scale, prefix) for scale, prefix in _PREFIXES if unit != "s"] + [(1.0, ""), *_SMALL]
+    for scale, prefix in scales:
+        if abs(value) >= scale:
+            return f"{significant(value / scale)} {prefix}{unit}".strip()
+    return f"{significant(value)} {unit}".strip()
+
+
+def difference(value: float, unit: str, with_unit: bool = True) -> str:
+    """A signed difference: fractions in percentage points, everything else in its own unit."""
+    if not math.isfinite(value):
+        return MISSING
+    if unit == "fraction":
+        return signed(f"{_no_negative_zero(100 * value, 2):+.2f}") + (" points" if with_unit else "")
+    text = significant(value)
+    text = text if value <= 0 else f"+{text}"
+    return f"{text} {unit}" if with_unit and unit not in ("1", "") else text
+
+
+def _no_negative_zero(value: float, digits: int) -> float:
+    return round(value, digits) + 0.0
+
+
+def interval(low: float, high: float, unit: str) -> str:
+    """`[+0.10, +1.50]`, in points for fractions."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "none"
+    return f"[{difference(low, unit, False)}, {difference(high, unit, False)}]"
+
+
+def half_width(low: float, high: float, unit: str) -> str:
+    """`± 0.7`, in points for fractions, empty where there is no interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    half = (high - low) / 2
+    return f"± {100 * half:.1f}" if unit == "fraction" else f"± {significant(half, 2)}"
+
+
+def p_value(p: float) -> str:
+    """Three decimals; below a thousandth says so."""
+    if not math.isfinite(p):
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def relative(ratio: float) -> str:
+    """A cost ratio as a signed percentage: 1.21 -> +21 %."""
+    if not math.isfinite(ratio):
+        return MISSING
+    percent = 100 * (ratio - 1)
+    digits = 1 if abs(percent) < 10 else 0
+    return signed(f"{_no_negative_zero(percent, digits):+.{digits}f} %")
+
+
+def times(ratio: float) -> str:
+    """A speed ratio: 0.7×."""
+    return f"{significant(ratio, 2)}×" if math.isfinite(ratio) else MISSING
+
+
+def ranges(numbers: list[int]) -> str:
+    """Seeds in few words: 0–3, 7."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    return ", ".join(parts) if parts else "none"

@@ -1,0 +1,136 @@
+"""The page: one self-contained index.html and a report.md from the same content."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from oscbench.reporting.answer import Answer, answer, overview
+from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
+from oscbench.reporting.figures import Picture
+from oscbench.reporting.sections import Report, Section
+from oscbench.reporting.tables import Table, comparisons_table, results_table
+
+# More sentences than this are no answer any more: the page then counts the verdicts and each section keeps its table.
+SPOKEN = 12
+# Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
+EMBEDDED_BYTES = 3_000_000
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """A section with everything that is shown of it."""
+
+    section: Section
+    answers: tuple[Answer, ...]
+    results: Table
+    comparisons: Table | None
+    measures: Table | None
+    health: Table | None
+    failures: Table | None
+    pictures: tuple[Picture, ...]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that there are."""
+        every = (self.results, self.comparisons, self.measures, self.health, self.failures)
+        return [table for table in every if table is not None]
+
+    def of_kind(self, *prefixes: str) -> list[Picture]:
+        """Pictures whose kind starts with one of some words."""
+        return [picture for picture in self.pictures if picture.kind.startswith(prefixes)]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the templates are given."""
+
+    report: Report
+    views: tuple[SectionView, ...]
+    environment: Table
+    left_out: int
+    embedded: frozenset[str]
+
+    @property
+    def overview(self) -> str:
+        """The verdicts counted, where there are too many comparisons to be read as sentences; else empty."""
+        comparisons = self.report.comparisons
+        return overview(comparisons) if len(comparisons) > SPOKEN else ""
+
+    @property
+    def span(self) -> str:
+        """Days from the first to the last record, UTC; the page depends on its records alone, so it holds no other date."""
+        days = sorted(record.finished_utc.date().isoformat() for record in self.report.loaded.records)
+        return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+
+    @property
+    def one_condition(self) -> str:
+        """The caveat that holds for the whole report; empty where none does."""
+        if not self.report.comparisons:
+            return "Nothing is compared: the records name no reference, and --compare was not given."
+        return ""
+
+
+def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
+    """Everything that is shown of a section."""
+    return SectionView(
+        section=section,
+        answers=tuple(answer(comparison) for comparison in section.comparisons),
+        results=results_table(section),
+        comparisons=comparisons_table(section),
+        measures=measures_table(section),
+        health=health_table(section),
+        failures=failures_table(section),
+        pictures=tuple(pictures),
+    )
+
+
+def within_budget(views: Sequence[SectionView]) -> frozenset[str]:
+    """Names of the pictures that go into the page, in page order until the budget is spent."""
+    spent, names = 0, set()
+    for shown in views:
+        for picture in shown.pictures:
+            spent += len(picture.page_svg) * 4 // 3
+            if spent <= EMBEDDED_BYTES:
+                names.add(picture.name)
+    return frozenset(names)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(["html.j2", "html"], default=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data_uri": data_uri, "md": markdown_cell}
+    return environment
+
+
+def data_uri(picture: Picture) -> str:
+    """The picture as a `data:` address, so that the page loads nothing."""
+    packed = re.sub(r"\n\s*", "\n", picture.page_svg)
+    return "data:image/svg+xml;base64," + base64.b64encode(packed.encode()).decode()
+
+
+def markdown_cell(text: object) -> str:
+    """Text that cannot break a Markdown table or be taken for HTML."""
+    flat = " ".join(str(text).split())
+    for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`")):
+        flat = flat.replace(sign, safe)
+    return flat
+
+
+def render(page: Page) -> Mapping[str, str]:
+    """`html` and `md` texts of a page."""
+    environment = _environment()
+    return {
+        "html": environment.get_template("page.html.j2").render(page=page),
+        "md": re.sub(r"\n{3,}", "\n\n", environment.get_template("report.md.j2").render(page=page)),
+    }

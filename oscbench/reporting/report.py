@@ -1,0 +1,115 @@
+"""From a results folder to a folder with a page, its tables and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oscbench.reporting.errors import ReportError, nearest
+from oscbench.reporting.export import encode
+from oscbench.reporting.frame import load, tidy
+from oscbench.reporting.sections import Report, assemble
+
+if TYPE_CHECKING:
+    from oscbench.reporting.figures import Picture
+    from oscbench.reporting.page import Page
+
+FORMATS = ("html", "md", "latex")
+# Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
+MAX_FIGURES = 60
+
+
+def build_report(
+    results: Path,
+    output: Path,
+    suites: Sequence[str] = (),
+    compare: Sequence[str] = (),
+    formats: Sequence[str] = ("html", "md"),
+) -> Path:
+    """Write index.html, report.md, tables/*.csv and figures/*.png|svg.
+
+    Args:
+        results: Folder of records.
+        output: Folder to write; made where it does not exist, and files of an earlier report of the same name replaced.
+        suites: Names or labels of suites, each section of one; all when empty.
+        compare: `mechanism` or `mechanism:variant` names, each compared with the **last** one; when empty, every entry is
+            compared with the reference that the records were matched to, if they name one.
+        formats: Any of `html`, `md`, `latex` (LaTeX adds tables/*.tex); CSV and figures are always written.
+
+    Returns:
+        The page, or report.md where no html was asked for, or the folder where neither was.
+
+    Raises:
+        ReportError: bad suite, compare name or format, no records, or an output folder that cannot be written; one line.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise ReportError(f'report format "{name}" is unknown{nearest(name, FORMATS)}')
+    report = assemble(load(results, suites), compare)
+    _prepare(output)
+    page = _page(report)
+    try:
+        return _write(page, output, formats)
+    except OSError as error:
+        raise ReportError(f"{output}: report cannot be written ({error.strerror})") from error
+
+
+def _prepare(output: Path) -> None:
+    """Make the folders before the long work, so that a bad place is found out at once."""
+    try:
+        for folder in ("tables", "figures"):
+            (output / folder).mkdir(parents=True, exist_ok=True)
+        probe = output / ".writing"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ReportError(f"{output}: output folder cannot be written ({error.strerror})") from error
+
+
+def _page(report: Report) -> Page:
+    # Imported here because matplotlib and seaborn take a second that an export need not wait for.
+    from oscbench.reporting.detail_tables import environment_table
+    from oscbench.reporting.figures import plans
+    from oscbench.reporting.page import Page, view, within_budget
+    from oscbench.reporting.style import looks
+
+    colours = looks(report.names.values())
+    planned = [(place, plan) for place, s in enumerate(report.sections) for plan in plans(s, colours)]
+    # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
+    kept = sorted(range(len(planned)), key=lambda i: planned[i][1].rank)[:MAX_FIGURES]
+    pictures: list[list[Picture]] = [[] for _ in report.sections]
+    for i in sorted(kept):
+        place, plan = planned[i]
+        pictures[place].append(plan.draw())
+    views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
+    return Page(
+        report=report,
+        views=views,
+        environment=environment_table(report.loaded.records),
+        left_out=len(planned) - len(kept),
+        embedded=within_budget(views),
+    )
+
+
+def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
+    from oscbench.reporting.latex import latex
+    from oscbench.reporting.page import render
+
+    tables = [table for shown in page.views for table in shown.tables] + [page.environment]
+    for table in tables:
+        (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
+        if "latex" in formats:
+            (output / "tables" / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
+    (output / "tables" / "cells.csv").write_bytes(encode(tidy(page.report.loaded.records), "csv"))
+    for shown in page.views:
+        for picture in shown.pictures:
+            (output / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+            (output / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+    texts = render(page)
+    written = output
+    for name, file in (("md", "report.md"), ("html", "index.html")):
+        if name in formats:
+            written = output / file
+            written.write_text(texts[name], encoding="utf-8")
+    return written

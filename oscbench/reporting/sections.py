@@ -1,0 +1,286 @@
+"""A report's content before it has a look: one section for each suite, task and protocol."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from oscbench.records import Record
+from oscbench.reporting.comparison import Comparison, compare, correct
+from oscbench.reporting.fairness import matching_mode, origin_notes
+from oscbench.reporting.formats import quantity, ranges, relative
+from oscbench.reporting.frame import Loaded, headline
+from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
+from oscbench.reporting.statistics import Summary, summarise
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One entry in one section; `summary` is None where it has no finished cell."""
+
+    entry: Entry
+    name: str
+    label: str
+    idea: str
+    citation: str
+    cells: tuple[Record, ...]
+    summary: Summary | None
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        """The cells that have a headline value."""
+        return tuple(record for record in self.cells if math.isfinite(headline(record)))
+
+    @property
+    def flags(self) -> list[str]:
+        """Each health flag with the number of cells that carry it."""
+        counts = Counter(flag for record in self.cells for flag in record.flags)
+        return [f"{flag} ({count}/{len(self.cells)})" for flag, count in sorted(counts.items())]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One suite × task × protocol.
+
+    Attributes:
+        slug: Name for anchors and files, unique in the report.
+        split: Whether the suite and task have several protocols, which are never compared.
+        standings: Every entry, the best headline mean first, those without a finished cell last.
+        facts: The fairness block, as (what, finding) pairs.
+        pairs: Comparisons asked for here.
+    """
+
+    slug: str
+    suite: str
+    task: str
+    task_label: str
+    description: str
+    protocol: str
+    split: bool
+    metric: str
+    metric_label: str
+    unit: str
+    direction: str
+    standings: tuple[Standing, ...]
+    facts: tuple[tuple[str, str], ...]
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def title(self) -> str:
+        """Task and suite; the protocol where there are several."""
+        tail = f", protocol {self.protocol[:8]}" if self.split else ""
+        return f"{self.task_label} ({self.suite}{tail})"
+
+    @property
+    def failures(self) -> list[Record]:
+        """Cells that did not end well."""
+        return [record for standing in self.standings for record in standing.cells if record.status != "ok"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All sections, in order, and what the folder held besides."""
+
+    sections: tuple[Section, ...]
+    names: dict[Entry, str]
+    loaded: Loaded
+    asked: bool
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Every comparison of the report."""
+        return [comparison for section in self.sections for comparison in section.comparisons]
+
+
+def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
+    """Group the records, pair what is to be compared, and correct over the whole report.
+
+    Raises:
+        ReportError: a compare name is unknown, or names fewer than two entries.
+    """
+    records = loaded.records
+    names = entry_names(records)
+    asked = pairs_asked(compare_names, names) if compare_names else None
+    sections: list[Section] = []
+    for _, group in groupby(records, key=lambda r: (r.suite, r.task)):
+        cells = list(group)
+        protocols = sorted({record.protocol for record in cells}, key=lambda p: _age(cells, p))
+        claimed: set[Pair] = set()
+        for protocol in protocols:
+            inside = [record for record in cells if record.protocol == protocol]
+            pairs = pairs_by_reference(cells) if asked is None else asked
+            sections.append(_section(inside, cells, names, pairs, claimed, len(protocols) > 1))
+    return Report(_corrected(sections), names, loaded, asked is not None)
+
+
+def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
+    return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
+
+
+def _corrected(sections: Sequence[Section]) -> tuple[Section, ...]:
+    """The sections with Holm over all their comparisons together."""
+    corrected = iter(correct([c for section in sections for c in section.comparisons]))
+    return tuple(replace(s, comparisons=tuple(next(corrected) for _ in s.comparisons)) for s in sections)
+
+
+def _by_entry(cells: Sequence[Record]) -> dict[Entry, list[Record]]:
+    grouped: dict[Entry, list[Record]] = {}
+    for record in cells:
+        grouped.setdefault(entry_of(record), []).append(record)
+    return grouped
+
+
+def _section(
+    inside: Sequence[Record],
+    cells: Sequence[Record],
+    names: dict[Entry, str],
+    pairs: Sequence[Pair],
+    claimed: set[Pair],
+    split: bool,
+) -> Section:
+    first = inside[0]
+    metric = Counter(record.metric for record in inside).most_common(1)[0][0]
+    measurement = next((r.measures[metric] for r in inside if metric in r.measures), None)
+    here = _by_entry(inside)
+    everywhere = _by_entry(cells)
+    comparisons = [
+        compare(pair, names, here, everywhere)
+        for pair in pairs
+        if pair not in claimed and _belongs(pair, here, everywhere)
+    ]
+    claimed |= {c.pair for c in comparisons if c.state != "compared"}
+    direction = measurement.direction if measurement else "none"
+    return Section(
+        slug=_slug(f"{first.suite}-{first.task}" + (f"-{first.protocol[:8]}" if split else "")),
+        suite=first.suite,
+        task=first.task,
+        task_label=first.task_label,
+        description=first.suite_description,
+        protocol=first.protocol,
+        split=split,
+        metric=metric,
+        metric_label=measurement.label if measurement else metric,
+        unit=measurement.unit if measurement else "",
+        direction=direction,
+        standings=_standings(here, names, direction),
+        facts=tuple(fairness_facts(inside)),
+        comparisons=tuple(comparisons),
+    )
+
+
+def _belongs(pair: Pair, here: dict[Entry, list[Record]], everywhere: dict[Entry, list[Record]]) -> bool:
+    """Whether this protocol is where the pair is told about: both ran here, or never both together in any one protocol."""
+    if pair.treatment in here and pair.baseline in here:
+        return True
+    protocols = [{r.protocol for r in everywhere.get(e, ())} for e in (pair.treatment, pair.baseline)]
+    return not (protocols[0] & protocols[1])
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def _standings(
+    grouped: dict[Entry, list[Record]], names: dict[Entry, str], direction: str
+) -> tuple[Standing, ...]:
+    found: list[Standing] = []
+    for entry, cells in grouped.items():
+        values = [v for v in map(headline, cells) if math.isfinite(v)]
+        card = cells[-1].card
+        label = card.label if names[entry] == entry.mechanism else f"{card.label} · {entry.variant}"
+        summary = summarise(values, np.random.default_rng(0)) if values else None
+        found.append(Standing(entry, names[entry], label, card.idea, card.citation, tuple(cells), summary))
+    sign = 1 if direction == "lower" else -1
+    return tuple(
+        sorted(found, key=lambda s: (s.summary is None, sign * s.summary.mean if s.summary else 0.0, s.name))
+    )
+
+
+def fairness_facts(cells: Sequence[Record]) -> list[tuple[str, str]]:
+    """What was equal between the entries of a section and by how much, in words and numbers."""
+    grouped = _by_entry(cells)
+    modes = sorted({matching_mode(record) for record in cells})
+    references = sorted({r.matching.reference for r in cells if r.matching and r.matching.reference})
+    to = f" to {', '.join(references)}" if references else ""
+    residuals = [abs(r.matching.residual) for r in cells if r.matching and r.matching.residual is not None]
+    worst = f"; largest residual {100 * max(residuals):.2f} %" if residuals else ""
+    facts = [
+        ("Matching", f"by {', '.join(modes)}{to}{worst}"),
+        ("Parameters", _spread(grouped, "params")),
+        ("Forward FLOPs a sample", _spread(grouped, "flops")),
+        ("Data", _data(cells)),
+        ("Seeds", _seeds(grouped)),
+        ("Tested on", _tested(cells)),
+        ("Tuning", "none: every entry ran once with the settings of its suite, no search"),
+        ("Device", ", ".join(sorted({record.device for record in cells}))),
+        ("Code", _code(cells)),
+        ("Protocol", cells[0].protocol),
+    ]
+    return [fact for fact in facts if fact[1]] + [("Note", note) for note in origin_notes(cells)]
+
+
+def _spread(grouped: dict[Entry, list[Record]], measure: str) -> str:
+    medians = []
+    unit = "1"
+    for cells in grouped.values():
+        found = [r.measures[measure] for r in cells if measure in r.measures]
+        values = [float(m.value) for m in found if m.value is not None]
+        if values:
+            medians.append(float(np.median(values)))
+            unit = found[0].unit
+    if not medians:
+        return ""
+    low, high = min(medians), max(medians)
+    if low == high:
+        return f"{quantity(low, unit)} in every entry"
+    return f"{quantity(low, unit)} to {quantity(high, unit)} (largest over smallest {relative(high / low)})"
+
+
+def _data(cells: Sequence[Record]) -> str:
+    by_seed: dict[int, set[str | None]] = {}
+    for record in cells:
+        if record.data_hash is not None:
+            by_seed.setdefault(record.seed, set()).add(record.data_hash)
+    unlike = [seed for seed, hashes in by_seed.items() if len(hashes) > 1]
+    if unlike:
+        return f"NOT the same for every entry at seed {ranges(unlike)}; such comparisons are refused"
+    hashes = sorted({h[:12] for found in by_seed.values() for h in found if h})
+    if not hashes:
+        return "no hash recorded"
+    many = f"one hash a seed, first {hashes[0]}" if len(hashes) > 1 else f"hash {hashes[0]}"
+    return f"at each seed the same tensors for every entry ({many})"
+
+
+def _seeds(grouped: dict[Entry, list[Record]]) -> str:
+    sets = {entry: frozenset(r.seed for r in cells if r.status == "ok") for entry, cells in grouped.items()}
+    counts = Counter(sets.values())
+    usual = counts.most_common(1)[0][0]
+    text = f"{len(usual)} ({ranges(list(usual))})"
+    odd = [f"{entry} has {len(seeds)}" for entry, seeds in sorted(sets.items()) if seeds != usual]
+    return f"{text}; but {', '.join(odd)}" if odd else f"{text}, the same for every entry"
+
+
+def _tested(cells: Sequence[Record]) -> str:
+    finished = [record for record in cells if math.isfinite(headline(record))]
+    if not finished:
+        return ""
+    metric = finished[0].measures[finished[0].metric]
+    if metric.unit != "fraction" or metric.n < 2:
+        return f"{metric.n} items" if metric.n > 1 else ""
+    mean = float(np.mean([headline(record) for record in finished]))
+    error = 196 * math.sqrt(max(mean * (1 - mean), 0.0) / metric.n)
+    return (
+        f"{metric.n} items; their own sampling error is about ± {error:.1f} points for one model (95 %), "
+        "which the intervals over seeds do not cover"
+    )
+
+
+def _code(cells: Sequence[Record]) -> str:
+    commits = sorted({record.commit[:10] for record in cells if record.commit})
+    dirty = " (uncommitted changes)" if any(record.dirty for record in cells) else ""
+    return f"commit {', '.join(commits)}{dirty}" if commits else "no commit recorded"

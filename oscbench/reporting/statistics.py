@@ -1,0 +1,291 @@
+"""Statistics over seeds: what a few paired runs can say, and what they cannot.
+
+Rows of a two-dimensional array are groups, columns are seeds; everything here works on many groups at once. Nothing draws random
+numbers unless a generator is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+LEVEL = 0.95
+ALPHA = 0.05
+BCA_FROM = 10
+_RESAMPLES = 9999
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Two ends in the unit of the value; `note` says why there is none, or what to know about it."""
+
+    low: float
+    high: float
+    note: str | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether both ends are numbers."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One group of seeds. `interval` is the 95 % t interval of the mean, `bca` the bootstrap's beside it from ten seeds."""
+
+    n: int
+    mean: float
+    median: float
+    iqm: float
+    std: float
+    interval: Interval
+    bca: Interval | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences by seed, first minus second.
+
+    `p` comes from the sign-flip permutation test; `improvement` is the probability that the first is the better one at a seed
+    (ties half), with its exact interval, and None where the metric has no better side.
+    """
+
+    n: int
+    mean: float
+    median: float
+    std: float
+    interval: Interval
+    bca: Interval | None
+    p: float
+    improvement: float | None
+    improvement_interval: Interval | None
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Mean without the lowest and the highest quarter (whole seeds, so below four seeds it is the mean)."""
+    return float(stats.trim_mean(np.asarray(values, dtype=np.float64), 0.25))
+
+
+def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Ends of the t interval of each row's mean; NaN below two seeds.
+
+    Args:
+        values: [..., seeds], finite.
+        level: Coverage on normal data.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    n = array.shape[-1]
+    if n < 2:
+        empty = np.full(array.shape[:-1], np.nan)
+        return empty, empty.copy()
+    half = stats.t.ppf(0.5 + level / 2, n - 1) * array.std(axis=-1, ddof=1) / math.sqrt(n)
+    mean = array.mean(axis=-1)
+    return mean - half, mean + half
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """The t interval of one group, with a word where it is none or of no width."""
+    array = np.asarray(values, dtype=np.float64)
+    low, high = t_interval(array)
+    if array.size < 2:
+        return Interval(math.nan, math.nan, "one seed gives no interval" if array.size else "no seed")
+    note = "all seeds gave the same value" if np.ptp(array) == 0 else None
+    return Interval(float(low), float(high), note)
+
+
+def bca_interval(values: ArrayLike, rng: np.random.Generator) -> Interval | None:
+    """BCa bootstrap interval of the mean, None below ten seeds, where its true coverage is far from 95 %."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.size < BCA_FROM:
+        return None
+    if np.ptp(array) == 0:  # scipy gives NaN here
+        return Interval(float(array[0]), float(array[0]), "all seeds gave the same value")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            (array,), np.mean, confidence_level=LEVEL, method="BCa", n_resamples=_RESAMPLES, rng=rng
+        ).confidence_interval
+    interval = Interval(float(found.low), float(found.high))
+    return (
+        interval
+        if interval.exists
+        else Interval(math.nan, math.nan, "the bootstrap degenerates on these seeds")
+    )
+
+
+def summarise(values: ArrayLike, rng: np.random.Generator) -> Summary:
+    """Describe one group of finite values.
+
+    Raises:
+        ValueError: there is no value, or one is not finite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+        raise ValueError("a summary needs one row of finite values")
+    return Summary(
+        n=array.size,
+        mean=float(array.mean()),
+        median=float(np.median(array)),
+        iqm=interquartile_mean(array),
+        std=float(array.std(ddof=1)) if array.size > 1 else math.nan,
+        interval=mean_interval(array),
+        bca=bca_interval(array, rng),
+    )
+
+
+def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
+    """Two-sided p of the paired sign-flip permutation test of the mean; exact up to 13 seeds, NaN below two.
+
+    With n seeds no p below 2/2ⁿ is possible.
+    """
+    array = np.asarray(differences, dtype=np.float64)
+    if array.size < 2:
+        return math.nan
+    if not array.any():
+        return 1.0
+    found = stats.permutation_test(
+        (array,),
+        lambda x, axis: np.mean(x, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        rng=rng,
+    )
+    return float(found.pvalue)
+
+
+def exact_proportion_interval(wins: float, n: int) -> Interval:
+    """Clopper–Pearson interval of a proportion; half wins (ties) are allowed.
+
+    Args:
+        wins: Number of wins plus half the ties.
+        n: Number of trials, at least 1.
+    """
+    tail = (1 - LEVEL) / 2
+    low = float(stats.beta.ppf(tail, wins, n - wins + 1)) if wins > 0 else 0.0
+    high = float(stats.beta.ppf(1 - tail, wins + 1, n - wins)) if wins < n else 1.0
+    return Interval(low, high)
+
+
+def compare_paired(first: ArrayLike, second: ArrayLike, direction: str, rng: np.random.Generator) -> Paired:
+    """Compare two entries seed by seed.
+
+    Args:
+        first: Value of each seed.
+        second: Value of the same seeds in the same order.
+        direction: `higher` or `lower` is better, or `none`.
+        rng: For the bootstrap, and for the permutation test beyond 13 seeds.
+
+    Raises:
+        ValueError: the shapes differ, or a value is not finite.
+    """
+    a = np.asarray(first, dtype=np.float64)
+    b = np.asarray(second, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or a.size == 0:
+        raise ValueError("paired values need two rows of one length")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("paired values must be finite")
+    # Rounding that is far below the values' own resolution is no difference: 0.1 + 0.2 and 0.3 tie.
+    difference = np.where(np.isclose(a, b, rtol=1e-12, atol=0.0), 0.0, a - b)
+    improvement, improvement_interval = None, None
+    if direction in ("higher", "lower"):
+        gain = difference if direction == "higher" else -difference
+        wins = float((gain > 0).sum() + 0.5 * (gain == 0).sum())
+        improvement = wins / a.size
+        improvement_interval = exact_proportion_interval(wins, a.size)
+    return Paired(
+        n=a.size,
+        mean=float(difference.mean()),
+        median=float(np.median(difference)),
+        std=float(difference.std(ddof=1)) if a.size > 1 else math.nan,
+        interval=mean_interval(difference),
+        bca=bca_interval(difference, rng),
+        p=sign_flip_p(difference, rng),
+        improvement=improvement,
+        improvement_interval=improvement_interval,
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction over all p values that exist; NaN stays NaN and does not count."""
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    ordered = tested[np.argsort(p[tested], kind="stable")]
+    factors = np.arange(len(ordered), 0, -1)
+    adjusted[ordered] = np.minimum(np.maximum.accumulate(p[ordered] * factors), 1.0) if len(ordered) else []
+    return [float(value) for value in adjusted]
+
+
+def seeds_needed(comparisons: int, alpha: float = ALPHA) -> int:
+    """The smallest number of paired seeds at which a sign-flip test can reach `alpha` after Holm: m·2/2ⁿ ≤ alpha."""
+    n = 1
+    while max(comparisons, 1) * 2 / 2**n > alpha:
+        n += 1
+    return n
+
+
+@dataclass(frozen=True)
+class Censored:
+    """A to-target measure (steps, seconds, FLOPs, joules to reach something) over runs of which some never got there.
+
+    Quantiles that fall among the runs that never got there are infinite: only "more than was tried" is known of them.
+    """
+
+    n: int
+    reached: int
+    median: float
+    low_quartile: float
+    high_quartile: float
+
+
+def summarise_censored(values: ArrayLike) -> Censored:
+    """Describe a to-target measure; NaN stands for a run that never got there, which is worse than every one that did.
+
+    Raises:
+        ValueError: there is no run.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise ValueError("no run")
+    missed = np.isnan(array)
+    filled = np.where(missed, np.inf, array)
+    # "inverted_cdf" picks a run that exists, so that no average with infinity can arise.
+    low, middle, high = np.quantile(filled, [0.25, 0.5, 0.75], method="inverted_cdf")
+    return Censored(array.size, int((~missed).sum()), float(middle), float(low), float(high))
+
+
+def aggregate_over_tasks(
+    differences: Sequence[ArrayLike], rng: np.random.Generator, resamples: int = 2000
+) -> tuple[float, Interval]:
+    """Mean over tasks of each task's mean difference, with a percentile bootstrap stratified by task.
+
+    Seeds are drawn anew inside each task; the tasks themselves are taken as given, so this says nothing about other tasks.
+
+    Args:
+        differences: For each task the paired differences of its seeds, in a unit that the tasks share.
+        rng: Source of the resamples.
+        resamples: Number of bootstrap draws.
+
+    Raises:
+        ValueError: no task, or a task without a seed.
+    """
+    rows = [np.asarray(row, dtype=np.float64) for row in differences]
+    if not rows or any(row.size == 0 for row in rows):
+        raise ValueError("an aggregate needs at least one task, and a seed in each")
+    point = float(np.mean([row.mean() for row in rows]))
+    if min(row.size for row in rows) < 2:
+        return point, Interval(math.nan, math.nan, "a task with one seed gives no interval")
+    draws = np.mean(
+        [row[rng.integers(0, row.size, (resamples, row.size))].mean(axis=1) for row in rows], axis=0
+    )
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return point, Interval(float(low), float(high))

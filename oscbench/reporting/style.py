@@ -1,0 +1,106 @@
+"""One look for every figure: ink, palette, markers; light colours in the files, dark twins for the page's dark mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+INK = "#1d2127"
+MUTED = "#68707b"
+GRID = "#e2e5e9"
+PAPER = "#ffffff"
+
+# (light, dark) pairs, told apart with the common colour-vision deficiencies and ≥ 3:1 on their background (a test measures both).
+PALETTE = (
+    ("#0067a5", "#5db4f0"),
+    ("#c8500a", "#f08a4b"),
+    ("#00856a", "#35c79f"),
+    ("#9b2f77", "#e79ac8"),
+    ("#7d6b00", "#dcc22b"),
+    ("#3f3f46", "#d5d8dd"),
+    ("#2c9ab7", "#a5e3f5"),
+    ("#8b3a2b", "#c9796a"),
+)
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
+
+_DARK = {INK: ("ink", "#e6e8eb"), MUTED: ("muted", "#9aa3ae"), GRID: ("grid", "#2e343c")}
+
+
+class Look(tuple[str, str]):
+    """Colour and marker of one entry."""
+
+    __slots__ = ()
+
+    @property
+    def colour(self) -> str:
+        """The light colour, as hex."""
+        return self[0]
+
+    @property
+    def marker(self) -> str:
+        """Matplotlib's marker letter."""
+        return self[1]
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A colour and a marker for each name, by its place among the sorted names; the pair repeats only after 88 names."""
+    ordered = sorted(set(names))
+    return {
+        name: Look((PALETTE[i % len(PALETTE)][0], MARKERS[i % len(MARKERS)]))
+        for i, name in enumerate(ordered)
+    }
+
+
+def settings() -> dict[Any, Any]:
+    """Matplotlib settings for all figures."""
+    return {
+        "font.family": ["DejaVu Sans"],
+        "font.size": 8.5,
+        "axes.titlesize": 9.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 8.5,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.facecolor": "none",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": GRID,
+        "grid.linewidth": 0.7,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "text.color": INK,
+        "legend.frameon": False,
+        "legend.fontsize": 8,
+        "figure.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "oscbench",
+        "path.simplify": True,
+    }
+
+
+def themed(svg: str) -> str:
+    """An SVG whose colours follow the reader's light or dark preference, and whose text has the page's typeface."""
+    light, dark = [], []
+    pairs = {hexa: (name, twin) for hexa, (name, twin) in _DARK.items()}
+    pairs |= {hexa: (f"c{i}", twin) for i, (hexa, twin) in enumerate(PALETTE)}
+    for hexa, (name, twin) in pairs.items():
+        svg = svg.replace(hexa, f"var(--{name})")
+        light.append(f"--{name}:{hexa}")
+        dark.append(f"--{name}:{twin}")
+    svg = svg.replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
+    rules = (
+        f"<style>:root{{{';'.join(light)}}}"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{{';'.join(dark)}}}}}</style>"
+    )
+    start = svg.index(">", svg.index("<svg")) + 1
+    return svg[:start] + rules + svg[start:]
