@@ -1,0 +1,230 @@
+"""The seam: what a mechanism is to the rest of the house.
+
+One object per model. It owns per-layer and shared parameters, its state is explicit, and it tells the backbone where tokens
+live (`stream`). A backbone never asks for its name. A file in this folder is a mechanism; its last line names the class.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from oscbench.ops.phases import wrap
+
+State = tuple[Tensor, ...] | None
+
+
+class MechanismConfig(BaseModel):
+    """Settings of a mechanism, as they stand in a suite; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a mechanism is told at construction.
+
+    Attributes:
+        width: channels of the residual stream, D.
+        heads: H; D divides into H heads of d = D/H channels.
+        layers: number of blocks; nobody reads what the last `advance` would give, so it may be skipped.
+        max_length: most tokens of any sequence (CLS and registers counted).
+        axes: axes of a position, 1 for sequences and 2 for images.
+        generator: source of the mechanism's own random start values.
+    """
+
+    width: int
+    heads: int
+    layers: int
+    max_length: int
+    axes: int
+    generator: torch.Generator
+
+    @property
+    def head_width(self) -> int:
+        """d = D/H."""
+        return self.width // self.heads
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where tokens stand: coordinates (N, axes) in float64, and `special` (N,) bool for CLS and register tokens."""
+
+    coordinates: Tensor
+    special: Tensor
+
+    def to(self, device: torch.device) -> Positions:
+        """The same positions on another device."""
+        return Positions(self.coordinates.to(device), self.special.to(device))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What holds for one forward pass of the whole model.
+
+    Attributes:
+        positions: of the tokens.
+        is_causal: receivers hear only senders before them and themselves.
+        key_padding_mask: (B, N) bool, True = padding.
+        diagnostics: ask `mix` for its attention matrix and what else it knows of itself (quadratic memory).
+        backend: of the ops, `auto` or a name.
+    """
+
+    positions: Positions
+    is_causal: bool = False
+    key_padding_mask: Tensor | None = None
+    diagnostics: bool = False
+    backend: str = "auto"
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What `mix` gives: the residual branch's update, and diagnostics if they were asked for.
+
+    Diagnostics are tensors by name: `attention` (B, H, N, N) for every mechanism, `phases` (B, H, N, m) [rad] where there
+    are any, and numbers of the mechanism's own.
+    """
+
+    update: Tensor
+    diagnostics: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a mechanism claims of itself; tests over the catalog hold it to it.
+
+    Attributes:
+        causal: it can run causally without hearing the future.
+        order_sensitive: it tells token order apart without positions added to tokens.
+        iterative: its forward pass runs a solver.
+        needs_position: `position: auto` adds learned positions to its tokens.
+        cacheable: token-by-token generation can be exact.
+    """
+
+    causal: bool = True
+    order_sensitive: bool = False
+    iterative: bool = False
+    needs_position: bool = False
+    cacheable: bool = True
+
+
+class EuclideanStream:
+    """Tokens are vectors: LayerNorm before a branch, add after it, features of width D."""
+
+    features_per_channel = 1
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Embeddings become tokens."""
+        return x
+
+    def norm(self, width: int) -> nn.Module:
+        """Normalisation before a branch."""
+        return nn.LayerNorm(width, eps=1e-6)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """What a linear map reads of normalised tokens."""
+        return tokens
+
+    def add(self, tokens: Tensor, update: Tensor) -> Tensor:
+        """A branch's update joins the residual stream."""
+        return tokens + update
+
+
+class AngularStream:
+    """Tokens are angles: no norm, linear maps read (cos θ, sin θ) of width 2D, adding wraps to (-π, π]."""
+
+    features_per_channel = 2
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Embeddings are read as angles [rad]."""
+        return wrap(x)
+
+    def norm(self, width: int) -> nn.Module:
+        """Angles need none."""
+        del width
+        return nn.Identity()
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """(cos θ, sin θ)."""
+        return torch.cat((tokens.cos(), tokens.sin()), dim=-1)
+
+    def add(self, tokens: Tensor, update: Tensor) -> Tensor:
+        """θ + update, wrapped."""
+        return wrap(tokens + update)
+
+
+Stream = EuclideanStream | AngularStream
+
+
+class Mechanism(nn.Module, ABC):
+    """How tokens hear one another, through the depth of one model.
+
+    Subclasses declare `Config`, `version` (raised when results would change) and `traits`, and write `mix`. The docstring of
+    their module has the headings Idea, Equation, Symbols, Deviations, Cost.
+    """
+
+    Config: ClassVar[type[MechanismConfig]] = MechanismConfig
+    version: ClassVar[int] = 1
+    label: ClassVar[str]
+    traits: Traits = Traits()
+    stream: Stream = EuclideanStream()
+
+    def __init__(self, config: Any, shape: Shape) -> None:
+        """Own parameters only; linear maps are started by the model, by name, so that equal parts start equal."""
+        super().__init__()
+        if shape.width % shape.heads:
+            raise ValueError(f"width {shape.width} does not divide into {shape.heads} heads")
+        self.config = config
+        self.shape = shape
+
+    def start(self, positions: Positions, tokens: Tensor) -> State:
+        """State that rides beside the tokens (B, N, D), before the first block."""
+        del positions, tokens
+        return None
+
+    @abstractmethod
+    def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
+        """Update of the residual branch from normalised tokens (B, N, D); owns its projections."""
+
+    def advance(self, layer: int, tokens: Tensor, state: State, context: Context) -> State:
+        """State after a block, from the block's output (B, N, D), which is not normalised."""
+        del layer, tokens, context
+        return state
+
+    def calibrate(
+        self, layer: int, tokens: Tensor, state: State, context: Context
+    ) -> dict[str, Any] | None:
+        """Set start values from the first training batch, before the first step; says what it did, for the record."""
+        del layer, tokens, state, context
+        return None
+
+    @abstractmethod
+    def flops(self, tokens: int) -> int:
+        """Closed-form forward FLOPs a sample of `tokens` tokens, over all layers."""
+
+    def notes(self) -> list[str]:
+        """What a reader of the result must be told, for example that a one-layer model never takes a step."""
+        return []
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, N, H·d) -> (B, H, N, d)."""
+        return x.unflatten(-1, (self.shape.heads, -1)).transpose(1, 2)
+
+    def merge_heads(self, x: Tensor) -> Tensor:
+        """(B, H, N, d) -> (B, N, H·d)."""
+        return x.transpose(1, 2).flatten(-2)
+
+
+def one_hot_values(tokens: int, like: Tensor) -> Tensor:
+    """Values (B, H, N, N) whose average is the attention matrix itself: any op that is linear in v returns its weights."""
+    return torch.eye(tokens, dtype=like.dtype, device=like.device).expand(*like.shape[:2], -1, -1)
+
+
+def linear_flops(tokens: int, inputs: int, outputs: int) -> int:
+    """2·N·inputs·outputs; biases are not counted."""
+    return 2 * tokens * inputs * outputs

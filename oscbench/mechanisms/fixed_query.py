@@ -1,0 +1,172 @@
+"""Fixed-query oscillator attention: free oscillators settle between learned anchors.
+
+Idea:
+    Every token's oscillator is pulled towards one learned anchor a position, as hard as its query fits that position's key, and
+    where it comes to rest says whom it hears.
+
+Equation:
+    W_ij = softplus(q_i·k_j/√d), ẋ_i = (I - x_i x_iᵀ) Σ_j W_ij r_j, x*_i = h_i/‖h_i‖, a_ij ∝ (1 + x*_i·r_j)^p;
+    arXiv 2606.12059 (Lohe dynamics, fixed point, read-out).
+
+Symbols:
+    W_q, W_k, W_v -> q, k, v (no bias), W_o -> out (bias); r -> anchors (layers, H, max_len, d_osc); z, x -> state; p -> exponent.
+
+Deviations:
+    Anchors are normalised in every forward pass (`anchors: free` is the authors' code, which does so at the start only). Padding is
+    masked in the read-out too (`mask_readout: false` is published). The ODE runs at unit speed, ĥ = h/‖h‖, to T = 30.
+
+Cost:
+    4 N² D + 4 N² H d_osc FLOPs literally; 2 N² (D + H d_osc) with the linear read-out of p = 1, plus 8 N D²; anchors N H d_osc.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
+from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms._projected import Projections
+from oscbench.ops import fixed_query_attention
+from oscbench.ops.fixed_query.stages import pull, read_out
+from oscbench.ops.flops import attention_flops
+
+
+class FixedQueryConfig(MechanismConfig):
+    """Settings of fixed-query attention.
+
+    Attributes:
+        d_osc: dimension of the oscillators' sphere; 2 is the scalar Kuramoto case.
+        coupling: `softplus`, `relu` or `elu`.
+        exponent: p of the read-out; 2 and 4 sharpen.
+        anchors: `unit`, or `free` as in the authors' code (literal backend only).
+        mask_readout: keep padding out of the read-out; False is published (literal backend only).
+        dynamics: `analytic` uses the fixed point, `ode` integrates.
+        solver: `dopri5`, or fixed steps by `euler`, `midpoint`, `rk4`.
+        horizon: T of the integration [1/‖h‖].
+        num_steps: of a fixed-step solver.
+        tolerance: relative and absolute, of dopri5.
+    """
+
+    d_osc: int = Field(default=8, ge=2)
+    coupling: Literal["softplus", "relu", "elu"] = "softplus"
+    exponent: Literal[1, 2, 4] = 1
+    anchors: Literal["unit", "free"] = "unit"
+    mask_readout: bool = True
+    dynamics: Literal["analytic", "ode"] = "analytic"
+    solver: Literal["dopri5", "euler", "midpoint", "rk4"] = "dopri5"
+    horizon: float = Field(default=30.0, gt=0.0)
+    num_steps: int = Field(default=100, ge=1)
+    tolerance: float = Field(default=1e-4, gt=0.0)
+
+
+class FixedQuery(Mechanism):
+    """Oscillators on a sphere, read out against anchors."""
+
+    Config = FixedQueryConfig
+    version = 1
+    label = "fixed query"
+
+    def __init__(self, config: FixedQueryConfig, shape: Shape) -> None:
+        super().__init__(config, shape)
+        # Anchors belong to positions: they are a positional code by themselves.
+        self.traits = Traits(order_sensitive=True, iterative=config.dynamics == "ode")
+        self.layers = nn.ModuleList(Projections(shape.width, bias=False) for _ in range(shape.layers))
+        size = (shape.layers, shape.heads, shape.max_length, config.d_osc)
+        self.anchors = nn.Parameter(normalize(torch.randn(size, generator=shape.generator), dim=-1))
+        if config.dynamics == "ode":
+            # One row a position, drawn in order: a position's start does not depend on how many follow it.
+            starts = torch.randn(shape.max_length, config.d_osc, generator=shape.generator)
+            self.register_buffer("starts", normalize(starts, dim=-1), persistent=False)
+
+    def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
+        """Pull, settle, read out, project."""
+        maps = self.layers[layer]
+        q, k, v = (self.split_heads(x) for x in maps(tokens))
+        anchors = self._anchors(layer, q)
+        attend = self._integrate if self.config.dynamics == "ode" else self._analytic
+        out, _ = attend(q, k, v, anchors, context)
+        update = maps.out(self.merge_heads(out))
+        if not context.diagnostics:
+            return Mixed(update)
+        values = one_hot_values(tokens.shape[1], q)
+        weights, found = attend(q, k, values, anchors, context)
+        return Mixed(update, {"attention": weights, **found})
+
+    def _anchors(self, layer: int, q: Tensor) -> Tensor:
+        anchors = self.anchors[layer]
+        if anchors.shape[1] < q.shape[-2]:
+            raise ValueError(f"fixed_query has anchors for {anchors.shape[1]} positions, got {q.shape[-2]} tokens")
+        if self.config.anchors == "unit":
+            anchors = normalize(anchors, dim=-1)
+        return anchors.to(q.dtype)
+
+    def _analytic(
+        self, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        free = self.config.anchors == "free" or not self.config.mask_readout
+        out = fixed_query_attention(
+            q,
+            k,
+            v,
+            anchors,
+            coupling=self.config.coupling,
+            exponent=self.config.exponent,
+            mask_readout=self.config.mask_readout,
+            is_causal=context.is_causal,
+            key_padding_mask=context.key_padding_mask,
+            backend="reference" if free else context.backend,
+            validate=False if self.config.anchors == "free" else None,
+        )
+        return out, {}
+
+    def _integrate(
+        self, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        from oscbench.ops.fixed_query.ode import settle  # torchdiffeq loads only where it is used
+
+        anchors = anchors[:, : q.shape[-2]]
+        where = {"is_causal": context.is_causal, "key_padding_mask": context.key_padding_mask}
+        h = pull(q, k, anchors, coupling=self.config.coupling, **where)
+        settled = settle(
+            h,
+            self.starts[: q.shape[-2]],
+            solver=self.config.solver,
+            horizon=self.config.horizon,
+            num_steps=self.config.num_steps,
+            rtol=self.config.tolerance,
+            atol=self.config.tolerance,
+        )
+        options: dict[str, Any] = {
+            "exponent": self.config.exponent,
+            "mask_readout": self.config.mask_readout,
+            **where,
+        }
+        found = {
+            "evaluations": torch.tensor(float(settled.evaluations)),
+            "near_antipodal_share": settled.near_antipodal,
+            "unconverged_share": settled.unconverged,
+        }
+        return read_out(settled.state, v, anchors, **options), found
+
+    def flops(self, tokens: int) -> int:
+        """Four projections and one attention a layer; for the ODE the closed form's, evaluations are a measure of their own."""
+        shape = self.shape
+        projections = 4 * linear_flops(tokens, shape.width, shape.width)
+        attention = attention_flops(
+            "fixed_query_attention",
+            1,
+            shape.heads,
+            tokens,
+            shape.head_width,
+            oscillator_width=self.config.d_osc,
+            exponent=self.config.exponent,
+        )
+        return shape.layers * (projections + attention)
+
+
+mechanism = FixedQuery

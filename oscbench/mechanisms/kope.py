@@ -1,0 +1,195 @@
+"""KoPE: rotary phases that start at position and synchronise with the tokens that attention picks.
+
+Idea:
+    Every token carries phases beside its channels; attention works in the frame of those phases, and after each block the
+    phases take one Kuramoto step towards those of related tokens.
+
+Equation:
+    c', s' = c M, s' = s M (mixing), o = R(-φ') softmax(R(φ')q (R(φ')k)ᵀ/√d) R(φ')v, and after the MLP
+    θ_i += arctan(γ Σ_j A_ij sin(θ_j - θ_i)); KoPE, arXiv 2604.07904 (phase mixing, rotated attention, coupling step).
+
+Symbols:
+    u = (cos p, sin p) -> state (cos, sin), each (B, H, N, d/2); G -> mix; γ -> gamma [rad per unit pull];
+    W_q, W_k of the coupling -> Coupling.q, Coupling.k; qk-norm scale -> Coupling.scale.
+
+Deviations:
+    The last block's step is left out, since no classifier reads its phases. Causal use masks attention and coupling (the paper
+    has no causal path). One-dimensional positions use base 10 000. Linear maps start as the whole model's do.
+
+Cost:
+    Softmax's, and a layer (but the last) two D × D projections and one more attention; state N D numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import rms_norm
+
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Positions, Shape, State, Traits
+from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms._projected import Projections
+from oscbench.mechanisms._rotary import starting_angles
+from oscbench.ops import kope_attention, kuramoto_step, mix_phases, softmax_attention
+from oscbench.ops.flops import attention_flops
+from oscbench.ops.phases import rotate_parts
+
+
+class KoPEConfig(MechanismConfig):
+    """Settings of KoPE; every ablation and control of the paper and its reviewers is one of them.
+
+    Attributes:
+        gamma: step size γ; 0 is the same function as `dynamics: frozen`, but pays for the coupling.
+        learn_gamma: make γ a parameter, softplus of a raw number, at most 1.
+        dynamics: `kuramoto`; `frozen` (phases stay at position, the coupling module is absent: "w/o Kuramoto");
+            `random_walk` (control: steps of the same size in random directions, fixed per token);
+            `averaged` (control: a state of the same size and cost that is plainly averaged, with neither tangent
+            projection nor renormalisation).
+        coupling: one coupling module `shared` by all blocks, or one `per_block`.
+        rotate_values: turn values too; False is "only qk rotation".
+        mix: mix phases within a head before they rotate.
+        mix_gain: gain of the mixing noise.
+        base: of the starting frequencies; by default 20 over images and 10 000 over sequences.
+    """
+
+    gamma: float = Field(default=0.05, ge=0.0, le=1.0)
+    learn_gamma: bool = False
+    dynamics: Literal["kuramoto", "frozen", "random_walk", "averaged"] = "kuramoto"
+    coupling: Literal["shared", "per_block"] = "shared"
+    rotate_values: bool = True
+    mix: bool = True
+    mix_gain: float = Field(default=0.1, ge=0.0)
+    base: float | None = Field(default=None, gt=1.0)
+
+
+class Coupling(nn.Module):
+    """Who pulls whom: RMS-normalised queries and keys of the residual stream."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.q = nn.Linear(shape.width, shape.width)
+        self.k = nn.Linear(shape.width, shape.width)
+        self.scale = nn.Parameter(torch.ones(shape.heads, 1, shape.head_width))
+
+
+class KoPE(Mechanism):
+    """Attention in the frame of synchronising phases."""
+
+    Config = KoPEConfig
+    version = 1
+    label = "KoPE"
+    # The paper's recipe has learned positions beside the phases.
+    traits = Traits(order_sensitive=True, needs_position=True)
+
+    def __init__(self, config: KoPEConfig, shape: Shape) -> None:
+        super().__init__(config, shape)
+        heads, pairs = shape.heads, shape.head_width // 2
+        self.layers = nn.ModuleList(Projections(shape.width) for _ in range(shape.layers))
+        self.num_steps = 0 if config.dynamics == "frozen" else shape.layers - 1
+        if config.mix:
+            # The authors' Xavier call on the 3-D tensor [H, m, m]; its fan rule gives this spread.
+            spread = config.mix_gain * (2.0 / (pairs * pairs + heads * pairs)) ** 0.5
+            noise = torch.randn(shape.layers, heads, pairs, pairs, generator=shape.generator)
+            self.mixing = nn.Parameter(torch.eye(pairs) + spread * noise)
+        modules = 1 if config.coupling == "shared" else self.num_steps
+        self.couplings = nn.ModuleList(Coupling(shape) for _ in range(modules if self.num_steps else 0))
+        if config.learn_gamma and self.num_steps:
+            self.raw_gamma = nn.Parameter(torch.expm1(torch.tensor(max(config.gamma, 1e-6))).log())
+        if config.dynamics == "random_walk":
+            self.register_buffer("directions", _random_directions(shape, self.num_steps), persistent=False)
+
+    def start(self, positions: Positions, tokens: Tensor) -> State:
+        """Rotary phases of the positions, equal in all heads."""
+        angles = starting_angles(positions, self.shape, self.config.base, self.shape.head_width)
+        shape = (tokens.shape[0], self.shape.heads, *angles.shape)
+        return angles.cos().to(tokens.dtype).expand(shape), angles.sin().to(tokens.dtype).expand(shape)
+
+    def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
+        """Attention over queries, keys and values turned by the mixed phases."""
+        assert state is not None
+        cos, sin = mix_phases(*state, self.mixing[layer]) if self.config.mix else state
+        maps = self.layers[layer]
+        q, k, v = (self.split_heads(x) for x in maps(tokens))
+        options = {
+            "is_causal": context.is_causal,
+            "key_padding_mask": context.key_padding_mask,
+            "backend": context.backend,
+        }
+        turned = kope_attention(q, k, v, cos, sin, rotate_values=self.config.rotate_values, **options)
+        update = maps.out(self.merge_heads(turned))
+        if not context.diagnostics:
+            return Mixed(update)
+        values = one_hot_values(tokens.shape[1], q)
+        weights = kope_attention(q, k, values, cos, sin, rotate_values=False, **options)
+        return Mixed(update, {"attention": weights, "phases": torch.atan2(sin, cos)})
+
+    def advance(self, layer: int, tokens: Tensor, state: State, context: Context) -> State:
+        """One Kuramoto step of the unmixed phases."""
+        assert state is not None
+        if layer >= self.num_steps:
+            return state
+        coupling = self.couplings[0 if self.config.coupling == "shared" else layer]
+        width = (self.shape.head_width,)
+        q = rms_norm(self.split_heads(coupling.q(tokens)), width) * coupling.scale
+        k = rms_norm(self.split_heads(coupling.k(tokens)), width)
+        options = {
+            "is_causal": context.is_causal,
+            "key_padding_mask": context.key_padding_mask,
+            "backend": context.backend,
+        }
+        if self.config.dynamics == "averaged":
+            return self._average(q, k, state, options)
+        new = kuramoto_step(q.to(tokens.dtype), k.to(tokens.dtype), *state, gamma=self.gamma(), **options)
+        if self.config.dynamics == "random_walk":
+            return self._walk(layer, state, new)
+        return new
+
+    def gamma(self) -> float | Tensor:
+        """Step size γ."""
+        if self.config.learn_gamma and self.num_steps:
+            return nn.functional.softplus(self.raw_gamma).clamp_max(1.0)
+        return float(self.config.gamma)
+
+    def _walk(self, layer: int, old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> State:
+        """A step as long as the Kuramoto step would have been, forwards or backwards by a fixed draw."""
+        signs = self.directions[layer, :, : old[0].shape[-2]].to(old[0].dtype)
+        # sin and cos of the step's angle; turning back is the same step with its sine negated.
+        step_cos, step_sin = rotate_parts(*new, old[0], -old[1])
+        return rotate_parts(*old, step_cos, signs * step_sin)
+
+    def _average(self, q: Tensor, k: Tensor, state: tuple[Tensor, ...], options: dict[str, object]) -> State:
+        gamma = self.gamma()
+        pairs = torch.cat(state, dim=-1)
+        mean = softmax_attention(q.to(pairs.dtype), k.to(pairs.dtype), pairs, **options)  # type: ignore[arg-type]
+        cos, sin = (pairs + gamma * (mean - pairs)).chunk(2, dim=-1)
+        return cos, sin
+
+    def flops(self, tokens: int) -> int:
+        """Four projections, mixing and one attention a layer; two projections and one Kuramoto step between layers."""
+        shape = self.shape
+        pairs = shape.head_width // 2
+        attention = attention_flops("kope_attention", 1, shape.heads, tokens, shape.head_width)
+        mixing = 2 * linear_flops(tokens * shape.heads, pairs, pairs) if self.config.mix else 0
+        step = attention_flops("kuramoto_step", 1, shape.heads, tokens, shape.head_width)
+        square = linear_flops(tokens, shape.width, shape.width)
+        return shape.layers * (4 * square + mixing + attention) + self.num_steps * (2 * square + step)
+
+    def notes(self) -> list[str]:
+        """One layer, or frozen phases: no step is ever taken."""
+        return ["phases only"] if self.num_steps == 0 else []
+
+
+def _random_directions(shape: Shape, steps: int) -> Tensor:
+    """Signs ±1, (steps, H, max_length, d/2), each token's own draw, so that no token's depends on how many there are."""
+    seed = int(torch.randint(2**31, (1,), generator=shape.generator))
+    draws = []
+    for token in range(shape.max_length):
+        generator = torch.Generator().manual_seed(seed + token)
+        draws.append(torch.randint(2, (steps, shape.heads, shape.head_width // 2), generator=generator))
+    return torch.stack(draws, dim=2) * 2 - 1
+
+
+mechanism = KoPE

@@ -1,0 +1,85 @@
+"""RoPE: softmax attention that sees relative position as a rotation.
+
+Idea:
+    Queries and keys are turned by an angle that grows with position, so that scores depend on where tokens stand to one
+    another.
+
+Equation:
+    q̃ = R(φ_i) q_i, k̃ = R(φ_j) k_j, eq. 34 of RoFormer (Su et al. 2021), arXiv 2104.09864; over images the first half of the
+    pairs turns with the row and the second with the column.
+
+Symbols:
+    θ_i -> base^(-2i/d) [rad per index]; m -> position.
+
+Deviations:
+    CLS and register tokens have angle 0. Base 20 over images, as in KoPE (arXiv 2604.07904), 10 000 over sequences.
+
+Cost:
+    As softmax, and 6 N D multiply-adds for the rotations a layer; no state that changes.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Positions, Shape, State, Traits
+from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms._projected import Projections
+from oscbench.mechanisms._rotary import starting_angles
+from oscbench.ops import kope_attention
+from oscbench.ops.flops import attention_flops
+
+class RoPEConfig(MechanismConfig):
+    """Settings of RoPE.
+
+    Attributes:
+        base: of the frequencies; by default 10 000 over sequences and 20 over images.
+    """
+
+    base: float | None = Field(default=None, gt=1.0)
+
+
+class RoPE(Mechanism):
+    """Multi-head softmax attention with rotary positions."""
+
+    Config = RoPEConfig
+    version = 1
+    label = "RoPE"
+    traits = Traits(order_sensitive=True)
+
+    def __init__(self, config: RoPEConfig, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.layers = nn.ModuleList(Projections(shape.width) for _ in range(shape.layers))
+
+    def start(self, positions: Positions, tokens: Tensor) -> State:
+        """cos and sin of the rotary angles, (N, d/2), the same in all heads and layers."""
+        angles = starting_angles(positions, self.shape, self.config.base, self.shape.head_width)
+        return angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+
+    def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
+        """Rotated queries and keys, plain values."""
+        assert state is not None
+        maps = self.layers[layer]
+        q, k, v = (self.split_heads(x) for x in maps(tokens))
+        options = {
+            "rotate_values": False,
+            "is_causal": context.is_causal,
+            "key_padding_mask": context.key_padding_mask,
+            "backend": context.backend,
+        }
+        update = maps.out(self.merge_heads(kope_attention(q, k, v, *state, **options)))
+        if not context.diagnostics:
+            return Mixed(update)
+        weights = kope_attention(q, k, one_hot_values(tokens.shape[1], q), *state, **options)
+        return Mixed(update, {"attention": weights})
+
+    def flops(self, tokens: int) -> int:
+        """Four projections and one attention a layer."""
+        shape = self.shape
+        projections = 4 * linear_flops(tokens, shape.width, shape.width)
+        attention = attention_flops("kope_attention", 1, shape.heads, tokens, shape.head_width)
+        return shape.layers * (projections + attention)
+
+
+mechanism = RoPE

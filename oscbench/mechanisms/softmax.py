@@ -1,0 +1,69 @@
+"""Softmax attention, the baseline.
+
+Idea:
+    A token hears every other in proportion to the exponential of how well its query fits their keys.
+
+Equation:
+    out = softmax(q kᵀ/√d) v, eq. 1 of Vaswani et al. 2017, arXiv 1706.03762.
+
+Symbols:
+    Q, K, V -> q, k, v (B, H, N, d); d_k -> head width d.
+
+Deviations:
+    None. Positions come from the backbone (learned by default).
+
+Cost:
+    4 N² D + 8 N D² FLOPs a layer, memory linear in N with a fused kernel, no state.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
+from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms._projected import Projections
+from oscbench.ops import softmax_attention
+from oscbench.ops.flops import attention_flops
+
+
+class SoftmaxConfig(MechanismConfig):
+    """Softmax attention has no settings."""
+
+
+class Softmax(Mechanism):
+    """Multi-head softmax attention."""
+
+    Config = SoftmaxConfig
+    version = 1
+    label = "softmax"
+    traits = Traits(needs_position=True)
+
+    def __init__(self, config: SoftmaxConfig, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.layers = nn.ModuleList(Projections(shape.width) for _ in range(shape.layers))
+
+    def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
+        """softmax(q kᵀ/√d) v, projected."""
+        maps = self.layers[layer]
+        q, k, v = (self.split_heads(x) for x in maps(tokens))
+        options = {
+            "is_causal": context.is_causal,
+            "key_padding_mask": context.key_padding_mask,
+            "backend": context.backend,
+        }
+        update = maps.out(self.merge_heads(softmax_attention(q, k, v, **options)))
+        if not context.diagnostics:
+            return Mixed(update)
+        weights = softmax_attention(q, k, one_hot_values(tokens.shape[1], q), **options)
+        return Mixed(update, {"attention": weights})
+
+    def flops(self, tokens: int) -> int:
+        """Four projections and one attention a layer."""
+        shape = self.shape
+        projections = 4 * linear_flops(tokens, shape.width, shape.width)
+        attention = attention_flops("softmax_attention", 1, shape.heads, tokens, shape.head_width)
+        return shape.layers * (projections + attention)
+
+
+mechanism = Softmax

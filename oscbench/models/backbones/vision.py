@@ -1,0 +1,111 @@
+"""Vision transformer: patches, a CLS token or mean pooling, the trunk, a linear head (Dosovitskiy et al., arXiv 2010.11929)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Context, Shape
+from oscbench.models.backbones import Backbone, BackboneConfig
+from oscbench.models.positions import AddedPositions, PositionMode, image_positions
+from oscbench.models.trunk import Trunk, initialise, named_seed
+
+
+class VisionConfig(BackboneConfig):
+    """Settings of the vision backbone.
+
+    Attributes:
+        width: channels of the residual stream, D.
+        heads: H.
+        layers: number of blocks.
+        patch: side of a square patch [pixels]; it must divide the image.
+        mlp_ratio: hidden units of the MLP over D, before matching.
+        pool: read the CLS token, or the mean of the patches.
+        position: what is added to tokens; `auto` follows the mechanism's trait.
+        dropout: on embeddings and MLP outputs.
+    """
+
+    width: int = Field(default=64, ge=1)
+    heads: int = Field(default=4, ge=1)
+    layers: int = Field(default=4, ge=1)
+    patch: int = Field(default=2, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0.0)
+    pool: Literal["cls", "mean"] = "cls"
+    position: PositionMode = "auto"
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class Vision(Backbone):
+    """Images (B, C, height, width) to class logits."""
+
+    Config = VisionConfig
+    version = 1
+
+    def __init__(
+        self,
+        config: VisionConfig,
+        inputs: Any,
+        mechanism_class: type,
+        mechanism_config: Any,
+        *,
+        hidden: int | None,
+        seed: int,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.config, self.inputs = config, inputs
+        if inputs.height % config.patch or inputs.width % config.patch:
+            raise ValueError(f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}")
+        rows, columns = inputs.height // config.patch, inputs.width // config.patch
+        num_special = 1 if config.pool == "cls" else 0
+        self.positions = image_positions(rows, columns, num_special)
+        generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
+        shape = Shape(config.width, config.heads, config.layers, self.num_tokens, 2, generator)
+        mechanism = mechanism_class(mechanism_config, shape)
+        self.patch_features = inputs.channels * config.patch**2
+        self.patches = nn.Linear(self.patch_features, config.width)
+        if num_special:
+            self.cls = nn.Embedding(1, config.width)
+        self.added = AddedPositions(config.position, mechanism, self.positions)
+        self.dropout = nn.Dropout(config.dropout)
+        self.trunk = Trunk(mechanism, hidden or round(config.mlp_ratio * config.width), config.dropout)
+        self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
+        if not self.patches.weight.is_meta:
+            initialise(self, seed)
+
+    @property
+    def num_tokens(self) -> int:
+        """Patches and the CLS token."""
+        return len(self.positions.special)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Images (B, C, height, width) to embeddings (B, N, D)."""
+        size = self.config.patch
+        patches = inputs.unflatten(2, (-1, size)).unflatten(4, (-1, size))
+        # (B, C, row, y, column, x) -> (B, row·column, C·y·x)
+        tokens = self.patches(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
+        if self.config.pool == "cls":
+            tokens = torch.cat((self.cls.weight.expand(len(tokens), 1, -1), tokens), dim=1)
+        return self.dropout(self.added(tokens))
+
+    def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
+        """Everybody hears everybody; no padding."""
+        return Context(self.positions.to(inputs.device), diagnostics=diagnostics)
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """Class logits (B, classes)."""
+        pooled = features[:, 0] if self.config.pool == "cls" else features.mean(dim=1)
+        logits: Tensor = self.head(pooled)
+        return logits
+
+    def flops(self) -> int:
+        """Patches, trunk and head."""
+        patches = len(self.positions.special) - (1 if self.config.pool == "cls" else 0)
+        embedding = 2 * patches * self.patch_features * self.config.width
+        head = 2 * self.trunk.output_width * self.inputs.num_classes
+        return embedding + self.trunk.flops(self.num_tokens) + head
+
+
+backbone = Vision

@@ -1,0 +1,55 @@
+"""Positions added to tokens: the backbone's business, not the mechanism's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Mechanism, Positions
+from oscbench.ops.phases import rotary_frequencies
+
+PositionMode = Literal["auto", "none", "learned", "sinusoidal"]
+
+
+def image_positions(rows: int, columns: int, num_special: int) -> Positions:
+    """Integer (row, column) of each patch in reading order, after `num_special` CLS and register tokens at (0, 0)."""
+    grid = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).to(torch.float64)
+    coordinates = torch.cat((torch.zeros(num_special, 2, dtype=torch.float64), grid))
+    special = torch.arange(len(coordinates)) < num_special
+    return Positions(coordinates, special)
+
+
+class AddedPositions(nn.Module):
+    """Adds to tokens what `position` says; `auto` is `learned` where the mechanism's trait asks for it, else `none`."""
+
+    def __init__(self, mode: PositionMode, mechanism: Mechanism, positions: Positions) -> None:
+        super().__init__()
+        if mode == "auto":
+            mode = "learned" if mechanism.traits.needs_position else "none"
+        self.mode = mode
+        tokens, width = len(positions.special), mechanism.shape.width
+        if mode == "learned":
+            self.table = nn.Embedding(tokens, width)
+        elif mode == "sinusoidal":
+            self.register_buffer("waves", sinusoidal(positions, width), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> (B, N, D)."""
+        if self.mode == "learned":
+            added: Tensor = tokens + self.table.weight[: tokens.shape[1]]
+            return added
+        if self.mode == "sinusoidal":
+            return tokens + self.waves[: tokens.shape[1]].to(tokens.dtype)
+        return tokens
+
+
+def sinusoidal(positions: Positions, width: int, base: float = 10_000.0) -> Tensor:
+    """Sines and cosines of the index in every axis, (N, D), as in arXiv 1706.03762; special tokens get 0."""
+    axes = positions.coordinates.shape[-1]
+    if width % (2 * axes):
+        raise ValueError(f"sinusoidal positions over {axes} axes need a width divisible by {2 * axes}, got {width}")
+    angles = positions.coordinates[..., None] * rotary_frequencies(width // (2 * axes), base)
+    waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
+    return waves.masked_fill(positions.special[:, None], 0.0)

@@ -1,0 +1,121 @@
+"""The pre-norm trunk: blocks that differ in nothing but the mechanism, which they never name."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Context, Mechanism
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model gives: its prediction, and each layer's diagnostics if they were asked for."""
+
+    prediction: Tensor
+    diagnostics: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+class MultilayerPerceptron(nn.Module):
+    """Linear, GELU, linear, over a token's features."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.up = nn.Linear(inputs, hidden)
+        self.down = nn.Linear(hidden, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, N, inputs) -> (B, N, outputs)."""
+        return self.dropout(self.down(nn.functional.gelu(self.up(features))))
+
+
+class Trunk(nn.Module):
+    """Blocks of mixing and MLP around one mechanism.
+
+    Args:
+        mechanism: how tokens hear one another.
+        hidden: hidden units of each MLP, which matching moves.
+        dropout: on the MLP's output.
+    """
+
+    def __init__(self, mechanism: Mechanism, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.mechanism = mechanism
+        self.hidden = hidden
+        width, layers, stream = mechanism.shape.width, mechanism.shape.layers, mechanism.stream
+        read = width * stream.features_per_channel
+        self.mixing_norms = nn.ModuleList(stream.norm(width) for _ in range(layers))
+        self.mlp_norms = nn.ModuleList(stream.norm(width) for _ in range(layers))
+        self.mlps = nn.ModuleList(MultilayerPerceptron(read, hidden, width, dropout) for _ in range(layers))
+        self.final_norm = stream.norm(width)
+
+    @property
+    def output_width(self) -> int:
+        """Features that a read-out sees."""
+        return self.mechanism.shape.width * self.mechanism.stream.features_per_channel
+
+    def forward(self, embeddings: Tensor, context: Context) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        """Embeddings (B, N, D) -> features (B, N, output_width), and diagnostics by layer if asked for."""
+        return self._run(embeddings, context, calibrations=None)
+
+    @torch.no_grad()
+    def calibrate(self, embeddings: Tensor, context: Context) -> list[dict[str, Any]]:
+        """Let every layer set its start values, in order, each on what the layers before it give."""
+        calibrations: list[dict[str, Any]] = []
+        self._run(embeddings, context, calibrations)
+        return calibrations
+
+    def _run(
+        self, embeddings: Tensor, context: Context, calibrations: list[dict[str, Any]] | None
+    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
+        mechanism, stream = self.mechanism, self.mechanism.stream
+        tokens = stream.enter(embeddings)
+        state = mechanism.start(context.positions, tokens)
+        diagnostics = []
+        for layer, mlp in enumerate(self.mlps):
+            normed = self.mixing_norms[layer](tokens)
+            if calibrations is not None:
+                done = mechanism.calibrate(layer, normed, state, context)
+                if done is not None:
+                    calibrations.append(done)
+            mixed = mechanism.mix(layer, normed, state, context)
+            tokens = stream.add(tokens, mixed.update)
+            tokens = stream.add(tokens, mlp(stream.features(self.mlp_norms[layer](tokens))))
+            state = mechanism.advance(layer, tokens, state, context)
+            if context.diagnostics:
+                diagnostics.append(mixed.diagnostics)
+        return stream.features(self.final_norm(tokens)), diagnostics
+
+    def flops(self, tokens: int) -> int:
+        """Forward FLOPs a sample: the mechanism's and the MLPs'."""
+        shape = self.mechanism.shape
+        mlp = 2 * tokens * self.hidden * (self.output_width + shape.width)
+        return self.mechanism.flops(tokens) + shape.layers * mlp
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Start every linear map and embedding from a private generator named after it.
+
+    Weights and biases are uniform in ±1/√fan_in (PyTorch's own default, which the papers' code uses), embeddings normal with
+    spread 0.02. Since each has its own generator, parts of one name and shape start equal in models that differ elsewhere.
+    """
+    for name, module in model.named_modules():
+        generator = torch.Generator().manual_seed(named_seed(seed, name))
+        if isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02, generator=generator)
+
+
+def named_seed(seed: int, name: str) -> int:
+    """A seed of its own for each named stream of randomness: data order, augmentation, each module."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
