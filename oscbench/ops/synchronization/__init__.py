@@ -18,10 +18,19 @@ def _reference() -> Callable[..., Any]:
     return reference.run
 
 
+def _blocked() -> Callable[..., Any]:
+    from oscbench.ops.synchronization import blocked
+
+    return blocked.run
+
+
 OP = Op(
     "selective_synchronization",
-    [Backend("reference", _reference, note="the equations, N × N tensors")],
-    automatic=lambda call: ["reference"],
+    [
+        Backend("reference", _reference, note="the equations, N by N tensors"),
+        Backend("blocked", _blocked, note="tiles in plain PyTorch, memory linear in N"),
+    ],
+    automatic=lambda call: ["blocked"],
 )
 
 
@@ -62,7 +71,8 @@ def selective_synchronization(
         Like v. A token with nobody to hear gets 0.
 
     Raises:
-        ValueError: shapes, dtypes or devices do not agree, K or α is negative, or the backend cannot run this call.
+        ValueError: shapes, dtypes or devices do not agree, K or α is negative, or the backend cannot run
+            this call.
     """
     name = OP.name
     checks.same_kind(name, omega=omega, theta=theta, v=v)

@@ -19,9 +19,7 @@ def bounded_root(square: Tensor, edge: float) -> Tensor:
     return linear + (root - linear).detach()
 
 
-def locking_strength(
-    omega: Tensor, order: Tensor, coupling: Tensor, alpha: Tensor, edge: float
-) -> Tensor:
+def locking_strength(omega: Tensor, order: Tensor, coupling: Tensor, alpha: Tensor, edge: float) -> Tensor:
     """S_ij = J_ij √(1 - (Δ_ij/τ_ij)²) where Δ ≤ τ = K r J, else 0; S_ii = 1. (B, H, N, N)."""
     norms = (omega**2).sum(-1)
     gap2 = norms[..., :, None] + norms[..., None, :] - 2 * omega @ omega.mT

@@ -1,0 +1,175 @@
+"""Selective synchronization streamed over tiles: plain PyTorch, memory linear in N, own backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from oscbench.ops.synchronization import tiles
+from oscbench.ops.synchronization.order import order_parameter
+from oscbench.ops.synchronization.plan import Scratch, Tile, dense_tiles, sizes_for
+
+
+def _start(
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    key_padding_mask: Tensor | None,
+    law: tiles.Law,
+    buffers: int,
+) -> tuple[tiles.Problem, list[Tile], Scratch]:
+    """What both passes begin with."""
+    problem = tiles.prepare(omega, order, v, coupling, alpha, key_padding_mask, law)
+    problems, tokens, _ = problem.omega.shape
+    sizes = sizes_for(problems, tokens, omega.device, whole_rows=law.top_k is not None)
+    plan = dense_tiles(problems, tokens, sizes, causal=law.is_causal, symmetric=problem.symmetric)
+    return problem, list(plan), Scratch(problem.omega, sizes.numbers, buffers)
+
+
+@torch.library.custom_op("oscbench::selective_synchronization", mutates_args=())
+def synchronize(
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    key_padding_mask: Tensor | None,
+    top_k: int | None,
+    edge: float,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor]:
+    """(Σ_j S_ij v_j / T_i, T_i) with T_i = Σ_j S_ij + 1e-8, in at least float32.
+
+    Args:
+        omega: (B, H, N, d).
+        order: r, (B, H, N) when causal, else (B, H, 1).
+        v: (B, H, N, d_v).
+        coupling: K, (H,).
+        alpha: α, (H,).
+        key_padding_mask: (B, N), True = padding.
+        top_k: senders kept in a row.
+        edge: bound of the slope; the forward pass does not use it.
+        is_causal: j ≤ i only.
+    """
+    law = tiles.Law(is_causal, top_k, edge)
+    problem, plan, scratch = _start(omega, order, v, coupling, alpha, key_padding_mask, law, 3)
+    sums = tiles.forward(problem, plan, scratch)
+    total = sums[..., -1:] + tiles.SUM_EPSILON
+    return (sums[..., :-1] / total).view(v.shape), total.view(*v.shape[:3], 1)
+
+
+@synchronize.register_fake
+def _synchronize_shapes(omega: Tensor, order: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    del order, rest
+    wide = torch.promote_types(omega.dtype, torch.float32)
+    return v.new_empty(v.shape, dtype=wide), v.new_empty((*v.shape[:3], 1), dtype=wide)
+
+
+@torch.library.custom_op("oscbench::selective_synchronization_backward", mutates_args=())
+def synchronize_backward(
+    grad: Tensor,
+    mean: Tensor,
+    total: Tensor,
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    key_padding_mask: Tensor | None,
+    top_k: int | None,
+    edge: float,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients to ω, r, v, K and α from ∂L/∂out; `mean` and `total` are the forward pass's results."""
+    law = tiles.Law(is_causal, top_k, edge)
+    problem, plan, scratch = _start(omega, order, v, coupling, alpha, key_padding_mask, law, 5)
+    flat = [x.flatten(0, 1).to(problem.omega.dtype) for x in (grad, mean, total)]
+    pull = tiles.backward(problem, plan, scratch, *flat)
+    found = tiles.gradients(problem, pull, omega.shape, order, coupling)
+    return (
+        found.omega.to(omega.dtype), found.order.to(order.dtype), found.v.to(v.dtype),
+        found.coupling.to(coupling.dtype), found.alpha.to(alpha.dtype),
+    )  # fmt: skip
+
+
+@synchronize_backward.register_fake
+def _backward_shapes(
+    grad: Tensor,
+    mean: Tensor,
+    total: Tensor,
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    *rest: Any,
+) -> tuple[Tensor, ...]:
+    del grad, mean, total, rest
+    return tuple(x.new_empty(x.shape) for x in (omega, order, v, coupling, alpha))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:6], *output)
+    ctx.options = inputs[6:]
+    ctx.mark_non_differentiable(output[1])
+
+
+def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tensor | None, ...]:
+    del grad_total
+    *inputs, mean, total = ctx.saved_tensors
+    found = synchronize_backward(grad, mean, total, *inputs, *ctx.options)
+    return (*found, None, None, None, None)
+
+
+synchronize.register_autograd(_pull_back, setup_context=_keep)
+
+
+def matmul_flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
+    """2BHN²(d + d_v): ω ωᵀ and S v. Causal is not halved, skipped tiles are counted."""
+    batch, heads, tokens, width = omega_shape
+    return 2 * batch * heads * tokens * tokens * (width + int(v_shape[-1]))
+
+
+@register_flop_formula(torch.ops.oscbench.selective_synchronization)
+def _forward_flops(
+    omega_shape: torch.Size, order_shape: Any, v_shape: torch.Size, *rest: Any, **named: Any
+) -> int:
+    return matmul_flops(omega_shape, v_shape)
+
+
+@register_flop_formula(torch.ops.oscbench.selective_synchronization_backward)
+def _backward_flops(
+    grad: Any,
+    mean: Any,
+    total: Any,
+    omega_shape: torch.Size,
+    order: Any,
+    v_shape: torch.Size,
+    *rest: Any,
+    **named: Any,
+) -> int:
+    return 2 * matmul_flops(omega_shape, v_shape)
+
+
+def run(
+    omega: Tensor,
+    theta: Tensor,
+    v: Tensor,
+    *,
+    coupling: Tensor,
+    alpha: Tensor,
+    top_k: int | None,
+    edge: float,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+) -> Tensor:
+    """The public function's backend: r by autograd, the rest by the custom op."""
+    order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
+    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal)
+    result: Tensor = out.to(v.dtype)
+    return result
