@@ -13,12 +13,12 @@ from oscbench.reporting.comparison import Comparison
 
 @dataclass(frozen=True)
 class Answer:
-    """One comparison in words; `head` is the pair, `caveat` empty where there is none."""
+    """One comparison in words; `caveats` are the strongest few, `more` the rest."""
 
     head: str
     text: str
     verdict: str
-    caveat: str
+    caveats: tuple[str, ...]
     more: tuple[str, ...]
 
     @property
@@ -27,6 +27,7 @@ class Answer:
         return f"{self.head}: {self.text}"
 
 
+_BESIDE = 3
 _MEANING = {
     "better": "Better",
     "worse": "Worse",
@@ -45,9 +46,9 @@ def answer(comparison: Comparison) -> Answer:
     verdict = _MEANING[comparison.verdict]
     paired = comparison.paired
     if paired is None:
-        return Answer(head, comparison.reason, verdict, "", ())
+        return Answer(head, comparison.reason, verdict, (), ())
     value = formats.difference(paired.mean, comparison.unit)
-    parts = [f"{value} {comparison.metric_label[:1].lower()}{comparison.metric_label[1:]}"]
+    parts = [f"{value} {formats.lowered(comparison.metric_label)}"]
     if paired.interval.exists:
         low, high = paired.interval.low, paired.interval.high
         parts.append(f"95 % interval {formats.interval(low, high, comparison.unit)}")
@@ -60,19 +61,24 @@ def answer(comparison: Comparison) -> Answer:
         parts.append(f"p {sign}{formats.p_value(paired.p)}{holm}")
     text = ", ".join(parts) + _cost_words(comparison) + "."
     caveats = [f"{note[:1].upper()}{note[1:]}" for note in comparison.caveats]
-    # A verdict that is not one already says that nothing is proven; the caveat says why, or what else is odd.
-    return Answer(head, text, verdict, caveats[0] if caveats else "", tuple(caveats[1:]))
+    return Answer(head, text, verdict, tuple(caveats[:_BESIDE]), tuple(caveats[_BESIDE:]))
 
 
 def _cost_words(comparison: Comparison) -> str:
     costs = comparison.costs
     found = [
-        f"{formats.relative(costs.params)} parameters" if math.isfinite(costs.params) else "",
-        f"{formats.relative(costs.flops)} FLOPs" if math.isfinite(costs.flops) else "",
+        _more(costs.params, "parameters"),
+        _more(costs.flops, "FLOPs"),
         f"{formats.times(costs.speed)} training speed" if math.isfinite(costs.speed) else "",
     ]
     words = ", ".join(word for word in found if word)
     return f"; {words}" if words else ""
+
+
+def _more(ratio: float, what: str) -> str:
+    if not math.isfinite(ratio):
+        return ""
+    return f"equal {what}" if abs(ratio - 1) < 5e-4 else f"{formats.relative(ratio)} {what}"
 
 
 def overview(comparisons: Sequence[Comparison]) -> str:

@@ -1,4 +1,7 @@
-"""Comparisons: pair the seeds, refuse what is unlike, test, correct over the whole report, and count the cost."""
+"""Comparisons of entries.
+
+Pair the seeds, refuse what is unlike, test, correct over the whole report, and count the cost.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ SPEED_MEASURES = ("step_seconds", "training_seconds")
 
 @dataclass(frozen=True)
 class Costs:
-    """Treatment over baseline, median over the paired seeds; NaN where a measure is absent. `speed` above 1 is faster."""
+    """Treatment over baseline, median over the paired seeds.
+
+    NaN where a measure is absent. `speed` above 1 is faster.
+    """
 
     params: float
     flops: float
@@ -98,7 +104,8 @@ def compare(
         pair: What is compared with what.
         names: Short names of the entries.
         cells: All cells of the section by entry, finished or not.
-        elsewhere: Cells of the same suite and task under other protocols, to say why there is nothing to compare with.
+        elsewhere: Cells of the same suite and task under other protocols, to say why there is nothing to
+            compare with.
     """
     pools = [list(cells.get(e, ())) or list(elsewhere.get(e, ())) for e in (pair.treatment, pair.baseline)]
     some = next((record for pool in pools for record in pool), None)

@@ -107,7 +107,10 @@ def health_table(section: Section) -> Table | None:
 
 
 def health_means(section: Section) -> dict[tuple[str, str, int, str], float]:
-    """(quantity, entry name, layer, start or end) -> mean over finished cells; non-finite diagnostics are left out."""
+    """(quantity, entry name, layer, start or end) -> mean over finished cells.
+
+    Non-finite diagnostics are left out.
+    """
     values: dict[tuple[str, str, int, str], list[float]] = {}
     for standing in section.standings:
         for record in standing.finished:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from oscbench.errors import UserError
 
-class ReportError(ValueError):
+
+class ReportError(UserError):
     """A report or export that cannot be made as asked; the message is one line for the user."""
 
 

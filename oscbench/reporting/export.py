@@ -31,7 +31,8 @@ def export_frame(
         output: File to write.
 
     Raises:
-        ReportError: unknown format or suite, no records, parquet without pyarrow, or a file that cannot be written.
+        ReportError: unknown format or suite, no records, parquet without pyarrow, or a file that cannot
+            be written.
     """
     data = encode(tidy(load(results, suites).records), format)
     if output is None:

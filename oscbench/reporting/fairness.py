@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oscbench.records import Record
+from oscbench.reporting.formats import ranges
 
 # What may differ between two entries of a fair comparison; everything else in a spec is protocol.
 _OWN = ("mechanism", "variant", "seed", "versions")
@@ -51,16 +52,22 @@ def _unlike(what: str, first: list[str], second: list[str]) -> str | None:
 
 
 def _unlike_data(first: Sequence[Record], second: Sequence[Record]) -> str | None:
-    """Data are compared seed by seed: each seed may have its own subset or order, but all entries the same one."""
+    """Data are compared seed by seed.
+
+    Each seed may have its own subset or order, but all entries the same one.
+    """
     hashes = {record.seed: record.data_hash for record in second}
-    unlike = sorted(
+    unlike = [
         record.seed for record in first if record.seed in hashes and hashes[record.seed] != record.data_hash
-    )
-    return f"unlike data hashes at seed {', '.join(map(str, unlike))}" if unlike else None
+    ]
+    return f"unlike data hashes at seed {ranges(unlike)}" if unlike else None
 
 
 def spec_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Settings that two specs do not share, as `train.epochs: 3 against 5`, without mechanism, variant and seed."""
+    """Settings that two specs do not share, mechanism, variant and seed aside.
+
+    Each as `train.epochs: 3 against 5`.
+    """
     a, b = _flat(first), _flat(second)
     keys = sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
     return [f"{key}: {a.get(key, 'absent')} against {b.get(key, 'absent')}" for key in keys]
@@ -79,7 +86,10 @@ def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def origin_notes(records: Sequence[Record]) -> list[str]:
-    """What is odd about the code and the machines behind some cells: uncommitted changes, several commits or machines."""
+    """What is odd about the code and the machines behind some cells.
+
+    Uncommitted changes, several commits or machines.
+    """
     notes: list[str] = []
     if any(record.dirty for record in records):
         notes.append("some cells ran from a checkout with uncommitted changes")

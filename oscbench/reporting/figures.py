@@ -1,10 +1,11 @@
-"""Figures of a section, each small enough to be read on a phone; drawn without pyplot, so that nothing global is left open."""
+"""Figures of a section, each small enough to be read on a phone.
+
+Drawn without pyplot, so that nothing global is left open.
+"""
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,39 +15,35 @@ import matplotlib
 import numpy as np
 import seaborn
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from oscbench.reporting import formats
-from oscbench.reporting.comparison import SPEED_MEASURES, Comparison
+from oscbench.reporting.comparison import Comparison
 from oscbench.reporting.detail_tables import health_means
+from oscbench.reporting.drawing import (
+    WIDTH,
+    Floats,
+    Picture,
+    axis_label,
+    beyond,
+    canvas,
+    cost_ticks,
+    finish,
+    focus,
+    legend,
+    off_axis,
+    scaled,
+)
 from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import mean_interval
-from oscbench.reporting.style import GRID, INK, MUTED, Look, settings, themed
+from oscbench.reporting.style import GRID, INK, MUTED, Look, settings
 
-WIDTH = 4.6
+# What the headline metric is drawn against; of the time measures only the first one present.
+_COSTS = (("params",), ("flops",), ("training_seconds", "step_seconds"))
 _POINTS = 120
 _RASTER_FROM = 1500
 _MAX_THIN_LINES = 240
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A rendered figure: for the disk (`png`, `svg`) and, following light and dark, for the page (`page_svg`)."""
-
-    name: str
-    kind: str
-    title: str
-    alt: str
-    png: bytes
-    svg: str
-
-    @property
-    def page_svg(self) -> str:
-        """The SVG whose colours follow the reader's preference."""
-        return themed(self.svg)
 
 
 @dataclass(frozen=True)
@@ -70,37 +67,15 @@ def plans(section: Section, looks: Mapping[str, Look]) -> list[Plan]:
         Plan(2 if section.metric in name else 5, partial(curve_picture, section, looks, name))
         for name in names
     ]
-    for measure in ("params", "flops", *SPEED_MEASURES):
-        if any(math.isfinite(value_of(r, measure)) for s in section.standings for r in s.finished):
-            found.append(Plan(4, partial(cost_picture, section, looks, measure)))
+    for group in _COSTS:
+        known = [m for m in group if any(_has(s, m) for s in section.standings)]
+        found += [Plan(4, partial(cost_picture, section, looks, measure)) for measure in known[:1]]
     quantities = sorted({quantity for quantity, *_ in health_means(section)})
     return found + [Plan(6, partial(health_picture, section, quantity)) for quantity in quantities]
 
 
-def _finish(figure: Figure, section: Section, kind: str, title: str, alt: str) -> Picture:
-    FigureCanvasAgg(figure)
-    png, svg = io.BytesIO(), io.StringIO()
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Picture(f"{section.slug}-{_slug(kind)}", kind, title, alt, png.getvalue(), svg.getvalue())
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _scaled(values: Any, unit: str) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64) * (100 if unit == "fraction" else 1)
-
-
-def _axis_label(label: str, unit: str) -> str:
-    shown = "%" if unit == "fraction" else unit
-    return f"{label} [{shown}]" if shown not in ("", "1") else label
+def _has(standing: Standing, measure: str) -> bool:
+    return any(math.isfinite(value_of(record, measure)) for record in standing.finished)
 
 
 def _described(section: Section, standings: Sequence[Standing]) -> str:
@@ -111,12 +86,12 @@ def _described(section: Section, standings: Sequence[Standing]) -> str:
     )
 
 
-def _spread(n: int, half: float) -> NDArray[np.float64]:
+def _spread(n: int, half: float) -> Floats:
     """Even offsets instead of random jitter: the same records give the same picture."""
     return np.linspace(-half, half, n) if n > 1 else np.zeros(n)
 
 
-def _row(axes: Axes, y: float, values: NDArray[np.float64], look: Look, crowded: bool) -> None:
+def _row(axes: Axes, y: float, values: Floats, look: Look, crowded: bool) -> None:
     """Every seed as a dot, with the mean and its interval below them."""
     axes.scatter(
         values,
@@ -134,6 +109,25 @@ def _row(axes: Axes, y: float, values: NDArray[np.float64], look: Look, crowded:
     axes.plot([values.mean()], [y + 0.24], marker="|", markersize=9, markeredgewidth=2, color=look.colour)
 
 
+def _fill(
+    axes: Axes,
+    rows: Sequence[Floats],
+    ends: tuple[float, float] | None,
+    means: Sequence[str],
+    looks: Sequence[Look],
+) -> None:
+    """All rows; those that the axis leaves out are told in words."""
+    crowded = sum(map(len, rows)) > _RASTER_FROM
+    for y, (values, mean, look) in enumerate(zip(rows, means, looks, strict=True)):
+        side = beyond(ends, float(np.median(values)))
+        if side:
+            off_axis(axes, y, side, f"mean {mean}, off this axis")
+        else:
+            _row(axes, y, values, look, crowded)
+    if ends:
+        axes.set_xlim(*ends)
+
+
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -146,36 +140,34 @@ def seeds_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
     """The headline metric of every seed of every entry, with mean and 95 % interval."""
     with matplotlib.rc_context(settings()):
         shown = [s for s in section.standings if s.summary]
-        figure, axes = _canvas(1.0 + 0.36 * len(shown))
-        total = sum(len(s.finished) for s in shown)
-        for y, standing in enumerate(shown):
-            values = _scaled([headline(r) for r in standing.finished], section.unit)
-            _row(axes, y, values, looks[standing.name], total > _RASTER_FROM)
+        figure, axes = canvas(1.0 + 0.36 * len(shown))
+        rows = [scaled([headline(r) for r in s.finished], section.unit) for s in shown]
+        means = [formats.quantity(s.summary.mean, section.unit) for s in shown if s.summary]
+        _fill(axes, rows, focus(rows), means, [looks[s.name] for s in shown])
         _rows(axes, [s.name for s in shown])
-        axes.set_xlabel(_axis_label(section.metric_label, section.unit))
+        axes.set_xlabel(axis_label(section.metric_label, section.unit))
         title = "Every seed, mean and 95 % interval"
         axes.set_title(title)
         alt = f"Dots: {section.metric_label} of every seed for each mechanism. {_described(section, shown)}."
-        return _finish(figure, section, "seeds", title, alt)
+        return finish(figure, section.slug, "seeds", title, alt)
 
 
 def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
     """The paired difference of every seed, with mean and 95 % interval and a line at no difference."""
     with matplotlib.rc_context(settings()):
         shown = [c for c in section.comparisons if c.paired]
-        figure, axes = _canvas(1.0 + 0.36 * len(shown))
+        figure, axes = canvas(1.0 + 0.36 * len(shown))
         axes.axvline(0, color=MUTED, linewidth=1)
-        total = sum(len(c.seeds) for c in shown)
-        for y, comparison in enumerate(shown):
-            values = _scaled(np.subtract(comparison.first, comparison.second), section.unit)
-            _row(axes, y, values, looks[comparison.treatment], total > _RASTER_FROM)
+        rows = [scaled(np.subtract(c.first, c.second), section.unit) for c in shown]
+        means = [formats.difference(c.paired.mean, c.unit) for c in shown if c.paired]
+        _fill(axes, rows, focus(rows, 0.0), means, [looks[c.treatment] for c in shown])
         _rows(axes, [f"{c.treatment} {formats.MINUS} {c.baseline}" for c in shown])
         unit = "points" if section.unit == "fraction" else section.unit
-        axes.set_xlabel(_axis_label(f"Difference in {section.metric_label.lower()}", unit))
+        axes.set_xlabel(axis_label(f"Difference in {formats.lowered(section.metric_label)}", unit))
         title = "Paired differences, seed by seed"
         axes.set_title(title)
         words = "; ".join(_difference_words(c) for c in shown)
-        return _finish(figure, section, "differences", title, f"Dots: difference at every seed. {words}.")
+        return finish(figure, section.slug, "differences", title, f"Dots: difference at every seed. {words}.")
 
 
 def _difference_words(comparison: Comparison) -> str:
@@ -189,8 +181,11 @@ def _difference_words(comparison: Comparison) -> str:
     )
 
 
-def thin(x: Sequence[float], y: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most 120 points of a curve, each the mean of a block of neighbours; non-finite points are dropped."""
+def thin(x: Sequence[float], y: Sequence[float]) -> tuple[Floats, Floats]:
+    """At most 120 points of a curve, each the mean of a block of neighbours.
+
+    Non-finite points are dropped.
+    """
     a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     keep = np.isfinite(a) & np.isfinite(b)
     a, b = a[keep], b[keep]
@@ -204,13 +199,13 @@ def thin(x: Sequence[float], y: Sequence[float]) -> tuple[NDArray[np.float64], N
 def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Picture:
     """One curve through training: the mean over seeds, each seed thin behind it."""
     with matplotlib.rc_context(settings()):
-        figure, axes = _canvas(3.1)
+        figure, axes = canvas(3.1)
         first = next(r.curves[name] for s in section.standings for r in s.finished if name in r.curves)
         ends, lowest, highest = [], math.inf, -math.inf
         seeds = max(1, _MAX_THIN_LINES // max(len(section.standings), 1))
         for standing in sorted(section.standings, key=lambda s: s.name):
             lines = [thin(r.curves[name].x, r.curves[name].y) for r in standing.finished if name in r.curves]
-            lines = [(x, _scaled(y, first.unit)) for x, y in lines if len(x)]
+            lines = [(x, scaled(y, first.unit)) for x, y in lines if len(x)]
             if not lines:
                 continue
             look = looks[standing.name]
@@ -229,21 +224,20 @@ def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Pic
                 markevery=max(1, len(x) // 5),
             )
             ends.append(
-                f"{standing.name} ends at {formats.quantity(y[-1] / _scaled(1, first.unit), first.unit)}"
+                f"{standing.name} ends at {formats.quantity(y[-1] / scaled(1, first.unit), first.unit)}"
             )
         if first.unit != "fraction" and lowest > 0 and highest / lowest > 30:
             axes.set_yscale("log")
         axes.set_xlabel(first.x_label.capitalize())
-        axes.set_ylabel(_axis_label(first.label, first.unit))
-        axes.set_title(first.label)
-        _legend(figure, axes)
+        axes.set_title(axis_label(first.label, first.unit))
+        legend(figure, axes)
         alt = f"Lines: {first.label} against {first.x_label}, mean over seeds. {'; '.join(ends)}."
-        return _finish(figure, section, f"curve-{name}", first.label, alt)
+        return finish(figure, section.slug, f"curve-{name}", first.label, alt)
 
 
 def mean_curve(
-    lines: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lines: Sequence[tuple[Floats, Floats]],
+) -> tuple[Floats, Floats]:
     """Mean over seeds on the longest seed's grid, only as far as every seed goes."""
     end = min(x[-1] for x, _ in lines)
     start = max(x[0] for x, _ in lines)
@@ -254,57 +248,64 @@ def mean_curve(
     return grid, np.mean([np.interp(grid, x, y) for x, y in lines], axis=0)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
-
-
 def cost_picture(section: Section, looks: Mapping[str, Look], measure: str) -> Picture:
     """The headline metric against one cost: each seed small, the mean large with its interval."""
     with matplotlib.rc_context(settings()):
-        figure, axes = _canvas(3.1)
+        figure, axes = canvas(3.1)
         known = [r.measures[measure] for s in section.standings for r in s.finished if measure in r.measures]
         unit, label = known[0].unit, known[0].label
-        centres = []
-        for standing in sorted(section.standings, key=lambda s: s.name):
-            points = [(value_of(r, measure), headline(r)) for r in standing.finished]
-            cells = np.array([p for p in points if math.isfinite(p[0])], dtype=np.float64).reshape(-1, 2)
-            if not len(cells):
-                continue
-            look, x, y = looks[standing.name], cells[:, 0], _scaled(cells[:, 1], section.unit)
-            axes.scatter(
-                x,
-                y,
-                s=7,
-                marker=look.marker,
-                color=look.colour,
-                alpha=0.4,
-                linewidths=0,
-                rasterized=len(cells) > 200,
-            )
-            interval, centre = mean_interval(y), float(np.median(x))
-            if interval.exists:
-                axes.plot([centre] * 2, [interval.low, interval.high], color=look.colour, linewidth=1.2)
-            axes.plot(
-                [centre], [y.mean()], look.marker, color=look.colour, markersize=6.5, label=standing.name
-            )
-            centres.append((standing.name, centre))
+        shown = [s for s in sorted(section.standings, key=lambda s: s.name) if _has(s, measure)]
+        cells = [_cost_and_value(s, measure, section.unit) for s in shown]
+        ends = focus([y for _, y in cells])
+        centres = [(s.name, float(np.median(x))) for s, (x, _) in zip(shown, cells, strict=True)]
+        for (name, centre), (x, y) in zip(centres, cells, strict=True):
+            _cost_marks(axes, centre, x, y, ends, name, looks[name])
+        if ends:
+            axes.set_ylim(*ends)
         values = [centre for _, centre in centres]
-        if min(values) > 0 and max(values) / min(values) > 10:
+        if min(values) > 0 and max(values) / min(values) > 30:
             axes.set_xscale("log")
+            axes.set_xlabel(axis_label(label, unit))
         else:
-            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
-            axes.xaxis.set_major_formatter(
-                lambda value, _: formats.quantity(value, unit).replace("\u202f", "")
-            )
-        axes.set_xlabel(label)
-        axes.set_ylabel(_axis_label(section.metric_label, section.unit))
-        title = f"{section.metric_label} against {label[:1].lower()}{label[1:]}"
-        axes.set_title(title)
-        _legend(figure, axes)
+            cost_ticks(axes, label, unit, np.concatenate([x for x, _ in cells]).tolist())
+        title = f"{section.metric_label} against {formats.lowered(label)}"
+        axes.set_title(axis_label(section.metric_label, section.unit))
+        legend(figure, axes)
         words = "; ".join(f"{name} at {formats.quantity(centre, unit)}" for name, centre in centres)
-        return _finish(figure, section, f"cost-{measure}", title, f"{title}. {words}.")
+        return finish(figure, section.slug, f"cost-{measure}", title, f"{title}. {words}.")
+
+
+def _cost_and_value(standing: Standing, measure: str, unit: str) -> tuple[Floats, Floats]:
+    points = [(value_of(r, measure), headline(r)) for r in standing.finished]
+    cells = np.array([point for point in points if math.isfinite(point[0])], dtype=np.float64)
+    return cells[:, 0], scaled(cells[:, 1], unit)
+
+
+def _cost_marks(
+    axes: Axes, centre: float, x: Floats, y: Floats, ends: tuple[float, float] | None, name: str, look: Look
+) -> None:
+    side = beyond(ends, float(np.median(y)))
+    if side and ends:
+        edge = 0.04 if side < 0 else 0.96
+        where = axes.get_xaxis_transform()
+        style: dict[str, Any] = {
+            "color": look.colour,
+            "markersize": 6.5,
+            "markerfacecolor": "none",
+            "linestyle": "none",
+        }
+        axes.plot([centre], [edge], marker=look.marker, label=name, transform=where, **style)
+        arrow = "↓" if side < 0 else "↑"
+        text = f"{arrow} {formats.significant(float(y.mean()))}"
+        offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(text, (centre, edge), xycoords=where, fontsize=8, color=MUTED, **offset)
+        return
+    small: dict[str, Any] = {"s": 7, "alpha": 0.4, "linewidths": 0, "rasterized": len(x) > 200}
+    axes.scatter(x, y, marker=look.marker, color=look.colour, **small)
+    interval = mean_interval(y)
+    if interval.exists:
+        axes.plot([centre] * 2, [interval.low, interval.high], color=look.colour, linewidth=1.2)
+    axes.plot([centre], [y.mean()], look.marker, color=look.colour, markersize=6.5, label=name)
 
 
 def health_picture(section: Section, quantity: str) -> Picture:
@@ -343,7 +344,7 @@ def health_picture(section: Section, quantity: str) -> Picture:
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         words = "; ".join(_health_words(name, layers, means) for name in names)
         alt = f"Heat maps: {title} of each layer at the start and end. Mean over layers: {words}."
-        return _finish(figure, section, f"health-{quantity}", title, alt)
+        return finish(figure, section.slug, f"health-{quantity}", title, alt)
 
 
 def _health_words(name: str, layers: Sequence[int], means: Mapping[tuple[str, int, str], float]) -> str:

@@ -1,10 +1,15 @@
-"""Numbers as people read them: percent and points, SI prefixes, p values; one place, so that page and tables agree."""
+"""Numbers as people read them: percent and points, SI prefixes, p values.
+
+One place, so that page and tables agree.
+"""
 
 from __future__ import annotations
 
 import math
 
-MINUS = "−"
+MINUS = "\u2212"
+TIMES = "\u00d7"
+TO = "\u2013"
 MISSING = "n/a"
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -28,32 +33,38 @@ def significant(value: float, digits: int = 3) -> str:
     return signed(f"{value:.{digits - 1}e}")
 
 
-def quantity(value: float, unit: str) -> str:
+def lowered(label: str) -> str:
+    """A label inside a sentence: its first letter small, unless it begins an acronym such as FLOPs."""
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
+
+
+def quantity(value: float, unit: str, digits: int = 3) -> str:
     """A value with its unit: fractions in percent, times and counts with SI prefixes.
 
     Args:
         value: In `unit`; NaN reads as n/a.
         unit: As in the record; `1` and the empty text mean a pure number.
+        digits: Significant digits; fractions always have one decimal of a percent.
     """
     if not math.isfinite(value):
         return MISSING
     if unit == "fraction":
         return signed(f"{100 * value:.1f} %")
     if unit in ("1", ""):
-        return significant(value) if abs(value) < 1e4 else _prefixed(value, "")
+        return significant(value, digits) if abs(value) < 1e4 else _prefixed(value, "", digits)
     if unit in ("s", "J", "W", "FLOP", "B", "byte", "bytes", "FLOP/s"):
-        return _prefixed(value, unit)
-    return f"{significant(value)} {unit}"
+        return _prefixed(value, unit, digits)
+    return f"{significant(value, digits)} {unit}"
 
 
-def _prefixed(value: float, unit: str) -> str:
+def _prefixed(value: float, unit: str, digits: int) -> str:
     if unit == "s" and abs(value) >= 120:
-        return f"{significant(value / 60)} min"
+        return f"{significant(value / 60, digits)} min"
     scales = [(scale, prefix) for scale, prefix in _PREFIXES if unit != "s"] + [(1.0, ""), *_SMALL]
     for scale, prefix in scales:
         if abs(value) >= scale:
-            return f"{significant(value / scale)} {prefix}{unit}".strip()
-    return f"{significant(value)} {unit}".strip()
+            return f"{significant(value / scale, digits)} {prefix}{unit}".strip()
+    return f"{significant(value, digits)} {unit}".strip()
 
 
 def difference(value: float, unit: str, with_unit: bool = True) -> str:
@@ -86,6 +97,13 @@ def half_width(low: float, high: float, unit: str) -> str:
     return f"± {100 * half:.1f}" if unit == "fraction" else f"± {significant(half, 2)}"
 
 
+def spread(std: float, unit: str) -> str:
+    """A standard deviation, in points for fractions."""
+    if not math.isfinite(std):
+        return MISSING
+    return f"{100 * std:.2f}" if unit == "fraction" else significant(std, 2)
+
+
 def p_value(p: float) -> str:
     """Three decimals; below a thousandth says so."""
     if not math.isfinite(p):
@@ -104,7 +122,9 @@ def relative(ratio: float) -> str:
 
 def times(ratio: float) -> str:
     """A speed ratio: 0.7×."""
-    return f"{significant(ratio, 2)}×" if math.isfinite(ratio) else MISSING
+    if not math.isfinite(ratio):
+        return MISSING
+    return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{significant(ratio, 2)}{TIMES}"
 
 
 def ranges(numbers: list[int]) -> str:
@@ -115,5 +135,5 @@ def ranges(numbers: list[int]) -> str:
             runs[-1].append(number)
         else:
             runs.append([number])
-    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs]
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}{TO}{run[-1]}" for run in runs]
     return ", ".join(parts) if parts else "none"

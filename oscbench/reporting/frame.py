@@ -73,8 +73,8 @@ def cell_key(record: Record) -> tuple[str, str, str, str, int]:
 def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
     """Read the records of some suites, or of all where none is named.
 
-    A plain name (`smoke`) takes every label with that name (`smoke`, `smoke[train.epochs=3]`); a label with brackets takes
-    itself only.
+    A plain name (`smoke`) takes every label with that name (`smoke`, `smoke[train.epochs=3]`); a label with
+    brackets takes itself only.
 
     Raises:
         ReportError: the folder is missing, holds no record, or a suite is unknown in it.
@@ -100,7 +100,10 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
 
 
 def newest(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The newest record of each cell, and the older ones; ties fall to the greater identity, so that order is no matter."""
+    """The newest record of each cell, and the older ones.
+
+    Ties fall to the greater identity, so that order is no matter.
+    """
     ordered = sorted(records, key=lambda record: (record.finished_utc, record.identity))
     current: dict[tuple[str, str, str, str, int], Record] = {}
     superseded: list[Record] = []
@@ -166,7 +169,10 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def measure_column(name: str) -> str:
-    """The column of a measure: its own name, with `measure_` before it where a fixed column has that name already."""
+    """The column of a measure.
+
+    Its own name, with `measure_` before it where a fixed column has that name already.
+    """
     return f"measure_{name}" if name in FIXED_COLUMNS and name not in _MEASURED else name
 
 

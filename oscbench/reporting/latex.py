@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from oscbench.reporting import formats
 from oscbench.reporting.tables import Table
 
 _ESCAPES = {
@@ -16,8 +17,8 @@ _ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    "−": r"$-$",
-    "×": r"$\times$",
+    formats.MINUS: r"$-$",
+    formats.TIMES: r"$\times$",
     "→": r"$\rightarrow$",
     "µ": r"$\mu$",
     "∞": r"$\infty$",

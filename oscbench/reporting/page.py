@@ -12,11 +12,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from oscbench.reporting.answer import Answer, answer, overview
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
-from oscbench.reporting.figures import Picture
+from oscbench.reporting.drawing import Picture
 from oscbench.reporting.sections import Report, Section
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 
-# More sentences than this are no answer any more: the page then counts the verdicts and each section keeps its table.
+# More sentences than this are no answer any more: the page then counts the verdicts and each section keeps
+# its table.
 SPOKEN = 12
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
 EMBEDDED_BYTES = 3_000_000
@@ -64,7 +65,10 @@ class Page:
 
     @property
     def span(self) -> str:
-        """Days from the first to the last record, UTC; the page depends on its records alone, so it holds no other date."""
+        """Days from the first to the last record, UTC.
+
+        The page depends on its records alone, so it holds no other date.
+        """
         days = sorted(record.finished_utc.date().isoformat() for record in self.report.loaded.records)
         return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
 

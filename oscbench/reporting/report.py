@@ -12,7 +12,7 @@ from oscbench.reporting.frame import load, tidy
 from oscbench.reporting.sections import Report, assemble
 
 if TYPE_CHECKING:
-    from oscbench.reporting.figures import Picture
+    from oscbench.reporting.drawing import Picture
     from oscbench.reporting.page import Page
 
 FORMATS = ("html", "md", "latex")
@@ -31,17 +31,19 @@ def build_report(
 
     Args:
         results: Folder of records.
-        output: Folder to write; made where it does not exist, and files of an earlier report of the same name replaced.
+        output: Folder to write; made where it does not exist, and files of an earlier report of the same
+            name replaced.
         suites: Names or labels of suites, each section of one; all when empty.
-        compare: `mechanism` or `mechanism:variant` names, each compared with the **last** one; when empty, every entry is
-            compared with the reference that the records were matched to, if they name one.
+        compare: `mechanism` or `mechanism:variant` names, each compared with the **last** one; when
+            empty, every entry is compared with the reference that the records were matched to, if any.
         formats: Any of `html`, `md`, `latex` (LaTeX adds tables/*.tex); CSV and figures are always written.
 
     Returns:
         The page, or report.md where no html was asked for, or the folder where neither was.
 
     Raises:
-        ReportError: bad suite, compare name or format, no records, or an output folder that cannot be written; one line.
+        ReportError: bad suite, compare name or format, no records, or an output folder that cannot be
+            written; one line.
     """
     for name in formats:
         if name not in FORMATS:

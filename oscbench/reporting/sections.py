@@ -18,6 +18,8 @@ from oscbench.reporting.frame import Loaded, headline
 from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
 from oscbench.reporting.statistics import Summary, summarise
 
+_STATES = ("compared", "refused", "missing")
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -168,13 +170,16 @@ def _section(
         unit=measurement.unit if measurement else "",
         direction=direction,
         standings=_standings(here, names, direction),
-        facts=tuple(fairness_facts(inside)),
-        comparisons=tuple(comparisons),
+        facts=tuple(fairness_facts(inside, names)),
+        comparisons=tuple(sorted(comparisons, key=lambda c: _STATES.index(c.state))),
     )
 
 
 def _belongs(pair: Pair, here: dict[Entry, list[Record]], everywhere: dict[Entry, list[Record]]) -> bool:
-    """Whether this protocol is where the pair is told about: both ran here, or never both together in any one protocol."""
+    """Whether this protocol is where the pair is told about.
+
+    Both ran here, or never both together in any one protocol.
+    """
     if pair.treatment in here and pair.baseline in here:
         return True
     protocols = [{r.protocol for r in everywhere.get(e, ())} for e in (pair.treatment, pair.baseline)]
@@ -201,7 +206,7 @@ def _standings(
     )
 
 
-def fairness_facts(cells: Sequence[Record]) -> list[tuple[str, str]]:
+def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tuple[str, str]]:
     """What was equal between the entries of a section and by how much, in words and numbers."""
     grouped = _by_entry(cells)
     modes = sorted({matching_mode(record) for record in cells})
@@ -214,7 +219,7 @@ def fairness_facts(cells: Sequence[Record]) -> list[tuple[str, str]]:
         ("Parameters", _spread(grouped, "params")),
         ("Forward FLOPs a sample", _spread(grouped, "flops")),
         ("Data", _data(cells)),
-        ("Seeds", _seeds(grouped)),
+        ("Seeds", _seeds(grouped, names)),
         ("Tested on", _tested(cells)),
         ("Tuning", "none: every entry ran once with the settings of its suite, no search"),
         ("Device", ", ".join(sorted({record.device for record in cells}))),
@@ -237,8 +242,9 @@ def _spread(grouped: dict[Entry, list[Record]], measure: str) -> str:
         return ""
     low, high = min(medians), max(medians)
     if low == high:
-        return f"{quantity(low, unit)} in every entry"
-    return f"{quantity(low, unit)} to {quantity(high, unit)} (largest over smallest {relative(high / low)})"
+        return f"{quantity(low, unit, 4)} in every entry"
+    spread = f"largest over smallest {relative(high / low)}"
+    return f"{quantity(low, unit, 4)} to {quantity(high, unit, 4)} ({spread})"
 
 
 def _data(cells: Sequence[Record]) -> str:
@@ -256,12 +262,12 @@ def _data(cells: Sequence[Record]) -> str:
     return f"at each seed the same tensors for every entry ({many})"
 
 
-def _seeds(grouped: dict[Entry, list[Record]]) -> str:
+def _seeds(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
     sets = {entry: frozenset(r.seed for r in cells if r.status == "ok") for entry, cells in grouped.items()}
     counts = Counter(sets.values())
     usual = counts.most_common(1)[0][0]
     text = f"{len(usual)} ({ranges(list(usual))})"
-    odd = [f"{entry} has {len(seeds)}" for entry, seeds in sorted(sets.items()) if seeds != usual]
+    odd = [f"{names[entry]} has {len(seeds)}" for entry, seeds in sorted(sets.items()) if seeds != usual]
     return f"{text}; but {', '.join(odd)}" if odd else f"{text}, the same for every entry"
 
 

@@ -35,7 +35,10 @@ def entry_of(record: Record) -> Entry:
 
 
 def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
-    """Short names: the mechanism alone where it has one variant in these records, else `mechanism:variant`."""
+    """Short names.
+
+    The mechanism alone where it has one variant in these records, else `mechanism:variant`.
+    """
     entries = sorted({entry_of(record) for record in records})
     variants: dict[str, int] = {}
     for entry in entries:
@@ -86,7 +89,10 @@ def pairs_asked(compare: Sequence[str], entries: Iterable[Entry]) -> list[Pair]:
 
 
 def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:
-    """Without --compare: every entry against the one that the records were matched to; empty where they name none."""
+    """Without --compare: every entry against the one that the records were matched to.
+
+    Empty where they name none.
+    """
     references = {record.matching.reference for record in records if record.matching}
     entries = sorted({entry_of(record) for record in records})
     pairs: list[Pair] = []

@@ -1,7 +1,7 @@
 """Statistics over seeds: what a few paired runs can say, and what they cannot.
 
-Rows of a two-dimensional array are groups, columns are seeds; everything here works on many groups at once. Nothing draws random
-numbers unless a generator is handed in.
+Rows of a two-dimensional array are groups, columns are seeds; everything here works on many groups at
+once. Nothing draws random numbers unless a generator is handed in.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """One group of seeds. `interval` is the 95 % t interval of the mean, `bca` the bootstrap's beside it from ten seeds."""
+    """One group of seeds. `interval` is the 95 % t interval of the mean.
+
+    `bca` the bootstrap's beside it from ten seeds.
+    """
 
     n: int
     mean: float
@@ -54,8 +57,9 @@ class Summary:
 class Paired:
     """Differences by seed, first minus second.
 
-    `p` comes from the sign-flip permutation test; `improvement` is the probability that the first is the better one at a seed
-    (ties half), with its exact interval, and None where the metric has no better side.
+    `p` comes from the sign-flip permutation test; `improvement` is the probability that the first is the
+    better one at a seed (ties half), with its exact interval, and None where the metric has no better
+    side.
     """
 
     n: int
@@ -226,7 +230,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(comparisons: int, alpha: float = ALPHA) -> int:
-    """The smallest number of paired seeds at which a sign-flip test can reach `alpha` after Holm: m·2/2ⁿ ≤ alpha."""
+    """The fewest paired seeds with which a sign-flip test can reach `alpha` after Holm: m·2/2ⁿ ≤ alpha."""
     n = 1
     while max(comparisons, 1) * 2 / 2**n > alpha:
         n += 1
@@ -235,9 +239,10 @@ def seeds_needed(comparisons: int, alpha: float = ALPHA) -> int:
 
 @dataclass(frozen=True)
 class Censored:
-    """A to-target measure (steps, seconds, FLOPs, joules to reach something) over runs of which some never got there.
+    """A to-target measure: steps, seconds, FLOPs or joules to reach something that some runs never reached.
 
-    Quantiles that fall among the runs that never got there are infinite: only "more than was tried" is known of them.
+    Quantiles that fall among the runs that never got there are infinite: only "more than was tried" is
+    known of them.
     """
 
     n: int
@@ -248,7 +253,9 @@ class Censored:
 
 
 def summarise_censored(values: ArrayLike) -> Censored:
-    """Describe a to-target measure; NaN stands for a run that never got there, which is worse than every one that did.
+    """Describe a to-target measure.
+
+    NaN stands for a run that never got there, which is worse than every one that did.
 
     Raises:
         ValueError: there is no run.
@@ -268,7 +275,8 @@ def aggregate_over_tasks(
 ) -> tuple[float, Interval]:
     """Mean over tasks of each task's mean difference, with a percentile bootstrap stratified by task.
 
-    Seeds are drawn anew inside each task; the tasks themselves are taken as given, so this says nothing about other tasks.
+    Seeds are drawn anew inside each task; the tasks themselves are taken as given, so this says nothing
+    about other tasks.
 
     Args:
         differences: For each task the paired differences of its seeds, in a unit that the tasks share.

@@ -1,4 +1,7 @@
-"""One look for every figure: ink, palette, markers; light colours in the files, dark twins for the page's dark mode."""
+"""One look for every figure: ink, palette, markers.
+
+Light colours in the files, dark twins for the page's dark mode.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,17 @@ MUTED = "#68707b"
 GRID = "#e2e5e9"
 PAPER = "#ffffff"
 
-# (light, dark) pairs, told apart with the common colour-vision deficiencies and ≥ 3:1 on their background (a test measures both).
+# (light, dark) pairs, told apart with the common colour-vision deficiencies and ≥ 3:1 on their background
+# (a test measures both).
 PALETTE = (
-    ("#0067a5", "#5db4f0"),
-    ("#c8500a", "#f08a4b"),
-    ("#00856a", "#35c79f"),
-    ("#9b2f77", "#e79ac8"),
-    ("#7d6b00", "#dcc22b"),
-    ("#3f3f46", "#d5d8dd"),
-    ("#2c9ab7", "#a5e3f5"),
-    ("#8b3a2b", "#c9796a"),
+    ("#0450d8", "#8cc6ff"),
+    ("#e0530b", "#f5861f"),
+    ("#0a9a94", "#2fe08c"),
+    ("#b552c0", "#b65cf0"),
+    ("#5c3d00", "#f5ec5c"),
+    ("#1d1d1f", "#a0a0a0"),
+    ("#17475f", "#2f7ca3"),
+    ("#c9605a", "#d8303f"),
 )
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
 
@@ -43,7 +47,10 @@ class Look(tuple[str, str]):
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A colour and a marker for each name, by its place among the sorted names; the pair repeats only after 88 names."""
+    """A colour and a marker for each name, by its place among the sorted names.
+
+    The pair repeats only after 88 names.
+    """
     ordered = sorted(set(names))
     return {
         name: Look((PALETTE[i % len(PALETTE)][0], MARKERS[i % len(MARKERS)]))
@@ -89,7 +96,10 @@ def settings() -> dict[Any, Any]:
 
 
 def themed(svg: str) -> str:
-    """An SVG whose colours follow the reader's light or dark preference, and whose text has the page's typeface."""
+    """An SVG whose colours follow the reader's light or dark preference.
+
+    And whose text has the page's typeface.
+    """
     light, dark = [], []
     pairs = {hexa: (name, twin) for hexa, (name, twin) in _DARK.items()}
     pairs |= {hexa: (f"c{i}", twin) for i, (hexa, twin) in enumerate(PALETTE)}

@@ -56,9 +56,9 @@ def _blank(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def number_cell(value: float, unit: str) -> Cell:
+def number_cell(value: float, unit: str, digits: int = 3) -> Cell:
     """A value with its unit, sorted by the value."""
-    return Cell(formats.quantity(value, unit), value if math.isfinite(value) else None)
+    return Cell(formats.quantity(value, unit, digits), value if math.isfinite(value) else None)
 
 
 def median_of(standing: Standing, measure: str) -> tuple[float, str]:
@@ -104,13 +104,9 @@ def results_table(section: Section) -> Table:
         middle = _summary_cells(section, standing, from_ten)
         rows.append(
             (
-                Cell(
-                    standing.label
-                    if standing.label == standing.name
-                    else f"{standing.label} ({standing.name})"
-                ),
+                Cell(_named(standing)),
                 *middle,
-                *(number_cell(value, unit) for _, value, unit in costs),
+                *(number_cell(value, unit, 4) for _, value, unit in costs),
                 Cell("; ".join(standing.flags) or "none"),
             )
         )
@@ -124,6 +120,12 @@ def results_table(section: Section) -> Table:
     if section.direction in ("higher", "lower"):
         caption += f"; {section.direction} is better"
     return Table(f"{section.slug}-results", caption, tuple(columns), tuple(rows), tuple(raw))
+
+
+def _named(standing: Standing) -> str:
+    """The label, and the name to type where that is another word."""
+    same = standing.label.casefold() == standing.name.casefold()
+    return standing.label if same else f"{standing.label} ({standing.name})"
 
 
 def measure_label(section: Section, measure: str) -> str:
@@ -154,7 +156,7 @@ def _summary_cells(section: Section, standing: Standing, from_ten: bool) -> list
         *bca,
         number_cell(summary.median, unit),
         number_cell(summary.iqm, unit),
-        number_cell(summary.std, unit),
+        Cell(formats.spread(summary.std, unit), None if math.isnan(summary.std) else summary.std),
         seeds,
     ]
 
@@ -181,7 +183,10 @@ def _summary_raw(section: Section, standing: Standing) -> dict[str, Any]:
 
 
 def comparisons_table(section: Section) -> Table | None:
-    """Every comparison of a section with its effect, interval, test and cost; refused and missing ones too."""
+    """Every comparison of a section with its effect, interval, test and cost.
+
+    Refused and missing ones too.
+    """
     if not section.comparisons:
         return None
     columns = (

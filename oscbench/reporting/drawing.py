@@ -1,0 +1,148 @@
+"""What all figures share.
+
+A canvas without pyplot, axes that stay readable beside an outlier, and the rendered picture.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from oscbench.reporting import formats
+from oscbench.reporting.style import MUTED, themed
+
+WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
+_FENCE = 6.0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered figure.
+
+    For the disk (`png`, `svg`) and, following light and dark, for the page (`page_svg`).
+    """
+
+    name: str
+    kind: str
+    title: str
+    alt: str
+    png: bytes
+    svg: str
+
+    @property
+    def page_svg(self) -> str:
+        """The SVG whose colours follow the reader's preference."""
+        return themed(self.svg)
+
+
+def canvas(height: float) -> tuple[Figure, Axes]:
+    """One pair of axes, `height` inches high."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Picture:
+    """Render once to PNG (on white) and once to SVG (on nothing); the same figure gives the same bytes."""
+    FigureCanvasAgg(figure)
+    png, svg = io.BytesIO(), io.StringIO()
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(svg, format="svg", facecolor="none", metadata=undated)
+    name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")
+    return Picture(f"{slug}-{name}", kind, title, alt, png.getvalue(), svg.getvalue())
+
+
+def scaled(values: Any, unit: str) -> Floats:
+    """Fractions in percent, everything else as it is."""
+    return np.asarray(values, dtype=np.float64) * (100 if unit == "fraction" else 1)
+
+
+def axis_label(label: str, unit: str) -> str:
+    """`Accuracy [%]`, `Training loss [nats]`."""
+    shown = "%" if unit == "fraction" else unit
+    return f"{label} [{shown}]" if shown not in ("", "1") else label
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """The names below the axes, where they cover no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+
+
+def focus(rows: Sequence[Floats], include: float | None = None) -> tuple[float, float] | None:
+    """Ends of an axis that leaves out rows far from all others, or None where every row fits.
+
+    One dead entry must not press the differences between all the others into one point. A row is left out
+    where its median lies further from the middle row than six times the median distance (or the typical
+    spread of one row, where that is larger); the figure then says where it is.
+
+    Args:
+        rows: Values of each row.
+        include: A value that must stay on the axis.
+    """
+    if len(rows) < 3:
+        return None
+    medians = np.array([np.median(row) for row in rows])
+    away = np.abs(medians - np.median(medians))
+    reach = _FENCE * max(float(np.median(away)), float(np.median([np.ptp(row) for row in rows])))
+    kept = [row for row, distance in zip(rows, away, strict=True) if distance <= reach]
+    if len(kept) == len(rows):
+        return None
+    values = np.concatenate([*kept, *([] if include is None else [np.array([include])])])
+    margin = 0.06 * float(np.ptp(values)) or 1.0
+    return float(values.min()) - margin, float(values.max()) + margin
+
+
+def beyond(ends: tuple[float, float] | None, value: float) -> int:
+    """-1 below the axis, 1 above it, 0 on it."""
+    if ends is None:
+        return 0
+    return -1 if value < ends[0] else int(value > ends[1])
+
+
+def off_axis(axes: Axes, y: float, side: int, text: str) -> None:
+    """Say in a row of its own where a left-out row lies."""
+    words = f"◂ {text}" if side < 0 else f"{text} ▸"
+    axes.annotate(
+        words,
+        (0.01 if side < 0 else 0.99, y),
+        xycoords=("axes fraction", "data"),
+        ha="left" if side < 0 else "right",
+        va="center",
+        fontsize=8,
+        color=MUTED,
+    )
+
+
+def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> None:
+    """Ticks of the horizontal axis with one SI prefix for all and as many digits as tell them apart."""
+    low, high = min(values), max(values)
+    if high - low < 0.004 * abs(high):  # matched to within rounding: show that, not the rounding
+        middle = (low + high) / 2
+        low, high = 0.99 * middle, 1.01 * middle
+    margin = 0.08 * (high - low) or 1.0
+    axes.set_xlim(low - margin, high + margin)
+    power = 3 * math.floor(math.log10(abs(high)) / 3) if high else 0
+    power = min(max(power, -9), 15)
+    prefix = {15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "µ", -9: "n"}[power]
+    scale = 10.0**power
+    step = (high - low) / 4 / scale
+    digits = max(0, math.ceil(-math.log10(step))) if step > 0 else 0
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.signed(f"{x / scale:.{digits}f}")))
+    shown = f"{prefix}{'' if unit == '1' else unit}"
+    axes.set_xlabel(f"{label} [{shown}]" if shown else label)

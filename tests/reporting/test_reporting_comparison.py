@@ -1,0 +1,207 @@
+"""Selection, pairing, refusal, caveats and the words that come of them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from synthetic_records import make_record, toy_suite
+
+from oscbench.records import Record
+from oscbench.reporting import ReportError
+from oscbench.reporting.answer import answer
+from oscbench.reporting.comparison import Comparison
+from oscbench.reporting.frame import Loaded
+from oscbench.reporting.sections import Report, assemble
+from oscbench.reporting.selection import Entry, entry_names, pairs_asked
+
+
+def report(records: list[Record], *compare: str) -> Report:
+    return assemble(Loaded(tuple(sorted(records, key=lambda r: (r.suite, r.task))), (), ()), compare)
+
+
+def only(records: list[Record], *compare: str) -> Comparison:
+    comparisons = report(records, *compare).comparisons
+    assert len(comparisons) == 1
+    return comparisons[0]
+
+
+def runs(mechanism: str, values: list[float], **changes: object) -> list[Record]:
+    return [make_record(mechanism, seed, value=value, **changes) for seed, value in enumerate(values)]  # type: ignore[arg-type]
+
+
+ENTRIES = [Entry("plain", "default"), Entry("lock", "a"), Entry("lock", "b")]
+
+
+def test_the_last_name_is_the_baseline_and_a_bare_mechanism_means_all_its_variants() -> None:
+    pairs = pairs_asked(["lock,plain"], ENTRIES)
+    assert [(str(p.treatment), str(p.baseline)) for p in pairs] == [
+        ("lock:a", "plain:default"),
+        ("lock:b", "plain:default"),
+    ]
+    assert pairs_asked(["lock", "plain"], ENTRIES) == pairs
+    assert len(pairs_asked(["plain,lock"], ENTRIES)) == 2
+    assert [str(p.baseline) for p in pairs_asked(["lock:a,lock:b"], ENTRIES)] == ["lock:b"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["plan,lock"], 'nothing is called "plan" .*did you mean "plain"'),
+        (["lock:c,plain"], 'did you mean "lock:[ab]"'),
+        (["plain"], "give a baseline"),
+        (["plain,plain"], "one entry only"),
+        ([" , "], "no names"),
+    ],
+)
+def test_bad_compare_names(names: list[str], message: str) -> None:
+    with pytest.raises(ReportError, match=message):
+        pairs_asked(names, ENTRIES)
+
+
+def test_short_names_where_a_mechanism_has_one_variant() -> None:
+    names = entry_names(toy_suite())
+    assert names[Entry("plain", "default")] == "plain"
+    assert names[Entry("lock", "dead")] == "lock:dead"
+
+
+def test_the_answer_in_words() -> None:
+    plain = [0.90, 0.91, 0.92, 0.90, 0.91, 0.92]
+    wave = [0.91, 0.922, 0.928, 0.909, 0.921, 0.93]
+    told = answer(only(runs("plain", plain) + runs("wave", wave), "wave,plain"))
+    assert told.head == "wave \u2212 plain"
+    assert told.text.startswith("+1.00 points accuracy, 95 % interval [+0.8")
+    assert "6 paired seeds, p = 0.031;" in told.text
+    assert "+21 % FLOPs" in told.text
+    assert "training speed" in told.text
+    assert told.verdict == "Better"
+    assert told.caveats == ()
+
+
+def test_lower_is_better_where_the_record_says_so() -> None:
+    records = runs("plain", [3.0, 3.1, 3.2, 3.0, 3.1, 3.3]) + runs("wave", [2.0, 2.2, 2.1, 2.0, 2.3, 2.1])
+    turned = [
+        r.model_copy(
+            update={
+                "measures": r.measures
+                | {
+                    "accuracy": r.measures["accuracy"].model_copy(
+                        update={"direction": "lower", "unit": "nats"}
+                    )
+                }
+            }
+        )
+        for r in records
+    ]
+    comparison = only(turned, "wave,plain")
+    assert comparison.verdict == "better"
+    assert comparison.paired is not None
+    assert comparison.paired.improvement == 1.0
+    assert report(turned, "wave,plain").sections[0].standings[0].name == "wave"
+
+
+def test_few_seeds_are_called_underpowered_and_get_no_star() -> None:
+    comparison = only(runs("plain", [0.8, 0.81, 0.8]) + runs("wave", [0.9, 0.92, 0.91]), "wave,plain")
+    assert comparison.verdict == "underpowered"
+    assert "3 paired seeds cannot reach p ≤ 0.05 among one comparison; 6 could" in comparison.caveats[0]
+
+
+def test_holm_counts_all_comparisons_of_the_report() -> None:
+    found = report(toy_suite(), "wave,ring,lock:dead,plain").comparisons
+    assert [c.tested for c in found] == [3, 3, 3]
+    assert [c.p_holm for c in found] == pytest.approx([3 * 0.03125] * 3)
+    assert all(c.verdict == "underpowered" for c in found)
+
+
+def test_one_seed_gives_no_interval_and_no_test() -> None:
+    comparison = only(runs("plain", [0.8]) + runs("wave", [0.9]), "wave,plain")
+    assert comparison.verdict == "one seed: no test"
+    assert math.isnan(comparison.p_holm)
+    told = answer(comparison)
+    assert "no interval (one seed)" in told.text
+    assert "One paired seed gives no interval and no test" in told.caveats
+
+
+def test_equal_seeds() -> None:
+    comparison = only(runs("plain", [0.8] * 12) + runs("wave", [0.8] * 12), "wave,plain")
+    assert comparison.paired is not None
+    assert comparison.paired.p == 1.0
+    assert comparison.verdict == "no clear difference"
+    assert "every seed gave the same difference, so the interval has no width" in comparison.caveats
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data_hash": "other"}, "unlike data hashes at seed 0\u20135"),
+        ({"data_hash": None}, "unlike data hashes at seed 0\u20135"),
+        ({"by": "flops"}, "unlike matching"),
+        ({"device": "cuda"}, "unlike device"),
+        ({"epochs": 9}, r"unlike protocol \(train.epochs: 9 against 3\)"),
+    ],
+)
+def test_unlike_cells_are_refused_once_with_the_reason(changes: dict[str, object], reason: str) -> None:
+    records = runs("plain", [0.8] * 6) + runs("wave", [0.9] * 6, **changes)
+    comparison = only(records, "wave,plain")
+    assert comparison.state == "refused"
+    assert comparison.paired is None
+    assert re.search(reason, comparison.reason)
+    assert answer(comparison).verdict == "Refused"
+
+
+def test_without_compare_the_reference_of_the_matching_is_the_baseline() -> None:
+    found = report(toy_suite()).comparisons
+    assert {c.baseline for c in found} == {"plain"}
+    assert [c.treatment for c in found if c.state == "compared"] == [
+        "lock:calibrated",
+        "lock:dead",
+        "ring",
+        "wave",
+    ]
+    assert [c.reason for c in found if c.state == "missing"] == ["ghost has no finished cell (unsupported)"]
+    alone = [make_record("wave", s, reference=None) for s in range(2)]
+    assert report(alone).comparisons == []
+
+
+def test_missing_seeds_failures_and_flags_stand_beside_the_answer() -> None:
+    records = runs("plain", [0.8] * 7) + runs(
+        "wave", [0.9, 0.91, 0.9, 0.9, 0.92, 0.9], flags=("dead gradient",)
+    )
+    records.append(make_record("wave", 6, status="diverged", reason="nan"))
+    comparison = only(records, "wave,plain")
+    assert comparison.seeds == (0, 1, 2, 3, 4, 5)
+    assert "wave diverged at seed 6: left out, which may favour it" in comparison.caveats
+    assert "wave is flagged: dead gradient" in comparison.caveats
+    assert "plain has unpaired seeds 6, left out" in comparison.caveats
+
+
+def test_no_shared_seed_is_missing() -> None:
+    records = [make_record("plain", 0), make_record("wave", 1)]
+    assert only(records, "wave,plain").reason == "the two share no finished seed"
+
+
+def test_uncommitted_changes_and_several_commits_are_named() -> None:
+    records = runs("plain", [0.8] * 6) + runs("wave", [0.9] * 6, dirty=True, commit="f" * 16)
+    caveats = " ".join(only(records, "wave,plain").caveats)
+    assert "uncommitted changes" in caveats
+    assert "2 commits" in caveats
+
+
+def test_one_section_a_suite_task_and_protocol() -> None:
+    records = runs("plain", [0.8] * 2) + runs("plain", [0.8] * 2, task="scenes")
+    records += [make_record("wave", s, epochs=9) for s in range(2)]
+    sections = report(records).sections
+    assert [(s.task, s.split) for s in sections] == [("digits", True), ("digits", True), ("scenes", False)]
+    assert len({s.slug for s in sections}) == 3
+
+
+def test_fairness_facts_name_what_was_equal() -> None:
+    facts = dict(report(toy_suite()).sections[0].facts)
+    assert facts["Matching"] == "by params to plain; largest residual 0.20 %"
+    assert "at each seed the same tensors" in facts["Data"]
+    assert facts["Seeds"] == "6 (0\u20135); but ghost has 0"
+    assert "540 items" in facts["Tested on"]
+    assert facts["Tuning"].startswith("none")
+    unlike = dict(report(runs("plain", [0.8]) + runs("wave", [0.9], data_hash="x")).sections[0].facts)
+    assert unlike["Data"].startswith("NOT the same")

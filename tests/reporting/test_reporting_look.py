@@ -1,0 +1,141 @@
+"""Numbers as text, and figures that everyone can read."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from oscbench.reporting import formats
+from oscbench.reporting.drawing import focus
+from oscbench.reporting.figures import mean_curve, thin
+from oscbench.reporting.latex import escaped
+from oscbench.reporting.style import MARKERS, PALETTE, looks
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.9234, "fraction", "92.3 %"),
+        (123_456, "1", "123 k"),
+        (512, "1", "512"),
+        (2.5e9, "FLOP", "2.50 GFLOP"),
+        (0.0123, "s", "12.3 ms"),
+        (754.0, "s", "12.6 min"),
+        (45.0, "s", "45.0 s"),
+        (1.5, "nats", "1.50 nats"),
+        (math.nan, "s", "n/a"),
+        (0, "1", "0"),
+    ],
+)
+def test_quantities(value: float, unit: str, text: str) -> None:
+    assert formats.quantity(value, unit) == text
+
+
+def test_signed_numbers() -> None:
+    assert formats.difference(0.008, "fraction") == "+0.80 points"
+    assert formats.difference(-0.5, "nats") == "\u22120.500 nats"
+    assert formats.difference(-1e-9, "fraction") == "+0.00 points"
+    assert formats.interval(math.nan, math.nan, "1") == "none"
+    assert formats.relative(1.21) == "+21 %"
+    assert formats.relative(0.984) == "\u22121.6 %"
+    assert formats.times(0.7) == "0.70\u00d7"
+    assert formats.p_value(0.0001) == "< 0.001"
+    assert formats.ranges([3, 0, 1, 2, 7]) == "0\u20133, 7"
+    assert formats.lowered("FLOPs") == "FLOPs"
+    assert formats.significant(math.inf) == "∞"
+    assert formats.significant(1.5e9) == "1.50e+09"
+
+
+def test_latex_escapes() -> None:
+    assert escaped("50 % of a_b & c") == r"50 \% of a\_b \& c"
+
+
+def linear(hexa: str) -> np.ndarray:
+    channels = np.array([int(hexa[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(hexa: str) -> float:
+    return float(linear(hexa) @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_stand_out_from_their_paper() -> None:
+    for light, dark in PALETTE:
+        assert contrast(light, "#ffffff") >= 3
+        assert contrast(dark, "#14171b") >= 3
+
+
+# Machado, Oliveira, Fernandes 2009, severity 1, on linear RGB.
+DEFICIENCIES = {
+    "none": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]
+    ),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    scaled = TO_XYZ @ np.clip(rgb, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    x, y, z = np.where(scaled > 0.008856, np.cbrt(scaled), 7.787 * scaled + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("kind", DEFICIENCIES)
+@pytest.mark.parametrize("shade", [0, 1])
+def test_neighbours_in_the_palette_are_told_apart(kind: str, shade: int) -> None:
+    seen = [lab(DEFICIENCIES[kind] @ linear(pair[shade])) for pair in PALETTE]
+    nearest = min(float(np.linalg.norm(a - b)) for a, b in itertools.combinations(seen, 2))
+    assert nearest > 18  # a just noticeable difference is about 2.3; the markers differ as well
+
+
+def test_looks_go_by_sorted_name_and_no_two_are_the_same() -> None:
+    names = [f"m{i:02d}" for i in range(40)]
+    given = looks(reversed(names))
+    assert given == looks(names)
+    assert len(set(given.values())) == 40
+    assert given["m00"].colour == PALETTE[0][0]
+    assert given["m01"].marker == MARKERS[1]
+
+
+def test_an_outlier_does_not_squeeze_the_others() -> None:
+    near = [np.array([0.90, 0.91]), np.array([0.91, 0.92]), np.array([0.89, 0.90]), np.array([0.92, 0.93])]
+    assert focus(near) is None
+    ends = focus([*near, np.array([0.1, 0.11])])
+    assert ends is not None
+    assert 0.8 < ends[0] < 0.89
+    assert ends[1] > 0.93
+    ends = focus([*near, np.array([-9.0])], include=0.0)
+    assert ends is not None
+    assert ends[0] < 0.0
+    assert focus(near[:2]) is None
+
+
+def test_long_curves_are_thinned_in_blocks_and_keep_their_mean() -> None:
+    x, y = thin(np.arange(6000.0), np.arange(6000.0) * 2)
+    assert len(x) == 120
+    assert y.mean() == pytest.approx(np.arange(6000).mean() * 2)
+    x, y = thin([0, 1, 2], [1.0, math.nan, 3.0])
+    assert x.tolist() == [0, 2]
+
+
+def test_mean_curve_goes_only_as_far_as_every_seed() -> None:
+    x, y = mean_curve(
+        [(np.array([0.0, 1, 2]), np.array([0.0, 1, 2])), (np.array([0.0, 1]), np.array([2.0, 3]))]
+    )
+    assert x.tolist() == [0, 1]
+    assert y.tolist() == [1.0, 2.0]

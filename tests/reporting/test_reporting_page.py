@@ -1,0 +1,263 @@
+"""The page as a reader gets it: complete, self-contained, accessible, and made from records alone."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from synthetic_records import make_record, toy_suite
+
+from oscbench.reporting import ReportError, build_report
+
+Save = Callable[..., Path]
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects what matters and checks that every tag is closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.images: list[dict[str, str]] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.anchors: list[str] = []
+        self.headings: list[int] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {key: value or "" for key, value in attrs}
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.images.append(found)
+        if tag in ("img", "script", "iframe", "link", "source"):
+            self.loads += [found[key] for key in ("src", "href") if key in found]
+        if "id" in found:
+            self.ids.append(found["id"])
+        if found.get("href", "").startswith("#"):
+            self.anchors.append(found["href"][1:])
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from oscbench.records import Store
+
+    folder = tmp_path_factory.mktemp("built")
+    store = Store(folder / "results")
+    for record in toy_suite():
+        store.write(record)
+    store.write(make_record("plain", 0, later=-30, epochs=3, identity="older"))
+    (folder / "results" / "toy" / "torn.json").write_text('{"schema_version": 1')
+    page = build_report(folder / "results", folder / "report", formats=("html", "md", "latex"))
+    assert page == folder / "report" / "index.html"
+    return folder / "report"
+
+
+def test_html_is_well_formed_and_loads_nothing(built: Path) -> None:
+    html = (built / "index.html").read_text()
+    reader = read(html)
+    assert all(address.startswith("data:") for address in reader.loads)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//|url\(|@import""", html)
+    assert "default-src 'none'" in html
+    assert len(reader.ids) == len(set(reader.ids))
+    assert set(reader.anchors) <= set(reader.ids)
+
+
+def test_every_picture_has_words_and_follows_light_and_dark(built: Path) -> None:
+    reader = read((built / "index.html").read_text())
+    assert len(reader.images) == 10
+    for image in reader.images:
+        assert len(image["alt"]) > 40
+        svg = base64.b64decode(image["src"].split(",", 1)[1]).decode()
+        ElementTree.fromstring(svg)
+        assert "prefers-color-scheme:dark" in svg
+        assert "<image" not in svg or "data:image" in svg
+
+
+def test_headings_do_not_skip_a_level(built: Path) -> None:
+    headings = read((built / "index.html").read_text()).headings
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(headings))
+
+
+def test_the_answer_comes_first_and_everything_has_its_place(built: Path) -> None:
+    text = " ".join("".join(read((built / "index.html").read_text()).text).split())
+    order = [
+        "The answer",
+        "wave \u2212 plain",
+        "Underpowered: 6 paired seeds",
+        "What was equal",
+        "Results",
+        "Every seed",
+        "Learning curves",
+        "Accuracy against cost",
+        "Health of each mechanism",
+        "mixing is the identity (6/6)",
+        "Failures",
+        "loss is not finite at step 12",
+        "Damaged files",
+        "torn.json",
+        "1 older records, superseded",
+        "Environments",
+    ]
+    sections = [words for words in order[:9] if not words.startswith(("wave", "Under"))]
+    places = [text.index(words) for words in sections]
+    assert places == sorted(places)
+    for words in order:
+        assert words in text
+    assert "ghost has no finished cell (unsupported)" in text
+
+
+def test_markdown_says_the_same(built: Path) -> None:
+    text = (built / "report.md").read_text()
+    assert text.startswith("# oscbench report\n")
+    assert "**wave \u2212 plain**: +1.98 points accuracy" in text
+    assert "**Caveat:** Underpowered" in text
+    for path in re.findall(r"\]\(([^)]+)\)", text):
+        assert (built / path).is_file(), path
+    rows = [line for line in text.splitlines() if line.startswith("| Wave")]
+    assert rows
+    assert "torn.json" in text
+
+
+def test_tables_and_figures_lie_beside_the_page(built: Path) -> None:
+    names = {path.stem for path in (built / "figures").glob("*.png")}
+    assert names == {path.stem for path in (built / "figures").glob("*.svg")}
+    assert "toy-digits-seeds" in names
+    for path in (built / "figures").glob("*.svg"):
+        ElementTree.parse(path)
+    with (built / "tables" / "toy-digits-results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["mechanism"] for row in rows} == {"plain", "wave", "ring", "lock", "ghost"}
+    assert float(rows[0]["mean"]) > float(rows[1]["mean"])
+    assert next(row for row in rows if row["mechanism"] == "ghost").get("mean") == ""
+    tex = (built / "tables" / "toy-digits-results.tex").read_text()
+    assert tex.count("\\begin{tabular}") == 1
+    assert "$\\pm$" in tex
+    for address in re.findall(r'href="((?:tables|figures)/[^"]+)"', (built / "index.html").read_text()):
+        assert (built / address).is_file(), address
+
+
+def test_same_records_same_bytes(save: Save, tmp_path: Path) -> None:
+    results = save([make_record(m, s) for m in ("plain", "wave") for s in range(2)])
+    first, second = (build_report(results, tmp_path / name) for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+    for path in first.parent.rglob("*.*g"):
+        assert path.read_bytes() == (second.parent / path.relative_to(first.parent)).read_bytes(), path
+
+
+def test_text_from_records_cannot_break_the_page(save: Save, tmp_path: Path) -> None:
+    reason = "<script>alert(1)</script> | a\nb"
+    results = save(
+        [make_record(), make_record(seed=1, status="failed", reason=reason, suite_description="<b>&")]
+    )
+    page = build_report(results, tmp_path / "report")
+    assert "<script>alert" not in page.read_text()
+    read(page.read_text())
+    assert "&lt;script>alert(1)&lt;/script> \\| a b" in page.with_name("report.md").read_text()
+
+
+def test_one_seed_without_anything_optional(save: Save, tmp_path: Path) -> None:
+    bare = [
+        make_record(m, 0, curves={}, health=(), matching=None, environment={}, commit=None, dirty=None)
+        for m in ("plain", "wave")
+    ]
+    page = build_report(save(bare), tmp_path / "report", compare=["wave,plain"])
+    text = "".join(read(page.read_text()).text)
+    assert "One paired seed gives no interval and no test" in text
+    assert "(one seed)" in text
+
+
+def test_nothing_finished_is_still_a_report(save: Save, tmp_path: Path) -> None:
+    records = [make_record(m, 0, status="failed", reason="boom") for m in ("plain", "wave")]
+    text = build_report(save(records), tmp_path / "report", compare=["wave,plain"]).read_text()
+    assert "wave has no finished cell (failed); plain has no finished cell (failed)" in text
+    assert "boom" in text
+
+
+def test_equal_values_do_not_break_a_figure(save: Save, tmp_path: Path) -> None:
+    records = [make_record(m, s, value=1.0) for m in ("plain", "wave", "ring") for s in range(11)]
+    text = build_report(save(records), tmp_path / "report").read_text()
+    assert "BCa 95 %" in text
+
+
+def test_bad_input_is_one_line(save: Save, tmp_path: Path) -> None:
+    results = save([make_record(m) for m in ("plain", "wave")])
+    (tmp_path / "file").write_text("")
+    cases = [
+        ({"results": tmp_path / "nowhere"}, "no such results folder"),
+        ({"suites": ["toi"]}, 'did you mean "toy"'),
+        ({"compare": ["wvae,plain"]}, 'did you mean "wave"'),
+        ({"formats": ["htm"]}, 'did you mean "html"'),
+        ({"output": tmp_path / "file"}, "cannot be written"),
+        ({"output": tmp_path / "file" / "below"}, "cannot be written"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(ReportError, match=message) as caught:
+            build_report(**({"results": results, "output": tmp_path / "report"} | changes))  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+def test_a_large_report_leaves_out_figures_and_says_so(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import oscbench.reporting.report as room
+
+    monkeypatch.setattr(room, "MAX_FIGURES", 3)
+    tasks = [f"task{i}" for i in range(5)]
+    records = [
+        make_record(m, s, task=t) for m in ("plain", "wave", "ring", "lock") for s in range(2) for t in tasks
+    ]
+    page = build_report(save(records), tmp_path / "report")
+    text = "".join(read(page.read_text()).text)
+    assert "less important figures are left out" in text
+    assert "15 comparisons: 15 underpowered" in text
+    assert sorted(path.name for path in (page.parent / "figures").glob("*.png")) == [
+        f"toy-task{i}-seeds.png" for i in range(3)
+    ]
+
+
+def test_reporting_loads_no_torch_and_no_other_room() -> None:
+    code = """
+import sys
+import oscbench.reporting, oscbench.reporting.page, oscbench.reporting.figures
+rooms = {name.split(".")[1] for name in sys.modules if name.startswith("oscbench.")}
+assert "torch" not in sys.modules
+assert rooms == {"errors", "reporting", "records"}, rooms
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_export_need_not_wait_for_the_drawing_libraries() -> None:
+    code = "import sys, oscbench.reporting; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
