@@ -1,4 +1,4 @@
-"""PyTorch's fused attention with our three laws: no N × N mask, padding never heard, nobody to hear gives 0."""
+"""PyTorch's fused attention with our laws: no N × N mask, padding never heard, nobody to hear gives 0."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def attention(
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
     nobody = nobody_real(key_padding_mask)
     if is_causal:
+        # Padding before the first real token hears nobody either; elsewhere what padding gets is of no account.
+        nobody = (key_padding_mask.cummin(dim=-1).values)[:, None, :, None]
         order = real_tokens_first(key_padding_mask)
         q, k, v = (take_tokens(x, order) for x in (q, k, v))
         out = _plain(q, k, v, scale=scale, is_causal=True, include_self=include_self)
         out = return_tokens(out, order)
     else:
-        # A sequence of padding alone hears itself here, so that no softmax runs over nothing; then it is set to 0.
+        # A sequence of padding alone hears itself here, so that no softmax runs over nothing; then it gets 0.
         hears = ~key_padding_mask[:, None, None, :] | nobody
         out = scaled_dot_product_attention(q, k, v, attn_mask=hears, scale=scale)
     return out.masked_fill(nobody, 0.0)
@@ -48,5 +50,7 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, *, scale: float, is_causal: bool, in
     first = torch.zeros_like(v[..., :1, :])
     if q.shape[-2] == 1:
         return first + 0.0 * v  # keeps the graph, so that gradients are 0 and not missing
-    others = scaled_dot_product_attention(q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale)
+    others = scaled_dot_product_attention(
+        q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale
+    )
     return torch.cat((first, others), dim=-2)

@@ -1,7 +1,7 @@
 """Torus attention as exactly one fused attention of width 2n.
 
-cos(a - b) = cos a cos b + sin a sin b makes the score a dot product of (g cos φ, g sin φ) with (cos φ, sin φ); the mean
-of sin(θ_u - θ_t) is S cos θ_t - C sin θ_t with (C, S) the attention over values (cos θ, sin θ).
+cos(a - b) = cos a cos b + sin a sin b makes the score a dot product of (g cos φ, g sin φ) with (cos φ, sin φ);
+the mean of sin(θ_u - θ_t) is S cos θ_t - C sin θ_t with (C, S) the attention over values (cos θ, sin θ).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def run(
         angle = at_least_float32(lag).to(wide.dtype)
         query_cos, query_sin = rotate_parts(key_cos, key_sin, angle.cos(), angle.sin())
     gate = gate.to(wide.dtype)
-    compute = dtype if dtype != torch.float64 else wide.dtype
+    # With self the difference below is small against its terms, and half precision would leave none of its digits.
+    compute = wide.dtype if include_self else dtype
     means = fused.attention(
         torch.cat((gate * query_cos, gate * query_sin), dim=-1).to(compute),
         torch.cat((key_cos, key_sin), dim=-1).to(compute),

@@ -1,0 +1,231 @@
+"""What the law tests need to know about each op: its inputs, its variants, and how its errors are judged.
+
+Backends are not named here: every backend that `oscbench.ops.backends(op, "cpu")` lists is tested.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from oscbench import ops
+from oscbench.ops.dispatch import call_of
+
+Inputs = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Size:
+    """B, H, N, d of a test call."""
+
+    batch: int = 2
+    heads: int = 2
+    tokens: int = 19
+    width: int = 16
+
+    def normal(self, generator: torch.Generator, width: int | None = None) -> Tensor:
+        shape = (self.batch, self.heads, self.tokens, width or self.width)
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A set of options of an op."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    extra: Callable[[Size, torch.Generator], Inputs] = lambda size, generator: {}
+    positions_enter: bool = False
+    padding_law: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """An op: how its inputs are drawn and what is allowed."""
+
+    op: str
+    draw: Callable[[Size, torch.Generator, float], Inputs]
+    variants: list[Variant]
+    float32: float = 1e-5
+    gradient_float32: float = 1e-5
+    bfloat16: float = 2e-2
+    gradient_options: dict[str, Any] = field(default_factory=dict)
+    floor: float = 0.0
+    leading: str = "q"
+
+    def inputs(
+        self,
+        size: Size,
+        variant: Variant,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        sharp: float = 1.0,
+    ) -> Inputs:
+        """Random inputs in a dtype; `sharp` multiplies the logits."""
+        generator = torch.Generator().manual_seed(seed)
+        drawn = self.draw(size, generator, sharp) | variant.extra(size, generator)
+        return {name: x.to(dtype) for name, x in drawn.items()}
+
+    def run(self, inputs: Inputs, backend: str, **options: Any) -> Tensor:
+        """The op on inputs; two results are stacked."""
+        out = getattr(ops, self.op)(**inputs, **options, backend=backend)
+        return torch.cat(out, dim=-1) if isinstance(out, tuple) else out
+
+    def skip_unless_runs(self, backend: str, inputs: Inputs, **options: Any) -> None:
+        """Ask dispatch, as the op does, whether a backend can run a call."""
+        asked = DEFAULTS[self.op] | {"key_padding_mask": None} | options
+        asked |= {name: inputs[name] for name in ("drift", "lag") if name in inputs}
+        if "anchors" in inputs:
+            asked["oscillator_width"] = inputs["anchors"].shape[-1]
+        reason = ops._OPS[self.op].backends[backend].why_not(call_of(inputs[self.leading], **asked))
+        if reason is not None:
+            pytest.skip(reason)
+
+    def error(self, out: Tensor, expected: Tensor) -> float:
+        """‖out - ref‖ / max(‖ref‖, floor √count) in float64; NaN stays NaN."""
+        out, expected = out.double(), expected.double()
+        scale = max(float(expected.norm()), self.floor * math.sqrt(expected.numel()))
+        return float((out - expected).norm()) / scale if scale else float(out.norm())
+
+    def allowed(self, dtype: torch.dtype, *, gradient: bool = False) -> float:
+        """The largest error of a dtype."""
+        if dtype == torch.float64:
+            return 1e-10
+        if dtype == torch.float32:
+            return self.gradient_float32 if gradient else self.float32
+        return self.bfloat16
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "softmax_attention": {"is_causal": False},
+    "kope_attention": {"is_causal": False, "rotate_values": True},
+    "kuramoto_step": {"is_causal": False, "gamma": 0.5},
+    "torus_attention": {"is_causal": True, "include_self": True, "drift": None, "lag": None},
+    "selective_synchronization": {"is_causal": False, "top_k": None, "edge": 0.0},
+    "fixed_query_attention": {
+        "is_causal": False,
+        "coupling": "softplus",
+        "exponent": 1,
+        "mask_readout": True,
+    },
+}
+
+
+def _attention(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+    return {
+        "q": size.normal(generator) * sharp,
+        "k": size.normal(generator),
+        "v": size.normal(generator),
+    }
+
+
+def _phases(size: Size, generator: torch.Generator) -> Inputs:
+    angle = size.normal(generator, size.width // 2) * 2
+    return {"cos": angle.cos(), "sin": angle.sin()}
+
+
+def _kope(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+    return _attention(size, generator, sharp) | _phases(size, generator)
+
+
+def _kuramoto(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+    drawn = _kope(size, generator, sharp)
+    del drawn["v"]
+    return drawn
+
+
+def _torus(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+    gate = torch.rand(size.heads, 1, size.width, generator=generator, dtype=torch.float64) * 0.5 * sharp
+    return {"theta": size.normal(generator) * 2, "gate": gate}
+
+
+def _torus_position(size: Size, generator: torch.Generator) -> Inputs:
+    drift = torch.rand(size.width, generator=generator, dtype=torch.float64)
+    lag = torch.randn(size.heads, 1, size.width, generator=generator, dtype=torch.float64)
+    return {"drift": drift, "lag": lag}
+
+
+def _token_gate(size: Size, generator: torch.Generator) -> Inputs:
+    return {"gate": size.normal(generator)}
+
+
+def _synchronization(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+    # About half of the pairs lock when a component has this spread (design/mechanisms.md).
+    spread = 0.45 / math.sqrt(size.width) * sharp
+    return {
+        "omega": size.normal(generator) * spread,
+        "theta": size.normal(generator) * 0.5,
+        "v": size.normal(generator),
+        "coupling": torch.tensor(1.3, dtype=torch.float64),
+        "alpha": torch.linspace(0.8, 1.4, size.heads, dtype=torch.float64),
+    }
+
+
+def _fixed_query(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+    anchors = torch.randn(size.heads, size.tokens, 6, generator=generator, dtype=torch.float64)
+    return _attention(size, generator, sharp) | {"anchors": torch.nn.functional.normalize(anchors, dim=-1)}
+
+
+CASES = {
+    case.op: case
+    for case in (
+        Case("softmax_attention", _attention, [Variant("plain"), Variant("scaled", {"scale": 0.3})]),
+        Case(
+            "kope_attention",
+            _kope,
+            [Variant("plain"), Variant("rope", {"rotate_values": False})],
+        ),
+        Case("kuramoto_step", _kuramoto, [Variant("step", {"gamma": 0.5})]),
+        Case(
+            "torus_attention",
+            _torus,
+            [
+                Variant("self"),
+                Variant("others", {"include_self": False}),
+                Variant("token_gate", {"include_self": False}, extra=_token_gate),
+                Variant("position", {"include_self": False}, extra=_torus_position, positions_enter=True),
+            ],
+            floor=1e-4,
+            leading="theta",
+        ),
+        Case(
+            "selective_synchronization",
+            _synchronization,
+            [Variant("plain"), Variant("top_k", {"top_k": 3}), Variant("bounded", {"edge": 0.1})],
+            float32=2e-5,
+            gradient_float32=1e-4,
+            gradient_options={"edge": 0.1},
+            leading="omega",
+        ),
+        Case(
+            "fixed_query_attention",
+            _fixed_query,
+            [
+                Variant("softplus"),
+                Variant("relu", {"coupling": "relu"}),
+                Variant("elu_squared", {"coupling": "elu", "exponent": 2}),
+                Variant("fourth_power", {"exponent": 4}),
+                Variant("published", {"mask_readout": False}, padding_law=False),
+            ],
+        ),
+    )
+}
+
+
+def grid(ways: tuple[bool, ...] = (False, True)) -> list[Any]:
+    """Every op, backend that runs on the CPU, variant, and causal or not."""
+    return [
+        pytest.param(
+            case, backend, variant, way, id=f"{op}-{backend}-{variant.name}-{'causal' if way else 'all'}"
+        )
+        for op, case in CASES.items()
+        for backend in ops.backends(op, "cpu")
+        for variant in case.variants
+        for way in ways
+    ]
