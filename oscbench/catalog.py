@@ -2,7 +2,7 @@
 
 File name = YAML name = CLI name = record name. Names are read from the folder without importing anything; the file's
 last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`, and
-`package.module:Class` works wherever a name does. This module imports nothing of ours.
+`package.module:Class` works wherever a name does. This module imports no room of ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from oscbench.errors import UserError
+
 _FOLDERS = {
     "mechanisms": "mechanisms",
     "tasks": "tasks",
@@ -24,7 +26,7 @@ _FOLDERS = {
 KINDS = tuple(_FOLDERS)
 
 
-class UnknownNameError(ValueError):
+class UnknownNameError(UserError, ValueError):
     """A name that nothing answers to; the text gives the nearest match and what there is."""
 
 

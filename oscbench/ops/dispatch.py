@@ -6,8 +6,9 @@ Backends are imported when first used, so that `import oscbench.ops` loads neith
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,24 @@ class Call:
     tokens: int | None = None
     width: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+
+class UnsupportedError(ValueError):
+    """A call that is well formed but cannot be computed this way or here; inside a suite it is a result, not a failure."""
+
+
+_observed: dict[str, set[str]] | None = None
+
+
+@contextlib.contextmanager
+def observe_choices() -> Iterator[dict[str, set[str]]]:
+    """While inside, collect which backend each op really ran: op name -> backend names."""
+    global _observed
+    before, _observed = _observed, {}
+    try:
+        yield _observed
+    finally:
+        _observed = before
 
 
 def anything_goes(call: Call) -> str | None:
@@ -89,13 +108,21 @@ class Op:
         """The backend for this call.
 
         Raises:
-            ValueError: no such backend, or the one asked for cannot run this call; the text says why.
+            ValueError: there is no such backend.
+            UnsupportedError: the one asked for cannot run this call; the text says why.
         """
-        if wanted == "auto":
-            for name in self.automatic(call):
-                if self.backends[name].why_not(call) is None:
-                    return self.backends[name]
-            return self.backends["reference"]
+        backend = self._automatic(call) if wanted == "auto" else self._by_name(wanted, call)
+        if _observed is not None and not torch.compiler.is_compiling():
+            _observed.setdefault(self.name, set()).add(backend.name)
+        return backend
+
+    def _automatic(self, call: Call) -> Backend:
+        for name in self.automatic(call):
+            if self.backends[name].why_not(call) is None:
+                return self.backends[name]
+        return self.backends["reference"]
+
+    def _by_name(self, wanted: str, call: Call) -> Backend:
         if wanted not in self.backends:
             near = difflib.get_close_matches(wanted, [*self.backends, "auto"], n=1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
@@ -105,7 +132,7 @@ class Op:
         backend = self.backends[wanted]
         reason = backend.why_not(call)
         if reason is not None:
-            raise ValueError(f'{self.name}: backend "{wanted}" cannot run here: {reason}')
+            raise UnsupportedError(f'{self.name}: backend "{wanted}" cannot run here: {reason}')
         return backend
 
     def available(self, device: torch.device) -> list[BackendName]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from oscbench.errors import UserError
 from oscbench.records.schema import Record
 
 _PRIVATE = (".locks", ".set_aside")
 
 
-class ResultsError(Exception):
+class ResultsError(UserError):
     """A results folder that cannot be used: missing, not a folder or not writable."""
 
 

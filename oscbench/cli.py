@@ -1,0 +1,167 @@
+"""The command line: parse and dispatch. Heavy imports live inside the commands; there is no logic here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oscbench.errors import UserError
+
+app = typer.Typer(
+    name="oscbench",
+    help="Do oscillator attentions buy anything over softmax and RoPE, and at what cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or a suite's name.")]
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
+
+
+class Kind(StrEnum):
+    """What `oscbench list` can list."""
+
+    mechanisms = "mechanisms"
+    tasks = "tasks"
+    measures = "measures"
+    suites = "suites"
+    backends = "backends"
+
+
+class ExportFormat(StrEnum):
+    """What `oscbench export` can write."""
+
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    results: ResultsOption = Path("results"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="mechanism=a,b, variant=a,b or seed=0,1; may be repeated.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key.path=value, as in train.epochs=3; may be repeated.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at once; by default one a core.")] = len(
+        os.sched_getaffinity(0)
+    ),
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Put old records aside and compute again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")] = False,
+) -> None:
+    """Run a suite: one record a cell; what is there already is not computed again."""
+    from oscbench.runner import session
+
+    shared: dict[str, Any] = {
+        "results": results,
+        "only": only or [],
+        "overrides": overrides or [],
+        "jobs": jobs,
+        "device": device,
+    }
+    if dry_run:
+        rows, estimate = session.dry_run(suite, **shared)
+        _table(rows)
+        print(estimate)
+        return
+    try:
+        code = session.run_suite(suite, **shared, fresh=fresh)
+    except KeyboardInterrupt:
+        print("oscbench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        code = 130
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites to report on; all by default.")] = None,
+    compare: Annotated[
+        str, typer.Option(help="mechanism or mechanism:variant, a,b,…; each is compared with the last.")
+    ] = "",
+    results: ResultsOption = Path("results"),
+    output: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports"),
+    formats: Annotated[str, typer.Option("--format", help="html, md, latex; several with commas.")] = "html,md",
+) -> None:
+    """Write the comparison: a page, its tables as CSV, its figures as PNG and SVG."""
+    from oscbench.reporting import build_report
+
+    page = build_report(results, output, suites or [], _names(compare), _names(formats))
+    print(page)
+
+
+@app.command()
+def export(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites to export; all by default.")] = None,
+    results: ResultsOption = Path("results"),
+    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
+    output: Annotated[Path | None, typer.Option(help="File; standard output by default.")] = None,
+) -> None:
+    """Write one tidy row a cell."""
+    from oscbench.reporting import export_frame
+
+    export_frame(results, suites or [], form.value, output)
+
+
+@app.command(name="list")
+def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.mechanisms) -> None:
+    """List mechanisms, tasks, measures, suites or backends."""
+    from oscbench.runner import inventory
+
+    _table(getattr(inventory, kind.value)())
+
+
+@app.command()
+def env() -> None:
+    """Versions and devices, and which backends and measures work here, or why not."""
+    from oscbench.runner import inventory
+
+    for rows in (inventory.machine(), inventory.backends(), inventory.measures()):
+        _table(rows)
+        print()
+
+
+@app.command()
+def validate(suite: SuiteArgument) -> None:
+    """Check a suite without running it."""
+    from oscbench.runner.plan import make_plan
+    from oscbench.suite import load_suite
+
+    cells = make_plan(load_suite(suite), only=[], device=None)
+    print(f"{suite}: {len(cells)} cells, no mistakes")
+
+
+def main() -> None:
+    """Entry point: bad input is one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"oscbench: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    from tabulate import tabulate
+
+    # Long texts wrap on a terminal; a pipe gets whole lines.
+    widths = [None] * len(rows[0]) if rows else None
+    if rows and sys.stdout.isatty():
+        widths = [None] * (len(rows[0]) - 2) + [50, 50] if len(rows[0]) > 2 else widths
+    print(tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=widths, disable_numparse=True))
+
+
+if __name__ == "__main__":
+    main()

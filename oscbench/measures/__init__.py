@@ -1,0 +1,84 @@
+"""Measures: one quantity (or a few that belong together) of one cell. A file here is a measure; its last line names the class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from oscbench.models.backbones import Backbone
+from oscbench.records.schema import HealthRow, Measurement
+from oscbench.tasks import Batch, Task
+
+
+class MeasureConfig(BaseModel):
+    """Settings of a measure, as they stand in a suite; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass
+class History:
+    """What training left behind: seconds and loss of every step, in order."""
+
+    step_seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    training_seconds: float = 0.0
+
+
+@dataclass
+class Subject:
+    """What a measure may look at.
+
+    Attributes:
+        model: the cell's model, in training mode.
+        task: its task.
+        probe: a fixed batch of validation examples on the model's device.
+        device: where the model is.
+        batch_size: of training.
+        history: of training, empty before it.
+    """
+
+    model: Backbone
+    task: Task
+    probe: Batch
+    device: torch.device
+    batch_size: int
+    history: History = field(default_factory=History)
+
+
+@dataclass
+class Findings:
+    """What a measure found: values by name, health rows by layer, and warnings a reader must see beside the result."""
+
+    measures: dict[str, Measurement] = field(default_factory=dict)
+    health: list[HealthRow] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+
+
+class Measure(ABC):
+    """Looks at a cell before its first step and after its last one; what cannot be measured is null with its reason."""
+
+    Config: ClassVar[type[MeasureConfig]] = MeasureConfig
+    version: ClassVar[int] = 1
+    label: ClassVar[str]
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def before(self, subject: Subject) -> Findings:
+        """After calibration, before the first step."""
+        del subject
+        return Findings()
+
+    @abstractmethod
+    def after(self, subject: Subject) -> Findings:
+        """After the last step."""
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why this measure cannot run on this machine, or None."""
+        return None

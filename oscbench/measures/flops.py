@@ -1,0 +1,45 @@
+"""FLOPs: closed form of the cheapest exact dense algorithm, forward a sample and training a step.
+
+Projections and MLP as usual, attention by the op's own formula, causal not halved, nothing skipped, backward twice the forward,
+recomputation not counted.
+"""
+
+from __future__ import annotations
+
+from oscbench.measures import Findings, Measure, Subject
+from oscbench.records.schema import Measurement
+
+
+class Flops(Measure):
+    """Floating-point operations of matrix products; exponentials and sines are not among them."""
+
+    label = "FLOPs"
+
+    def after(self, subject: Subject) -> Findings:
+        """Evaluate the closed forms."""
+        forward = subject.model.flops()
+        tokens = {"tokens": subject.model.num_tokens}
+        step = {**tokens, "batch_size": subject.batch_size}
+        return Findings(
+            {
+                "flops": Measurement(
+                    value=forward,
+                    unit="FLOP",
+                    label="forward FLOPs a sample",
+                    direction="lower",
+                    method="computed",
+                    details=tokens,
+                ),
+                "training_flops": Measurement(
+                    value=3 * forward * subject.batch_size,
+                    unit="FLOP",
+                    label="FLOPs a training step",
+                    direction="lower",
+                    method="computed",
+                    details=step,
+                ),
+            }
+        )
+
+
+measure = Flops

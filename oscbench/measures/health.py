@@ -1,0 +1,120 @@
+"""Health: does a mechanism do anything at all? Without this beside every result a no-op can win.
+
+By layer, at the start and at the end, on a fixed probe batch: entropy and Gini of the attention, its distance from the identity and from
+uniform, the mechanism's own numbers (locked share, order), the order of its phases plain and weighted by attention, and the share of
+its parameters whose gradient is exactly 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from oscbench.measures import Findings, Measure, Subject
+from oscbench.models.trunk import Output
+from oscbench.records.schema import HealthRow, Measurement
+
+IDENTITY_LIMIT = 0.02
+DEAD_LIMIT = 0.25
+When = Literal["start", "end"]
+
+
+def attention_quantities(weights: Tensor) -> dict[str, float]:
+    """Quantities of an attention matrix (B, H, N, N), rows over receivers, averaged over everything but the layer.
+
+    `attention_entropy` and `attention_gini` are those of a row, divided by their largest values (ln N and (N-1)/N), so that 0 is one
+    sender and 1 all alike for entropy, and the reverse for Gini; the distances are mean total variation, 0 to 1.
+    """
+    weights = weights.double().clamp_min(0.0)
+    count = weights.shape[-1]
+    if count == 1:
+        return {}
+    rows = weights / weights.sum(-1, keepdim=True).clamp_min(1e-12)
+    entropy = torch.special.entr(rows).sum(-1).mean() / math.log(count)
+    order = rows.sort(dim=-1).values
+    rank = torch.arange(1, count + 1, device=rows.device, dtype=rows.dtype)
+    gini = ((2 * rank - count - 1) * order).sum(-1).mean() / (count - 1)
+    identity = torch.eye(count, device=rows.device, dtype=rows.dtype)
+    return {
+        "attention_entropy": float(entropy),
+        "attention_gini": float(gini),
+        "identity_distance": float((rows - identity).abs().sum(-1).mean() / 2),
+        "uniform_distance": float((rows - 1 / count).abs().sum(-1).mean() / 2),
+    }
+
+
+def phase_quantities(phases: Tensor, weights: Tensor) -> dict[str, float]:
+    """Order parameter |mean_j e^{iθ_j}| of phases (B, H, N, m), and the same weighted by each receiver's attention."""
+    cos, sin = phases.double().cos(), phases.double().sin()
+    order = torch.hypot(cos.mean(-2), sin.mean(-2))
+    rows = weights.double().clamp_min(0.0)
+    rows = rows / rows.sum(-1, keepdim=True).clamp_min(1e-12)
+    synchrony = torch.hypot(rows @ cos, rows @ sin)
+    return {"order_parameter": float(order.mean()), "synchrony": float(synchrony.mean())}
+
+
+class Health(Measure):
+    """Diagnostics by layer, and flags for a mixing that is the identity or a gradient that is dead."""
+
+    label = "health"
+
+    def before(self, subject: Subject) -> Findings:
+        """At the start."""
+        return self._look(subject, "start")
+
+    def after(self, subject: Subject) -> Findings:
+        """At the end."""
+        return self._look(subject, "end")
+
+    def _look(self, subject: Subject, when: When) -> Findings:
+        model = subject.model
+        output, dead = _with_gradients(subject)
+        rows = []
+        for layer, found in enumerate(output.diagnostics):
+            quantities = {
+                name: float(value.detach()) for name, value in found.items() if value.numel() == 1
+            }
+            if "attention" in found:
+                quantities |= attention_quantities(found["attention"].detach())
+                if "phases" in found:
+                    quantities |= phase_quantities(found["phases"].detach(), found["attention"].detach())
+            rows.append(HealthRow(when=when, layer=layer, quantities=quantities))
+        share = Measurement(
+            value=dead,
+            unit="fraction",
+            label=f"parameters with zero gradient at the {when}",
+            direction="lower",
+            n=sum(p.numel() for p in model.parameters()),
+        )
+        return Findings({f"zero_gradient_share_{when}": share}, rows, _flags(rows, dead, when))
+
+
+def _with_gradients(subject: Subject) -> tuple[Output, float]:
+    """One forward and backward pass on the probe; the model's mode, gradients and state are left as they were."""
+    model, probe = subject.model, subject.probe
+    was_training = model.training
+    model.eval()
+    output = model(probe.inputs, diagnostics=True)
+    loss = subject.task.loss(output.prediction, probe)
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    zeros = sum(p.numel() if g is None else int((g == 0).sum()) for p, g in zip(parameters, gradients, strict=True))
+    model.train(was_training)
+    return output, zeros / sum(p.numel() for p in parameters)
+
+
+def _flags(rows: list[HealthRow], dead: float, when: When) -> list[str]:
+    flags = []
+    near = [row.layer for row in rows if row.quantities.get("identity_distance", 1.0) < IDENTITY_LIMIT]
+    if near:
+        layers = ", ".join(str(layer) for layer in near)
+        flags.append(f"mixing is the identity at the {when} (layers {layers}): tokens hear only themselves")
+    if dead > DEAD_LIMIT:
+        flags.append(f"{dead:.0%} of parameters have exactly zero gradient at the {when}")
+    return flags
+
+
+measure = Health

@@ -1,0 +1,1 @@
+"""Plan, train, time, resume; one process a cell."""

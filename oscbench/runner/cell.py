@@ -1,0 +1,194 @@
+"""One cell, from its spec to its record, in any process on any machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from oscbench import catalog
+from oscbench.measures import Findings, Measure, Subject
+from oscbench.models.matching import Matched
+from oscbench.ops.dispatch import UnsupportedError, observe_choices
+from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
+from oscbench.records.schema import Status
+from oscbench.runner.environment import commit, environment
+from oscbench.runner.plan import Cell, match_spec, parts_of
+from oscbench.runner.training import DivergedError, Progress, train
+from oscbench.tasks import Task
+
+PROBE_SIZE = 64
+
+
+@dataclass
+class _Outcome:
+    """What has been found so far; a cell that breaks keeps what it had."""
+
+    status: Status = "ok"
+    reason: str | None = None
+    matched: Matched | None = None
+    data_hash: str | None = None
+    findings: Findings = field(default_factory=Findings)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    calibration: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    traits: dict[str, bool] = field(default_factory=dict)
+
+
+def prepare_process(spec: dict[str, Any]) -> torch.device:
+    """Threads and determinism as the spec says."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    device = torch.device(spec["device"])
+    torch.set_num_threads(spec["threads"])
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    return device
+
+
+def run_cell(cell: Cell, progress: Progress) -> Record:
+    """Build, match, calibrate, train, measure. Whatever happens inside becomes the record's status and reason."""
+    started = datetime.now(UTC)
+    outcome = _Outcome()
+    device = prepare_process(cell.spec)
+    with observe_choices() as choices:
+        try:
+            _run(cell, device, outcome, progress)
+        except DivergedError as error:
+            outcome.status, outcome.reason = "diverged", str(error)
+        except UnsupportedError as error:
+            outcome.status, outcome.reason = "unsupported", str(error)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            outcome.status, outcome.reason = "oom", _first_line(error)
+        except Exception as error:  # a cell that breaks costs that cell alone
+            outcome.status, outcome.reason = _failure(error)
+    ran = {op: sorted(names) for op, names in choices.items()}
+    outcome.environment = {**environment(device), "backends_ran": ran}
+    return make_record(cell, outcome, started)
+
+
+def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress) -> None:
+    spec = cell.spec
+    parts = parts_of(spec)
+    task = parts.task_class(parts.task_config)
+    outcome.data_hash = task.data_hash()
+    outcome.matched = match_spec(spec, task.inputs)
+    model = parts.build(spec["mechanism"], outcome.matched.hidden, spec["seed"], task.inputs).to(device)
+    mechanism = model.trunk.mechanism
+    outcome.traits = dict(vars(mechanism.traits))
+    outcome.findings.flags += mechanism.notes()
+    subject = Subject(model, task, next(task.batches("validation", PROBE_SIZE)).to(device), device, spec["train"]["batch_size"])
+    outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
+    measures = _measures(spec)
+    _gather(outcome.findings, (measure.before(subject) for measure in measures))
+    outcome.curves = train(subject, spec["train"], spec["seed"], progress)
+    for split, prefix in (("validation", "validation_"), ("test", "")):
+        value, count = task.evaluate(model, split, device)  # type: ignore[arg-type]
+        outcome.findings.measures[prefix + task.metric.name] = Measurement(
+            value=value,
+            unit=task.metric.unit,
+            label=task.metric.label if split == "test" else f"validation {task.metric.name}",
+            direction=task.metric.direction,
+            n=count,
+        )
+    _gather(outcome.findings, (measure.after(subject) for measure in measures))
+
+
+def _first_batch(task: Task, spec: dict[str, Any]) -> Any:
+    """The batch that the first step will see."""
+    from oscbench.models.trunk import named_seed
+
+    order, augmentation = (
+        torch.Generator().manual_seed(named_seed(spec["seed"], name)) for name in ("order", "augmentation")
+    )
+    return next(iter(task.training_batches(spec["train"]["batch_size"], order, augmentation)))
+
+
+def _measures(spec: dict[str, Any]) -> list[Measure]:
+    made = []
+    for wanted in spec["measures"]:
+        measure_class = catalog.load("measures", wanted["name"])
+        settings = {key: value for key, value in wanted.items() if key != "name"}
+        made.append(measure_class(measure_class.Config.model_validate(settings)))
+    return made
+
+
+def _gather(into: Findings, found: Iterable[Findings]) -> None:
+    for one in found:
+        into.measures |= one.measures
+        into.health += one.health
+        into.flags += one.flags
+
+
+def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
+    """Everything known about a cell, in the form that reports read."""
+    spec, finished = cell.spec, datetime.now(UTC)
+    task_class = catalog.load("tasks", spec["task"]["name"])
+    head, dirty = commit()
+    matching = None
+    if outcome.matched is not None:
+        reference = spec["match"]["reference"]["name"] if outcome.matched.by != "none" else None
+        matching = Matching(reference=reference, **outcome.matched.as_dict())
+    return Record(
+        identity=cell.identity,
+        suite=cell.suite,
+        suite_description=cell.description,
+        protocol=cell.protocol,
+        task=spec["task"]["name"],
+        task_label=task_class.label,
+        mechanism=spec["mechanism"]["name"],
+        variant=spec["variant"],
+        seed=spec["seed"],
+        status=outcome.status,
+        reason=outcome.reason,
+        device=spec["device"],
+        metric=task_class.metric.name,
+        card=_card(spec["mechanism"]["name"], outcome.traits),
+        spec_given=cell.given,
+        spec=spec,
+        versions=spec["versions"],
+        matching=matching,
+        data_hash=outcome.data_hash,
+        measures=outcome.findings.measures,
+        curves=outcome.curves,
+        health=tuple(outcome.findings.health),
+        flags=tuple(outcome.findings.flags),
+        calibration=tuple(outcome.calibration),
+        environment=outcome.environment,
+        commit=head,
+        dirty=dirty,
+        started_utc=started,
+        finished_utc=finished,
+        seconds=(finished - started).total_seconds(),
+    )
+
+
+def lost_record(cell: Cell, status: Status, reason: str, started: datetime) -> Record:
+    """The record of a cell whose process ended without leaving one."""
+    return make_record(cell, _Outcome(status=status, reason=reason), started)
+
+
+def _card(name: str, traits: dict[str, bool]) -> MechanismCard:
+    text = catalog.docstring("mechanisms", name)
+    mechanism_class = catalog.load("mechanisms", name)
+    return MechanismCard(
+        name=name,
+        label=getattr(mechanism_class, "label", name),
+        idea=catalog.section(text, "Idea"),
+        citation=catalog.section(text, "Equation"),
+        traits=traits,
+    )
+
+
+def _failure(error: Exception) -> tuple[Status, str]:
+    text = _first_line(error)
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        return "oom", text
+    return "failed", f"{type(error).__name__}: {text}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,85 @@
+"""What there is and what works here: the tables behind `oscbench list` and `oscbench env`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from oscbench import catalog, ops
+from oscbench.measures import Measure
+from oscbench.runner.environment import environment
+from oscbench.suite import load_suite, suite_names
+
+Row = dict[str, Any]
+
+
+def mechanisms() -> list[Row]:
+    """Name, idea, paper and traits of every mechanism, at its default settings."""
+    rows = []
+    for name in catalog.names("mechanisms"):
+        text = catalog.docstring("mechanisms", name)
+        found = catalog.load("mechanisms", name)
+        traits = ", ".join(trait for trait, holds in vars(found.traits).items() if holds)
+        rows.append(
+            {
+                "mechanism": name,
+                "idea": catalog.section(text, "Idea"),
+                "paper": catalog.section(text, "Equation").split(";")[-1].strip(),
+                "traits": traits,
+            }
+        )
+    return rows
+
+
+def tasks() -> list[Row]:
+    """Name, what it is, and its metric."""
+    rows = []
+    for name in catalog.names("tasks"):
+        found = catalog.load("tasks", name)
+        first = catalog.docstring("tasks", name).splitlines()[0]
+        rows.append({"task": name, "metric": f"{found.metric.label} [{found.metric.unit}]", "what": first})
+    return rows
+
+
+def measures() -> list[Row]:
+    """Name, what it is, and why it cannot run here if it cannot."""
+    rows = []
+    for name in catalog.names("measures"):
+        found: type[Measure] = catalog.load("measures", name)
+        first = catalog.docstring("measures", name).splitlines()[0]
+        rows.append({"measure": name, "here": found.unavailable() or "works", "what": first})
+    return rows
+
+
+def suites() -> list[Row]:
+    """Name, cells, file and the question that it answers."""
+    rows = []
+    for name, path in suite_names().items():
+        suite = load_suite(str(path)).suite
+        rows.append({"suite": name, "file": str(path), "question": suite.description.strip()})
+    return rows
+
+
+def backends() -> list[Row]:
+    """Every op and backend on every device that there is, with the reason where it cannot run."""
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    rows = []
+    for op in ops.op_names():
+        for device in devices:
+            notes = {str(name): name.note for name in ops.backends(op, device)}
+            for name, reason in ops.why_not(op, device).items():
+                here = "works" if reason is None else f"no: {reason}"
+                rows.append(
+                    {"op": op, "backend": name, "device": device, "here": here, "what": notes.get(name, "")}
+                )
+    return rows
+
+
+def machine() -> list[Row]:
+    """The environment, a line each."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = environment(device)
+    packages = found.pop("packages")
+    rows = [{"what": key, "value": value} for key, value in found.items()]
+    return rows + [{"what": name, "value": version or "not installed"} for name, version in packages.items()]

@@ -1,0 +1,194 @@
+"""Many cells, one process each: nothing is computed twice, and what breaks costs its own cell alone.
+
+Every cell is held under a lock that dies with the process holding it, so that two runs on one results folder share the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from oscbench import catalog
+from oscbench.records import Record, Store
+from oscbench.runner.cell import lost_record
+from oscbench.runner.plan import Cell
+from oscbench.runner.worker import work
+
+FINAL = ("ok", "diverged", "unsupported")
+"""A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
+POLL_S = 0.3
+
+
+class Reporter(Protocol):
+    """Who is told how it goes."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell's process has started."""
+
+    def progress(self, cell: Cell, done: int, total: int) -> None:
+        """A cell has done so many of its steps."""
+
+    def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
+        """A cell has its record: computed now, or found (`reused`)."""
+
+
+@dataclass
+class _Running:
+    cell: Cell
+    process: Any
+    pipe: Connection
+    lock: ExitStack
+    started: datetime
+    oom_kills: int
+    record: Record | None = None
+
+
+@dataclass
+class Pool:
+    """Runs cells in processes of their own.
+
+    Attributes:
+        store: where records go.
+        jobs: how many cells at once.
+        reporter: who is told.
+    """
+
+    store: Store
+    jobs: int
+    reporter: Reporter
+    _running: list[_Running] = field(default_factory=list)
+
+    def run(self, cells: list[Cell]) -> list[Record]:
+        """Records of all cells, in the order in which they were finished.
+
+        Ctrl-C ends the cells in progress (they lose their work, nothing else does) and is raised again.
+        """
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_modules(cells))
+        pending, elsewhere, records = deque(cells), deque[Cell](), list[Record]()
+        try:
+            while pending or elsewhere or self._running:
+                while pending and len(self._running) < self.jobs:
+                    self._begin(context, pending.popleft(), records, elsewhere)
+                if not self._running and not pending and elsewhere:
+                    time.sleep(POLL_S)
+                records += self._collect()
+                # What another run held may be done by now, or free again because that run died.
+                if len(self._running) < self.jobs:
+                    for _ in range(len(elsewhere)):
+                        pending.append(elsewhere.popleft())
+        finally:
+            for running in self._running:
+                running.process.kill()
+                running.process.join()
+                running.lock.close()
+            self._running.clear()
+        return records
+
+    def _begin(
+        self, context: Any, cell: Cell, records: list[Record], elsewhere: deque[Cell]
+    ) -> None:
+        """Take a cell: find its record, or start it, or leave it to the run that holds it."""
+        lock = ExitStack()
+        held = lock.enter_context(self.store.lock(cell.suite, cell.identity))
+        found = self._finished(cell) if held else None
+        if found is not None:
+            lock.close()
+            self.reporter.finished(cell, found, reused=True)
+            records.append(found)
+            return
+        if not held:
+            lock.close()
+            elsewhere.append(cell)
+            return
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(cell, theirs), name=cell.name, daemon=True)
+        process.start()
+        theirs.close()
+        self._running.append(_Running(cell, process, ours, lock, datetime.now(UTC), oom_kills()))
+        self.reporter.started(cell)
+
+    def _finished(self, cell: Cell) -> Record | None:
+        found = self.store.find(cell.suite, cell.identity)
+        if found is None or found.status in FINAL:
+            return found
+        self.store.set_aside(
+            self.store.path(
+                found.suite, found.task, found.mechanism, found.variant, found.seed, found.identity
+            )
+        )
+        return None
+
+    def _collect(self) -> list[Record]:
+        """Hear what the running cells say, and write the records of those that ended."""
+        if not self._running:
+            return []
+        wait([one.pipe for one in self._running] + [one.process.sentinel for one in self._running], POLL_S)
+        done = []
+        for running in list(self._running):
+            ended = not running.process.is_alive()
+            for message in _messages(running.pipe):
+                if message[0] == "progress":
+                    self.reporter.progress(running.cell, message[1], message[2])
+                else:
+                    running.record = Record.model_validate_json(message[1])
+            if running.record is None and not ended:
+                continue
+            done.append(self._end(running))
+        return done
+
+    def _end(self, running: _Running) -> Record:
+        running.process.join()
+        record = running.record or _lost(running)
+        self.store.write(record)
+        running.pipe.close()
+        running.lock.close()
+        self._running.remove(running)
+        self.reporter.finished(running.cell, record, reused=False)
+        return record
+
+
+def _modules(cells: list[Cell]) -> list[str]:
+    """What the fork server imports once, so that no cell pays for it: the worker, what the cells name, torch's lazy parts."""
+    named = {
+        (kind, cell.spec[key]["name"])
+        for cell in cells
+        for kind, key in (("tasks", "task"), ("backbones", "model"), ("mechanisms", "mechanism"))
+    }
+    named |= {("measures", measure["name"]) for cell in cells for measure in cell.spec["measures"]}
+    modules = sorted({catalog.load(kind, name).__module__ for kind, name in named})
+    # The first optimiser step imports torch._dynamo, which takes seconds.
+    return ["oscbench.runner.worker", "torch._dynamo", *modules]
+
+
+def _messages(pipe: Connection) -> Iterator[tuple[Any, ...]]:
+    """What lies in the pipe; a half-written message of a killed process is nothing."""
+    with contextlib.suppress(EOFError, OSError):
+        while pipe.poll():
+            yield pipe.recv()
+
+
+def _lost(running: _Running) -> Record:
+    code = running.process.exitcode
+    if code is not None and code < 0 and oom_kills() > running.oom_kills:
+        return lost_record(running.cell, "oom", "killed by the kernel: out of memory", running.started)
+    how = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+    return lost_record(running.cell, "failed", f"its process was {how} before it left a record", running.started)
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for memory since boot; 0 where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    except (OSError, StopIteration):
+        return 0

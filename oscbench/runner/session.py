@@ -1,0 +1,93 @@
+"""One `oscbench run`: plan, run, and say how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+from oscbench.records import Record, Store
+from oscbench.runner.plan import Cell, make_plan
+from oscbench.runner.pool import Pool
+from oscbench.runner.preview import preview, total_seconds
+from oscbench.runner.progress import reporter
+from oscbench.suite import load_suite
+
+NOT_WELL = ("failed", "oom")
+
+
+def run_suite(
+    suite: str,
+    *,
+    results: Path,
+    only: list[str],
+    overrides: list[str],
+    jobs: int,
+    device: str | None,
+    fresh: bool,
+) -> int:
+    """Run every cell that has no record yet; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the suite or its options, or a results folder that cannot be written.
+    """
+    cells = make_plan(load_suite(suite, overrides), only=only, device=device)
+    store = Store(results)
+    store.prepare()
+    if fresh:
+        _put_aside(cells, store)
+    with reporter(cells[0].suite, len(cells)) as told:
+        records = Pool(store, jobs, told).run(cells)
+    return _summary(records, results, cells[0].suite)
+
+
+def dry_run(
+    suite: str, *, results: Path, only: list[str], overrides: list[str], jobs: int, device: str | None
+) -> tuple[list[dict[str, object]], str]:
+    """Rows of the cells that would run, and a line with the estimated time.
+
+    Raises:
+        UserError: a mistake in the suite or its options.
+    """
+    cells = make_plan(load_suite(suite, overrides), only=only, device=device)
+    previews = preview(cells, Store(results))
+    rows = [
+        {
+            "task": one.cell.spec["task"]["name"],
+            "mechanism": one.cell.spec["mechanism"]["name"],
+            "variant": one.cell.spec["variant"],
+            "seed": one.cell.spec["seed"],
+            "params": f"{one.params:,}",
+            "MFLOP/sample": f"{one.flops / 1e6:.2f}",
+            "residual": "" if one.residual is None else f"{one.residual:+.2%}",
+            "seconds": "there" if one.there else f"{one.seconds:.0f}",
+        }
+        for one in previews
+    ]
+    seconds = timedelta(seconds=round(total_seconds(previews, jobs)))
+    waiting = sum(not one.there for one in previews)
+    return rows, f"{waiting} of {len(cells)} cells to run, about {seconds} with {jobs} at once"
+
+
+def _put_aside(cells: list[Cell], store: Store) -> None:
+    """`--fresh`: old records make room, and are kept in `.set_aside`."""
+    for cell in cells:
+        found = store.find(cell.suite, cell.identity)
+        if found is not None:
+            store.set_aside(
+                store.path(
+                    found.suite, found.task, found.mechanism, found.variant, found.seed, found.identity
+                )
+            )
+
+
+def _summary(records: list[Record], results: Path, suite: str) -> int:
+    counts = Counter(record.status for record in records)
+    told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    print(f"{suite}: {told}; records in {results}", file=sys.stderr)
+    for record in records:
+        if record.status != "ok":
+            name = f"{record.mechanism}:{record.variant} seed {record.seed}"
+            print(f"  {record.status}: {name}: {record.reason}", file=sys.stderr)
+    return 1 if any(record.status in NOT_WELL for record in records) else 0

@@ -1,0 +1,115 @@
+"""One training run: the recipe that every mechanism gets."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from oscbench.measures import History, Subject
+from oscbench.models.trunk import named_seed
+from oscbench.records import Curve
+from oscbench.tasks import Task
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+Progress = Callable[[int, int], None]
+
+
+def learning_rate_factor(step: int, total: int, warmup: float) -> float:
+    """Linear from 0 over the first `warmup` share of the steps, then a cosine to 0."""
+    rising = warmup * total
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, total - rising)))
+
+
+def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.optim.AdamW:
+    """AdamW; vectors and scalars (biases, norms, gains, one-row embeddings) carry no weight decay."""
+    matrices, others = [], []
+    for parameter in model.parameters():
+        large = parameter.dim() >= 2 and min(parameter.shape[-2:]) > 1
+        (matrices if large else others).append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": settings["weight_decay"]},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings["learning_rate"], betas=(0.9, settings["beta2"]))
+
+
+def total_steps(task: Task, settings: dict[str, Any]) -> int:
+    """Optimiser steps of the whole training."""
+    return int(settings["epochs"]) * math.ceil(task.num_training_examples / settings["batch_size"])
+
+
+def train(
+    subject: Subject, settings: dict[str, Any], seed: int, progress: Progress
+) -> dict[str, Curve]:
+    """Train in place; the history is filled, and the curves come back.
+
+    Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
+
+    Raises:
+        DivergedError: a loss is not finite.
+    """
+    model, task, device, history = subject.model, subject.task, subject.device, subject.history
+    order = torch.Generator().manual_seed(named_seed(seed, "order"))
+    augmentation = torch.Generator().manual_seed(named_seed(seed, "augmentation"))
+    torch.manual_seed(named_seed(seed, "dropout"))
+    optimizer = make_optimizer(model, settings)
+    steps = total_steps(task, settings)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"])
+    )
+    validation: list[tuple[float, float]] = []
+    model.train()
+    done = 0
+    for _ in range(settings["epochs"]):
+        for batch in task.training_batches(settings["batch_size"], order, augmentation):
+            started = time.perf_counter()
+            batch = batch.to(device)
+            loss = task.loss(model(batch.inputs).prediction, batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if settings["clip"] is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"])
+            optimizer.step()
+            schedule.step()
+            value = float(loss.detach())  # waits for the device, so the clock is true
+            history.step_seconds.append(time.perf_counter() - started)
+            history.losses.append(value)
+            done += 1
+            if not math.isfinite(value):
+                raise DivergedError(f"the loss is {value} at step {done} of {steps}")
+            progress(done, steps)
+        validation.append((done, task.evaluate(model, "validation", device)[0]))
+    history.training_seconds = sum(history.step_seconds)
+    return {
+        "train_loss": _loss_curve(history.losses),
+        f"validation_{task.metric.name}": Curve(
+            label=f"validation {task.metric.name}",
+            unit=task.metric.unit,
+            direction=task.metric.direction,
+            x=tuple(x for x, _ in validation),
+            y=tuple(y for _, y in validation),
+        ),
+    }
+
+
+def _loss_curve(losses: list[float], points: int = 100) -> Curve:
+    """Training loss averaged over at most so many equal stretches."""
+    size = math.ceil(len(losses) / points)
+    chunks = [losses[start : start + size] for start in range(0, len(losses), size)]
+    return Curve(
+        label="training loss",
+        unit="nats",
+        direction="lower",
+        x=tuple(float(min((i + 1) * size, len(losses))) for i in range(len(chunks))),
+        y=tuple(sum(chunk) / len(chunk) for chunk in chunks),
+    )

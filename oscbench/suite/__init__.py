@@ -1,0 +1,19 @@
+"""YAML to a typed suite to a list of cells (no torch)."""
+
+from oscbench.suite.cells import CellRequest, expand, select
+from oscbench.suite.errors import SuiteError, explain
+from oscbench.suite.load import LoadedSuite, find_suite, load_suite, suite_names
+from oscbench.suite.schema import Suite
+
+__all__ = [
+    "CellRequest",
+    "LoadedSuite",
+    "Suite",
+    "SuiteError",
+    "expand",
+    "explain",
+    "find_suite",
+    "load_suite",
+    "select",
+    "suite_names",
+]

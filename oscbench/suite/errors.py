@@ -1,0 +1,78 @@
+"""Mistakes in a suite, told in one line: file, place, what was found, what is allowed, the nearest match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from oscbench.catalog import nearest
+from oscbench.errors import UserError
+
+
+class SuiteError(UserError):
+    """A suite that cannot be run as it stands."""
+
+
+def place(parts: Sequence[Any]) -> str:
+    """`("mechanisms", 2, "name")` -> `mechanisms[2].name`."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any] = ()) -> str:
+    """The first mistake as `place: got value; what is allowed`, and how many more there are."""
+    mistakes = error.errors()
+    first = mistakes[0]
+    path = [part for part in first["loc"] if part != "[key]"]
+    where = place([*prefix, *path])
+    got = _shown(first["input"])
+    if first["type"] == "extra_forbidden":
+        fields = _fields_at(model, path[:-1])
+        text = f'{where}: unknown key "{path[-1]}"; {nearest(str(path[-1]), fields)}'
+    elif first["type"] == "missing":
+        text = f"{where}: missing, and it has no default"
+    elif first["type"] == "literal_error":
+        allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        text = f"{where}: got {got}; allowed: {', '.join(allowed)}; {nearest(str(first['input']), allowed)}"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        text = f"{where}: got {got}; {message[:1].lower()}{message[1:]}"
+    more = len(mistakes) - 1
+    return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
+
+
+def _shown(value: Any) -> str:
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+    """Names of the fields of the model that `path` leads to."""
+    current: Any = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(part) if hasattr(current, "model_fields") else None
+        if field is None:
+            return []
+        current = _model_in(field.annotation) or current
+    return list(current.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def without_name(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping's entries but `name`."""
+    return {key: entry for key, entry in value.items() if key != "name"}

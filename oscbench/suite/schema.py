@@ -1,0 +1,149 @@
+"""What a suite file may say. Structure and names only: settings of a task, backbone, mechanism or measure are checked by their own configs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _Named(BaseModel):
+    """A name, and settings beside it that its own config checks later."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class NamedSettings(_Named):
+    """`{name: digits, shift: 1}`; a bare `digits` is the same without settings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class MechanismEntry(_Strict):
+    """One mechanism of the comparison, with fixed settings and, if wanted, a grid over others.
+
+    Attributes:
+        name: file name of the mechanism.
+        variant: label in records and reports; by default what its settings say, or `default`.
+        settings: of the mechanism.
+        grid: setting -> list of values; every combination becomes a variant.
+    """
+
+    name: str
+    variant: str | None = Field(default=None, min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("grid")
+    @classmethod
+    def _no_empty_axis(cls, grid: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key, values in grid.items():
+            if not values:
+                raise ValueError(f"grid over {key} has no values")
+        return grid
+
+
+class Match(_Strict):
+    """How models are made comparable.
+
+    Attributes:
+        by: `params`, `flops` (forward, a sample) or `none`.
+        reference: the mechanism whose model sets the target, as its settings say.
+        tolerance: largest allowed relative residual.
+    """
+
+    by: Literal["params", "flops", "none"] = "params"
+    reference: MechanismEntry = MechanismEntry(name="softmax")
+    tolerance: float = Field(default=0.01, gt=0.0, lt=1.0)
+
+
+class Train(_Strict):
+    """Training: AdamW with a linear warm-up and a cosine to 0; the last weights are tested.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: examples a step.
+        learning_rate: at the top of the schedule.
+        weight_decay: on matrices; biases, norms, scalars and embeddings of one row have none.
+        warmup: share of all steps.
+        beta2: AdamW's second momentum.
+        clip: largest gradient norm; null turns it off.
+    """
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    weight_decay: float = Field(default=0.05, ge=0.0)
+    warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
+    clip: float | None = Field(default=1.0, gt=0.0)
+
+
+class Suite(_Strict):
+    """A whole suite file.
+
+    Attributes:
+        name: by default the file's.
+        description: what question it answers.
+        task: name and settings.
+        model: the backbone's settings; `name` is by default the one that the task asks for.
+        match: how models are made comparable.
+        train: the recipe, the same for all.
+        mechanisms: what is compared.
+        seeds: a list, or how many from 0.
+        threads: CPU threads of a cell; part of its identity, so that a resumed run is bitwise the same.
+        device: `auto`, `cpu` or `cuda`.
+        measures: what is measured beside the task's metric.
+    """
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
+    description: str = ""
+    task: NamedSettings
+    model: dict[str, Any] = Field(default_factory=dict)
+    match: Match = Match()
+    train: Train
+    mechanisms: list[MechanismEntry] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+    threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    measures: list[NamedSettings] = Field(
+        default_factory=lambda: [
+            NamedSettings(name=name) for name in ("params", "flops", "training_time", "health")
+        ]
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 1:
+                raise ValueError("at least one seed is needed")
+            return list(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value):
+            raise ValueError("a seed is named twice")
+        if min(value) < 0:
+            raise ValueError("seeds are 0 or more")
+        return value

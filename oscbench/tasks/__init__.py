@@ -1,0 +1,126 @@
+"""Tasks: data, loss, metric. A file here is a task; its last line names the class."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+Split = Literal["validation", "test"]
+
+
+class TaskConfig(BaseModel):
+    """Settings of a task, as they stand in a suite; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The task's headline result.
+
+    Attributes:
+        name: key in records, for example `accuracy`.
+        label: as a reader sees it.
+        unit: `fraction`, `bits/character`, …
+        direction: whether `higher` or `lower` is better.
+    """
+
+    name: str
+    label: str
+    unit: str
+    direction: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs and targets of some examples."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.inputs.to(device), self.targets.to(device))
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """What a vision backbone must know of its images."""
+
+    channels: int
+    height: int
+    width: int
+    num_classes: int
+
+
+class Task(ABC):
+    """Fixed splits, a loss, and one number for how well a model did.
+
+    The data are the same for every mechanism and seed; a seed sets order and augmentation through the generators that it is given.
+    """
+
+    Config: ClassVar[type[TaskConfig]] = TaskConfig
+    version: ClassVar[int] = 1
+    label: ClassVar[str]
+    metric: ClassVar[Metric]
+    backbone: ClassVar[str]
+    inputs: Any
+    num_training_examples: int
+
+    @abstractmethod
+    def __init__(self, config: Any) -> None:
+        """Load or make the data."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that training and evaluation read, by name, for the data hash."""
+
+    @abstractmethod
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[Batch]:
+        """One epoch, in the order and with the augmentation that private generators give."""
+
+    @abstractmethod
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """A split in its fixed order, without augmentation."""
+
+    @abstractmethod
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Mean training loss of a batch."""
+
+    @abstractmethod
+    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """One score an example; their mean over a split is the metric."""
+
+    def data_hash(self) -> str:
+        """SHA-256 of every tensor's name, type, shape and bytes; cells with unlike hashes are never compared."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.tensors().items()):
+            array = tensor.contiguous().numpy()
+            digest.update(f"{name}:{array.dtype}:{array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+    @torch.no_grad()
+    def evaluate(
+        self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
+    ) -> tuple[float, int]:
+        """Mean score over a split, and how many examples were scored."""
+        was_training = model.training
+        model.eval()
+        total, count = 0.0, 0
+        for batch in self.batches(split, batch_size):
+            batch = batch.to(device)
+            scores = self.scores(model(batch.inputs).prediction, batch)
+            total += float(scores.double().sum())
+            count += scores.numel()
+        model.train(was_training)
+        return total / count, count

@@ -1,0 +1,106 @@
+"""Digits: 1,797 real scans of handwritten digits, 8 × 8 pixels, shipped with scikit-learn (UCI Optical Recognition, Alpaydin & Kaynak).
+
+The split is fixed and stratified: 1,047 for training, 250 for validation, 500 for test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+
+from oscbench.tasks import Batch, ImageInputs, Metric, Split, Task, TaskConfig
+
+SPLIT_SEED = 20_260_101
+NUM_TEST, NUM_VALIDATION = 500, 250
+
+
+class DigitsConfig(TaskConfig):
+    """Settings of the digits task.
+
+    Attributes:
+        shift: training images are shifted by up to so many pixels in each direction; 0 turns it off.
+    """
+
+    shift: int = Field(default=1, ge=0, le=4)
+
+
+class Digits(Task):
+    """Which of ten digits was written."""
+
+    Config = DigitsConfig
+    version = 1
+    label = "handwritten digits"
+    metric = Metric("accuracy", "test accuracy", "fraction", "higher")
+    backbone = "vision"
+    inputs = ImageInputs(channels=1, height=8, width=8, num_classes=10)
+
+    def __init__(self, config: DigitsConfig) -> None:
+        self.config = config
+        data = load_digits()
+        images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16.0
+        labels = torch.tensor(data.target, dtype=torch.int64)
+        index = list(range(len(labels)))
+        rest, test = train_test_split(index, test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED)
+        train, validation = train_test_split(
+            rest, test_size=NUM_VALIDATION, stratify=labels[rest], random_state=SPLIT_SEED
+        )
+        mean, std = images[train].mean(), images[train].std()
+        self.splits = {
+            name: Batch((images[rows] - mean) / std, labels[rows])
+            for name, rows in (("train", train), ("validation", validation), ("test", test))
+        }
+        self.background = float(-mean / std)
+        self.num_training_examples = len(train)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Images and labels of the three splits."""
+        return {
+            f"{split}.{part}": getattr(batch, part)
+            for split, batch in self.splits.items()
+            for part in ("inputs", "targets")
+        }
+
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[Batch]:
+        """One epoch of shuffled, shifted images; the last batch may be smaller."""
+        train = self.splits["train"]
+        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
+            images = shifted(train.inputs[rows], self.config.shift, self.background, augmentation)
+            yield Batch(images, train.targets[rows])
+
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """A split in its fixed order."""
+        data = self.splits[split]
+        for start in range(0, len(data.targets), batch_size):
+            yield Batch(data.inputs[start : start + batch_size], data.targets[start : start + batch_size])
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy [nats]."""
+        return cross_entropy(prediction, batch.targets)
+
+    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """1 where the most likely digit is the right one."""
+        return (prediction.argmax(-1) == batch.targets).float()
+
+
+def shifted(images: Tensor, by: int, background: float, generator: torch.Generator) -> Tensor:
+    """Each image (B, C, h, w) moved by its own draw of up to `by` pixels a direction; background comes in at the edges."""
+    if by == 0:
+        return images
+    height, width = images.shape[-2:]
+    wide = pad(images, (by, by, by, by), value=background)
+    top, left = torch.randint(0, 2 * by + 1, (2, len(images)), generator=generator)
+    rows = top[:, None] + torch.arange(height)
+    columns = left[:, None] + torch.arange(width)
+    picked = wide[torch.arange(len(images))[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+task = Digits
