@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from oscbench.reporting import formats
 from oscbench.reporting.comparison import Comparison
+from oscbench.reporting.sections import Aggregate
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def answer(comparison: Comparison) -> Answer:
         holm = f" (Holm {formats.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
         parts.append(f"p {sign}{formats.p_value(paired.p)}{holm}")
     text = ", ".join(parts) + _cost_words(comparison) + "."
-    caveats = [f"{note[:1].upper()}{note[1:]}" for note in comparison.caveats]
+    names = (comparison.treatment, comparison.baseline)
+    caveats = [n if n.startswith(names) else formats.capitalised(n) for n in comparison.caveats]
     return Answer(head, text, verdict, tuple(caveats[:_BESIDE]), tuple(caveats[_BESIDE:]))
 
 
@@ -79,6 +81,18 @@ def _more(ratio: float, what: str) -> str:
     if not math.isfinite(ratio):
         return ""
     return f"equal {what}" if abs(ratio - 1) < 5e-4 else f"{formats.relative(ratio)} {what}"
+
+
+def aggregate_words(aggregate: Aggregate) -> str:
+    """An effect over several tasks in one sentence."""
+    low, high = aggregate.interval.low, aggregate.interval.high
+    interval = f", 95 % interval {formats.interval(low, high, aggregate.unit)}" if low <= high else ""
+    effect = formats.difference(aggregate.effect, aggregate.unit)
+    return (
+        f"{aggregate.treatment} {formats.MINUS} {aggregate.baseline} over {aggregate.tasks} tasks of "
+        f"{aggregate.suite}: {effect} {formats.lowered(aggregate.metric_label)}{interval} "
+        "(mean over tasks; bootstrap over seeds inside each task, so it says nothing about other tasks)."
+    )
 
 
 def overview(comparisons: Sequence[Comparison]) -> str:

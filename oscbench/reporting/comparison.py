@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 
 from oscbench.records import Record
-from oscbench.reporting.fairness import origin_notes, refusals
-from oscbench.reporting.formats import ranges
+from oscbench.reporting.fairness import machine, origin_notes, refusals
+from oscbench.reporting.formats import capitalised, ranges
 from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.selection import Entry, Pair
 from oscbench.reporting.statistics import ALPHA, Paired, compare_paired, holm, seeds_needed
 
 # Cost measures that the training runner promises; the first one present stands for "training speed".
-SPEED_MEASURES = ("step_seconds", "training_seconds")
+SPEED_MEASURES = ("step_s", "training_s")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def compare(
         names[pair.treatment],
         names[pair.baseline],
         "missing",
-        measurement.label if measurement else (some.metric if some else ""),
+        capitalised(measurement.label if measurement else some.metric if some else ""),
         measurement.unit if measurement else "",
         measurement.direction if measurement else "none",
     )
@@ -162,10 +162,10 @@ def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Re
 
 
 def _costs(first: Sequence[Record], second: Sequence[Record]) -> Costs:
-    speed = next(
-        (1 / r for name in SPEED_MEASURES if math.isfinite(r := _ratio(first, second, name))), math.nan
-    )
-    return Costs(_ratio(first, second, "params"), _ratio(first, second, "flops"), speed)
+    same = [(a, b) for a, b in zip(first, second, strict=True) if machine(a) == machine(b)]
+    timed = ([a for a, _ in same], [b for _, b in same])
+    slowness = next((r for name in SPEED_MEASURES if math.isfinite(r := _ratio(*timed, name))), math.nan)
+    return Costs(_ratio(first, second, "params"), _ratio(first, second, "flops"), 1 / slowness)
 
 
 def _ratio(first: Sequence[Record], second: Sequence[Record], measure: str) -> float:

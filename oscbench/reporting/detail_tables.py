@@ -153,14 +153,22 @@ def environment_table(records: Sequence[Record]) -> Table:
     for key in sorted(counts):
         common = counts[key].most_common()
         alone = len(common) == 1 and common[0][1] == len(records)
-        shown = (
-            common[0][0] if alone else "; ".join(f"{value} ({count} cells)" for value, count in common[:4])
-        )
-        more = f"; and {len(common) - 4} more" if len(common) > 4 else ""
-        rows.append((Cell(key), Cell(shown + more)))
+        rows.append((Cell(key), Cell(common[0][0] if alone else _several(common))))
         raw += [{"property": key, "value": value, "cells": count} for value, count in common]
     columns = (Column("Property", "left"), Column("Value", "left"))
     return Table("environment", "Environments that the cells ran in", columns, tuple(rows), tuple(raw))
+
+
+def _several(common: Sequence[tuple[str, int]]) -> str:
+    """Distinct values with their number of cells; many numbers as a range."""
+    if len(common) <= 4:
+        return "; ".join(f"{value} ({count} cells)" for value, count in common)
+    try:
+        numbers = [float(value) for value, _ in common]
+    except ValueError:
+        first = "; ".join(f"{value} ({count} cells)" for value, count in common[:4])
+        return f"{first}; and {len(common) - 4} more"
+    return f"{formats.significant(min(numbers))} to {formats.significant(max(numbers))}"
 
 
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

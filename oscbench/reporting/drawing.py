@@ -59,6 +59,7 @@ def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Pictur
     FigureCanvasAgg(figure)
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    figure.set_layout_engine("none")  # the second rendering keeps the places found for the first
     undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(svg, format="svg", facecolor="none", metadata=undated)
     name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")

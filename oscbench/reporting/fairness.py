@@ -85,6 +85,11 @@ def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def machine(record: Record) -> tuple[str, ...]:
+    """What times depend on; unknown properties are empty."""
+    return tuple(str(record.environment.get(key, "")) for key in ("processor", "accelerator", "threads"))
+
+
 def origin_notes(records: Sequence[Record]) -> list[str]:
     """What is odd about the code and the machines behind some cells.
 
@@ -100,6 +105,10 @@ def origin_notes(records: Sequence[Record]) -> list[str]:
     mechanisms = {(record.mechanism, record.variant) for record in records}
     if len(versions) > len(mechanisms):
         notes.append("cells come from more than one version of the code or its libraries")
+    if len({machine(record) for record in records}) > 1:
+        notes.append(
+            "cells ran on more than one kind of machine, so times are compared inside each kind only"
+        )
     if any(record.data_hash is None for record in records):
         notes.append("some cells carry no data hash")
     return notes

@@ -33,6 +33,11 @@ def significant(value: float, digits: int = 3) -> str:
     return signed(f"{value:.{digits - 1}e}")
 
 
+def capitalised(label: str) -> str:
+    """A label as a heading: its first letter large, the rest as it is."""
+    return label[:1].upper() + label[1:]
+
+
 def lowered(label: str) -> str:
     """A label inside a sentence: its first letter small, unless it begins an acronym such as FLOPs."""
     return label[:1].lower() + label[1:] if label[1:2].islower() else label

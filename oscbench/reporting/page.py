@@ -10,10 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from oscbench.reporting.answer import Answer, answer, overview
+from oscbench.reporting.answer import Answer, aggregate_words, answer, overview
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
 from oscbench.reporting.drawing import Picture
-from oscbench.reporting.sections import Report, Section
+from oscbench.reporting.sections import Report, Section, aggregates
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 
 # More sentences than this are no answer any more: the page then counts the verdicts and each section keeps
@@ -64,6 +64,11 @@ class Page:
         return overview(comparisons) if len(comparisons) > SPOKEN else ""
 
     @property
+    def aggregates(self) -> list[str]:
+        """Effects over the tasks of a suite, in words; empty where no suite has several."""
+        return [aggregate_words(aggregate) for aggregate in aggregates(self.report)]
+
+    @property
     def span(self) -> str:
         """Days from the first to the last record, UTC.
 
@@ -71,6 +76,16 @@ class Page:
         """
         days = sorted(record.finished_utc.date().isoformat() for record in self.report.loaded.records)
         return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+
+    @property
+    def method(self) -> str:
+        """How differences, intervals and p values of this report came about."""
+        tested = self.report.comparisons[0].tested if self.report.comparisons else 0
+        holm = f", Holm-corrected over all {tested} tests of this report" if tested > 1 else ""
+        return (
+            "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
+            f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}."
+        )
 
     @property
     def one_condition(self) -> str:

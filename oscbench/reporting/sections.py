@@ -13,10 +13,10 @@ import numpy as np
 from oscbench.records import Record
 from oscbench.reporting.comparison import Comparison, compare, correct
 from oscbench.reporting.fairness import matching_mode, origin_notes
-from oscbench.reporting.formats import quantity, ranges, relative
+from oscbench.reporting.formats import capitalised, quantity, ranges, relative
 from oscbench.reporting.frame import Loaded, headline
 from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
-from oscbench.reporting.statistics import Summary, summarise
+from oscbench.reporting.statistics import Interval, Summary, aggregate_over_tasks, summarise
 
 _STATES = ("compared", "refused", "missing")
 
@@ -85,6 +85,20 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Aggregate:
+    """One pair over several tasks of one suite: the mean of the tasks' mean differences."""
+
+    suite: str
+    treatment: str
+    baseline: str
+    metric_label: str
+    unit: str
+    tasks: int
+    effect: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
 class Report:
     """All sections, in order, and what the folder held besides."""
 
@@ -118,6 +132,24 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
             pairs = pairs_by_reference(cells) if asked is None else asked
             sections.append(_section(inside, cells, names, pairs, claimed, len(protocols) > 1))
     return Report(_corrected(sections), names, loaded, asked is not None)
+
+
+def aggregates(report: Report) -> list[Aggregate]:
+    """Each pair that was compared in several tasks of a suite, in one metric, unit and direction."""
+    groups: dict[tuple[str, Pair, str, str, str], list[Comparison]] = {}
+    for section in report.sections:
+        for c in section.comparisons:
+            if c.state == "compared" and not section.split:
+                key = (section.suite, c.pair, c.metric_label, c.unit, c.direction)
+                groups.setdefault(key, []).append(c)
+    found: list[Aggregate] = []
+    for (suite, _, label, unit, _), group in groups.items():
+        if len(group) > 1:
+            rows = [np.subtract(c.first, c.second) for c in group]
+            effect, interval = aggregate_over_tasks(rows, np.random.default_rng(0))
+            names = (group[0].treatment, group[0].baseline)
+            found.append(Aggregate(suite, *names, label, unit, len(group), effect, interval))
+    return found
 
 
 def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
@@ -166,7 +198,7 @@ def _section(
         protocol=first.protocol,
         split=split,
         metric=metric,
-        metric_label=measurement.label if measurement else metric,
+        metric_label=capitalised(measurement.label if measurement else metric),
         unit=measurement.unit if measurement else "",
         direction=direction,
         standings=_standings(here, names, direction),

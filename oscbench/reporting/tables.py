@@ -129,10 +129,9 @@ def _named(standing: Standing) -> str:
 
 
 def measure_label(section: Section, measure: str) -> str:
-    """The label that the records give a measure."""
-    return next(
-        r.measures[measure].label for s in section.standings for r in s.cells if measure in r.measures
-    )
+    """The label that the records give a measure, as a heading."""
+    found = (r.measures[measure].label for s in section.standings for r in s.cells if measure in r.measures)
+    return formats.capitalised(next(found))
 
 
 def _summary_cells(section: Section, standing: Standing, from_ten: bool) -> list[Cell]:

@@ -112,19 +112,19 @@ def _measures(score: float, cost: float, rng: np.random.Generator) -> dict[str, 
     return {
         "accuracy": Measurement(value=score, unit="fraction", label="Accuracy", direction="higher", n=540),
         "params": Measurement(
-            value=100_000 + int(200 * cost), unit="1", label="Parameters", method="computed"
+            value=100_000 + int(200 * cost), unit="1", label="parameters", method="computed"
         ),
-        "flops": Measurement(value=2.5e6 * cost, unit="FLOP", label="FLOPs a sample", method="computed"),
-        "step_seconds": Measurement(
+        "flops": Measurement(value=2.5e6 * cost, unit="FLOP", label="forward FLOPs a sample"),
+        "step_s": Measurement(
             value=0.02 * cost * float(rng.uniform(0.95, 1.05)),
             unit="s",
-            label="Training step",
+            label="median training step",
             direction="lower",
         ),
-        "training_seconds": Measurement(
+        "training_s": Measurement(
             value=12 * cost * float(rng.uniform(0.95, 1.05)),
             unit="s",
-            label="Training time",
+            label="training time",
             direction="lower",
         ),
         "energy": Measurement(
@@ -143,9 +143,9 @@ def _curves(score: float, points: int, rng: np.random.Generator) -> dict[str, Cu
     )
     return {
         "validation_accuracy": Curve(
-            label="Validation accuracy", unit="fraction", direction="higher", x=x, y=accuracy
+            label="validation accuracy", unit="fraction", direction="higher", x=x, y=accuracy
         ),
-        "train_loss": Curve(label="Training loss", unit="nats", direction="lower", x=x, y=loss),
+        "train_loss": Curve(label="training loss", unit="nats", direction="lower", x=x, y=loss),
     }
 
 

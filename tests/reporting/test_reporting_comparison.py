@@ -10,10 +10,10 @@ from synthetic_records import make_record, toy_suite
 
 from oscbench.records import Record
 from oscbench.reporting import ReportError
-from oscbench.reporting.answer import answer
+from oscbench.reporting.answer import aggregate_words, answer
 from oscbench.reporting.comparison import Comparison
 from oscbench.reporting.frame import Loaded
-from oscbench.reporting.sections import Report, assemble
+from oscbench.reporting.sections import Report, aggregates, assemble
 from oscbench.reporting.selection import Entry, entry_names, pairs_asked
 
 
@@ -205,3 +205,24 @@ def test_fairness_facts_name_what_was_equal() -> None:
     assert facts["Tuning"].startswith("none")
     unlike = dict(report(runs("plain", [0.8]) + runs("wave", [0.9], data_hash="x")).sections[0].facts)
     assert unlike["Data"].startswith("NOT the same")
+
+
+def test_effects_over_the_tasks_of_a_suite() -> None:
+    records = [r for task in ("digits", "scenes") for r in runs("plain", [0.8, 0.81, 0.82], task=task)]
+    records += [r for task in ("digits", "scenes") for r in runs("wave", [0.82, 0.83, 0.85], task=task)]
+    (found,) = aggregates(report(records, "wave,plain"))
+    assert (found.tasks, found.treatment, found.baseline) == (2, "wave", "plain")
+    assert found.effect == pytest.approx(0.07 / 3)
+    assert "wave \u2212 plain over 2 tasks of toy: +2.33 points accuracy, 95 % interval [" in aggregate_words(
+        found
+    )
+    assert aggregates(report(runs("plain", [0.8]) + runs("wave", [0.9]), "wave,plain")) == []
+
+
+def test_times_of_unlike_machines_are_not_compared() -> None:
+    elsewhere = runs("wave", [0.9] * 6, environment={"processor": "another", "threads": 1})
+    comparison = only(runs("plain", [0.8] * 6) + elsewhere, "wave,plain")
+    assert math.isnan(comparison.costs.speed)
+    assert comparison.costs.flops == pytest.approx(1.21)
+    assert any("more than one kind of machine" in note for note in comparison.caveats)
+    assert "training speed" not in answer(comparison).text

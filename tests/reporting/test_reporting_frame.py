@@ -43,7 +43,7 @@ def test_every_promised_column_is_there_and_rows_are_unique() -> None:
 
 def test_measures_are_columns_and_whole_numbers_stay_whole() -> None:
     frame = tidy(toy_suite())
-    assert {"accuracy", "step_seconds", "training_seconds", "energy"} <= set(frame.columns)
+    assert {"accuracy", "step_s", "training_s", "energy"} <= set(frame.columns)
     assert str(frame["params"].dtype) == "Int64"
     assert frame["params"].isna().sum() == 2  # the cells that did not finish
     row = frame.iloc[0]
