@@ -165,12 +165,14 @@ class Mechanism(nn.Module, ABC):
     """How tokens hear one another, through the depth of one model.
 
     Subclasses declare `Config`, `version` (raised when results would change) and `traits`, and write `mix`. The docstring of
-    their module has the headings Idea, Equation, Symbols, Deviations, Cost.
+    their module has the headings Idea, Equation, Symbols, Deviations, Cost. `examples` are settings that the property tests over the
+    catalog try beside the defaults.
     """
 
     Config: ClassVar[type[MechanismConfig]] = MechanismConfig
     version: ClassVar[int] = 1
     label: ClassVar[str]
+    examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     traits: Traits = Traits()
     stream: Stream = EuclideanStream()
 

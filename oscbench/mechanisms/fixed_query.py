@@ -70,6 +70,13 @@ class FixedQuery(Mechanism):
     Config = FixedQueryConfig
     version = 1
     label = "fixed query"
+    examples = (
+        {"d_osc": 2, "exponent": 4, "coupling": "relu"},
+        {"exponent": 2, "coupling": "elu"},
+        {"anchors": "free"},
+        {"dynamics": "ode", "solver": "rk4", "num_steps": 60},
+        {"dynamics": "ode"},
+    )
 
     def __init__(self, config: FixedQueryConfig, shape: Shape) -> None:
         super().__init__(config, shape)

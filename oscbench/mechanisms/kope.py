@@ -81,6 +81,13 @@ class KoPE(Mechanism):
     Config = KoPEConfig
     version = 1
     label = "KoPE"
+    examples = (
+        {"dynamics": "frozen"},
+        {"dynamics": "random_walk", "gamma": 0.3},
+        {"dynamics": "averaged", "gamma": 0.3},
+        {"coupling": "per_block", "learn_gamma": True},
+        {"rotate_values": False, "mix": False},
+    )
     # The paper's recipe has learned positions beside the phases.
     traits = Traits(order_sensitive=True, needs_position=True)
 

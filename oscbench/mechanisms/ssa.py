@@ -74,6 +74,7 @@ class SSA(Mechanism):
     Config = SSAConfig
     version = 1
     label = "SSA"
+    examples = ({"init_locked": 0.5, "position": "learned"}, {"init_locked": 0.3, "top_k": 3}, {"edge": 0.0})
 
     def __init__(self, config: SSAConfig, shape: Shape) -> None:
         super().__init__(config, shape)

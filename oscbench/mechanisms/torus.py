@@ -65,6 +65,12 @@ class Torus(Mechanism):
     Config = TorusConfig
     version = 1
     label = "torus"
+    examples = (
+        {"gate": "static"},
+        {"gate": "token", "include_self": True},
+        {"lag": False, "drift": False},
+        {"gate": "static", "include_self": True, "drift": False},
+    )
     stream = AngularStream()
 
     def __init__(self, config: TorusConfig, shape: Shape) -> None:

@@ -101,8 +101,8 @@ class Trunk(nn.Module):
 def initialise(model: nn.Module, seed: int) -> None:
     """Start every linear map and embedding from a private generator named after it.
 
-    Weights and biases are uniform in ±1/√fan_in (PyTorch's own default, which the papers' code uses), embeddings normal with
-    spread 0.02. Since each has its own generator, parts of one name and shape start equal in models that differ elsewhere.
+    Weights are uniform in ±1/√fan_in (PyTorch's own default, which most of the papers' code uses), biases 0, embeddings normal
+    with spread 0.02. Each has its own generator, so parts of one name and shape start equal in models that differ elsewhere.
     """
     for name, module in model.named_modules():
         generator = torch.Generator().manual_seed(named_seed(seed, name))
@@ -110,7 +110,7 @@ def initialise(model: nn.Module, seed: int) -> None:
             bound = module.in_features**-0.5
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             if module.bias is not None:
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02, generator=generator)
 

@@ -1,0 +1,83 @@
+"""Matching brings every mechanism to the reference's cost, and refuses when it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from oscbench import catalog
+from oscbench.models.backbones.vision import Vision, VisionConfig
+from oscbench.models.matching import MatchingError, match, num_parameters
+from oscbench.tasks import ImageInputs
+
+INPUTS = ImageInputs(channels=3, height=12, width=8, num_classes=5)
+
+
+def builder(name: str, **model: Any) -> Any:
+    found = catalog.load("mechanisms", name)
+    config = VisionConfig(**{"width": 32, "heads": 2, "layers": 2, "patch": 2, **model})
+    return lambda hidden: Vision(config, INPUTS, found, found.Config(), hidden=hidden, seed=0)
+
+
+@pytest.mark.parametrize("by", ["params", "flops"])
+@pytest.mark.parametrize("name", catalog.names("mechanisms"))
+def test_residual_is_within_one_percent_and_true(name: str, by: Any) -> None:
+    matched = match(by, builder(name), builder("softmax"))
+    assert matched.residual is not None and abs(matched.residual) <= 0.01
+    model, reference = builder(name)(matched.hidden), builder("softmax")(None)
+    count = num_parameters if by == "params" else lambda built: built.flops()
+    assert count(model) == matched.value
+    assert count(reference) == matched.target
+
+
+def test_reference_matches_itself_exactly_and_none_moves_nothing() -> None:
+    assert match("params", builder("softmax"), builder("softmax")).residual == 0.0
+    untouched = match("none", builder("kope"), builder("softmax"))
+    assert untouched.hidden == 128 and untouched.residual is None
+
+
+def test_impossible_match_is_refused_with_the_numbers() -> None:
+    with pytest.raises(MatchingError, match=r"matching by params: the nearest model has [\d,]+ against [\d,]+"):
+        match("params", builder("softmax", width=64), builder("softmax", width=32, mlp_ratio=0.1))
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_images_become_patches_in_reading_order(pool: Any) -> None:
+    model = builder("softmax", pool=pool)(None)
+    rows, columns = 6, 4
+    assert model.num_tokens == rows * columns + (pool == "cls")
+    images = torch.zeros(1, 3, 12, 8)
+    images[0, :, 2:4, 6:8] = 1.0  # the patch in row 1, column 3
+    with torch.no_grad():
+        model.patches.bias.zero_()
+        embedded = model.embed(images) - model.embed(torch.zeros_like(images))
+    touched = embedded[0].abs().sum(-1).nonzero().flatten().tolist()
+    assert touched == [(pool == "cls") + 1 * columns + 3]
+
+
+def test_patch_that_does_not_divide_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="patch 5 does not divide images of 12 × 8"):
+        builder("softmax", patch=5)(None)
+
+
+@pytest.mark.parametrize(("mode", "has_table"), [("auto", True), ("learned", True), ("none", False), ("sinusoidal", False)])
+def test_positions_are_the_backbones(mode: Any, has_table: bool) -> None:
+    names = dict(builder("softmax", position=mode)(None).named_parameters())
+    assert ("added.table.weight" in names) == has_table
+    assert "added.table.weight" not in dict(builder("rope")(None).named_parameters())
+
+
+def test_parameters_of_the_block_are_the_published_ones() -> None:
+    """facts.md 2.2: at width 512 and 8 heads an OSN block has 3,152,393 parameters and a softmax block 3,152,384."""
+    from oscbench.mechanisms import Shape
+    from oscbench.models.trunk import Trunk
+
+    counts = {}
+    for name in ("softmax", "ssa"):
+        found = catalog.load("mechanisms", name)
+        shape = Shape(512, 8, 1, 4, 1, torch.Generator())
+        trunk = Trunk(found(found.Config(), shape), hidden=2048)
+        counts[name] = num_parameters(trunk) - num_parameters(trunk.final_norm)
+    assert counts == {"softmax": 3_152_384, "ssa": 3_152_393}
