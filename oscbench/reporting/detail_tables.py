@@ -171,13 +171,19 @@ def _several(common: Sequence[tuple[str, int]]) -> str:
     return f"{formats.significant(min(numbers))} to {formats.significant(max(numbers))}"
 
 
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for key, value in environment.items():
         if isinstance(value, Mapping):
             found += _flat(value, f"{prefix}{key}.")
         else:
-            found.append(
-                (f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, default=str))
-            )
+            found.append((f"{prefix}{key}", _plain(value)))
     return found

@@ -23,7 +23,7 @@ from oscbench.reporting import formats
 from oscbench.reporting.style import MUTED, themed
 
 WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
-_FENCE = 6.0
+_FENCE = 8.0
 
 Floats = NDArray[np.float64]
 
@@ -84,23 +84,26 @@ def legend(figure: Figure, axes: Axes) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
 
 
-def focus(rows: Sequence[Floats], include: float | None = None) -> tuple[float, float] | None:
-    """Ends of an axis that leaves out rows far from all others, or None where every row fits.
+def focus(rows: Sequence[Floats], direction: str, include: float | None = None) -> tuple[float, float] | None:
+    """Ends of an axis that leaves out rows far worse than all others, or None where every row fits.
 
     One dead entry must not press the differences between all the others into one point. A row is left out
-    where its median lies further from the middle row than six times the median distance (or the typical
-    spread of one row, where that is larger); the figure then says where it is.
+    where its median is worse than the middle row's by more than eight times the median distance from it
+    (or the typical spread of one row, where that is larger); the figure then says where it is. No row is
+    left out for being good.
 
     Args:
         rows: Values of each row.
+        direction: `higher` or `lower` is better; with `none` no row is worse, so all stay.
         include: A value that must stay on the axis.
     """
-    if len(rows) < 3:
+    if len(rows) < 3 or direction not in ("higher", "lower"):
         return None
     medians = np.array([np.median(row) for row in rows])
-    away = np.abs(medians - np.median(medians))
-    reach = _FENCE * max(float(np.median(away)), float(np.median([np.ptp(row) for row in rows])))
-    kept = [row for row, distance in zip(rows, away, strict=True) if distance <= reach]
+    away = medians - np.median(medians)
+    reach = _FENCE * max(float(np.median(np.abs(away))), float(np.median([np.ptp(row) for row in rows])))
+    worse = -away if direction == "higher" else away
+    kept = [row for row, distance in zip(rows, worse, strict=True) if distance <= reach]
     if len(kept) == len(rows):
         return None
     values = np.concatenate([*kept, *([] if include is None else [np.array([include])])])

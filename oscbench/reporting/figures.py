@@ -145,7 +145,7 @@ def seeds_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
         figure, axes = canvas(1.0 + 0.36 * len(shown))
         rows = [scaled([headline(r) for r in s.finished], section.unit) for s in shown]
         means = [formats.quantity(s.summary.mean, section.unit) for s in shown if s.summary]
-        _fill(axes, rows, focus(rows), means, [looks[s.name] for s in shown])
+        _fill(axes, rows, focus(rows, section.direction), means, [looks[s.name] for s in shown])
         _rows(axes, [s.name for s in shown])
         axes.set_xlabel(axis_label(section.metric_label, section.unit))
         title = "Every seed, mean and 95 % interval"
@@ -162,7 +162,7 @@ def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
         axes.axvline(0, color=MUTED, linewidth=1)
         rows = [scaled(np.subtract(c.first, c.second), section.unit) for c in shown]
         means = [formats.difference(c.paired.mean, c.unit) for c in shown if c.paired]
-        _fill(axes, rows, focus(rows, 0.0), means, [looks[c.treatment] for c in shown])
+        _fill(axes, rows, focus(rows, section.direction, 0.0), means, [looks[c.treatment] for c in shown])
         _rows(axes, [f"{c.treatment} {formats.MINUS} {c.baseline}" for c in shown])
         unit = "points" if section.unit == "fraction" else section.unit
         axes.set_xlabel(axis_label(f"Difference in {formats.lowered(section.metric_label)}", unit))
@@ -261,7 +261,7 @@ def cost_picture(section: Section, looks: Mapping[str, Look], measure: str) -> P
         unit, label = known[0].unit, formats.capitalised(known[0].label)
         shown = [s for s in sorted(section.standings, key=lambda s: s.name) if _has(s, measure)]
         cells = [_cost_and_value(s, measure, section.unit) for s in shown]
-        ends = focus([y for _, y in cells])
+        ends = focus([y for _, y in cells], section.direction)
         centres = [(s.name, float(np.median(x))) for s, (x, _) in zip(shown, cells, strict=True)]
         for (name, centre), (x, y) in zip(centres, cells, strict=True):
             _cost_marks(axes, centre, x, y, ends, name, looks[name])

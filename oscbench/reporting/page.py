@@ -58,6 +58,12 @@ class Page:
     embedded: frozenset[str]
 
     @property
+    def title(self) -> str:
+        """The tasks, or their number where they are many."""
+        labels = list(dict.fromkeys(shown.section.task_label for shown in self.views))
+        return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} tasks"
+
+    @property
     def overview(self) -> str:
         """The verdicts counted, where there are too many comparisons to be read as sentences; else empty."""
         comparisons = self.report.comparisons
@@ -128,7 +134,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "md": markdown_cell}
+    environment.filters |= {"data_uri": data_uri, "md": markdown_cell, "unbroken": unbroken}
     return environment
 
 
@@ -136,6 +142,11 @@ def data_uri(picture: Picture) -> str:
     """The picture as a `data:` address, so that the page loads nothing."""
     packed = re.sub(r"\n\s*", "\n", picture.page_svg)
     return "data:image/svg+xml;base64," + base64.b64encode(packed.encode()).decode()
+
+
+def unbroken(text: str) -> str:
+    """Numbers stay on one line with what follows them."""
+    return re.sub(r"(?<=[\d=±]) (?=[\d%]|points)", "\u00a0", text)
 
 
 def markdown_cell(text: object) -> str:

@@ -193,7 +193,7 @@ def _section(
         slug=_slug(f"{first.suite}-{first.task}" + (f"-{first.protocol[:8]}" if split else "")),
         suite=first.suite,
         task=first.task,
-        task_label=first.task_label,
+        task_label=capitalised(first.task_label),
         description=first.suite_description,
         protocol=first.protocol,
         split=split,

@@ -188,10 +188,12 @@ def comparisons_table(section: Section) -> Table | None:
     """
     if not section.comparisons:
         return None
+    from_ten = any(c.paired and c.paired.bca for c in section.comparisons)
     columns = (
         Column("Comparison", "left"),
         Column("Difference"),
         Column("95 % interval"),
+        *([Column("BCa 95 %")] if from_ten else []),
         Column("p"),
         Column("p (Holm)"),
         Column("P(better)"),
@@ -201,7 +203,7 @@ def comparisons_table(section: Section) -> Table | None:
         Column("Training speed"),
         Column("Verdict", "left"),
     )
-    rows = tuple(_comparison_row(comparison) for comparison in section.comparisons)
+    rows = tuple(_comparison_row(comparison, from_ten) for comparison in section.comparisons)
     raw = tuple(_comparison_raw(section, comparison) for comparison in section.comparisons)
     unit = "percentage points" if section.unit == "fraction" else section.unit
     caption = f"Differences by seed in {section.metric_label}" + (
@@ -210,12 +212,13 @@ def comparisons_table(section: Section) -> Table | None:
     return Table(f"{section.slug}-comparisons", caption, columns, rows, raw)
 
 
-def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
+def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
     name = Cell(f"{comparison.treatment} {formats.MINUS} {comparison.baseline}")
     paired = comparison.paired
     if paired is None:
-        return (name, *[Cell("")] * 9, Cell(f"{comparison.state}: {comparison.reason}"))
+        return (name, *[Cell("")] * (10 if from_ten else 9), Cell(f"{comparison.state}: {comparison.reason}"))
     low, high = paired.interval.low, paired.interval.high
+    bca = formats.interval(paired.bca.low, paired.bca.high, comparison.unit) if paired.bca else "none"
     better = paired.improvement_interval
     chance = "" if paired.improvement is None else f"{paired.improvement:.2f}"
     chance += f" [{better.low:.2f}, {better.high:.2f}]" if better else ""
@@ -223,6 +226,7 @@ def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
         name,
         Cell(formats.difference(paired.mean, comparison.unit, False), paired.mean),
         Cell(formats.interval(low, high, comparison.unit)),
+        *([Cell(bca)] if from_ten else []),
         Cell(formats.p_value(paired.p), None if math.isnan(paired.p) else paired.p),
         Cell(
             formats.p_value(comparison.p_holm), None if math.isnan(comparison.p_holm) else comparison.p_holm

@@ -114,15 +114,22 @@ def test_looks_go_by_sorted_name_and_no_two_are_the_same() -> None:
 
 def test_an_outlier_does_not_squeeze_the_others() -> None:
     near = [np.array([0.90, 0.91]), np.array([0.91, 0.92]), np.array([0.89, 0.90]), np.array([0.92, 0.93])]
-    assert focus(near) is None
-    ends = focus([*near, np.array([0.1, 0.11])])
+    assert focus(near, "higher") is None
+    ends = focus([*near, np.array([0.1, 0.11])], "higher")
     assert ends is not None
     assert 0.8 < ends[0] < 0.89
     assert ends[1] > 0.93
-    ends = focus([*near, np.array([-9.0])], include=0.0)
+    ends = focus([*near, np.array([-9.0])], "higher", include=0.0)
     assert ends is not None
     assert ends[0] < 0.0
-    assert focus(near[:2]) is None
+    assert focus(near[:2], "higher") is None
+
+
+def test_no_row_is_left_out_for_being_good_or_where_nothing_is_better() -> None:
+    rows = [np.array([0.10]), np.array([0.11]), np.array([0.12]), np.array([0.99])]
+    assert focus(rows, "higher") is None
+    assert focus(rows, "lower") is not None
+    assert focus(rows, "none") is None
 
 
 def test_long_curves_are_thinned_in_blocks_and_keep_their_mean() -> None:

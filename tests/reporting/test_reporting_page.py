@@ -140,7 +140,7 @@ def test_the_answer_comes_first_and_everything_has_its_place(built: Path) -> Non
 
 def test_markdown_says_the_same(built: Path) -> None:
     text = (built / "report.md").read_text()
-    assert text.startswith("# oscbench report\n")
+    assert text.startswith("# oscbench report: Digits\n")
     assert "**wave \u2212 plain**: +1.98 points accuracy" in text
     assert "**Caveat:** Underpowered" in text
     for path in re.findall(r"\]\(([^)]+)\)", text):
