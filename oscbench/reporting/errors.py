@@ -13,7 +13,7 @@ class ReportError(UserError):
 
 
 def nearest(word: str, existing: Iterable[str]) -> str:
-    """`; did you mean "kope"?` where a name is near, then what exists.
+    """`; did you mean "this"?` where a name is near, then what exists.
 
     Args:
         word: The name that was not found.

@@ -216,7 +216,7 @@ def test_bad_input_is_one_line(save: Save, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cases = [
         ({"results": tmp_path / "nowhere"}, "no such results folder"),
-        ({"suites": ["toi"]}, 'did you mean "toy"'),
+        ({"suites": ["tooy"]}, 'did you mean "toy"'),
         ({"compare": ["wvae,plain"]}, 'did you mean "wave"'),
         ({"formats": ["htm"]}, 'did you mean "html"'),
         ({"output": tmp_path / "file"}, "cannot be written"),
