@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from oscbench.ops.operations import Operations
 from oscbench.ops.phases import wrap
 
 State = tuple[Tensor, ...] | None
@@ -208,6 +209,18 @@ class Mechanism(nn.Module, ABC):
     @abstractmethod
     def flops(self, tokens: int) -> int:
         """Closed-form forward FLOPs a sample of `tokens` tokens, over all layers."""
+
+    @abstractmethod
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """Closed-form operations by kind of a sample's forward pass, over all layers.
+
+        `evaluations` is how often a layer's solver read its right-hand side, as measured; 0 without one.
+        """
+
+    def implementations(self, tokens: int) -> dict[str, Operations]:
+        """The same for other ways to build it, by name, for example in part as a physical system."""
+        del tokens
+        return {}
 
     def notes(self) -> list[str]:
         """What a reader of the result must be told, for example that a one-layer model never takes a step."""

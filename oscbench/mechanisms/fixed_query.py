@@ -34,6 +34,8 @@ from oscbench.mechanisms._projected import Projections
 from oscbench.ops import fixed_query_attention
 from oscbench.ops.fixed_query.stages import pull, read_out
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.operations import IMPLEMENTATIONS, Operations, attention_operations
+from oscbench.ops.operations import fixed_query_stage, linear_operations
 
 
 class FixedQueryConfig(MechanismConfig):
@@ -174,6 +176,42 @@ class FixedQuery(Mechanism):
             exponent=self.config.exponent,
         )
         return shape.layers * (projections + attention)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """Four projections, one attention and the solver's evaluations of (I - xxᵀ)h a layer."""
+        shape, config = self.shape, self.config
+        attention = attention_operations(
+            "fixed_query_attention",
+            1,
+            shape.heads,
+            tokens,
+            shape.head_width,
+            oscillator_width=config.d_osc,
+            exponent=config.exponent,
+            coupling=config.coupling,
+        )
+        rows = shape.heads * tokens
+        # ‖x‖², x/‖x‖, h·x and h - (h·x)x, one multiply-add each a coordinate.
+        solver = Operations(
+            elementwise=round(evaluations * 4 * rows * config.d_osc),
+            reductions=round(evaluations * rows),
+            divisions=round(evaluations * rows),
+        )
+        return shape.layers * (self._projected(tokens) + attention + solver)
+
+    def implementations(self, tokens: int) -> dict[str, Operations]:
+        """The published accounting: a literal read-out, and one or both stages left to physics."""
+        shape, config = self.shape, self.config
+        products = Operations(multiply_adds=shape.heads * tokens * tokens * shape.head_width)
+        around = self._projected(tokens) + 2 * products  # scores and values
+        return {
+            way: shape.layers
+            * (around + fixed_query_stage(shape.heads, tokens, config.d_osc, config.coupling, way))
+            for way in IMPLEMENTATIONS
+        }
+
+    def _projected(self, tokens: int) -> Operations:
+        return 4 * linear_operations(tokens, self.shape.width, self.shape.width)
 
 
 mechanism = FixedQuery

@@ -35,6 +35,12 @@ from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import kope_attention, kuramoto_step, mix_phases, softmax_attention
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.operations import (
+    Operations,
+    attention_operations,
+    linear_operations,
+    mixing_operations,
+)
 from oscbench.ops.phases import rotate_parts
 
 
@@ -183,6 +189,29 @@ class KoPE(Mechanism):
         step = attention_flops("kuramoto_step", 1, shape.heads, tokens, shape.head_width)
         square = linear_flops(tokens, shape.width, shape.width)
         return shape.layers * (4 * square + mixing + attention) + self.num_steps * (2 * square + step)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """As for FLOPs, with the turning, the step's update and the RMS norms of the coupling."""
+        del evaluations
+        shape = self.shape
+        sizes = (1, shape.heads, tokens, shape.head_width)
+        square = linear_operations(tokens, shape.width, shape.width)
+        rotated = 4 if self.config.rotate_values else 2
+        mixing = mixing_operations(shape.heads, tokens, shape.head_width // 2)
+        layer = 4 * square + attention_operations("kope_attention", *sizes, rotated=rotated)
+        rows = shape.heads * tokens
+        norms = Operations(elementwise=tokens * shape.width, reductions=2 * rows, divisions=2 * rows)
+        step = 2 * square + norms + self._step_operations(sizes)
+        return shape.layers * (layer + mixing * int(self.config.mix)) + self.num_steps * step
+
+    def _step_operations(self, sizes: tuple[int, int, int, int]) -> Operations:
+        channels = sizes[1] * sizes[2] * sizes[3]
+        if self.config.dynamics == "averaged":
+            return attention_operations("softmax_attention", *sizes) + Operations(elementwise=2 * channels)
+        step = attention_operations("kuramoto_step", *sizes)
+        if self.config.dynamics == "random_walk":  # the step's angle, and the turn by it
+            step = step + Operations(elementwise=4 * channels)
+        return step
 
     def notes(self) -> list[str]:
         """One layer, or frozen phases: no step is ever taken."""

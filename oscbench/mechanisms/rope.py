@@ -15,7 +15,7 @@ Deviations:
     CLS and register tokens have angle 0. Base 20 over images, as in KoPE (arXiv 2604.07904), 10 000 over sequences.
 
 Cost:
-    As softmax, and 6 N D multiply-adds for the rotations a layer; no state that changes.
+    As softmax, and 4 N D multiply-adds for the rotations a layer; no state that changes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import kope_attention
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
 class RoPEConfig(MechanismConfig):
     """Settings of RoPE.
@@ -80,6 +81,15 @@ class RoPE(Mechanism):
         projections = 4 * linear_flops(tokens, shape.width, shape.width)
         attention = attention_flops("kope_attention", 1, shape.heads, tokens, shape.head_width)
         return shape.layers * (projections + attention)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """Four projections, one attention and the turning of queries and keys a layer."""
+        del evaluations
+        shape = self.shape
+        attention = attention_operations(
+            "kope_attention", 1, shape.heads, tokens, shape.head_width, rotated=2
+        )
+        return shape.layers * (4 * linear_operations(tokens, shape.width, shape.width) + attention)
 
 
 mechanism = RoPE

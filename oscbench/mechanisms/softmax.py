@@ -25,6 +25,7 @@ from oscbench.mechanisms import linear_flops, one_hot_values
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import softmax_attention
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
 
 class SoftmaxConfig(MechanismConfig):
@@ -64,6 +65,13 @@ class Softmax(Mechanism):
         projections = 4 * linear_flops(tokens, shape.width, shape.width)
         attention = attention_flops("softmax_attention", 1, shape.heads, tokens, shape.head_width)
         return shape.layers * (projections + attention)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """Four projections and one attention a layer."""
+        del evaluations
+        shape = self.shape
+        attention = attention_operations("softmax_attention", 1, shape.heads, tokens, shape.head_width)
+        return shape.layers * (4 * linear_operations(tokens, shape.width, shape.width) + attention)
 
 
 mechanism = Softmax

@@ -32,6 +32,7 @@ from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shap
 from oscbench.mechanisms import linear_flops, one_hot_values
 from oscbench.ops import selective_synchronization
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.masking import allowed
 from oscbench.ops.synchronization.order import order_parameter
 
@@ -155,6 +156,15 @@ class SSA(Mechanism):
         projections = 4 * linear_flops(tokens, shape.width, shape.width)
         attention = attention_flops("selective_synchronization", 1, shape.heads, tokens, shape.head_width)
         return shape.layers * (projections + attention)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """Four projections and one synchronization a layer."""
+        del evaluations
+        shape = self.shape
+        attention = attention_operations(
+            "selective_synchronization", 1, shape.heads, tokens, shape.head_width
+        )
+        return shape.layers * (4 * linear_operations(tokens, shape.width, shape.width) + attention)
 
 
 def _locked_share(weights: Tensor, context: Context) -> Tensor:

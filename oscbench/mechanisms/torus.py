@@ -35,6 +35,7 @@ from oscbench.mechanisms import linear_flops, one_hot_values
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import softmax_attention, torus_attention
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.phases import rotate_parts
 
 SOFTPLUS_ONE = math.log(math.e - 1.0)  # softplus of it is 1
@@ -145,6 +146,18 @@ class Torus(Mechanism):
         attention = attention_flops("torus_attention", 1, shape.heads, tokens, shape.head_width)
         gate = 0 if self.config.gate == "static" else linear_flops(tokens, 2 * shape.width, shape.width)
         return shape.layers * (attention + gate)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """One attention and the gate a layer, and the sines and cosines that MLPs and read-out see."""
+        del evaluations
+        shape = self.shape
+        layer = attention_operations("torus_attention", 1, shape.heads, tokens, shape.head_width)
+        if self.config.gate != "static":
+            layer = layer + linear_operations(tokens, 2 * shape.width, shape.width)
+        if self.config.gate == "token":
+            layer = layer + Operations(exponentials=tokens * shape.width)
+        features = Operations(trigonometric=2 * tokens * shape.width)
+        return shape.layers * (layer + features) + features
 
 
 mechanism = Torus

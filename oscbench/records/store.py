@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from oscbench.errors import UserError
 from oscbench.records.schema import Record
 
-_PRIVATE = (".locks", ".set_aside")
+_PRIVATE = (".locks", ".set_aside", "published")
+"""Folders below a results folder that hold no records; `published` holds the papers' numbers."""
 
 
 class ResultsError(UserError):
