@@ -38,7 +38,7 @@ def attention_flops(
     softmax and KoPE attention 2BHN²(d + d_v), which is 4BHN²d; Kuramoto step 4BHN²d; torus 8BHN²n; selective
     synchronization 2BHN²(d + d_v); fixed query 2BHN²(d + d_osc) for the pull and, for the read-out, 4BHN·F(d_v + 1) where
     F = C(d_osc + p, p) is the number of monomials in the polynomial (1 + x·r)^p, d_osc + 1 for p = 1. For p = 2 and 4 the
-    quadratic read-out 2BHN²(d_osc + d_v) is taken instead where it is cheaper.
+    quadratic read-out 2BHN²(d_osc + d_v + 1) is taken instead where it is cheaper.
 
     Args:
         op_name: one of `oscbench.ops.op_names()`.
@@ -68,7 +68,7 @@ def attention_flops(
             )
         monomials = comb(oscillator_width + exponent, exponent)
         linear = 4 * batch * heads * tokens * monomials * (value_width + 1)
-        quadratic = 2 * pairs * (oscillator_width + value_width)
+        quadratic = 2 * pairs * (oscillator_width + value_width + 1)
         read_out = linear if exponent == 1 else min(linear, quadratic)
         return 2 * pairs * (width + oscillator_width) + read_out
     raise ValueError(f'no closed form for op "{op_name}"')

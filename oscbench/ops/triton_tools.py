@@ -94,7 +94,7 @@ def compile_for(
 
     Returns:
         `capability`, `num_warps`, `shared_bytes`, `registers` (a thread), `stack_bytes` (spills and
-        local arrays), `instructions`, `special` (MUFU: exponentials, logarithms, roots, sines), `tensor_core` (MMA),
+        local arrays), `instructions`, `special` (MUFU: exponentials, roots, sines), `tensor_core` (MMA),
         `loop_instructions`, `loop_special` of the longest loop body, which is what a tile of pairs costs, and
         `counted_in`: `sass`, or `ptx` without a disassembler (then registers, stack and loops are None).
     """

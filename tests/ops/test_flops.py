@@ -51,6 +51,22 @@ def test_counter_sees_the_closed_form(name, causal):
     assert counter.get_total_flops() == 2 * expected
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("exponent", "tokens"), [(1, 24), (2, 24), (2, 300), (4, 24), (4, 300)])
+def test_counter_sees_fixed_query_attention(exponent, tokens, causal):
+    q, k, v = (torch.randn(B, H, tokens, D, requires_grad=True) for _ in range(3))
+    anchors = torch.nn.functional.normalize(torch.randn(H, tokens, 3), dim=-1).requires_grad_()
+    expected = attention_flops(
+        "fixed_query_attention", B, H, tokens, D, oscillator_width=3, exponent=exponent
+    )
+    with flop_counter() as counter:
+        out = ops.fixed_query_attention(q, k, v, anchors, exponent=exponent, is_causal=causal)
+    assert counter.get_total_flops() == expected
+    with flop_counter() as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == 2 * expected
+
+
 def test_a_plain_counter_sees_attention_on_the_cpu():
     q = torch.randn(B, H, N, D)
     with FlopCounterMode(display=False) as counter:
@@ -75,7 +91,7 @@ def test_sharp_read_out_takes_the_cheaper_exact_algorithm():
         )
         return total - 2 * tokens**2 * (D + 8)
 
-    assert read_out(16, 4) == 2 * 16**2 * (8 + D)
+    assert read_out(16, 4) == 2 * 16**2 * (8 + D + 1)
     assert read_out(65536, 4) == 4 * 65536 * 495 * (D + 1)
     assert read_out(65536, 2) == 4 * 65536 * 45 * (D + 1)
 

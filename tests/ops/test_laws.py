@@ -199,8 +199,6 @@ def test_gradients_against_the_reference(case, backend, variant, causal, dtype, 
 @everywhere
 def test_gradcheck(case, backend, variant, causal):
     options = variant.options | {"is_causal": causal}
-    if case.op == "fixed_query_attention":
-        options["validate"] = None if backend == "reference" else False
     inputs = case.inputs(Size(batch=1, tokens=5, width=8), variant, torch.float64, seed=5)
     case.skip_unless_runs(backend, inputs, **options)
     leaves = {name: x.requires_grad_() for name, x in inputs.items()}

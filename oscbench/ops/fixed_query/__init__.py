@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from oscbench.ops import checks
-from oscbench.ops.dispatch import Backend, Op, call_of
+from oscbench.ops.dispatch import Backend, Call, Op, call_of
 from oscbench.ops.fixed_query.stages import COUPLINGS
 
 EXPONENTS = (1, 2, 4)
@@ -20,10 +20,26 @@ def _reference() -> Callable[..., Any]:
     return reference.run
 
 
+def _blocked() -> Callable[..., Any]:
+    from oscbench.ops.fixed_query import blocked
+
+    return blocked.run
+
+
+def _blocked_why_not(call: Call) -> str | None:
+    # Asked without importing the backend: it would register its custom ops.
+    if not call.options.get("mask_readout", True):
+        return "mask_readout=False is the published behaviour, which the reference alone computes"
+    return None
+
+
 OP = Op(
     "fixed_query_attention",
-    [Backend("reference", _reference, note="the equations, N × N tensors")],
-    automatic=lambda call: ["reference"],
+    [
+        Backend("reference", _reference, note="the equations, N x N tensors"),
+        Backend("blocked", _blocked, _blocked_why_not, note="tiles in plain PyTorch, linear read-out"),
+    ],
+    automatic=lambda call: ["blocked"],
 )
 
 
@@ -41,7 +57,7 @@ def fixed_query_attention(
     backend: str = "auto",
     validate: bool | None = None,
 ) -> Tensor:
-    """Every token's oscillator settles at the anchors' weighted direction, and reads out by how near each anchor is.
+    """Every token's oscillator settles in the anchors' weighted direction and reads out by nearness to each.
 
     W_ij = coupling(q_i·k_j/√d), h_i = Σ_j W_ij r_j, x*_i = h_i/‖h_i‖ (the fixed point of ẋ = (I - xxᵀ) h),
     a_ij = (1 + x*_i·r_j)^p, out_i = Σ_j a_ij v_j / Σ_j a_ij. Source: arXiv 2606.12059.
@@ -57,15 +73,15 @@ def fixed_query_attention(
         is_causal: receiver i hears only senders j ≤ i, in the pull and in the read-out.
         key_padding_mask: (B, N) bool, True = padding.
         backend: `auto`, or one of `oscbench.ops.backends("fixed_query_attention")`.
-        validate: check that anchors are unit; by default in eager mode on the CPU only. False allows the authors' free
-            anchors (reference only: the linear read-out is exact for unit anchors alone).
+        validate: check that anchors are unit; by default in eager mode on the CPU only. False allows the
+            authors' free anchors (reference only: the linear read-out is exact for unit anchors alone).
 
     Returns:
         Like v. A token with nobody to hear gets 0.
 
     Raises:
-        ValueError: shapes, dtypes or devices do not agree, fewer anchors than tokens, anchors that are not unit, an
-            unknown coupling or exponent, or the backend cannot run this call.
+        ValueError: shapes, dtypes or devices do not agree, fewer anchors than tokens, anchors that are not
+            unit, an unknown coupling or exponent, or the backend cannot run this call.
     """
     name = OP.name
     checks.same_kind(name, q=q, k=k, v=v)
@@ -97,11 +113,13 @@ def _check_anchors(op: str, anchors: Tensor, q: Tensor, validate: bool | None) -
         raise ValueError(f"{op}: q is on {q.device} but anchors are on {anchors.device}")
     if anchors.dim() != 3 or anchors.shape[0] != q.shape[1]:
         raise ValueError(
-            f"{op}: anchors must be (H, max_len, d_osc) for q {checks.shape_of(q)}; got {checks.shape_of(anchors)}"
+            f"{op}: anchors must be (H, max_len, d_osc) for q {checks.shape_of(q)}; "
+            f"got {checks.shape_of(anchors)}"
         )
     if anchors.shape[1] < q.shape[-2]:
         raise ValueError(
-            f"{op}: there are anchors for {anchors.shape[1]} positions but q {checks.shape_of(q)} has {q.shape[-2]}"
+            f"{op}: there are anchors for {anchors.shape[1]} positions "
+            f"but q {checks.shape_of(q)} has {q.shape[-2]}"
         )
     if checks.values_are_checked(q, validate):
         off = float((anchors.detach().double().norm(dim=-1) - 1.0).abs().max())

@@ -1,4 +1,4 @@
-"""The two stages of fixed-query attention as matrices: how hard anchors pull, and how the settled state reads out."""
+"""The two stages of fixed-query attention as matrices: how anchors pull, how the settled state reads out."""
 
 from __future__ import annotations
 
