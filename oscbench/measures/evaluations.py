@@ -1,4 +1,4 @@
-"""Evaluations: how often a solver read its right-hand side in one forward pass, counted, summed over the layers."""
+"""Evaluations: how often a solver read its right-hand side in a forward pass, counted over all layers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Evaluations(Measure):
 
 @torch.no_grad()
 def evaluations_by_layer(subject: Subject) -> list[float] | None:
-    """Evaluations of each layer on the probe; [] where nothing is solved, None where the mechanism does not say."""
+    """Evaluations of each layer on the probe; [] where nothing is solved, None where they are not told."""
     model = subject.model
     if not model.trunk.mechanism.traits.iterative:
         return []

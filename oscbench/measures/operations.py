@@ -1,8 +1,8 @@
-"""Operations: multiply-add equivalents of a forward pass, with exponentials, sines, roots and divisions in them.
+"""Operations: multiply-add equivalents of a forward pass; exponentials, sines and roots are among them.
 
 FLOPs count matrix products alone, which leaves out what oscillators cost. The counts are closed forms of the
-cheapest exact algorithm; a solver's part is its measured evaluations times the cost of one. Where a mechanism could be
-built otherwise (fixed query in part as a physical system), each way is a value of its own.
+cheapest exact algorithm; a solver's part is its measured evaluations times the cost of one. Where a mechanism
+could be built otherwise (fixed query in part as a physical system), each way is a value of its own.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Operations by kind: what sines, exponentials and divisions add to the matrix products that FLOPs count.
 
-The conventions are those of the operation accounting in arXiv 2606.12059 (Table 7), carried over to every op so
-that all are counted alike: a product in a matrix multiplication is one multiply-add; a sum or a norm over a row is
-one reduction and what divides by it one division, whatever the row's length; scaling, masking, subtracting the row's
-largest score and adding a residual count nothing. The matrix products are those of the cheapest exact algorithm, so
-`multiply_adds` is half of the op's FLOPs.
+The conventions are those of the operation accounting in arXiv 2606.12059 (Table 7), carried over to every op
+so that all are counted alike: a product in a matrix multiplication is one multiply-add; a sum or a norm over a
+row is one reduction and what divides by it one division, whatever the row's length; scaling, masking,
+subtracting the row's largest score and adding a residual count nothing. The matrix products are those of the
+cheapest exact algorithm, so `multiply_adds` is half of the op's FLOPs.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def fixed_query_stage(
 ) -> Operations:
     """What lies between scores and values of fixed-query attention, read out literally (N² products).
 
-    `digital` computes all of it: coupling, pull, norm, read-out, row sum. `hybrid` leaves pull and settling to
-    physics, `physical` the read-out too; coupling and row sum stay. A ReLU is one comparison a pair, softplus and
-    ELU one exponential.
+    `digital` computes all of it: coupling, pull, norm, read-out, row sum. `hybrid` leaves pull and settling
+    to physics, `physical` the read-out too; coupling and row sum stay. A ReLU is one comparison a pair,
+    softplus and ELU one exponential.
     """
     rows, pairs = heads * tokens, heads * tokens * tokens
     smooth = coupling in ("softplus", "elu")
@@ -151,12 +151,12 @@ def attention_operations(
 
 
 def _kuramoto_update(oscillators: int) -> Operations:
-    """Tangent, step and norm of (cos, sin): d·u, d - (d·u)u, u + γt, ‖u‖² and u/‖u‖, two multiply-adds each."""
+    """For u = (cos, sin): d·u, d - (d·u)u, u + γt, ‖u‖² and u/‖u‖, two multiply-adds each."""
     return Operations(elementwise=10 * oscillators, reductions=oscillators, divisions=oscillators)
 
 
 def _torus_angles(angles: int) -> Operations:
-    """Sine and cosine of each angle; drift and lag turn them (4 each), gate (2) and tangent (2) scale them."""
+    """Sine and cosine of an angle; drift and lag turn them (4 each), gate and tangent scale (2 each)."""
     return Operations(trigonometric=2 * angles, elementwise=12 * angles)
 
 

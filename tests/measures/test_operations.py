@@ -1,4 +1,4 @@
-"""Operations: their matrix part is half of the FLOPs, weights are the user's, solvers count as often as they read."""
+"""Operations: half of the FLOPs are their matrix part, weights are the user's, solvers count every read."""
 
 from __future__ import annotations
 
