@@ -1,7 +1,7 @@
 """The folder is the registry: a mechanism, task, measure or backbone is there because its file is.
 
-File name = YAML name = CLI name = record name. Names are read from the folder without importing anything; the file's
-last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`, and
+File name = YAML name = CLI name = record name. Names are read from the folder without importing anything; the
+file's last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`, and
 `package.module:Class` works wherever a name does. This module imports no room of ours.
 """
 
@@ -12,10 +12,11 @@ import difflib
 import importlib
 import importlib.metadata
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from oscbench.errors import UserError
+from oscbench.errors import UserError, first_line
 
 _FOLDERS = {
     "mechanisms": "mechanisms",
@@ -24,6 +25,8 @@ _FOLDERS = {
     "backbones": "models/backbones",
 }
 KINDS = tuple(_FOLDERS)
+_METHODS = {"mechanisms": "mix", "tasks": "training_batches", "measures": "after", "backbones": "embed"}
+"""What tells a class of each kind from any other, without importing the rooms that define them."""
 
 
 class UnknownNameError(UserError, ValueError):
@@ -51,15 +54,29 @@ def load(kind: str, name: str) -> Any:
     Raises:
         UnknownNameError: nothing answers to the name, or what it names cannot be imported.
     """
-    if ":" in name:
-        return _load_path(kind, name)
-    if (_folder(kind) / f"{name}.py").is_file() and not name.startswith("_"):
-        module_name = f"oscbench.{_FOLDERS[kind].replace('/', '.')}.{name}"
-        return _last_name(importlib.import_module(module_name), _folder(kind) / f"{name}.py")
-    points = _entry_points(kind)
-    if name in points:
-        return points[name].load()
-    raise UnknownNameError(f'got "{name}"; {nearest(name, names(kind))}')
+    known = names(kind)
+    if ":" not in name and name not in known:
+        raise UnknownNameError(f'got "{name}"; {nearest(name, known)}')
+    path = _folder(kind) / f"{name}.py"
+    try:
+        if ":" in name:
+            module_name, _, attribute = name.partition(":")
+            found = getattr(importlib.import_module(module_name), attribute)
+        elif path.is_file():
+            module_name = f"oscbench.{_FOLDERS[kind].replace('/', '.')}.{name}"
+            found = _last_name(importlib.import_module(module_name), path)
+        else:
+            found = _entry_points(kind)[name].load()
+    except UnknownNameError:
+        raise
+    except Exception as error:  # whatever stands in somebody's file
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise UnknownNameError(
+            f'got "{name}", which cannot be imported as one of the {kind}: {why}'
+        ) from error
+    if not (isinstance(found, type) and hasattr(found, _METHODS[kind])):
+        raise UnknownNameError(f'got "{name}", which names {found!r} and not a class with `{_METHODS[kind]}`')
+    return found
 
 
 def docstring(kind: str, name: str) -> str:
@@ -88,21 +105,15 @@ def _folder(kind: str) -> Path:
     return Path(__file__).parent / _FOLDERS[kind]
 
 
+@lru_cache
 def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=f"oscbench.{kind}")}
 
 
 def _last_name(module: Any, path: Path) -> Any:
     """The class named by the file's last statement, `mechanism = KoPE`."""
-    last = ast.parse(path.read_text(encoding="utf-8")).body[-1]
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    last = body[-1] if body else None
     if not (isinstance(last, ast.Assign) and isinstance(last.targets[0], ast.Name)):
         raise UnknownNameError(f"{path}: the last line must name the class, as in `mechanism = MyMechanism`")
     return getattr(module, last.targets[0].id)
-
-
-def _load_path(kind: str, name: str) -> Any:
-    module_name, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UnknownNameError(f'got "{name}", which cannot be imported as one of the {kind}: {error}') from error

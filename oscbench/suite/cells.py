@@ -1,8 +1,9 @@
-"""From a suite to its list of cells: mechanisms × settings × seeds, each with the place in the file that it came from."""
+"""From a suite to its cells: mechanisms × settings × seeds, each with the place in the file that it came from."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,9 @@ def _variants(entry: MechanismEntry) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    """A setting's value in a label, as YAML writes it; no commas, which separate names in `--only`."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text.replace(", ", ";").replace(",", ";").replace("\n", " ").strip()
 
 
 def select(cells: list[CellRequest], only: list[str]) -> list[CellRequest]:
@@ -80,7 +83,9 @@ def select(cells: list[CellRequest], only: list[str]) -> list[CellRequest]:
     for choice in only:
         key, equals, text = choice.partition("=")
         if not equals:
-            raise SuiteError(f'--only {choice}: write it as key=value,value, for example "mechanism=kope,softmax"')
+            raise SuiteError(
+                f'--only {choice}: write it as key=value,value, for example "mechanism=kope,softmax"'
+            )
         if key not in ONLY_KEYS:
             raise SuiteError(f'--only {choice}: unknown key "{key}"; {nearest(key, ONLY_KEYS)}')
         wanted = [value.strip() for value in text.split(",")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ def place(parts: Sequence[Any]) -> str:
 def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any] = ()) -> str:
     """The first mistake as `place: got value; what is allowed`, and how many more there are."""
     mistakes = error.errors()
-    first = mistakes[0]
+    # `trian: …` gives both a missing `train` and an unknown `trian`, and the second one says what to do.
+    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
     path = [part for part in first["loc"] if part != "[key]"]
     where = place([*prefix, *path])
     got = _shown(first["input"])
@@ -46,7 +48,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
 
 
 def _shown(value: Any) -> str:
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,17 @@ import yaml
 from pydantic import ValidationError
 
 from oscbench.catalog import nearest
-from oscbench.suite.errors import SuiteError, explain
+from oscbench.errors import first_line
+from oscbench.suite.errors import SuiteError, explain, place
 from oscbench.suite.schema import Suite
 
 SUFFIXES = (".yaml", ".yml")
+MAX_DEPTH, MAX_VALUES = 50, 100_000
 
 
 @dataclass(frozen=True)
 class LoadedSuite:
-    """A suite, where it came from, and its label: the name and, in square brackets, whatever `--set` changed."""
+    """A suite, where it came from, and its label: the name and, in brackets, whatever `--set` changed."""
 
     suite: Suite
     source: str
@@ -32,7 +37,9 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # `<<: *shared`: the base class merges, and a key beside it wins
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, (list, dict)):
                 continue  # the base class refuses it with its own words
             if key in seen:
@@ -51,7 +58,7 @@ _Loader.add_implicit_resolver(  # YAML 1.1, which PyYAML reads, takes 1e-3 for t
 
 
 def suite_folders() -> list[Path]:
-    """Where suites are found by name: the working folder's `suites/`, the checkout's, and those installed with the wheel."""
+    """Where suites are found by name: the working folder's `suites/`, the checkout's, the wheel's."""
     package = Path(__file__).resolve().parent.parent
     folders = [Path.cwd() / "suites", package.parent / "suites", package / "_installed" / "suites"]
     unique = {folder.resolve(): folder for folder in folders if folder.is_dir()}
@@ -101,17 +108,45 @@ def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
     source = str(path)
     raw = read_yaml(path)
     raw.setdefault("name", path.stem)
-    plain = _check(raw, source) if not overrides else None
-    if plain is not None:
-        return LoadedSuite(plain, source, plain.name)
     original = _check(raw, source)
-    changed = []
-    for override in overrides or []:
-        key, value = _apply(raw, override, source)
-        changed.append(f"{key}={value}")
-    suite = _check(raw, source)
-    label = suite.name if suite == original else f"{suite.name}[{','.join(sorted(changed))}]"
-    return LoadedSuite(suite, source, label)
+    suite, changed = _overridden(raw, overrides or [], source)
+    if suite == original:
+        return LoadedSuite(suite, source, suite.name)
+    telling = {
+        key: text for key, (text, _) in changed.items() if not _says_nothing(raw, changed, key, suite, source)
+    }
+    shown = telling or {key: text for key, (text, _) in changed.items()}
+    label = ",".join(f"{key}={text}" for key, text in sorted(shown.items()))
+    return LoadedSuite(suite, source, f"{suite.name}[{label}]")
+
+
+def _overridden(
+    raw: dict[str, Any], overrides: Iterable[str], source: str
+) -> tuple[Suite, dict[str, tuple[str, str]]]:
+    """The suite with overrides applied in order; by key, the value as a label shows it and the override itself."""
+    changed: dict[str, tuple[str, str]] = {}
+    mine = _unshared(raw, source)
+    for override in overrides:
+        key, value = _apply(mine, override, source)
+        changed.pop(key, None)
+        changed[key] = (_label_text(value), override)
+    return _check(mine, source), changed
+
+
+def _says_nothing(
+    raw: dict[str, Any], changed: dict[str, tuple[str, str]], key: str, suite: Suite, source: str
+) -> bool:
+    """Whether the suite is the same without this override: it then has no place in the label."""
+    others = [override for name, (_, override) in changed.items() if name != key]
+    try:
+        return _overridden(raw, others, source)[0] == suite
+    except SuiteError:
+        return False
+
+
+def _label_text(value: Any) -> str:
+    """A value in a label, written one way however it was typed: 1e-3 and 0.001 are the same."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -121,21 +156,51 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SuiteError: it cannot be read, is broken, empty or no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SuiteError(f"{path}: {line}not readable as YAML: {problem}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except (
+        Exception
+    ) as error:  # 2020-13-45, !!int x, ten thousand brackets: PyYAML lets Python's own errors through
+        raise SuiteError(f"{path}: not readable as YAML: {first_line(error)}") from error
     if content is None:
         raise SuiteError(f"{path}: is empty; a suite is a mapping with task, train and mechanisms")
     if not isinstance(content, dict):
         raise SuiteError(
             f"{path}: holds a {type(content).__name__}; a suite is a mapping with task, train and mechanisms"
         )
-    return content
+    return _unshared(content, str(path))
+
+
+def _unshared(content: dict[str, Any], source: str) -> dict[str, Any]:
+    """A copy in which no two places are one object, as anchors make them: `--set` changes the place that it names.
+
+    Raises:
+        SuiteError: a number that is not finite, a structure that contains itself, or one that is enormous.
+    """
+    count = 0
+
+    def copied(value: Any, where: tuple[Any, ...]) -> Any:
+        nonlocal count
+        count += 1
+        if len(where) > MAX_DEPTH or count > MAX_VALUES:
+            raise SuiteError(f"{source}: {place(where[:3])}: holds itself, or is far too large for a suite")
+        if isinstance(value, dict):
+            return {key: copied(entry, (*where, key)) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [copied(entry, (*where, index)) for index, entry in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SuiteError(f"{source}: {place(where)}: got {value}; a number must be finite")
+        return value
+
+    return {key: copied(entry, (key,)) for key, entry in content.items()}
 
 
 def _check(raw: dict[str, Any], source: str) -> Suite:
@@ -145,14 +210,16 @@ def _check(raw: dict[str, Any], source: str) -> Suite:
         raise SuiteError(f"{source}: {explain(error, Suite)}") from error
 
 
-def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, str]:
+def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, Any]:
     """Put one `key.path=value` into the raw mapping."""
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise SuiteError(f'--set {override}: write it as key.path=value, for example "train.epochs=3"')
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+        value = _unshared({key: yaml.load(text, _Loader)}, f"--set {override}")[key]
+    except SuiteError:
+        raise
+    except Exception as error:
         raise SuiteError(f"--set {override}: the value is not readable as YAML") from error
     *parents, last = key.split(".")
     current: Any = raw
@@ -166,7 +233,7 @@ def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, str]:
         current[last] = value
     else:
         raise SuiteError(f'--set {override}: "{".".join(parents)}" in {source} holds no keys')
-    return key, text
+    return key, value
 
 
 def _step(current: Any, part: str, where: str) -> Any:
@@ -181,7 +248,7 @@ def _step(current: Any, part: str, where: str) -> Any:
 
 
 def _index(current: list[Any], part: str, where: str) -> int:
-    if not part.isdigit() or int(part) >= len(current):
+    if not (part.isascii() and part.isdigit()) or int(part) >= len(current):
         raise SuiteError(f'{where}: "{part}" is no place in a list of {len(current)}')
     index = int(part)
     if isinstance(current[index], str):

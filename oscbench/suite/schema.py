@@ -1,10 +1,16 @@
-"""What a suite file may say. Structure and names only: settings of a task, backbone, mechanism or measure are checked by their own configs."""
+"""What a suite file may say: structure and names.
+
+Settings of a task, backbone, mechanism or measure are checked by their own configs.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
+"""No comma, which separates names in `--only` and `--compare`, and no space at the ends, where nobody sees it."""
 
 
 class _Strict(BaseModel):
@@ -43,7 +49,7 @@ class MechanismEntry(_Strict):
     """
 
     name: str
-    variant: str | None = Field(default=None, min_length=1)
+    variant: str | None = Field(default=None, max_length=100, pattern=VARIANT)
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
 
@@ -114,7 +120,7 @@ class Suite(_Strict):
         measures: what is measured beside the task's metric.
     """
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
     task: NamedSettings
     model: dict[str, Any] = Field(default_factory=dict)
