@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from oscbench.mechanisms import Context, Mechanism
 
 
+EMBEDDING_SPREAD = 0.5
+
+
 @dataclass(frozen=True)
 class Output:
     """What a model gives: its prediction, and each layer's diagnostics if they were asked for."""
@@ -101,8 +104,10 @@ class Trunk(nn.Module):
 def initialise(model: nn.Module, seed: int) -> None:
     """Start every linear map and embedding from a private generator named after it.
 
-    Weights are uniform in ±1/√fan_in (PyTorch's own default, which most of the papers' code uses), biases 0, embeddings normal
-    with spread 0.02. Each has its own generator, so parts of one name and shape start equal in models that differ elsewhere.
+    Weights are uniform in ±1/√fan_in (PyTorch's own default, which most of the papers' code uses), biases 0, embeddings (positions,
+    CLS) normal with spread 0.5, which is that of the tokens they join: with ViT's 0.02 a softmax model that knows position from nowhere else
+    was at 80 % after 25 epochs of digits, with 0.5 at 95 %. Each has its own generator, so parts of one name and shape start equal in
+    models that differ elsewhere.
     """
     for name, module in model.named_modules():
         generator = torch.Generator().manual_seed(named_seed(seed, name))
@@ -112,7 +117,7 @@ def initialise(model: nn.Module, seed: int) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02, generator=generator)
+            nn.init.normal_(module.weight, std=EMBEDDING_SPREAD, generator=generator)
 
 
 def named_seed(seed: int, name: str) -> int:

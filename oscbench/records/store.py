@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,11 +44,28 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.+=-]+", "-", text).strip("-") or "x"
 
 
-class Store:
-    """Records below one results folder, as `<suite>/<task>-<mechanism>-<variant>-seed<k>-<identity>.json`."""
+def _short(text: str) -> str:
+    """Part of a file name: whole names may be longer than a file system takes, and the identity is exact anyway."""
+    return _slug(text)[:60]
 
-    def __init__(self, root: Path) -> None:
+
+def _quiet(text: str) -> None:
+    del text
+
+
+class Store:
+    """Records below one results folder, as `<suite>/<task>-<mechanism>-<variant>-seed<k>-<identity>.json`.
+
+    A record made with `--set` stands beside them, with a hash of the suite's label after the identity.
+
+    Args:
+        root: the results folder.
+        tell: is told of every damaged file that is set aside.
+    """
+
+    def __init__(self, root: Path, tell: Callable[[str], None] = _quiet) -> None:
         self.root = root
+        self.tell = tell
 
     def prepare(self) -> None:
         """Make the folder and prove that it can be written.
@@ -63,36 +82,57 @@ class Store:
 
     def path(self, suite: str, task: str, mechanism: str, variant: str, seed: int, identity: str) -> Path:
         """Where the record of such a cell lies."""
-        name = f"{_slug(task)}-{_slug(mechanism)}-{_slug(variant)}-seed{seed}-{identity}.json"
+        label = "" if suite == suite_name(suite) else f"-{hashlib.sha256(suite.encode()).hexdigest()[:8]}"
+        name = f"{_short(task)}-{_short(mechanism)}-{_short(variant)}-seed{seed}-{identity}{label}.json"
         return self.root / _slug(suite_name(suite)) / name
 
-    def find(self, suite: str, identity: str) -> Record | None:
-        """The record of a cell; a damaged file in its place is set aside and counts as absent."""
-        folder = self.root / _slug(suite_name(suite))
-        for path in folder.glob(f"*-{identity}.json"):
-            loaded = read(path)
-            if isinstance(loaded, Record) and loaded.identity == identity:
-                return loaded
-            self.set_aside(path)
-        return None
-
-    def write(self, record: Record) -> Path:
-        """Write a record under its final name in one step; an existing one is left as it is."""
-        path = self.path(
+    def path_of(self, record: Record) -> Path:
+        """Where a record lies."""
+        return self.path(
             record.suite, record.task, record.mechanism, record.variant, record.seed, record.identity
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=path.parent)
+
+    def find(self, suite: str, identity: str, *, tidy: bool = True) -> Record | None:
+        """The record of a cell under the suite's label, or else one of the same cell under another label of the suite.
+
+        Args:
+            suite: label.
+            identity: of the cell.
+            tidy: set a damaged file in its place aside; it counts as absent either way.
+        """
+        other = None
+        for path in sorted((self.root / _slug(suite_name(suite))).glob(f"*-{identity}*.json")):
+            loaded = read(path)
+            if isinstance(loaded, Record) and loaded.identity == identity:
+                if loaded.suite == suite:
+                    return loaded
+                other = loaded
+            elif tidy:
+                reason = loaded.reason if isinstance(loaded, Damaged) else "is the record of another cell"
+                self.tell(f"{path}: {reason}; set aside as {self.set_aside(path)}")
+        return other
+
+    def write(self, record: Record) -> Path:
+        """Write a record under its final name in one step; an existing one is left as it is.
+
+        Raises:
+            ResultsError: the file system refuses, for example because it is full.
+        """
+        path = self.path_of(record)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(record.model_dump_json(indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            with contextlib.suppress(FileExistsError):
-                os.link(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=path.parent)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(record.model_dump_json(indent=1))
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).chmod(0o644)
+                _put(Path(temporary), path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError as error:
+            raise ResultsError(f"{path}: record cannot be written ({error.strerror})") from error
         return path
 
     def set_aside(self, path: Path) -> Path:
@@ -109,17 +149,21 @@ class Store:
     def lock(self, suite: str, identity: str) -> Iterator[bool]:
         """Hold the cell's lock, or yield False where another process holds it; the lock dies with its process."""
         folder = self.root / _slug(suite_name(suite)) / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f"{identity}.lock")
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
-            yield False
-            return
+            held = False
+        except OSError as error:
+            raise ResultsError(f"{folder}: lock cannot be taken ({error.strerror})") from error
+        else:
+            held = True
         try:
-            yield True
+            yield held
         finally:
-            lock.release()
+            if held:
+                lock.release()
 
     def read_all(self) -> tuple[list[Record], list[Damaged]]:
         """Every record below the folder in a stable order, and every file that is none.
@@ -132,7 +176,8 @@ class Store:
         records: list[Record] = []
         damaged: list[Damaged] = []
         for path in sorted(self.root.rglob("*.json")):
-            if any(part in _PRIVATE for part in path.relative_to(self.root).parts):
+            parts = path.relative_to(self.root).parts
+            if parts[0] in _COMMITTED or any(part in _PRIVATE for part in parts):
                 continue
             loaded = read(path)
             if isinstance(loaded, Record):
@@ -140,6 +185,20 @@ class Store:
             else:
                 damaged.append(loaded)
         return records, damaged
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, unless something has it already."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without hard links; the cell's lock keeps other runs away meanwhile.
+        if not path.exists():
+            temporary.rename(path)
 
 
 def read(path: Path) -> Record | Damaged:
