@@ -1,8 +1,8 @@
 """Operations by kind: what sines, exponentials and divisions add to the matrix products that FLOPs count.
 
 The conventions are those of the operation accounting in arXiv 2606.12059 (Table 7), carried over to every op
-so that all are counted alike: a product in a matrix multiplication is one multiply-add; a sum or a norm over a
-row is one reduction and what divides by it one division, whatever the row's length; scaling, masking,
+so that all are counted alike: a product in a matrix multiplication is one multiply-add; a sum or a norm over
+a row is one reduction and what divides by it one division, whatever the row's length; scaling, masking,
 subtracting the row's largest score and adding a residual count nothing. The matrix products are those of the
 cheapest exact algorithm, so `multiply_adds` is half of the op's FLOPs.
 """
@@ -63,7 +63,8 @@ class Operations:
         unknown = sorted(set(given) - set(KINDS))
         if unknown:
             raise ValueError(f'no kind of operation "{unknown[0]}" (there are: {", ".join(KINDS)})')
-        return sum(given.get(kind, DEFAULT_WEIGHTS[kind]) * getattr(self, kind) for kind in KINDS)
+        counts = self.as_dict()
+        return float(sum(given.get(kind, DEFAULT_WEIGHTS[kind]) * counts[kind] for kind in KINDS))
 
 
 KINDS = tuple(field.name for field in fields(Operations))

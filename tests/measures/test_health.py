@@ -1,0 +1,66 @@
+"""Health sees a mixing that is the identity, a read-out that hears nobody, and a dead gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from oscbench.measures.health import _flags, attention_quantities, phase_quantities
+from oscbench.records import HealthRow
+
+NOBODY = torch.zeros(6, dtype=torch.bool)
+
+
+def quantities(rows: torch.Tensor, special: torch.Tensor = NOBODY) -> dict[str, float]:
+    return attention_quantities(rows.expand(2, 3, -1, -1), special)
+
+
+def test_identity_and_uniform_are_the_two_ends() -> None:
+    alone, alike = quantities(torch.eye(6)), quantities(torch.full((6, 6), 1 / 6))
+    assert alone["attention_entropy"] == pytest.approx(0.0) and alike["attention_entropy"] == pytest.approx(
+        1.0
+    )
+    assert alone["attention_gini"] == pytest.approx(1.0) and alike["attention_gini"] == pytest.approx(0.0)
+    assert alone["identity_distance"] == 0.0 and alike["uniform_distance"] == pytest.approx(0.0)
+    assert alone["uniform_distance"] == alike["identity_distance"] == pytest.approx(5 / 6)
+    assert alone["alone_share"] == 1.0 and alike["alone_share"] == 0.0
+
+
+def test_gini_and_entropy_of_a_known_row() -> None:
+    row = torch.tensor([0.5, 0.25, 0.25, 0.0])
+    found = attention_quantities(row.expand(1, 1, 4, 4), torch.zeros(4, dtype=torch.bool))
+    assert found["attention_entropy"] == pytest.approx(1.5 * math.log(2) / math.log(4))
+    # Σ (2i - N - 1) p_(i) / (N - 1), ascending: (-3·0 - 0.25 + 0.25 + 3·0.5) / 3
+    assert found["attention_gini"] == pytest.approx(0.5)
+
+
+def test_special_tokens_are_looked_at_apart() -> None:
+    rows = torch.full((6, 6), 1 / 6)
+    rows[0] = torch.eye(6)[0]
+    first = torch.arange(6) == 0
+    found = quantities(rows, first)
+    assert found["special_alone_share"] == 1.0
+    assert found["alone_share"] == pytest.approx(1 / 6)
+    row = HealthRow(when="start", layer=0, quantities=found)
+    assert any("CLS token hears only itself" in flag for flag in _flags([row], 0.0, "start"))
+
+
+def test_phases_are_weighted_by_what_a_receiver_hears() -> None:
+    phases = torch.tensor([0.0, 0.0, math.pi, math.pi])[None, None, :, None]
+    weights = torch.block_diag(torch.full((2, 2), 0.5), torch.full((2, 2), 0.5))[None, None]
+    found = phase_quantities(phases, weights)
+    assert found["order_parameter"] == pytest.approx(0.0, abs=1e-12)
+    assert found["synchrony"] == pytest.approx(1.0)
+
+
+def test_flags_name_layers_and_shares() -> None:
+    rows = [
+        HealthRow(when="end", layer=n, quantities={"identity_distance": d}) for n, d in enumerate((0.0, 0.5))
+    ]
+    assert _flags(rows, 0.4, "end") == [
+        "mixing is the identity at the end (layers 0): tokens hear only themselves",
+        "40% of parameters have exactly zero gradient at the end",
+    ]
+    assert _flags(rows[1:], 0.0, "end") == []
