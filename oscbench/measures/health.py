@@ -1,8 +1,8 @@
 """Health: does a mechanism do anything at all? Without this beside every result a no-op can win.
 
 By layer, at the start and at the end, on a fixed probe batch: entropy and Gini of the attention, its distance from the identity and from
-uniform, the mechanism's own numbers (locked share, order), the order of its phases plain and weighted by attention, and the share of
-its parameters whose gradient is exactly 0.
+uniform, how many receivers hear only themselves, the mechanism's own numbers (locked share, order), the order of its phases plain and
+weighted by attention, and the share of its parameters whose gradient is exactly 0.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from oscbench.models.trunk import Output
 from oscbench.records.schema import HealthRow, Measurement
 
 IDENTITY_LIMIT = 0.02
+ALONE_LIMIT = 0.98
 DEAD_LIMIT = 0.25
 When = Literal["start", "end"]
 
 
-def attention_quantities(weights: Tensor) -> dict[str, float]:
+def attention_quantities(weights: Tensor, special: Tensor) -> dict[str, float]:
     """Quantities of an attention matrix (B, H, N, N), rows over receivers, averaged over everything but the layer.
 
+    `special` (N,) bool marks CLS and registers, from which a classifier reads: a CLS token that hears only itself has seen nothing.
     `attention_entropy` and `attention_gini` are those of a row, divided by their largest values (ln N and (N-1)/N), so that 0 is one
     sender and 1 all alike for entropy, and the reverse for Gini; the distances are mean total variation, 0 to 1.
     """
@@ -38,12 +40,17 @@ def attention_quantities(weights: Tensor) -> dict[str, float]:
     rank = torch.arange(1, count + 1, device=rows.device, dtype=rows.dtype)
     gini = ((2 * rank - count - 1) * order).sum(-1).mean() / (count - 1)
     identity = torch.eye(count, device=rows.device, dtype=rows.dtype)
-    return {
+    alone = rows.diagonal(dim1=-2, dim2=-1) > ALONE_LIMIT
+    found = {
         "attention_entropy": float(entropy),
         "attention_gini": float(gini),
         "identity_distance": float((rows - identity).abs().sum(-1).mean() / 2),
         "uniform_distance": float((rows - 1 / count).abs().sum(-1).mean() / 2),
+        "alone_share": float(alone.double().mean()),
     }
+    if bool(special.any()):
+        found["special_alone_share"] = float(alone[..., special].double().mean())
+    return found
 
 
 def phase_quantities(phases: Tensor, weights: Tensor) -> dict[str, float]:
@@ -71,6 +78,7 @@ class Health(Measure):
 
     def _look(self, subject: Subject, when: When) -> Findings:
         model = subject.model
+        special = model.context(subject.probe.inputs).positions.special
         output, dead = _with_gradients(subject)
         rows = []
         for layer, found in enumerate(output.diagnostics):
@@ -78,7 +86,7 @@ class Health(Measure):
                 name: float(value.detach()) for name, value in found.items() if value.numel() == 1
             }
             if "attention" in found:
-                quantities |= attention_quantities(found["attention"].detach())
+                quantities |= attention_quantities(found["attention"].detach(), special)
                 if "phases" in found:
                     quantities |= phase_quantities(found["phases"].detach(), found["attention"].detach())
             rows.append(HealthRow(when=when, layer=layer, quantities=quantities))
@@ -112,6 +120,8 @@ def _flags(rows: list[HealthRow], dead: float, when: When) -> list[str]:
     if near:
         layers = ", ".join(str(layer) for layer in near)
         flags.append(f"mixing is the identity at the {when} (layers {layers}): tokens hear only themselves")
+    if rows and all(row.quantities.get("special_alone_share", 0.0) > ALONE_LIMIT for row in rows):
+        flags.append(f"the CLS token hears only itself in every layer at the {when}: the classifier sees no patch")
     if dead > DEAD_LIMIT:
         flags.append(f"{dead:.0%} of parameters have exactly zero gradient at the {when}")
     return flags
