@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from oscbench.ops import checks
-from oscbench.ops.dispatch import Backend, Op, call_of
+from oscbench.ops.dispatch import Backend, Call, Op, call_of
 
 
 def _reference() -> Callable[..., Any]:
@@ -24,11 +24,24 @@ def _blocked() -> Callable[..., Any]:
     return blocked.run
 
 
+def _sparse() -> Callable[..., Any]:
+    from oscbench.ops.synchronization import blocked
+
+    return blocked.run_sparse
+
+
+def _no_top_k(call: Call) -> str | None:
+    if call.options.get("top_k") is not None:
+        return "top_k needs whole rows; use reference or blocked"
+    return None
+
+
 OP = Op(
     "selective_synchronization",
     [
         Backend("reference", _reference, note="the equations, N by N tensors"),
         Backend("blocked", _blocked, note="tiles in plain PyTorch, memory linear in N"),
+        Backend("sparse", _sparse, _no_top_k, note="sorted by frequency, tiles that cannot lock are skipped"),
     ],
     automatic=lambda call: ["blocked"],
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from oscbench.ops.synchronization import tiles
+from oscbench.ops.synchronization import sparse, tiles
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.synchronization.plan import Scratch, Tile, dense_tiles, sizes_for
 
@@ -21,14 +22,23 @@ def _start(
     alpha: Tensor,
     key_padding_mask: Tensor | None,
     law: tiles.Law,
+    skip: bool,
     buffers: int,
 ) -> tuple[tiles.Problem, list[Tile], Scratch]:
     """What both passes begin with."""
+    if skip:
+        found = sparse.sorted_plan(omega, order, coupling, alpha, key_padding_mask, law)
+        if found is not None:
+            places, kept = found
+            limit = sparse.largest_gap(order, coupling, alpha)
+            problem = tiles.prepare(omega, order, v, coupling, alpha, key_padding_mask, law, places, limit)
+            largest = max(math.prod(tile.shape) for tile in kept)
+            return problem, kept, Scratch(problem.given, largest, buffers)
     problem = tiles.prepare(omega, order, v, coupling, alpha, key_padding_mask, law)
-    problems, tokens, _ = problem.omega.shape
+    problems, tokens, _ = problem.given.shape
     sizes = sizes_for(problems, tokens, omega.device, whole_rows=law.top_k is not None)
     plan = dense_tiles(problems, tokens, sizes, causal=law.is_causal, symmetric=problem.symmetric)
-    return problem, list(plan), Scratch(problem.omega, sizes.numbers, buffers)
+    return problem, list(plan), Scratch(problem.given, sizes.numbers, buffers)
 
 
 @torch.library.custom_op("oscbench::selective_synchronization", mutates_args=())
@@ -42,6 +52,7 @@ def synchronize(
     top_k: int | None,
     edge: float,
     is_causal: bool,
+    skip: bool,
 ) -> tuple[Tensor, Tensor]:
     """(Σ_j S_ij v_j / T_i, T_i) with T_i = Σ_j S_ij + 1e-8, in at least float32.
 
@@ -55,10 +66,11 @@ def synchronize(
         top_k: senders kept in a row.
         edge: bound of the slope; the forward pass does not use it.
         is_causal: j ≤ i only.
+        skip: leave out tiles in which nothing can lock, where that pays.
     """
     law = tiles.Law(is_causal, top_k, edge)
-    problem, plan, scratch = _start(omega, order, v, coupling, alpha, key_padding_mask, law, 3)
-    sums = tiles.forward(problem, plan, scratch)
+    problem, plan, scratch = _start(omega, order, v, coupling, alpha, key_padding_mask, law, skip, 3)
+    sums = problem.in_place(tiles.forward(problem, plan, scratch))
     total = sums[..., -1:] + tiles.SUM_EPSILON
     return (sums[..., :-1] / total).view(v.shape), total.view(*v.shape[:3], 1)
 
@@ -84,11 +96,12 @@ def synchronize_backward(
     top_k: int | None,
     edge: float,
     is_causal: bool,
+    skip: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients to ω, r, v, K and α from ∂L/∂out; `mean` and `total` are the forward pass's results."""
     law = tiles.Law(is_causal, top_k, edge)
-    problem, plan, scratch = _start(omega, order, v, coupling, alpha, key_padding_mask, law, 5)
-    flat = [x.flatten(0, 1).to(problem.omega.dtype) for x in (grad, mean, total)]
+    problem, plan, scratch = _start(omega, order, v, coupling, alpha, key_padding_mask, law, skip, 5)
+    flat = [problem.as_sorted(x.flatten(0, 1).to(problem.given.dtype)) for x in (grad, mean, total)]
     pull = tiles.backward(problem, plan, scratch, *flat)
     found = tiles.gradients(problem, pull, omega.shape, order, coupling)
     return (
@@ -123,7 +136,7 @@ def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tenso
     del grad_total
     *inputs, mean, total = ctx.saved_tensors
     found = synchronize_backward(grad, mean, total, *inputs, *ctx.options)
-    return (*found, None, None, None, None)
+    return (*found, None, None, None, None, None)
 
 
 synchronize.register_autograd(_pull_back, setup_context=_keep)
@@ -170,6 +183,25 @@ def run(
 ) -> Tensor:
     """The public function's backend: r by autograd, the rest by the custom op."""
     order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
-    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal)
+    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal, False)
+    result: Tensor = out.to(v.dtype)
+    return result
+
+
+def run_sparse(
+    omega: Tensor,
+    theta: Tensor,
+    v: Tensor,
+    *,
+    coupling: Tensor,
+    alpha: Tensor,
+    top_k: int | None,
+    edge: float,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+) -> Tensor:
+    """The same with tiles left out in which nothing can lock."""
+    order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
+    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal, True)
     result: Tensor = out.to(v.dtype)
     return result

@@ -15,7 +15,8 @@ def order_parameter(
     """Order parameter r = mean over channels of |mean_j exp(i θ_j)|, in [0, 1].
 
     Padding is left out of the mean. Causal: the mean runs over j ≤ i, so r depends on the receiver;
-    one r over the whole sequence would leak the future. Nobody real gives 0. Source: arXiv 2602.14445, order parameter.
+    one r over the whole sequence would leak the future. Nobody real gives 0. Source: arXiv 2602.14445,
+    order parameter.
 
     Args:
         theta: phases [rad], (B, H, N, d).
