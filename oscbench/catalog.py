@@ -1,8 +1,8 @@
 """The folder is the registry: a mechanism, task, measure or backbone is there because its file is.
 
 File name = YAML name = CLI name = record name. Names are read from the folder without importing anything; the
-file's last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`, and
-`package.module:Class` works wherever a name does. This module imports no room of ours.
+file's last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`,
+and `package.module:Class` works wherever a name does. This module imports no room of ours.
 """
 
 from __future__ import annotations

@@ -22,6 +22,9 @@ from oscbench.records.schema import Record
 _PRIVATE = (".locks", ".set_aside", "published")
 """Folders below a results folder that hold no records; `published` holds the papers' numbers."""
 
+_COMMITTED = ("reference",)
+"""Folders directly below a results folder that are read only when they are asked for by their own path."""
+
 
 class ResultsError(UserError):
     """A results folder that cannot be used: missing, not a folder or not writable."""
@@ -45,7 +48,7 @@ def _slug(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    """Part of a file name: whole names may be longer than a file system takes, and the identity is exact anyway."""
+    """Part of a file name: whole names may be too long for a file system, and the identity is exact."""
     return _slug(text)[:60]
 
 
@@ -93,7 +96,7 @@ class Store:
         )
 
     def find(self, suite: str, identity: str, *, tidy: bool = True) -> Record | None:
-        """The record of a cell under the suite's label, or else one of the same cell under another label of the suite.
+        """The record of a cell under the suite's label, or else the same cell's under another of its labels.
 
         Args:
             suite: label.
@@ -147,7 +150,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, suite: str, identity: str) -> Iterator[bool]:
-        """Hold the cell's lock, or yield False where another process holds it; the lock dies with its process."""
+        """Hold the cell's lock, or yield False where another process does; the lock dies with its process."""
         folder = self.root / _slug(suite_name(suite)) / ".locks"
         lock = FileLock(folder / f"{identity}.lock")
         try:

@@ -1,20 +1,25 @@
 """Many cells, one process each: nothing is computed twice, and what breaks costs its own cell alone.
 
-Every cell is held under a lock that dies with the process holding it, so that two runs on one results folder share the work.
+Every cell is held under a lock that dies with the process holding it, so that two runs on one results folder
+share the work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from oscbench import catalog
@@ -26,6 +31,8 @@ from oscbench.runner.worker import work
 FINAL = ("ok", "diverged", "unsupported")
 """A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
 POLL_S = 0.3
+LEAVE_S = 10.0
+"""How long a process that has handed over its record may take to end."""
 
 
 class Reporter(Protocol):
@@ -60,12 +67,15 @@ class Pool:
         store: where records go.
         jobs: how many cells at once.
         reporter: who is told.
+        adopt: a cell that this suite has computed under another label (`--set`) is taken over from there.
     """
 
     store: Store
     jobs: int
     reporter: Reporter
+    adopt: bool = True
     _running: list[_Running] = field(default_factory=list)
+    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def run(self, cells: list[Cell]) -> list[Record]:
         """Records of all cells, in the order in which they were finished.
@@ -75,28 +85,31 @@ class Pool:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_modules(cells))
         pending, elsewhere, records = deque(cells), deque[Cell](), list[Record]()
-        try:
-            while pending or elsewhere or self._running:
-                while pending and len(self._running) < self.jobs:
-                    self._begin(context, pending.popleft(), records, elsewhere)
-                if not self._running and not pending and elsewhere:
-                    time.sleep(POLL_S)
-                records += self._collect()
-                # What another run held may be done by now, or free again because that run died.
-                if len(self._running) < self.jobs:
-                    for _ in range(len(elsewhere)):
-                        pending.append(elsewhere.popleft())
-        finally:
-            for running in self._running:
-                running.process.kill()
-                running.process.join()
-                running.lock.close()
-            self._running.clear()
+        self._began = datetime.now(UTC)
+        with _Interrupt() as interrupt:
+            try:
+                while pending or elsewhere or self._running:
+                    while pending and len(self._running) < self.jobs:
+                        interrupt.check()
+                        self._begin(context, pending.popleft(), records, elsewhere)
+                    if not self._running and not pending and elsewhere:
+                        time.sleep(POLL_S)
+                    interrupt.check()
+                    records += self._collect()
+                    # What another run held may be done by now, or free again because that run died.
+                    if len(self._running) < self.jobs:
+                        for _ in range(len(elsewhere)):
+                            pending.append(elsewhere.popleft())
+            finally:
+                for running in self._running:
+                    running.process.kill()
+                for running in self._running:
+                    running.process.join()
+                    running.lock.close()
+                self._running.clear()
         return records
 
-    def _begin(
-        self, context: Any, cell: Cell, records: list[Record], elsewhere: deque[Cell]
-    ) -> None:
+    def _begin(self, context: Any, cell: Cell, records: list[Record], elsewhere: deque[Cell]) -> None:
         """Take a cell: find its record, or start it, or leave it to the run that holds it."""
         lock = ExitStack()
         held = lock.enter_context(self.store.lock(cell.suite, cell.identity))
@@ -110,6 +123,7 @@ class Pool:
             lock.close()
             elsewhere.append(cell)
             return
+        _start_server()
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=work, args=(cell, theirs), name=cell.name, daemon=True)
         process.start()
@@ -118,15 +132,22 @@ class Pool:
         self.reporter.started(cell)
 
     def _finished(self, cell: Cell) -> Record | None:
+        """A cell's record, if it need not be computed."""
         found = self.store.find(cell.suite, cell.identity)
-        if found is None or found.status in FINAL:
-            return found
-        self.store.set_aside(
-            self.store.path(
-                found.suite, found.task, found.mechanism, found.variant, found.seed, found.identity
-            )
-        )
-        return None
+        if found is None:
+            return None
+        # What another run broke while this one waited for it is not tried a second time at once.
+        final = found.status in FINAL or found.started_utc >= self._began
+        if found.suite == cell.suite:
+            if not final:
+                self.store.set_aside(self.store.path_of(found))
+            return found if final else None
+        if not (final and self.adopt):
+            return None
+        # The same cell under another label: each label keeps its own records, so that each is a whole suite.
+        own = found.model_copy(update={"suite": cell.suite, "suite_description": cell.description})
+        self.store.write(own)
+        return own
 
     def _collect(self) -> list[Record]:
         """Hear what the running cells say, and write the records of those that ended."""
@@ -147,7 +168,12 @@ class Pool:
         return done
 
     def _end(self, running: _Running) -> Record:
-        running.process.join()
+        running.process.join(LEAVE_S)
+        if (
+            running.process.is_alive()
+        ):  # its record is here; a driver or a library that hangs at exit is not waited for
+            running.process.kill()
+            running.process.join()
         record = running.record or _lost(running)
         self.store.write(record)
         running.pipe.close()
@@ -158,7 +184,7 @@ class Pool:
 
 
 def _modules(cells: list[Cell]) -> list[str]:
-    """What the fork server imports once, so that no cell pays for it: the worker, what the cells name, torch's lazy parts."""
+    """What the fork server imports once for all cells: the worker, what cells name, torch's lazy parts."""
     named = {
         (kind, cell.spec[key]["name"])
         for cell in cells
@@ -181,8 +207,56 @@ def _lost(running: _Running) -> Record:
     code = running.process.exitcode
     if code is not None and code < 0 and oom_kills() > running.oom_kills:
         return lost_record(running.cell, "oom", "killed by the kernel: out of memory", running.started)
-    how = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-    return lost_record(running.cell, "failed", f"its process was {how} before it left a record", running.started)
+    if code is not None and code < 0:
+        how = f"was killed by signal {-code} ({_signal_name(-code)})"
+    else:
+        how = f"ended with code {code}"
+    return lost_record(running.cell, "failed", f"its process {how} before it left a record", running.started)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+class _Interrupt:
+    """Ctrl-C noted and raised where nothing is half done; a second one is raised at once."""
+
+    def __init__(self) -> None:
+        self.noted = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def check(self) -> None:
+        """Raise what was noted."""
+        if self.noted:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self.noted:
+            raise KeyboardInterrupt
+        self.noted = True
+
+
+def _start_server() -> None:
+    """Start the fork server with Ctrl-C blocked; all cells inherit that, and the main process alone decides."""
+    resource_tracker.ensure_running()  # first, since it unblocks the signal again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def oom_kills() -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from oscbench.errors import first_line
 from oscbench.measures import Subject
 from oscbench.models.matching import num_parameters
 from oscbench.records import Store
@@ -27,34 +29,37 @@ class Preview:
         params: of its model.
         flops: forward, a sample.
         residual: of the matching (value/target - 1), if there is one.
-        seconds: estimated from timed steps; 0 where the record is there already.
+        seconds: estimated from timed steps; 0 where the record is there already, or no step could be taken.
+        trouble: why no step could be taken.
         there: the record is there already.
     """
 
     cell: Cell
-    params: int
-    flops: int
-    residual: float | None
-    seconds: float
-    there: bool
+    params: int | None = None
+    flops: int | None = None
+    residual: float | None = None
+    seconds: float = 0.0
+    trouble: str | None = None
+    there: bool = False
 
 
 def preview(cells: list[Cell], store: Store) -> list[Preview]:
     """Sizes and estimates; each mechanism and variant is built and timed once."""
-    sizes: dict[tuple[str, str], tuple[int, int, float | None, float]] = {}
+    measured: dict[tuple[str, str], Preview] = {}
     found = []
     for cell in cells:
         key = (cell.spec["mechanism"]["name"], cell.spec["variant"])
-        if key not in sizes:
-            sizes[key] = _measure(cell)
-        params, flops, residual, seconds = sizes[key]
-        record = store.find(cell.suite, cell.identity) if store.root.is_dir() else None
+        if key not in measured:
+            measured[key] = _measure(cell)
+        record = store.find(cell.suite, cell.identity, tidy=False)
         there = record is not None and record.status in FINAL
-        found.append(Preview(cell, params, flops, residual, 0.0 if there else seconds, there))
+        seconds = 0.0 if there else measured[key].seconds
+        found.append(replace(measured[key], cell=cell, seconds=seconds, there=there))
     return found
 
 
-def _measure(cell: Cell) -> tuple[int, int, float | None, float]:
+def _measure(cell: Cell) -> Preview:
+    """Build a cell's model and time its first steps; what breaks here would make a record that says so."""
     spec = cell.spec
     device = prepare_process(spec)
     parts = parts_of(spec)
@@ -62,15 +67,21 @@ def _measure(cell: Cell) -> tuple[int, int, float | None, float]:
     matched = match_spec(spec, task.inputs)
     model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
     batch_size = spec["train"]["batch_size"]
-    subject = Subject(model, task, next(task.batches("validation", PROBE_SIZE)).to(device), device, batch_size)
+    sizes = Preview(cell, num_parameters(model), model.flops(), matched.residual)
+    subject = Subject(
+        model, task, next(task.batches("validation", PROBE_SIZE)).to(device), device, batch_size
+    )
     started = time.perf_counter()
-    _first_steps(subject, spec)
+    try:
+        _first_steps(subject, spec)
+    except Exception as error:
+        return replace(sizes, trouble=f"{type(error).__name__}: {first_line(error)}")
     spent = time.perf_counter() - started
     steps = subject.history.step_seconds
     # The first step also pays for warming up; evaluation adds its share of what is not a step.
     a_step = min(steps)
     seconds = a_step * total_steps(task, spec["train"]) * 1.1 + (spent - sum(steps))
-    return num_parameters(model), model.flops(), matched.residual, seconds
+    return replace(sizes, seconds=seconds)
 
 
 class _EnoughError(Exception):
@@ -83,12 +94,11 @@ def _first_steps(subject: Subject, spec: dict[str, Any]) -> None:
             raise _EnoughError
 
     progress: Callable[[int, int], None] = stop
-    try:
+    with contextlib.suppress(_EnoughError):
         train(subject, spec["train"], spec["seed"], progress)
-    except _EnoughError:
-        pass
 
 
 def total_seconds(previews: list[Preview], jobs: int) -> float:
-    """Estimated wall-clock seconds of the whole run with so many cells at once."""
-    return sum(one.seconds for one in previews) / max(1, jobs)
+    """Estimated wall-clock seconds of a run with so many cells at once; no less than its longest cell."""
+    seconds = [one.seconds for one in previews]
+    return max(sum(seconds) / max(1, jobs), *seconds)

@@ -13,6 +13,8 @@ from tqdm import tqdm
 from oscbench.records import Record
 from oscbench.runner.plan import Cell
 
+REFRESH_S = 1.0
+
 
 def headline(record: Record) -> str:
     """`accuracy 0.948`, or the status and its reason."""
@@ -28,8 +30,12 @@ class Bars:
     """One bar for the suite, one for each cell in progress, both with the time that is left."""
 
     def __init__(self, title: str, total: int) -> None:
-        self.suite = tqdm(total=total, desc=title, unit="cell", position=0, file=sys.stderr, dynamic_ncols=True)
+        # The mean over the whole run: cells differ, and end in bursts.
+        self.suite = tqdm(
+            total=total, desc=title, unit="cell", position=0, file=sys.stderr, dynamic_ncols=True, smoothing=0
+        )
         self.cells: dict[str, Any] = {}
+        self._refreshed = time.monotonic()
 
     def __enter__(self) -> Bars:
         return self
@@ -46,7 +52,12 @@ class Bars:
         taken = {-bar.pos for bar in self.cells.values()}
         line = next(i for i in range(1, len(taken) + 2) if i not in taken)
         self.cells[cell.identity] = tqdm(
-            desc=f"  {cell.name}", unit="step", position=line, leave=False, file=sys.stderr, dynamic_ncols=True
+            desc=f"  {cell.name}",
+            unit="step",
+            position=line,
+            leave=False,
+            file=sys.stderr,
+            dynamic_ncols=True,
         )
 
     def progress(self, cell: Cell, done: int, total: int) -> None:
@@ -54,6 +65,9 @@ class Bars:
         bar = self.cells[cell.identity]
         bar.total = total
         bar.update(done - bar.n)
+        if time.monotonic() - self._refreshed > REFRESH_S:  # its clock goes on between two cells
+            self._refreshed = time.monotonic()
+            self.suite.refresh()
 
     def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
         """Close the cell's bar and move the suite's."""
@@ -63,7 +77,9 @@ class Bars:
         if record.status != "ok":
             tqdm.write(f"{cell.name}: {headline(record)}", file=sys.stderr)
         if reused:
-            self.suite.total -= 1  # what was there already says nothing about the time that is left
+            self.suite.total = (
+                self.suite.total or 1
+            ) - 1  # what was there already says nothing about the time that is left
             self.suite.refresh()
         else:
             self.suite.update(1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+
+from tqdm import tqdm
 
 from oscbench.records import Record, Store
 from oscbench.runner.plan import Cell, make_plan
@@ -17,15 +20,22 @@ from oscbench.suite import load_suite
 NOT_WELL = ("failed", "oom")
 
 
+def cores() -> int:
+    """Processor cores that this process may use: how many cells run at once by default."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def run_suite(
     suite: str,
     *,
     results: Path,
     only: list[str],
     overrides: list[str],
-    jobs: int,
-    device: str | None,
-    fresh: bool,
+    jobs: int | None = None,
+    device: str | None = None,
+    fresh: bool = False,
 ) -> int:
     """Run every cell that has no record yet; returns the exit code.
 
@@ -33,17 +43,23 @@ def run_suite(
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
     cells = make_plan(load_suite(suite, overrides), only=only, device=device)
-    store = Store(results)
+    store = Store(results, tell=_tell)
     store.prepare()
     if fresh:
         _put_aside(cells, store)
     with reporter(cells[0].suite, len(cells)) as told:
-        records = Pool(store, jobs, told).run(cells)
+        records = Pool(store, jobs or cores(), told, adopt=not fresh).run(cells)
     return _summary(records, results, cells[0].suite)
 
 
 def dry_run(
-    suite: str, *, results: Path, only: list[str], overrides: list[str], jobs: int, device: str | None
+    suite: str,
+    *,
+    results: Path,
+    only: list[str],
+    overrides: list[str],
+    jobs: int | None = None,
+    device: str | None = None,
 ) -> tuple[list[dict[str, object]], str]:
     """Rows of the cells that would run, and a line with the estimated time.
 
@@ -58,13 +74,14 @@ def dry_run(
             "mechanism": one.cell.spec["mechanism"]["name"],
             "variant": one.cell.spec["variant"],
             "seed": one.cell.spec["seed"],
-            "params": f"{one.params:,}",
-            "MFLOP/sample": f"{one.flops / 1e6:.2f}",
+            "params": "" if one.params is None else f"{one.params:,}",
+            "MFLOP/sample": "" if one.flops is None else f"{one.flops / 1e6:.2f}",
             "residual": "" if one.residual is None else f"{one.residual:+.2%}",
-            "seconds": "there" if one.there else f"{one.seconds:.0f}",
+            "seconds": "there" if one.there else one.trouble or f"{one.seconds:.0f}",
         }
         for one in previews
     ]
+    jobs = jobs or cores()
     seconds = timedelta(seconds=round(total_seconds(previews, jobs)))
     waiting = sum(not one.there for one in previews)
     return rows, f"{waiting} of {len(cells)} cells to run, about {seconds} with {jobs} at once"
@@ -74,12 +91,13 @@ def _put_aside(cells: list[Cell], store: Store) -> None:
     """`--fresh`: old records make room, and are kept in `.set_aside`."""
     for cell in cells:
         found = store.find(cell.suite, cell.identity)
-        if found is not None:
-            store.set_aside(
-                store.path(
-                    found.suite, found.task, found.mechanism, found.variant, found.seed, found.identity
-                )
-            )
+        if found is not None and found.suite == cell.suite:
+            store.set_aside(store.path_of(found))
+
+
+def _tell(text: str) -> None:
+    """A line on standard error, above the bars if there are any."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def _summary(records: list[Record], results: Path, suite: str) -> int:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
-from oscbench.runner.cell import run_cell
+from oscbench.errors import first_line
+from oscbench.runner.cell import lost_record, run_cell
 from oscbench.runner.plan import Cell
+from oscbench.runner.training import Progress
 
 REPORT_EVERY_S = 0.2
 
 
 def work(cell: Cell, pipe: Connection) -> None:
     """Run a cell; `("progress", done, total)` and finally `("record", json)` go through the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
     last = 0.0
 
@@ -28,9 +29,18 @@ def work(cell: Cell, pipe: Connection) -> None:
             last = now
             pipe.send(("progress", done, total))
 
-    record = run_cell(cell, progress)
-    pipe.send(("record", record.model_dump_json()))
+    pipe.send(("record", _record(cell, progress)))
     pipe.close()
+
+
+def _record(cell: Cell, progress: Progress) -> str:
+    """The cell's record as JSON; a failure where a measure gave what no record can hold."""
+    started = datetime.now(UTC)
+    try:
+        return run_cell(cell, progress).model_dump_json()
+    except Exception as error:
+        reason = f"no record could be made: {type(error).__name__}: {first_line(error)}"
+        return lost_record(cell, "failed", reason, started).model_dump_json()
 
 
 def _die_with_parent() -> None:

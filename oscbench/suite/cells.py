@@ -1,4 +1,4 @@
-"""From a suite to its cells: mechanisms × settings × seeds, each with the place in the file that it came from."""
+"""From a suite to its cells: mechanisms × settings × seeds, each with its place in the file."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
 def _overridden(
     raw: dict[str, Any], overrides: Iterable[str], source: str
 ) -> tuple[Suite, dict[str, tuple[str, str]]]:
-    """The suite with overrides applied in order; by key, the value as a label shows it and the override itself."""
+    """The suite with overrides applied in order; by key, the value as labels show it and the override."""
     changed: dict[str, tuple[str, str]] = {}
     mine = _unshared(raw, source)
     for override in overrides:
@@ -180,7 +180,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _unshared(content: dict[str, Any], source: str) -> dict[str, Any]:
-    """A copy in which no two places are one object, as anchors make them: `--set` changes the place that it names.
+    """A copy in which no two places are one object, as anchors make them: `--set` changes one place only.
 
     Raises:
         SuiteError: a number that is not finite, a structure that contains itself, or one that is enormous.

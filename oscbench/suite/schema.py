@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
-"""No comma, which separates names in `--only` and `--compare`, and no space at the ends, where nobody sees it."""
+"""No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""
 
 
 class _Strict(BaseModel):
