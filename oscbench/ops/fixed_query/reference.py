@@ -1,4 +1,4 @@
-"""Fixed-query oscillator attention written literally, with N × N tensors and the fixed point in closed form."""
+"""Fixed-query oscillator attention written literally: N × N tensors, and the fixed point in closed form."""
 
 from __future__ import annotations
 

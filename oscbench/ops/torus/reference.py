@@ -1,4 +1,4 @@
-"""Torus attention written literally: one sine and one cosine for each pair of tokens and coordinate, N² · n of them."""
+"""Torus attention written literally: a sine and a cosine for each pair of tokens and coordinate, N² · n."""
 
 from __future__ import annotations
 
