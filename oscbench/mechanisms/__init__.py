@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -48,7 +48,7 @@ class Shape:
 
     @property
     def head_width(self) -> int:
-        """d = D/H."""
+        """D = D/H."""
         return self.width // self.heads
 
 
@@ -62,6 +62,14 @@ class Positions:
     def to(self, device: torch.device) -> Positions:
         """The same positions on another device."""
         return Positions(self.coordinates.to(device), self.special.to(device))
+
+
+class Hearing(TypedDict):
+    """Who may hear whom, and by which backend: keyword arguments of every attention op."""
+
+    is_causal: bool
+    key_padding_mask: Tensor | None
+    backend: str
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,14 @@ class Context:
     key_padding_mask: Tensor | None = None
     diagnostics: bool = False
     backend: str = "auto"
+
+    def hearing(self) -> Hearing:
+        """Keyword arguments for an op: causality, padding and backend."""
+        return {
+            "is_causal": self.is_causal,
+            "key_padding_mask": self.key_padding_mask,
+            "backend": self.backend,
+        }
 
 
 @dataclass(frozen=True)
@@ -161,6 +177,16 @@ class AngularStream:
 
 Stream = EuclideanStream | AngularStream
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class PerLayer(nn.ModuleList, Generic[ModuleT]):
+    """One module a layer; indexing gives the type that went in."""
+
+    def __getitem__(self, index: int) -> ModuleT:  # type: ignore[override]
+        """The module of a layer."""
+        return cast("ModuleT", super().__getitem__(index))
+
 
 class Mechanism(nn.Module, ABC):
     """How tokens hear one another, through the depth of one model.
@@ -199,9 +225,7 @@ class Mechanism(nn.Module, ABC):
         del layer, tokens, context
         return state
 
-    def calibrate(
-        self, layer: int, tokens: Tensor, state: State, context: Context
-    ) -> dict[str, Any] | None:
+    def calibrate(self, layer: int, tokens: Tensor, state: State, context: Context) -> dict[str, Any] | None:
         """Set start values from the first training batch, before the first step; says what it did, for the record."""
         del layer, tokens, state, context
         return None
@@ -228,7 +252,7 @@ class Mechanism(nn.Module, ABC):
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, N, H·d) -> (B, H, N, d)."""
-        return x.unflatten(-1, (self.shape.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.shape.heads, -1).transpose(1, 2)
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, H, N, d) -> (B, N, H·d)."""

@@ -21,21 +21,36 @@ Cost:
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
-from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms import (
+    Context,
+    Mechanism,
+    MechanismConfig,
+    Mixed,
+    PerLayer,
+    Shape,
+    State,
+    Traits,
+    linear_flops,
+    one_hot_values,
+)
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import fixed_query_attention
 from oscbench.ops.fixed_query.stages import pull, read_out
 from oscbench.ops.flops import attention_flops
-from oscbench.ops.operations import IMPLEMENTATIONS, Operations, attention_operations
-from oscbench.ops.operations import fixed_query_stage, linear_operations
+from oscbench.ops.operations import (
+    IMPLEMENTATIONS,
+    Operations,
+    attention_operations,
+    fixed_query_stage,
+    linear_operations,
+)
 
 
 class FixedQueryConfig(MechanismConfig):
@@ -72,6 +87,7 @@ class FixedQuery(Mechanism):
     Config = FixedQueryConfig
     version = 1
     label = "fixed query"
+    starts: Tensor
     examples = (
         {"d_osc": 2, "exponent": 4, "coupling": "relu"},
         {"exponent": 2, "coupling": "elu"},
@@ -84,7 +100,9 @@ class FixedQuery(Mechanism):
         super().__init__(config, shape)
         # Anchors belong to positions: they are a positional code by themselves.
         self.traits = Traits(order_sensitive=True, iterative=config.dynamics == "ode")
-        self.layers = nn.ModuleList(Projections(shape.width, bias=False) for _ in range(shape.layers))
+        self.layers: PerLayer[Projections] = PerLayer(
+            Projections(shape.width, bias=False) for _ in range(shape.layers)
+        )
         size = (shape.layers, shape.heads, shape.max_length, config.d_osc)
         self.anchors = nn.Parameter(normalize(torch.randn(size, generator=shape.generator), dim=-1))
         if config.dynamics == "ode":
@@ -109,7 +127,9 @@ class FixedQuery(Mechanism):
     def _anchors(self, layer: int, q: Tensor) -> Tensor:
         anchors = self.anchors[layer]
         if anchors.shape[1] < q.shape[-2]:
-            raise ValueError(f"fixed_query has anchors for {anchors.shape[1]} positions, got {q.shape[-2]} tokens")
+            raise ValueError(
+                f"fixed_query has anchors for {anchors.shape[1]} positions, got {q.shape[-2]} tokens"
+            )
         if self.config.anchors == "unit":
             anchors = normalize(anchors, dim=-1)
         return anchors.to(q.dtype)
@@ -139,8 +159,8 @@ class FixedQuery(Mechanism):
         from oscbench.ops.fixed_query.ode import settle  # torchdiffeq loads only where it is used
 
         anchors = anchors[:, : q.shape[-2]]
-        where = {"is_causal": context.is_causal, "key_padding_mask": context.key_padding_mask}
-        h = pull(q, k, anchors, coupling=self.config.coupling, **where)
+        causal, mask = context.is_causal, context.key_padding_mask
+        h = pull(q, k, anchors, coupling=self.config.coupling, is_causal=causal, key_padding_mask=mask)
         settled = settle(
             h,
             self.starts[: q.shape[-2]],
@@ -150,17 +170,21 @@ class FixedQuery(Mechanism):
             rtol=self.config.tolerance,
             atol=self.config.tolerance,
         )
-        options: dict[str, Any] = {
-            "exponent": self.config.exponent,
-            "mask_readout": self.config.mask_readout,
-            **where,
-        }
+        out = read_out(
+            settled.state,
+            v,
+            anchors,
+            exponent=self.config.exponent,
+            mask_readout=self.config.mask_readout,
+            is_causal=causal,
+            key_padding_mask=mask,
+        )
         found = {
             "evaluations": torch.tensor(float(settled.evaluations)),
             "near_antipodal_share": settled.near_antipodal,
             "unconverged_share": settled.unconverged,
         }
-        return read_out(settled.state, v, anchors, **options), found
+        return out, found
 
     def flops(self, tokens: int) -> int:
         """Four projections and one attention a layer; for the ODE the closed form's, evaluations are a measure of their own."""

@@ -29,8 +29,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Positions, Shape, State, Traits
-from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms import (
+    Context,
+    Hearing,
+    Mechanism,
+    MechanismConfig,
+    Mixed,
+    PerLayer,
+    Positions,
+    Shape,
+    State,
+    Traits,
+    linear_flops,
+    one_hot_values,
+)
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import kope_attention, kuramoto_step, mix_phases, softmax_attention
@@ -87,6 +99,7 @@ class KoPE(Mechanism):
     Config = KoPEConfig
     version = 1
     label = "KoPE"
+    directions: Tensor
     examples = (
         {"dynamics": "frozen"},
         {"dynamics": "random_walk", "gamma": 0.3},
@@ -100,7 +113,7 @@ class KoPE(Mechanism):
     def __init__(self, config: KoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)
         heads, pairs = shape.heads, shape.head_width // 2
-        self.layers = nn.ModuleList(Projections(shape.width) for _ in range(shape.layers))
+        self.layers: PerLayer[Projections] = PerLayer(Projections(shape.width) for _ in range(shape.layers))
         self.num_steps = 0 if config.dynamics == "frozen" else shape.layers - 1
         if config.mix:
             # The authors' Xavier call on the 3-D tensor [H, m, m]; its fan rule gives this spread.
@@ -108,7 +121,9 @@ class KoPE(Mechanism):
             noise = torch.randn(shape.layers, heads, pairs, pairs, generator=shape.generator)
             self.mixing = nn.Parameter(torch.eye(pairs) + spread * noise)
         modules = 1 if config.coupling == "shared" else self.num_steps
-        self.couplings = nn.ModuleList(Coupling(shape) for _ in range(modules if self.num_steps else 0))
+        self.couplings: PerLayer[Coupling] = PerLayer(
+            Coupling(shape) for _ in range(modules if self.num_steps else 0)
+        )
         if config.learn_gamma and self.num_steps:
             self.raw_gamma = nn.Parameter(torch.expm1(torch.tensor(max(config.gamma, 1e-6))).log())
         if config.dynamics == "random_walk":
@@ -123,20 +138,18 @@ class KoPE(Mechanism):
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Attention over queries, keys and values turned by the mixed phases."""
         assert state is not None
-        cos, sin = mix_phases(*state, self.mixing[layer]) if self.config.mix else state
+        cos, sin = state
+        if self.config.mix:
+            cos, sin = mix_phases(cos, sin, self.mixing[layer])
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        options = {
-            "is_causal": context.is_causal,
-            "key_padding_mask": context.key_padding_mask,
-            "backend": context.backend,
-        }
-        turned = kope_attention(q, k, v, cos, sin, rotate_values=self.config.rotate_values, **options)
+        hearing = context.hearing()
+        turned = kope_attention(q, k, v, cos, sin, rotate_values=self.config.rotate_values, **hearing)
         update = maps.out(self.merge_heads(turned))
         if not context.diagnostics:
             return Mixed(update)
         values = one_hot_values(tokens.shape[1], q)
-        weights = kope_attention(q, k, values, cos, sin, rotate_values=False, **options)
+        weights = kope_attention(q, k, values, cos, sin, rotate_values=False, **hearing)
         return Mixed(update, {"attention": weights, "phases": torch.atan2(sin, cos)})
 
     def advance(self, layer: int, tokens: Tensor, state: State, context: Context) -> State:
@@ -148,14 +161,11 @@ class KoPE(Mechanism):
         width = (self.shape.head_width,)
         q = rms_norm(self.split_heads(coupling.q(tokens)), width) * coupling.scale
         k = rms_norm(self.split_heads(coupling.k(tokens)), width)
-        options = {
-            "is_causal": context.is_causal,
-            "key_padding_mask": context.key_padding_mask,
-            "backend": context.backend,
-        }
+        hearing = context.hearing()
         if self.config.dynamics == "averaged":
-            return self._average(q, k, state, options)
-        new = kuramoto_step(q.to(tokens.dtype), k.to(tokens.dtype), *state, gamma=self.gamma(), **options)
+            return self._average(q, k, state, hearing)
+        cos, sin = state
+        new = kuramoto_step(q.to(tokens.dtype), k.to(tokens.dtype), cos, sin, gamma=self.gamma(), **hearing)
         if self.config.dynamics == "random_walk":
             return self._walk(layer, state, new)
         return new
@@ -168,15 +178,16 @@ class KoPE(Mechanism):
 
     def _walk(self, layer: int, old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> State:
         """A step as long as the Kuramoto step would have been, forwards or backwards by a fixed draw."""
-        signs = self.directions[layer, :, : old[0].shape[-2]].to(old[0].dtype)
+        (old_cos, old_sin), (new_cos, new_sin) = old, new
+        signs = self.directions[layer, :, : old_cos.shape[-2]].to(old_cos.dtype)
         # sin and cos of the step's angle; turning back is the same step with its sine negated.
-        step_cos, step_sin = rotate_parts(*new, old[0], -old[1])
-        return rotate_parts(*old, step_cos, signs * step_sin)
+        step_cos, step_sin = rotate_parts(new_cos, new_sin, old_cos, -old_sin)
+        return rotate_parts(old_cos, old_sin, step_cos, signs * step_sin)
 
-    def _average(self, q: Tensor, k: Tensor, state: tuple[Tensor, ...], options: dict[str, object]) -> State:
+    def _average(self, q: Tensor, k: Tensor, state: tuple[Tensor, ...], hearing: Hearing) -> State:
         gamma = self.gamma()
         pairs = torch.cat(state, dim=-1)
-        mean = softmax_attention(q.to(pairs.dtype), k.to(pairs.dtype), pairs, **options)  # type: ignore[arg-type]
+        mean = softmax_attention(q.to(pairs.dtype), k.to(pairs.dtype), pairs, **hearing)
         cos, sin = (pairs + gamma * (mean - pairs)).chunk(2, dim=-1)
         return cos, sin
 

@@ -21,15 +21,27 @@ Cost:
 from __future__ import annotations
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Positions, Shape, State, Traits
-from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms import (
+    Context,
+    Mechanism,
+    MechanismConfig,
+    Mixed,
+    PerLayer,
+    Positions,
+    Shape,
+    State,
+    Traits,
+    linear_flops,
+    one_hot_values,
+)
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import kope_attention
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
+
 
 class RoPEConfig(MechanismConfig):
     """Settings of RoPE.
@@ -51,10 +63,10 @@ class RoPE(Mechanism):
 
     def __init__(self, config: RoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.layers = nn.ModuleList(Projections(shape.width) for _ in range(shape.layers))
+        self.layers: PerLayer[Projections] = PerLayer(Projections(shape.width) for _ in range(shape.layers))
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
-        """cos and sin of the rotary angles, (N, d/2), the same in all heads and layers."""
+        """Cos and sin of the rotary angles, (N, d/2), the same in all heads and layers."""
         angles = starting_angles(positions, self.shape, self.config.base, self.shape.head_width)
         return angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
 
@@ -63,16 +75,14 @@ class RoPE(Mechanism):
         assert state is not None
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        options = {
-            "rotate_values": False,
-            "is_causal": context.is_causal,
-            "key_padding_mask": context.key_padding_mask,
-            "backend": context.backend,
-        }
-        update = maps.out(self.merge_heads(kope_attention(q, k, v, *state, **options)))
+        cos, sin = state
+        hearing = context.hearing()
+        update = maps.out(self.merge_heads(kope_attention(q, k, v, cos, sin, rotate_values=False, **hearing)))
         if not context.diagnostics:
             return Mixed(update)
-        weights = kope_attention(q, k, one_hot_values(tokens.shape[1], q), *state, **options)
+        weights = kope_attention(
+            q, k, one_hot_values(tokens.shape[1], q), cos, sin, rotate_values=False, **hearing
+        )
         return Mixed(update, {"attention": weights})
 
     def flops(self, tokens: int) -> int:

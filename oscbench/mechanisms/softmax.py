@@ -18,10 +18,20 @@ Cost:
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
-from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms import (
+    Context,
+    Mechanism,
+    MechanismConfig,
+    Mixed,
+    PerLayer,
+    Shape,
+    State,
+    Traits,
+    linear_flops,
+    one_hot_values,
+)
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import softmax_attention
 from oscbench.ops.flops import attention_flops
@@ -42,21 +52,17 @@ class Softmax(Mechanism):
 
     def __init__(self, config: SoftmaxConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.layers = nn.ModuleList(Projections(shape.width) for _ in range(shape.layers))
+        self.layers: PerLayer[Projections] = PerLayer(Projections(shape.width) for _ in range(shape.layers))
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """softmax(q kᵀ/√d) v, projected."""
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        options = {
-            "is_causal": context.is_causal,
-            "key_padding_mask": context.key_padding_mask,
-            "backend": context.backend,
-        }
-        update = maps.out(self.merge_heads(softmax_attention(q, k, v, **options)))
+        hearing = context.hearing()
+        update = maps.out(self.merge_heads(softmax_attention(q, k, v, **hearing)))
         if not context.diagnostics:
             return Mixed(update)
-        weights = softmax_attention(q, k, one_hot_values(tokens.shape[1], q), **options)
+        weights = softmax_attention(q, k, one_hot_values(tokens.shape[1], q), **hearing)
         return Mixed(update, {"attention": weights})
 
     def flops(self, tokens: int) -> int:

@@ -28,12 +28,22 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
-from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms import (
+    Context,
+    Mechanism,
+    MechanismConfig,
+    Mixed,
+    PerLayer,
+    Shape,
+    State,
+    Traits,
+    linear_flops,
+    one_hot_values,
+)
 from oscbench.ops import selective_synchronization
 from oscbench.ops.flops import attention_flops
-from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.masking import allowed
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.synchronization.order import order_parameter
 
 CALIBRATION_SAMPLES = 16
@@ -80,7 +90,7 @@ class SSA(Mechanism):
     def __init__(self, config: SSAConfig, shape: Shape) -> None:
         super().__init__(config, shape)
         self.traits = Traits(needs_position=config.position == "learned")
-        self.layers = nn.ModuleList(SSALayer(shape) for _ in range(shape.layers))
+        self.layers: PerLayer[SSALayer] = PerLayer(SSALayer(shape) for _ in range(shape.layers))
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Selective synchronization of the layer's frequencies, projected."""
@@ -90,9 +100,7 @@ class SSA(Mechanism):
         if not context.diagnostics:
             return Mixed(update)
         weights = self._attend(layer, omega, theta, one_hot_values(tokens.shape[1], omega), context)
-        order = order_parameter(
-            theta, is_causal=context.is_causal, key_padding_mask=context.key_padding_mask
-        )
+        order = order_parameter(theta, is_causal=context.is_causal, key_padding_mask=context.key_padding_mask)
         found = {
             "attention": weights,
             "locked_share": _locked_share(weights, context).mean(),
@@ -110,15 +118,11 @@ class SSA(Mechanism):
             alpha=softplus(maps.raw_alpha),
             top_k=self.config.top_k,
             edge=self.config.edge,
-            is_causal=context.is_causal,
-            key_padding_mask=context.key_padding_mask,
-            backend=context.backend,
+            **context.hearing(),
         )
 
     @torch.no_grad()
-    def calibrate(
-        self, layer: int, tokens: Tensor, state: State, context: Context
-    ) -> dict[str, Any] | None:
+    def calibrate(self, layer: int, tokens: Tensor, state: State, context: Context) -> dict[str, Any] | None:
         """Scale W_ω, head by head, until the wanted share of pairs j ≠ i locks on this batch."""
         if self.config.init_locked is None:
             return None

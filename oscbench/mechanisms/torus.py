@@ -30,8 +30,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from oscbench.mechanisms import AngularStream, Context, Mechanism, MechanismConfig, Mixed, Positions, Shape, State, Traits
-from oscbench.mechanisms import linear_flops, one_hot_values
+from oscbench.mechanisms import (
+    AngularStream,
+    Context,
+    Mechanism,
+    MechanismConfig,
+    Mixed,
+    PerLayer,
+    Positions,
+    Shape,
+    State,
+    Traits,
+    linear_flops,
+    one_hot_values,
+)
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import softmax_attention, torus_attention
 from oscbench.ops.flops import attention_flops
@@ -81,7 +93,9 @@ class Torus(Mechanism):
         if config.gate == "static":
             self.gate = nn.Parameter(torch.full((shape.layers, heads, 1, angles), SOFTPLUS_ONE))
         else:
-            self.gates = nn.ModuleList(nn.Linear(2 * shape.width, shape.width) for _ in range(shape.layers))
+            self.gates: PerLayer[nn.Linear] = PerLayer(
+                nn.Linear(2 * shape.width, shape.width) for _ in range(shape.layers)
+            )
             start = 1.0 if config.gate == "signed" else SOFTPLUS_ONE
             self.gate_offset = nn.Parameter(torch.full((shape.layers, heads, 1, angles), start))
         if config.lag:
@@ -100,13 +114,8 @@ class Torus(Mechanism):
         gate = self._gate(layer, tokens)
         drift = None if state is None else state[0]
         lag = self.lag[layer] if self.config.lag else None
-        options = {
-            "is_causal": context.is_causal,
-            "key_padding_mask": context.key_padding_mask,
-            "backend": context.backend,
-        }
         tangent = torus_attention(
-            theta, gate, drift=drift, lag=lag, include_self=self.config.include_self, **options
+            theta, gate, drift=drift, lag=lag, include_self=self.config.include_self, **context.hearing()
         )
         update = self.merge_heads(self.step[layer].to(tangent.dtype) * tangent)
         if not context.diagnostics:

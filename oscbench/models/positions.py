@@ -24,6 +24,8 @@ def image_positions(rows: int, columns: int, num_special: int) -> Positions:
 class AddedPositions(nn.Module):
     """Adds to tokens what `position` says; `auto` is `learned` where the mechanism's trait asks for it, else `none`."""
 
+    waves: Tensor
+
     def __init__(self, mode: PositionMode, mechanism: Mechanism, positions: Positions) -> None:
         super().__init__()
         if mode == "auto":
@@ -49,7 +51,9 @@ def sinusoidal(positions: Positions, width: int, base: float = 10_000.0) -> Tens
     """Sines and cosines of the index in every axis, (N, D), as in arXiv 1706.03762; special tokens get 0."""
     axes = positions.coordinates.shape[-1]
     if width % (2 * axes):
-        raise ValueError(f"sinusoidal positions over {axes} axes need a width divisible by {2 * axes}, got {width}")
+        raise ValueError(
+            f"sinusoidal positions over {axes} axes need a width divisible by {2 * axes}, got {width}"
+        )
     angles = positions.coordinates[..., None] * rotary_frequencies(width // (2 * axes), base)
     waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
     return waves.masked_fill(positions.special[:, None], 0.0)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Mechanism
 
-
 EMBEDDING_SPREAD = 0.5
 
 
@@ -34,7 +33,8 @@ class MultilayerPerceptron(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, N, inputs) -> (B, N, outputs)."""
-        return self.dropout(self.down(nn.functional.gelu(self.up(features))))
+        out: Tensor = self.dropout(self.down(nn.functional.gelu(self.up(features))))
+        return out
 
 
 class Trunk(nn.Module):

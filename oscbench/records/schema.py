@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
-
 Status = Literal["ok", "diverged", "oom", "unsupported", "failed"]
 Direction = Literal["higher", "lower", "none"]
 Method = Literal["measured", "computed", "estimated", "unavailable"]
@@ -94,7 +92,7 @@ class Record(_Frozen):
     `metric` names the entry of `measures` that is the task's headline result, on the test split.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     identity: str
     suite: str
     suite_description: str = ""

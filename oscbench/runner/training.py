@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from oscbench.measures import History, Subject
+from oscbench.measures import Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.tasks import Task
@@ -32,7 +32,8 @@ def learning_rate_factor(step: int, total: int, warmup: float) -> float:
 
 def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.optim.AdamW:
     """AdamW; vectors and scalars (biases, norms, gains, one-row embeddings) carry no weight decay."""
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for parameter in model.parameters():
         large = parameter.dim() >= 2 and min(parameter.shape[-2:]) > 1
         (matrices if large else others).append(parameter)
@@ -45,12 +46,10 @@ def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.op
 
 def total_steps(task: Task, settings: dict[str, Any]) -> int:
     """Optimiser steps of the whole training."""
-    return int(settings["epochs"]) * math.ceil(task.num_training_examples / settings["batch_size"])
+    return int(settings["epochs"] * math.ceil(task.num_training_examples / settings["batch_size"]))
 
 
-def train(
-    subject: Subject, settings: dict[str, Any], seed: int, progress: Progress
-) -> dict[str, Curve]:
+def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> dict[str, Curve]:
     """Train in place; the history is filled, and the curves come back.
 
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.

@@ -29,11 +29,15 @@ def cases() -> list[Any]:
 
 
 def positions(axes: int = 1, tokens: int = TOKENS) -> Positions:
-    coordinates = torch.stack([torch.arange(tokens, dtype=torch.float64) // (1 + 2 * a) for a in range(axes)], dim=-1)
+    coordinates = torch.stack(
+        [torch.arange(tokens, dtype=torch.float64) // (1 + 2 * a) for a in range(axes)], dim=-1
+    )
     return Positions(coordinates, torch.zeros(tokens, dtype=torch.bool))
 
 
-def make_trunk(name: str, settings: dict[str, Any], *, axes: int = 1, dtype: torch.dtype = torch.float64) -> Trunk:
+def make_trunk(
+    name: str, settings: dict[str, Any], *, axes: int = 1, dtype: torch.dtype = torch.float64
+) -> Trunk:
     mechanism_class = catalog.load("mechanisms", name)
     shape = Shape(WIDTH, HEADS, LAYERS, 2 * TOKENS, axes, torch.Generator().manual_seed(5))
     mechanism: Mechanism = mechanism_class(mechanism_class.Config.model_validate(settings), shape)
@@ -58,14 +62,15 @@ def tolerance(trunk: Trunk) -> float:
 def test_docstring_has_the_headings_in_order_and_a_citation(name: str) -> None:
     text = catalog.docstring("mechanisms", name)
     places = [text.find(f"\n{heading}:\n") for heading in HEADINGS]
-    assert min(places) > 0 and places == sorted(places)
+    assert min(places) > 0
+    assert places == sorted(places)
     assert re.search(r"arXiv \d{4}\.\d{5}", catalog.section(text, "Equation"))
     assert catalog.section(text, "Idea").count(".") >= 1
 
 
 @pytest.mark.parametrize("name", catalog.names("mechanisms"))
 def test_unknown_setting_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="extra_forbidden|Extra inputs"):
+    with pytest.raises(ValidationError, match="Extra inputs"):
         catalog.load("mechanisms", name).Config.model_validate({"no_such_setting": 1})
 
 
@@ -103,7 +108,9 @@ def test_padding_changes_no_real_token(name: str, settings: dict[str, Any], is_c
     padded, _ = trunk(x, Context(positions(), is_causal=is_causal, key_padding_mask=mask))
     cut, _ = trunk(x[:, :real], Context(positions(tokens=real), is_causal=is_causal))
     assert torch.allclose(padded[:, :real], cut, rtol=0, atol=tolerance(trunk))
-    everything, _ = trunk(x, Context(positions(), is_causal=is_causal, key_padding_mask=torch.ones_like(mask)))
+    everything, _ = trunk(
+        x, Context(positions(), is_causal=is_causal, key_padding_mask=torch.ones_like(mask))
+    )
     assert torch.isfinite(everything).all()
 
 
@@ -127,7 +134,8 @@ def test_diagnostics_are_rows_of_weights_and_change_nothing(name: str, settings:
     x = embeddings()
     plain, nothing = trunk(x, context)
     looked, found = trunk(x, replace(context, diagnostics=True))
-    assert nothing == [] and len(found) == LAYERS
+    assert nothing == []
+    assert len(found) == LAYERS
     assert torch.equal(plain, looked)
     for layer in found:
         weights = layer["attention"]

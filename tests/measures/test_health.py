@@ -19,13 +19,17 @@ def quantities(rows: torch.Tensor, special: torch.Tensor = NOBODY) -> dict[str, 
 
 def test_identity_and_uniform_are_the_two_ends() -> None:
     alone, alike = quantities(torch.eye(6)), quantities(torch.full((6, 6), 1 / 6))
-    assert alone["attention_entropy"] == pytest.approx(0.0) and alike["attention_entropy"] == pytest.approx(
+    assert alone["attention_entropy"] == pytest.approx(0.0)
+    assert alike["attention_entropy"] == pytest.approx(
         1.0
     )
-    assert alone["attention_gini"] == pytest.approx(1.0) and alike["attention_gini"] == pytest.approx(0.0)
-    assert alone["identity_distance"] == 0.0 and alike["uniform_distance"] == pytest.approx(0.0)
+    assert alone["attention_gini"] == pytest.approx(1.0)
+    assert alike["attention_gini"] == pytest.approx(0.0)
+    assert alone["identity_distance"] == 0.0
+    assert alike["uniform_distance"] == pytest.approx(0.0)
     assert alone["uniform_distance"] == alike["identity_distance"] == pytest.approx(5 / 6)
-    assert alone["alone_share"] == 1.0 and alike["alone_share"] == 0.0
+    assert alone["alone_share"] == 1.0
+    assert alike["alone_share"] == 0.0
 
 
 def test_gini_and_entropy_of_a_known_row() -> None:

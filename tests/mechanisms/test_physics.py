@@ -31,7 +31,9 @@ def mechanism_of(name: str, layers: int = 3, **settings: Any) -> Mechanism:
 
 
 def line() -> Positions:
-    return Positions(torch.arange(TOKENS, dtype=torch.float64)[:, None], torch.zeros(TOKENS, dtype=torch.bool))
+    return Positions(
+        torch.arange(TOKENS, dtype=torch.float64)[:, None], torch.zeros(TOKENS, dtype=torch.bool)
+    )
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -96,7 +98,8 @@ def test_kope_attention_is_unchanged_when_all_phases_turn_together() -> None:
 def test_zero_gamma_is_frozen_phases_on_shared_weights() -> None:
     stepping, frozen = mechanism_of("kope", gamma=0.0), mechanism_of("kope", dynamics="frozen")
     missing, unexpected = frozen.load_state_dict(stepping.state_dict(), strict=False)
-    assert missing == [] and all(key.startswith("couplings") for key in unexpected)
+    assert missing == []
+    assert all(key.startswith("couplings") for key in unexpected)
     first, second = Trunk(stepping, 24).double(), Trunk(frozen, 24).double()
     initialise(first, 1), initialise(second, 1)
     x = random(2, TOKENS, WIDTH)
@@ -145,7 +148,8 @@ def test_torus_update_is_the_gradient_of_agreement() -> None:
 def test_torus_stream_stays_wrapped() -> None:
     trunk = Trunk(mechanism_of("torus"), 24).double()
     angles = trunk.mechanism.stream.enter(100 * random(2, TOKENS, WIDTH))
-    assert angles.max() <= math.pi and angles.min() > -math.pi
+    assert angles.max() <= math.pi
+    assert angles.min() > -math.pi
     assert torch.equal(wrap(angles), angles)
 
 
@@ -154,7 +158,8 @@ def test_order_parameter_is_one_for_equal_phases_and_small_for_spread_ones() -> 
     assert order_parameter(spread[None, None, :, None]).item() < 1e-12
     assert order_parameter(torch.full((1, 1, TOKENS, 3), 2.0)).item() == pytest.approx(1.0)
     some = order_parameter(3 * random(2, HEADS, TOKENS, 5), is_causal=True)
-    assert (some >= 0).all() and (some <= 1 + 1e-12).all()
+    assert (some >= 0).all()
+    assert (some <= 1 + 1e-12).all()
     assert torch.allclose(some[..., 0], torch.ones(()).double())
 
 
@@ -244,13 +249,16 @@ def test_rotary_angles_of_special_tokens_are_zero() -> None:
     rope = mechanism_of("rope")
     where = Positions(line().coordinates + 5, torch.arange(TOKENS) < 2)
     cos, sin = rope.start(where, random(1, TOKENS, WIDTH))
-    assert (cos[:2] == 1).all() and (sin[:2] == 0).all() and (sin[2:] != 0).any()
+    assert (cos[:2] == 1).all()
+    assert (sin[:2] == 0).all()
+    assert (sin[2:] != 0).any()
 
 
 def test_phases_of_random_walk_do_not_depend_on_how_many_follow() -> None:
     long = catalog.load("mechanisms", "kope")
     config = long.Config(dynamics="random_walk")
     few, many = (
-        long(config, Shape(WIDTH, HEADS, 2, n, 1, torch.Generator().manual_seed(9))).directions for n in (4, 9)
+        long(config, Shape(WIDTH, HEADS, 2, n, 1, torch.Generator().manual_seed(9))).directions
+        for n in (4, 9)
     )
     assert torch.equal(few, many[:, :, :4])

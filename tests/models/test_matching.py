@@ -25,7 +25,8 @@ def builder(name: str, **model: Any) -> Any:
 @pytest.mark.parametrize("name", catalog.names("mechanisms"))
 def test_residual_is_within_one_percent_and_true(name: str, by: Any) -> None:
     matched = match(by, builder(name), builder("softmax"))
-    assert matched.residual is not None and abs(matched.residual) <= 0.01
+    assert matched.residual is not None
+    assert abs(matched.residual) <= 0.01
     model, reference = builder(name)(matched.hidden), builder("softmax")(None)
     count = num_parameters if by == "params" else lambda built: built.flops()
     assert count(model) == matched.value
@@ -35,11 +36,14 @@ def test_residual_is_within_one_percent_and_true(name: str, by: Any) -> None:
 def test_reference_matches_itself_exactly_and_none_moves_nothing() -> None:
     assert match("params", builder("softmax"), builder("softmax")).residual == 0.0
     untouched = match("none", builder("kope"), builder("softmax"))
-    assert untouched.hidden == 128 and untouched.residual is None
+    assert untouched.hidden == 128
+    assert untouched.residual is None
 
 
 def test_impossible_match_is_refused_with_the_numbers() -> None:
-    with pytest.raises(MatchingError, match=r"matching by params: the nearest model has [\d,]+ against [\d,]+"):
+    with pytest.raises(
+        MatchingError, match=r"matching by params: the nearest model has [\d,]+ against [\d,]+"
+    ):
         match("params", builder("softmax", width=64), builder("softmax", width=32, mlp_ratio=0.1))
 
 
@@ -62,7 +66,9 @@ def test_patch_that_does_not_divide_the_image_is_refused() -> None:
         builder("softmax", patch=5)(None)
 
 
-@pytest.mark.parametrize(("mode", "has_table"), [("auto", True), ("learned", True), ("none", False), ("sinusoidal", False)])
+@pytest.mark.parametrize(
+    ("mode", "has_table"), [("auto", True), ("learned", True), ("none", False), ("sinusoidal", False)]
+)
 def test_positions_are_the_backbones(mode: Any, has_table: bool) -> None:
     names = dict(builder("softmax", position=mode)(None).named_parameters())
     assert ("added.table.weight" in names) == has_table

@@ -37,9 +37,11 @@ def test_order_and_augmentation_come_from_the_generators_alone(digits: Digits) -
     first = list(digits.training_batches(64, *generators()))
     torch.manual_seed(2)
     second = list(digits.training_batches(64, *generators()))
-    assert len(first) == 17 and sum(len(b.targets) for b in first) == 1047
+    assert len(first) == 17
+    assert sum(len(b.targets) for b in first) == 1047
     for a, b in zip(first, second, strict=True):
-        assert torch.equal(a.inputs, b.inputs) and torch.equal(a.targets, b.targets)
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.targets, b.targets)
     other = next(iter(digits.training_batches(64, *generators(1))))
     assert not torch.equal(first[0].targets, other.targets)
 

@@ -57,7 +57,9 @@ class Vision(Backbone):
         nn.Module.__init__(self)
         self.config, self.inputs = config, inputs
         if inputs.height % config.patch or inputs.width % config.patch:
-            raise ValueError(f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}")
+            raise ValueError(
+                f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}"
+            )
         rows, columns = inputs.height // config.patch, inputs.width // config.patch
         num_special = 1 if config.pool == "cls" else 0
         self.positions = image_positions(rows, columns, num_special)
@@ -88,7 +90,8 @@ class Vision(Backbone):
         tokens = self.patches(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
         if self.config.pool == "cls":
             tokens = torch.cat((self.cls.weight.expand(len(tokens), 1, -1), tokens), dim=1)
-        return self.dropout(self.added(tokens))
+        embedded: Tensor = self.dropout(self.added(tokens))
+        return embedded
 
     def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
         """Everybody hears everybody; no padding."""
@@ -105,7 +108,8 @@ class Vision(Backbone):
         patches = len(self.positions.special) - (1 if self.config.pool == "cls" else 0)
         embedding = 2 * patches * self.patch_features * self.config.width
         head = 2 * self.trunk.output_width * self.inputs.num_classes
-        return embedding + self.trunk.flops(self.num_tokens) + head
+        total: int = embedding + self.trunk.flops(self.num_tokens) + head
+        return total
 
 
 backbone = Vision

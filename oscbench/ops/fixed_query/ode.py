@@ -39,7 +39,8 @@ class Settled:
 
 def unit(x: Tensor) -> Tensor:
     """x/‖x‖ over the last axis."""
-    return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    length: Tensor = x.norm(dim=-1, keepdim=True)
+    return x / length.clamp_min(1e-12)
 
 
 def flow(h: Tensor, x: Tensor) -> Tensor:
