@@ -82,9 +82,7 @@ class Health(Measure):
         output, dead = _with_gradients(subject)
         rows = []
         for layer, found in enumerate(output.diagnostics):
-            quantities = {
-                name: float(value.detach()) for name, value in found.items() if value.numel() == 1
-            }
+            quantities = {name: float(value.detach()) for name, value in found.items() if value.numel() == 1}
             if "attention" in found:
                 quantities |= attention_quantities(found["attention"].detach(), special)
                 if "phases" in found:
@@ -109,7 +107,9 @@ def _with_gradients(subject: Subject) -> tuple[Output, float]:
     loss = subject.task.loss(output.prediction, probe)
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    zeros = sum(p.numel() if g is None else int((g == 0).sum()) for p, g in zip(parameters, gradients, strict=True))
+    zeros = sum(
+        p.numel() if g is None else int((g == 0).sum()) for p, g in zip(parameters, gradients, strict=True)
+    )
     model.train(was_training)
     return output, zeros / sum(p.numel() for p in parameters)
 
@@ -121,7 +121,9 @@ def _flags(rows: list[HealthRow], dead: float, when: When) -> list[str]:
         layers = ", ".join(str(layer) for layer in near)
         flags.append(f"mixing is the identity at the {when} (layers {layers}): tokens hear only themselves")
     if rows and all(row.quantities.get("special_alone_share", 0.0) > ALONE_LIMIT for row in rows):
-        flags.append(f"the CLS token hears only itself in every layer at the {when}: the classifier sees no patch")
+        flags.append(
+            f"the CLS token hears only itself in every layer at the {when}: the classifier sees no patch"
+        )
     if dead > DEAD_LIMIT:
         flags.append(f"{dead:.0%} of parameters have exactly zero gradient at the {when}")
     return flags

@@ -22,7 +22,11 @@ class TrainingTime(Measure):
         steps = history.step_seconds[WARM_UP:] or history.step_seconds
         if not steps:
             nothing = Measurement(
-                value=None, unit="s", label="median training step", method="unavailable", reason="no step was taken"
+                value=None,
+                unit="s",
+                label="median training step",
+                method="unavailable",
+                reason="no step was taken",
             )
             return Findings({"step_s": nothing})
         thinned = steps[:: max(1, len(steps) // MAX_SAMPLES)]
