@@ -18,7 +18,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each channel pair (x[2i], x[2i+1]) by the angle of pair i.
 
-    Source: rotary embedding, RoFormer (arXiv 2104.09864) eq. 34; KoPE (arXiv 2604.07904) turns values as well.
+    Source: rotary embedding, RoFormer (arXiv 2104.09864) eq. 34; KoPE (arXiv 2604.07904) turns values as
+        well.
 
     Args:
         x: (..., d), d even.
@@ -40,17 +41,50 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
             f"rotate: x is {checks.shape_of(x)}, so cos and sin must end in {x.shape[-1] // 2}; "
             f"got cos {checks.shape_of(cos)} and sin {checks.shape_of(sin)}"
         )
-    wide = torch.promote_types(at_least_float32(x).dtype, at_least_float32(cos).dtype)
-    pairs = x.to(wide).unflatten(-1, (-1, 2))
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
-        # One complex product reads and writes each pair once: about twice as fast here as four real products.
-        angle = torch.complex(cos.to(wide), sin.to(wide))
-        turned = torch.view_as_real(torch.view_as_complex(pairs.contiguous()) * angle)
-    else:
-        first, second = pairs.unbind(-1)
-        cos, sin = cos.to(wide), sin.to(wide)
-        turned = torch.stack((first * cos - second * sin, first * sin + second * cos), dim=-1)
-    return turned.flatten(-2).to(x.dtype)
+    return Turn(cos, sin)(x)
+
+
+class Turn:
+    """The rotation of channel pairs by given angles, made ready once for several tensors and for turning back.
+
+    In eager mode on the CPU a rotation is one complex product, which reads and writes each pair once: three
+    to four times as fast there as four real products with strided reads. Compilers fuse the real form
+    themselves.
+
+    Args:
+        cos: cosines of the angles, (..., pairs).
+        sin: sines of the angles, same shape.
+    """
+
+    def __init__(self, cos: Tensor, sin: Tensor) -> None:
+        self._cos, self._sin = at_least_float32(cos), at_least_float32(sin)
+        self._complex = cos.device.type == "cpu" and not torch.compiler.is_compiling()
+        self._angle = torch.complex(self._cos, self._sin) if self._complex else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The pairs of x (..., 2·pairs) turned forward, in x's dtype."""
+        return self._turn(x, self._angle, self._sin)
+
+    def back(self, x: Tensor) -> Tensor:
+        """The pairs of x (..., 2·pairs) turned back, in x's dtype."""
+        angle = self._angle
+        return self._turn(x, None if angle is None else angle.conj().resolve_conj(), -self._sin)
+
+    def _turn(self, x: Tensor, angle: Tensor | None, sin: Tensor) -> Tensor:
+        wide = torch.promote_types(at_least_float32(x).dtype, self._cos.dtype)
+        if angle is not None:
+            pairs = _as_complex(x.to(wide))
+            return torch.view_as_real(pairs * angle).flatten(-2).to(x.dtype)
+        first, second = x.to(wide)[..., 0::2], x.to(wide)[..., 1::2]
+        turned = (first * self._cos - second * sin, first * sin + second * self._cos)
+        return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
+
+
+def _as_complex(x: Tensor) -> Tensor:
+    """Pairs (..., 2m) seen as m complex numbers, copied only where the strides are not those of pairs."""
+    pairs = x.view(*x.shape[:-1], -1, 2)
+    even = all(step % 2 == 0 for step in x.stride()[:-1]) and x.storage_offset() % 2 == 0
+    return torch.view_as_complex(pairs if even and x.stride(-1) == 1 else pairs.contiguous())
 
 
 def rotate_parts(cos: Tensor, sin: Tensor, by_cos: Tensor, by_sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +159,9 @@ def rotary_angles(coordinates: Tensor, special: Tensor, width: int, base: float)
     """
     axes = coordinates.shape[-1]
     if width % (2 * axes):
-        raise ValueError(f"rotary angles over {axes} axes need a head width divisible by {2 * axes}, got {width}")
+        raise ValueError(
+            f"rotary angles over {axes} axes need a head width divisible by {2 * axes}, got {width}"
+        )
     frequencies = rotary_frequencies(width // (2 * axes), base).to(coordinates.device)
     angles = coordinates.to(torch.float64)[..., None] * frequencies
     return angles.flatten(-2).masked_fill(special[:, None], 0.0)

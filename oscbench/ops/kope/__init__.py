@@ -26,7 +26,7 @@ def _sdpa() -> Callable[..., Any]:
 OP = Op(
     "kope_attention",
     [
-        Backend("reference", _reference, note="the equations, N × N scores"),
+        Backend("reference", _reference, note="the equations, N x N scores"),
         Backend("sdpa", _sdpa, note="rotations around torch scaled_dot_product_attention"),
     ],
     automatic=lambda call: ["sdpa"],
@@ -48,14 +48,15 @@ def kope_attention(
     """Attention between rotated queries and keys, over rotated values, rotated back at the receiver.
 
     o = R(-φ) softmax(R(φ)q (R(φ)k)ᵀ/√d) R(φ)v, so the score sees φ_i - φ_j and a value arrives turned by φ_j - φ_i.
-    Source: KoPE, arXiv 2604.07904, attention with phase rotation. `rotate_values=False` with phases fixed by position
-    is RoPE (arXiv 2104.09864).
+    Source: KoPE, arXiv 2604.07904, attention with phase rotation. `rotate_values=False` with phases fixed by
+    position is RoPE (arXiv 2104.09864).
 
     Args:
         q: receivers, (B, H, N, d), d even.
         k: senders, (B, H, N, d).
         v: what the senders say, (B, H, N, d).
-        cos: cosines of the phases, broadcastable to (B, H, N, d/2); float32 beside bfloat16 tokens is welcome.
+        cos: cosines of the phases, broadcastable to (B, H, N, d/2); float32 beside bfloat16 tokens is
+            welcome.
         sin: sines, same shape.
         rotate_values: turn v by the sender's phase and the result back by the receiver's.
         is_causal: receiver i hears only senders j ≤ i.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from oscbench.ops import fused
-from oscbench.ops.phases import rotate
+from oscbench.ops.phases import Turn
 
 
 def run(
@@ -20,10 +20,11 @@ def run(
     key_padding_mask: Tensor | None,
 ) -> Tensor:
     """Rotate q, k (and v), attend, rotate back; memory linear in N."""
-    q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+    turn = Turn(cos, sin)
+    q, k = turn(q), turn(k)
     if rotate_values:
-        v = rotate(v, cos, sin)
+        v = turn(v)
     out = fused.attention(
         q, k, v, scale=q.shape[-1] ** -0.5, is_causal=is_causal, key_padding_mask=key_padding_mask
     )
-    return rotate(out, cos, -sin) if rotate_values else out
+    return turn.back(out) if rotate_values else out

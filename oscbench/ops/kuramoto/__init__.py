@@ -26,7 +26,7 @@ def _sdpa() -> Callable[..., Any]:
 OP = Op(
     "kuramoto_step",
     [
-        Backend("reference", _reference, note="the equations, N × N scores"),
+        Backend("reference", _reference, note="the equations, N x N scores"),
         Backend("sdpa", _sdpa, note="torch scaled_dot_product_attention over values (cos, sin)"),
     ],
     automatic=lambda call: ["sdpa"],
@@ -60,7 +60,8 @@ def kuramoto_step(
         backend: `auto`, or one of `oscbench.ops.backends("kuramoto_step")`.
 
     Returns:
-        New cos and sin, (B, H, N, d/2), unit length, in the phases' dtype; a token with nobody to hear keeps its phase.
+        New cos and sin, (B, H, N, d/2), unit length, in the phases' dtype; a token with nobody to hear keeps
+        its phase.
 
     Raises:
         ValueError: shapes, dtypes or devices do not agree, or the backend cannot run this call.

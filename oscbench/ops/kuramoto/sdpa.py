@@ -32,8 +32,8 @@ def run(
         key_padding_mask=key_padding_mask,
     )
     mean_cos, mean_sin = at_least_float32(means).to(cos.dtype).chunk(2, dim=-1)
-    # The radial part is taken away as written, not as a rotation by C sin - S cos: that is the same for unit phases only,
-    # and bfloat16 phases are unit to three digits.
+    # The radial part is taken away as written, not as a rotation by C sin - S cos: that is the same for unit
+    # phases only, and bfloat16 phases are unit to three digits.
     along = mean_cos * cos + mean_sin * sin
     new_cos, new_sin = normalise_phases(
         cos + gamma * (mean_cos - along * cos), sin + gamma * (mean_sin - along * sin)

@@ -26,7 +26,7 @@ def _sdpa() -> Callable[..., Any]:
 OP = Op(
     "softmax_attention",
     [
-        Backend("reference", _reference, note="the equation, N × N scores"),
+        Backend("reference", _reference, note="the equation, N x N scores"),
         Backend("sdpa", _sdpa, note="torch scaled_dot_product_attention"),
     ],
     automatic=lambda call: ["sdpa"],
@@ -67,7 +67,5 @@ def softmax_attention(
     checks.padding(name, key_padding_mask, q)
     chosen = OP.choose(backend, call_of(q, is_causal=is_causal, key_padding_mask=key_padding_mask))
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    out: Tensor = chosen.load()(
-        q, k, v, scale=scale, is_causal=is_causal, key_padding_mask=key_padding_mask
-    )
+    out: Tensor = chosen.load()(q, k, v, scale=scale, is_causal=is_causal, key_padding_mask=key_padding_mask)
     return out

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from oscbench.ops.fused import keep_nan
+
 _TILE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
@@ -126,7 +128,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, sink: Tensor, is_causal: bool) -> tu
     out = torch.zeros_like(v, memory_format=torch.contiguous_format)
     for part, part_lse in parts:
         out += part * torch.exp(part_lse - _finite_or(lse))[..., None]
-    return out, lse
+    return keep_nan(out, q), lse
 
 
 def _fused_backward(
