@@ -147,8 +147,8 @@ def validate(suite: SuiteArgument) -> None:
 
 def main() -> None:
     """Entry point: bad input is one line and exit code 2, Ctrl-C is 130, and neither is a traceback."""
-    # While torch and pandas load, an exception from Ctrl-C may land where nobody expects one, and nothing is lost
-    # by leaving at once. A run takes the signal over when its cells start.
+    # While torch and pandas load, an exception from Ctrl-C may land where nobody expects one, and nothing is
+    # lost by leaving at once. A run takes the signal over when its cells start.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(_interrupted()))
     try:
         app()

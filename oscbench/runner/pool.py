@@ -205,20 +205,18 @@ def _messages(pipe: Connection) -> Iterator[tuple[Any, ...]]:
 
 def _lost(running: _Running) -> Record:
     code = running.process.exitcode
-    if code is not None and code < 0 and oom_kills() > running.oom_kills:
+    number = -code if code is not None and code < 0 else None
+    if number is not None and oom_kills() > running.oom_kills:
         return lost_record(running.cell, "oom", "killed by the kernel: out of memory", running.started)
-    if code is not None and code < 0:
-        how = f"was killed by signal {-code} ({_signal_name(-code)})"
-    else:
-        how = f"ended with code {code}"
+    how = f"ended with code {code}" if number is None else f"was killed by {_signal_name(number)}"
     return lost_record(running.cell, "failed", f"its process {how} before it left a record", running.started)
 
 
 def _signal_name(number: int) -> str:
     try:
-        return signal.Signals(number).name
+        return f"signal {number} ({signal.Signals(number).name})"
     except ValueError:
-        return "unknown"
+        return f"signal {number}"
 
 
 class _Interrupt:
@@ -250,7 +248,7 @@ class _Interrupt:
 
 
 def _start_server() -> None:
-    """Start the fork server with Ctrl-C blocked; all cells inherit that, and the main process alone decides."""
+    """Start the fork server with Ctrl-C blocked; all cells inherit that: the main process alone decides."""
     resource_tracker.ensure_running()  # first, since it unblocks the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

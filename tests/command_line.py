@@ -1,0 +1,93 @@
+"""The command line in a process of its own, and what tests of running cells share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+import oscbench
+
+TINY = {
+    "task": "digits",
+    "model": "{width: 16, heads: 2, layers: 1, patch: 4}",
+    "train": "{epochs: 1, batch_size: 128}",
+    "mechanisms": "[softmax, kope]",
+    "seeds": 1,
+}
+PATIENCE_S = 120.0
+
+
+def environment(*folders):
+    """This process's, in which modules of these folders and of the tests can be imported, and the package by all means."""
+    paths = [*folders, Path(__file__).parent, Path(oscbench.__file__).parents[1]]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+
+def start(*arguments, cwd, folders=()):
+    """Start the command as the leader of a session of its own, so that its whole family can be found."""
+    command = [sys.executable, "-c", "from oscbench.cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment(*folders),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def end(process):
+    """(exit code, standard output, standard error) once it has ended."""
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, out, err
+
+
+def wait_until(condition, what):
+    """Wait for something to become true; the limit is for safety alone."""
+    limit = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < limit, f"never happened: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def family(leader):
+    """Ids of the living processes of a session."""
+    alive = []
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                alive.append(process.pid)
+        except ProcessLookupError:
+            continue
+    return alive
+
+
+def run(suite, results, *, jobs=2, **options):
+    """A run in this process; its cells have processes of their own anyway. Returns the exit code."""
+    from oscbench.runner.session import run_suite
+
+    given = {"only": [], "overrides": []} | options
+    return run_suite(str(suite), results=Path(results), jobs=jobs, **given)
+
+
+def records(results):
+    """Records of a results folder by mechanism (its last word), variant and seed."""
+    from oscbench.records import Store
+
+    found, damaged = Store(Path(results)).read_all()
+    assert not damaged
+    return {(r.mechanism.rpartition(":")[2], r.variant, r.seed): r for r in found}
+
+
+def values(record):
+    """All that a record says of its result, without clocks: what must be bitwise the same when run again."""
+    kept = ("status", "identity", "data_hash", "matching", "curves", "health", "flags", "calibration")
+    measures = {name: one for name, one in record.measures.items() if one.unit != "s"}
+    return {name: getattr(record, name) for name in kept} | {"measures": measures}

@@ -1,0 +1,61 @@
+"""A tiny suite, the command line in this process, and a run of the tiny suite that tests share."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from command_line import TINY
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Write the tiny suite, with lines of one's own instead of its mechanisms or recipe."""
+
+    def write(name="tiny", **changes):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text("\n".join(f"{key}: {value}" for key, value in (TINY | changes).items() if value))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def oscbench(monkeypatch, capfd, tmp_path):
+    """The command line without a new process: loading torch for each of many mistakes would take minutes."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+
+    def call(*arguments):
+        from oscbench.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["oscbench", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Ended(ended.value.code or 0, out, err)
+
+    yield call
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A results folder that holds the tiny suite with two seeds; read it, do not change it."""
+    from oscbench.runner.session import run_suite
+
+    folder = tmp_path_factory.mktemp("finished")
+    suite = folder / "tiny.yaml"
+    suite.write_text("\n".join(f"{key}: {value}" for key, value in (TINY | {"seeds": 2}).items()))
+    assert run_suite(str(suite), results=folder / "results", only=[], overrides=[], jobs=2) == 0
+    return Path(folder / "results")

@@ -1,0 +1,261 @@
+"""A record is written whole or not at all, never overwritten, and what is none is set aside and named."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from oscbench.records import Damaged, Measurement, MechanismCard, Record, ResultsError, Store
+from oscbench.records import store as store_module
+from oscbench.records.store import read
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(**changes):
+    given = {
+        "identity": "0123456789abcdef",
+        "suite": "mine",
+        "protocol": "p",
+        "task": "digits",
+        "task_label": "digits",
+        "mechanism": "kope",
+        "variant": "default",
+        "seed": 0,
+        "status": "ok",
+        "device": "cpu",
+        "metric": "accuracy",
+        "card": MechanismCard(name="kope", label="KoPE", idea="", citation="", traits={}),
+        "spec_given": {},
+        "spec": {},
+        "versions": {},
+        "started_utc": START,
+        "finished_utc": START + timedelta(seconds=1),
+        "seconds": 1.0,
+    }
+    return Record(**(given | changes))
+
+
+@pytest.fixture
+def store(tmp_path):
+    told = []
+    made = Store(tmp_path / "results", tell=told.append)
+    made.told = told
+    return made
+
+
+def files(store):
+    return sorted(path.name for path in store.root.rglob("*") if path.is_file())
+
+
+def test_record_survives_the_file_bit_by_bit(store):
+    odd = {"a": math.nan, "b": [math.inf, -math.inf, 0.1 + 0.2, 1e-320]}
+    measured = Measurement(value=0.1 + 0.2, unit="s", label="x", samples=(math.pi, math.inf), details=odd)
+    nothing = Measurement(value=None, unit="J", label="energy", method="unavailable", reason="no counter")
+    written = record(
+        measures={"whole": Measurement(value=3, unit="1", label="n"), "x": measured, "energy": nothing}
+    )
+    loaded = read(store.write(written))
+    assert isinstance(loaded, Record)
+    assert loaded.model_dump_json() == written.model_dump_json()
+    assert isinstance(loaded.measures["whole"].value, int)
+    assert loaded.measures["x"].samples == (math.pi, math.inf)
+    assert math.isnan(loaded.measures["x"].details["a"])
+
+
+def test_existing_record_is_never_overwritten(store):
+    path = store.write(record(seconds=1.0))
+    assert store.write(record(seconds=2.0)) == path
+    assert read(path).seconds == 1.0
+    assert files(store) == [path.name]
+
+
+def test_interrupted_write_leaves_nothing_that_looks_like_a_record(store, monkeypatch):
+    def broken(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(ResultsError, match="No space left on device"):
+        store.write(record())
+    assert files(store) == []
+
+
+def test_no_reader_ever_sees_half_a_record(store):
+    large = record(spec={"filler": ["x" * 100] * 2000})
+    stop, seen = threading.Event(), []
+
+    def look():
+        while not stop.is_set():
+            seen.extend(store.read_all()[1])
+
+    store.prepare()
+    reader = threading.Thread(target=look)
+    reader.start()
+    for seed in range(30):
+        store.write(large.model_copy(update={"seed": seed}))
+    stop.set()
+    reader.join()
+    assert seen == []
+
+
+def test_file_system_without_hard_links_still_never_overwrites(store, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = store.write(record(seconds=1.0))
+    store.write(record(seconds=2.0))
+    assert read(path).seconds == 1.0
+    assert files(store) == [path.name]
+
+
+def test_names_longer_than_a_file_name_may_be_are_cut(store):
+    long = record(variant="+".join(f"setting_{i}=1" for i in range(100)), mechanism="a.b:" + "C" * 300)
+    assert store.find("mine", long.identity) is None
+    path = store.write(long)
+    assert path.is_file()
+    assert store.find("mine", long.identity) == long
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Invalid JSON"),
+        (b'{"identity": "0123', "Invalid JSON"),
+        (b"\xff\xfe\x00", "Invalid JSON"),
+        (b"[]", "file"),
+        (b'{"name": "package", "version": "1.0"}', "identity"),
+    ],
+)
+def test_damaged_file_is_named_set_aside_and_nothing_is_lost(store, content, reason):
+    path = store.write(record())
+    path.write_bytes(content)
+    records, damaged = store.read_all()
+    assert records == []
+    assert [one.path for one in damaged] == [path]
+    assert reason in damaged[0].reason
+    assert path.is_file(), "reading changes nothing"
+    assert store.find("mine", record().identity, tidy=False) is None
+    assert path.is_file(), "a dry run changes nothing"
+    assert store.find("mine", record().identity) is None
+    assert len(store.told) == 1
+    assert str(path) in store.told[0]
+    assert not path.exists()
+    (kept,) = (path.parent / ".set_aside").iterdir()
+    assert kept.read_bytes() == content
+    assert store.read_all() == ([], [])
+    assert store.write(record()) == path
+
+
+def test_record_from_another_schema_is_damaged_and_not_misread(store):
+    path = store.write(record())
+    text = json.loads(path.read_text())
+    path.write_text(json.dumps(text | {"schema_version": 999}))
+    assert isinstance(read(path), Damaged)
+    path.write_text(json.dumps(text | {"extra": 1}))
+    assert "extra" in read(path).reason
+
+
+def test_record_under_another_cells_name_is_not_taken_for_it(store):
+    path = store.write(record())
+    path.rename(path.with_name(path.name.replace("0123456789abcdef", "ffffffffffffffff")))
+    assert store.find("mine", "ffffffffffffffff") is None
+    assert "another cell" in store.told[0]
+
+
+def test_folder_that_ends_in_json_is_no_record(store):
+    (store.root / "mine" / "x.json").mkdir(parents=True)
+    records, damaged = store.read_all()
+    assert (records, len(damaged)) == ([], 1)
+
+
+def test_each_label_of_a_suite_holds_its_own_record(store):
+    plain, changed = record(), record(suite="mine[seeds=2]")
+    assert store.write(plain) != store.write(changed)
+    assert store.find("mine", plain.identity) == plain
+    assert store.find("mine[seeds=2]", plain.identity) == changed
+    assert store.find("mine[seeds=3]", plain.identity).suite in ("mine", "mine[seeds=2]")
+    assert store.find("yours", plain.identity) is None
+
+
+@pytest.mark.parametrize("place", ["file", "below_file", "proc"])
+def test_results_folder_that_cannot_be_written_is_one_line(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    root = {"file": tmp_path / "file", "below_file": tmp_path / "file" / "x", "proc": Path("/proc/oscbench")}[
+        place
+    ]
+    with pytest.raises(ResultsError, match="results folder cannot be written") as caught:
+        Store(root).prepare()
+    assert str(root) in str(caught.value)
+
+
+def test_file_in_the_way_of_a_suites_folder_is_one_line(store):
+    store.prepare()
+    (store.root / "mine").write_text("")
+    with pytest.raises(ResultsError, match="lock cannot be taken"), store.lock("mine", "x"):
+        pass
+    with pytest.raises(ResultsError, match="record cannot be written"):
+        store.write(record())
+
+
+def test_missing_results_folder_is_one_line(tmp_path):
+    with pytest.raises(ResultsError, match="no such results folder"):
+        Store(tmp_path / "nothing").read_all()
+
+
+def test_lock_is_held_by_one_and_free_afterwards(store):
+    with store.lock("mine", "a") as mine:
+        assert mine
+        with store.lock("mine", "a") as theirs:
+            assert not theirs
+        with store.lock("mine", "a") as theirs:
+            assert not theirs, "asking does not take it away"
+        with store.lock("mine", "b") as other:
+            assert other
+    with pytest.raises(RuntimeError), store.lock("mine", "a"):
+        raise RuntimeError
+    with store.lock("mine", "a") as again:
+        assert again
+
+
+def test_lock_dies_with_its_process(store):
+    code = f"""
+import sys
+from pathlib import Path
+from oscbench.records import Store
+with Store(Path({str(store.root)!r})).lock("mine", "a") as held:
+    print(held, flush=True)
+    sys.stdin.read()
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "True\n"
+        with store.lock("mine", "a") as held:
+            assert not held
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with store.lock("mine", "a") as held:
+            assert held
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+def test_read_all_leaves_out_what_is_no_record_of_this_folder(store):
+    store.write(record())
+    for folder in (*store_module._PRIVATE, *store_module._COMMITTED):
+        (store.root / folder).mkdir()
+        (store.root / folder / "x.json").write_text("{")
+    records, damaged = store.read_all()
+    assert (len(records), damaged) == (1, [])

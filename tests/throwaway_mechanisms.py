@@ -1,0 +1,76 @@
+"""Mechanisms that break, wait or die, each in its own way; suites name them `throwaway_mechanisms:Raises`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from oscbench.mechanisms import MechanismConfig
+from oscbench.mechanisms.softmax import Softmax
+from oscbench.ops.dispatch import UnsupportedError
+
+
+class Raises(Softmax):
+    def mix(self, layer, tokens, state, context):
+        raise RuntimeError("broken on purpose\nand a second line")
+
+
+class Nan(Softmax):
+    def mix(self, layer, tokens, state, context):
+        mixed = super().mix(layer, tokens, state, context)
+        return type(mixed)(mixed.update * (float("nan") if self.training else 1.0), mixed.diagnostics)
+
+
+class Unsupported(Softmax):
+    def mix(self, layer, tokens, state, context):
+        raise UnsupportedError("not made for this machine")
+
+
+class OutOfMemory(Softmax):
+    def mix(self, layer, tokens, state, context):
+        return torch.empty(2**50)
+
+
+class Exits(Softmax):
+    def mix(self, layer, tokens, state, context):
+        sys.exit(3)
+
+
+class NoRecord(Softmax):
+    def notes(self):
+        return [object()]
+
+
+class FolderConfig(MechanismConfig):
+    folder: str
+
+
+class DiesOnce(Softmax):
+    """Is killed the first time that it runs."""
+
+    Config = FolderConfig
+
+    def mix(self, layer, tokens, state, context):
+        died = Path(self.config.folder) / "died"
+        if not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().mix(layer, tokens, state, context)
+
+
+class Gated(Softmax):
+    """Says which process it is in, and goes on when the folder holds `open`; training writes down what it saw."""
+
+    Config = FolderConfig
+
+    def mix(self, layer, tokens, state, context):
+        folder = Path(self.config.folder)
+        (folder / f"reached-{os.getpid()}").touch()
+        while not (folder / "open").exists():
+            time.sleep(0.02)
+        return super().mix(layer, tokens, state, context)
