@@ -67,13 +67,18 @@ class Backend:
         name: as written in `backend=`.
         load: imports and returns the function; called on first use only.
         why_not: the reason this call cannot run here, or None when it can.
-        note: what a reader must know about it, for example which kernel it really runs.
+        note: what a reader must know about it, for example which kernel it really runs; a function where that must be
+            found out first.
     """
 
     name: str
     load: Callable[[], Callable[..., Any]]
     why_not: Callable[[Call], str | None] = anything_goes
-    note: str = ""
+    note: str | Callable[[], str] = ""
+
+    def described(self) -> str:
+        """The note as text."""
+        return self.note if isinstance(self.note, str) else self.note()
 
 
 class BackendName(str):
@@ -138,7 +143,7 @@ class Op:
     def available(self, device: torch.device) -> list[BackendName]:
         """Names of the backends that can run on a device."""
         call = Call(device)
-        return [BackendName(b.name, b.note) for b in self.backends.values() if b.why_not(call) is None]
+        return [BackendName(b.name, b.described()) for b in self.backends.values() if b.why_not(call) is None]
 
 
 def call_of(x: Tensor, **options: Any) -> Call:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
@@ -9,6 +11,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
 
 SHORT = 64
+# Any kernel with `scaled_dot_product_attention`'s arguments.
+Attend = Callable[..., Tensor]
 
 
 def attention(
@@ -20,6 +24,7 @@ def attention(
     is_causal: bool,
     key_padding_mask: Tensor | None,
     include_self: bool = True,
+    attend: Attend = scaled_dot_product_attention,
 ) -> Tensor:
     """softmax(q kᵀ · scale) v through `scaled_dot_product_attention`, memory linear in N.
 
@@ -28,7 +33,7 @@ def attention(
     Without self and not causal there is no fused form; ask for another backend.
     """
     if key_padding_mask is None:
-        return _plain(q, k, v, scale=scale, is_causal=is_causal, include_self=include_self)
+        return _plain(q, k, v, attend, scale=scale, is_causal=is_causal, include_self=include_self)
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
     nobody = nobody_real(key_padding_mask)
     if is_causal:
@@ -37,25 +42,25 @@ def attention(
         nobody = (key_padding_mask.cummin(dim=-1).values)[:, None, :, None]
         order = real_tokens_first(key_padding_mask)
         q, k, v = (take_tokens(x, order) for x in (q, k, v))
-        out = _plain(q, k, v, scale=scale, is_causal=True, include_self=include_self)
+        out = _plain(q, k, v, attend, scale=scale, is_causal=True, include_self=include_self)
         out = return_tokens(out, order)
     else:
         # A sequence of padding alone hears itself here, so that no softmax runs over nothing; then it gets 0.
         hears = ~key_padding_mask[:, None, None, :] | nobody
-        out = keep_nan(scaled_dot_product_attention(q, k, v, attn_mask=hears, scale=scale), q)
+        out = keep_nan(attend(q, k, v, attn_mask=hears, scale=scale), q)
     return out.masked_fill(nobody, 0.0)
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, *, scale: float, is_causal: bool, include_self: bool) -> Tensor:
+def _plain(
+    q: Tensor, k: Tensor, v: Tensor, attend: Attend, *, scale: float, is_causal: bool, include_self: bool
+) -> Tensor:
     if include_self:
-        return keep_nan(scaled_dot_product_attention(q, k, v, is_causal=is_causal, scale=scale), q)
+        return keep_nan(attend(q, k, v, is_causal=is_causal, scale=scale), q)
     assert is_causal, "the fused form without self is causal"
     first = torch.zeros_like(v[..., :1, :])
     if q.shape[-2] == 1:
         return first + 0.0 * v  # keeps the graph, so that gradients are 0 and not missing
-    others = scaled_dot_product_attention(
-        q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale
-    )
+    others = attend(q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale)
     return torch.cat((first, keep_nan(others, q[..., 1:, :])), dim=-2)
 
 

@@ -25,7 +25,7 @@ def _earlier(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     chunk = min(CHUNK, tokens)
     whole = tokens - tokens % chunk
     out = torch.empty(*a.shape[:-1], c.shape[-1], dtype=c.dtype, device=c.device)
-    in_chunks = [x[..., :whole, :].unflatten(-2, (-1, chunk)) for x in (a, b, c)]  # type: ignore[no-untyped-call]
+    in_chunks = [x[..., :whole, :].unflatten(-2, (-1, chunk)) for x in (a, b, c)]
     chunk_a, chunk_b, chunk_c = in_chunks
     sums = (chunk_b.mT @ chunk_c).cumsum_(dim=-3)
     inside = (chunk_a @ chunk_b.mT).tril_() @ chunk_c

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops import fused
 from oscbench.ops.phases import Turn
@@ -18,6 +19,7 @@ def run(
     rotate_values: bool,
     is_causal: bool,
     key_padding_mask: Tensor | None,
+    attend: fused.Attend = scaled_dot_product_attention,
 ) -> Tensor:
     """Rotate q, k (and v), attend, rotate back; memory linear in N."""
     turn = Turn(cos, sin)
@@ -25,6 +27,12 @@ def run(
     if rotate_values:
         v = turn(v)
     out = fused.attention(
-        q, k, v, scale=q.shape[-1] ** -0.5, is_causal=is_causal, key_padding_mask=key_padding_mask
+        q,
+        k,
+        v,
+        scale=q.shape[-1] ** -0.5,
+        is_causal=is_causal,
+        key_padding_mask=key_padding_mask,
+        attend=attend,
     )
     return turn.back(out) if rotate_values else out

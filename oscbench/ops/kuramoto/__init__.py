@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from oscbench.ops import checks
+from oscbench.ops import checks, memory_efficient
 from oscbench.ops.dispatch import Backend, Op, call_of
 
 
@@ -28,6 +28,7 @@ OP = Op(
     [
         Backend("reference", _reference, note="the equations, N x N scores"),
         Backend("sdpa", _sdpa, note="torch scaled_dot_product_attention over values (cos, sin)"),
+        memory_efficient.backend_of("oscbench.ops.kuramoto.sdpa"),
     ],
     automatic=lambda call: ["sdpa"],
 )

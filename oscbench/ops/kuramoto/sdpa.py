@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops import fused
 from oscbench.ops.phases import at_least_float32, normalise_phases
@@ -18,6 +19,7 @@ def run(
     gamma: float | Tensor,
     is_causal: bool,
     key_padding_mask: Tensor | None,
+    attend: fused.Attend = scaled_dot_product_attention,
 ) -> tuple[Tensor, Tensor]:
     """Both means come from one attention of width d; memory linear in N."""
     dtype = cos.dtype
@@ -30,6 +32,7 @@ def run(
         scale=q.shape[-1] ** -0.5,
         is_causal=is_causal,
         key_padding_mask=key_padding_mask,
+        attend=attend,
     )
     mean_cos, mean_sin = at_least_float32(means).to(cos.dtype).chunk(2, dim=-1)
     # The radial part is taken away as written, not as a rotation by C sin - S cos: that is the same for unit

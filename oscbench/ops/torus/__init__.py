@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oscbench.ops import checks
+from oscbench.ops import checks, memory_efficient
 from oscbench.ops.dispatch import Backend, Call, Op, call_of
 
 
@@ -49,6 +49,7 @@ OP = Op(
         Backend("reference", _reference, note="the equations, N² · n sines and cosines"),
         Backend("sdpa", _sdpa, _sdpa_why_not, note="one torch scaled_dot_product_attention of width 2n"),
         Backend("blocked", _blocked, note="attention over the others, self put back exactly"),
+        memory_efficient.backend_of("oscbench.ops.torus.sdpa"),
     ],
     automatic=_automatic,
 )
@@ -111,7 +112,7 @@ def _broadcasts(op: str, what: str, x: Tensor, theta: Tensor) -> None:
     if x.device != theta.device:
         raise ValueError(f"{op}: theta is on {theta.device} but {what} is on {x.device}")
     try:
-        both = torch.broadcast_shapes(x.shape, theta.shape)  # type: ignore[no-untyped-call]
+        both = torch.broadcast_shapes(x.shape, theta.shape)
         fits = both == theta.shape
     except RuntimeError:
         fits = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops import fused
 from oscbench.ops.torus.scores import features
@@ -17,6 +18,7 @@ def run(
     include_self: bool,
     is_causal: bool,
     key_padding_mask: Tensor | None,
+    attend: fused.Attend = scaled_dot_product_attention,
 ) -> Tensor:
     """The update of every angle, memory linear in N."""
     made = features(theta, gate, drift, lag)
@@ -30,5 +32,6 @@ def run(
         is_causal=is_causal,
         key_padding_mask=key_padding_mask,
         include_self=include_self,
+        attend=attend,
     )
     return made.tangent(means).to(theta.dtype)
