@@ -42,6 +42,7 @@ from oscbench.mechanisms import (
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import fixed_query_attention
+from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.fixed_query.stages import pull, read_out
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import (
@@ -127,7 +128,7 @@ class FixedQuery(Mechanism):
     def _anchors(self, layer: int, q: Tensor) -> Tensor:
         anchors = self.anchors[layer]
         if anchors.shape[1] < q.shape[-2]:
-            raise ValueError(
+            raise UnsupportedError(
                 f"fixed_query has anchors for {anchors.shape[1]} positions, got {q.shape[-2]} tokens"
             )
         if self.config.anchors == "unit":

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from oscbench.mechanisms import Mechanism, Positions
+from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.phases import rotary_frequencies
 
 PositionMode = Literal["auto", "none", "learned", "sinusoidal"]
@@ -21,6 +22,12 @@ def image_positions(rows: int, columns: int, num_special: int) -> Positions:
     return Positions(coordinates, special)
 
 
+def sequence_positions(length: int) -> Positions:
+    """Indices 0, 1, …, one axis, nobody special."""
+    index = torch.arange(length, dtype=torch.float64)
+    return Positions(index[:, None], torch.zeros(length, dtype=torch.bool))
+
+
 class AddedPositions(nn.Module):
     """Adds to tokens what `position` says; `auto` is `learned` where the mechanism's trait asks for it, else `none`."""
 
@@ -31,14 +38,19 @@ class AddedPositions(nn.Module):
         if mode == "auto":
             mode = "learned" if mechanism.traits.needs_position else "none"
         self.mode = mode
-        tokens, width = len(positions.special), mechanism.shape.width
+        self.num_tokens = len(positions.special)
+        width = mechanism.shape.width
         if mode == "learned":
-            self.table = nn.Embedding(tokens, width)
+            self.table = nn.Embedding(self.num_tokens, width)
         elif mode == "sinusoidal":
             self.register_buffer("waves", sinusoidal(positions, width), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
+        if self.mode != "none" and tokens.shape[1] > self.num_tokens:
+            raise UnsupportedError(
+                f"{self.mode} positions reach {self.num_tokens} tokens, a sequence has {tokens.shape[1]}"
+            )
         if self.mode == "learned":
             added: Tensor = tokens + self.table.weight[: tokens.shape[1]]
             return added

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +22,29 @@ class Output:
     diagnostics: list[dict[str, Tensor]] = field(default_factory=list)
 
 
-class MultilayerPerceptron(nn.Module):
-    """Linear, GELU, linear, over a token's features."""
+Activation = Literal["gelu", "swiglu"]
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float) -> None:
+
+class MultilayerPerceptron(nn.Module):
+    """Linear, GELU, linear, over a token's features; or SwiGLU (arXiv 2002.05202), whose gate is a third linear map."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, activation: Activation) -> None:
         super().__init__()
         self.up = nn.Linear(inputs, hidden)
+        if activation == "swiglu":
+            self.gate = nn.Linear(inputs, hidden)
         self.down = nn.Linear(hidden, outputs)
         self.dropout = nn.Dropout(dropout)
+        self.activation = activation
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, N, inputs) -> (B, N, outputs)."""
-        out: Tensor = self.dropout(self.down(nn.functional.gelu(self.up(features))))
+        hidden = self.up(features)
+        if self.activation == "swiglu":
+            hidden = nn.functional.silu(self.gate(features)) * hidden
+        else:
+            hidden = nn.functional.gelu(hidden)
+        out: Tensor = self.dropout(self.down(hidden))
         return out
 
 
@@ -44,17 +55,23 @@ class Trunk(nn.Module):
         mechanism: how tokens hear one another.
         hidden: hidden units of each MLP, which matching moves.
         dropout: on the MLP's output.
+        activation: `gelu`, or `swiglu` with its third linear map.
     """
 
-    def __init__(self, mechanism: Mechanism, hidden: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, mechanism: Mechanism, hidden: int, dropout: float = 0.0, activation: Activation = "gelu"
+    ) -> None:
         super().__init__()
         self.mechanism = mechanism
         self.hidden = hidden
+        self.activation = activation
         width, layers, stream = mechanism.shape.width, mechanism.shape.layers, mechanism.stream
         read = width * stream.features_per_channel
         self.mixing_norms = nn.ModuleList(stream.norm(width) for _ in range(layers))
         self.mlp_norms = nn.ModuleList(stream.norm(width) for _ in range(layers))
-        self.mlps = nn.ModuleList(MultilayerPerceptron(read, hidden, width, dropout) for _ in range(layers))
+        self.mlps = nn.ModuleList(
+            MultilayerPerceptron(read, hidden, width, dropout, activation) for _ in range(layers)
+        )
         self.final_norm = stream.norm(width)
 
     @property
@@ -97,7 +114,8 @@ class Trunk(nn.Module):
     def flops(self, tokens: int) -> int:
         """Forward FLOPs a sample: the mechanism's and the MLPs'."""
         shape = self.mechanism.shape
-        mlp = 2 * tokens * self.hidden * (self.output_width + shape.width)
+        ups = 2 if self.activation == "swiglu" else 1
+        mlp = 2 * tokens * self.hidden * (ups * self.output_width + shape.width)
         return self.mechanism.flops(tokens) + shape.layers * mlp
 
 

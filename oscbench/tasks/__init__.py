@@ -60,6 +60,25 @@ class ImageInputs:
     num_classes: int
 
 
+@dataclass(frozen=True)
+class SequenceInputs:
+    """What a sequence backbone must know of its tokens.
+
+    Attributes:
+        vocabulary: number of token ids.
+        length: N of a training sequence; learned positions and anchors reach so far.
+        num_outputs: numbers that the head gives a token.
+        is_causal: a token may know only what came before.
+        padding: token id that stands for padding, if there is one; padding stands on the right.
+    """
+
+    vocabulary: int
+    length: int
+    num_outputs: int
+    is_causal: bool
+    padding: int | None = None
+
+
 class Task(ABC):
     """Fixed splits, a loss, and one number for how well a model did.
 

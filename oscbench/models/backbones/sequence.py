@@ -1,0 +1,106 @@
+"""Sequence transformer: a decoder where the task is causal, else an encoder (Vaswani et al., arXiv 1706.03762, in pre-norm form)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Context, Shape
+from oscbench.models.backbones import Backbone, BackboneConfig
+from oscbench.models.positions import AddedPositions, PositionMode, sequence_positions
+from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
+
+
+class SequenceConfig(BackboneConfig):
+    """Settings of the sequence backbone.
+
+    Attributes:
+        width: channels of the residual stream, D.
+        heads: H.
+        layers: number of blocks.
+        mlp_ratio: hidden units of the MLP over D, before matching.
+        activation: `gelu` or `swiglu`.
+        tied: the head is the embedding's transpose (language modelling only, and only where features are D wide).
+        position: what is added to tokens; `auto` follows the mechanism's trait.
+        dropout: on embeddings and MLP outputs.
+    """
+
+    width: int = Field(default=128, ge=1)
+    heads: int = Field(default=4, ge=1)
+    layers: int = Field(default=4, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0.0)
+    activation: Activation = "gelu"
+    tied: bool = False
+    position: PositionMode = "auto"
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class Sequence(Backbone):
+    """Token ids (B, N) to outputs (B, N, num_outputs)."""
+
+    Config = SequenceConfig
+    version = 1
+
+    def __init__(
+        self,
+        config: SequenceConfig,
+        inputs: Any,
+        mechanism_class: type,
+        mechanism_config: Any,
+        *,
+        hidden: int | None,
+        seed: int,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.config, self.inputs = config, inputs
+        generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
+        shape = Shape(config.width, config.heads, config.layers, inputs.length, 1, generator)
+        mechanism = mechanism_class(mechanism_config, shape)
+        self.embedding = nn.Embedding(inputs.vocabulary, config.width)
+        self.added = AddedPositions(config.position, mechanism, sequence_positions(inputs.length))
+        self.dropout = nn.Dropout(config.dropout)
+        hidden = hidden or round(config.mlp_ratio * config.width)
+        self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
+        self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
+        if config.tied:
+            if self.embedding.weight.shape != self.head.weight.shape:
+                raise ValueError(
+                    f"tied: the embedding is {tuple(self.embedding.weight.shape)} and the head "
+                    f"{tuple(self.head.weight.shape)}; they must be alike"
+                )
+            self.head.weight = self.embedding.weight
+        if not self.embedding.weight.is_meta:
+            initialise(self, seed)
+
+    @property
+    def num_tokens(self) -> int:
+        """N of a training sequence."""
+        length: int = self.inputs.length
+        return length
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Token ids (B, N) to embeddings (B, N, D)."""
+        embedded: Tensor = self.dropout(self.added(self.embedding(inputs)))
+        return embedded
+
+    def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
+        """Causality as the task says, padding where the padding id stands."""
+        mask = None if self.inputs.padding is None else inputs == self.inputs.padding
+        positions = sequence_positions(inputs.shape[1]).to(inputs.device)
+        return Context(positions, self.inputs.is_causal, mask, diagnostics)
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """Outputs of every token (B, N, num_outputs)."""
+        outputs: Tensor = self.head(features)
+        return outputs
+
+    def flops(self) -> int:
+        """Trunk and head; looking an embedding up costs none."""
+        head: int = 2 * self.num_tokens * self.trunk.output_width * self.inputs.num_outputs
+        return self.trunk.flops(self.num_tokens) + head
+
+
+backbone = Sequence
