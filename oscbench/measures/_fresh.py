@@ -1,0 +1,121 @@
+"""Peak memory of a call in a process of its own, above the level before the call.
+
+A process that has worked before keeps freed pages, and what it then takes from them never shows; `ru_maxrss` is inherited over
+exec and is no better. So a fresh child builds what it needs, calls once (what loads lazily is not the call's), hands all
+free pages back to the system, resets its own high-water mark, calls again, and reads the mark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TIMEOUT_S = 300.0
+
+
+class PeakError(Exception):
+    """The peak could not be measured."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes of resident memory: before the call, and how far the call went above that."""
+
+    level: int
+    above: int
+
+
+def peak_in_child(build: Callable[..., Callable[[], Any]], *arguments: Any, threads: int = 1) -> Peak:
+    """Peak of `build(*arguments)()` above the level after building, in a fresh process.
+
+    Args:
+        build: a module's function, which the child imports; its own memory counts as level.
+        arguments: of `build`, picklable.
+        threads: of torch in the child.
+
+    Raises:
+        PeakError: the child failed, or the system does not tell peaks.
+    """
+    request = pickle.dumps((build, arguments, threads))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "oscbench.measures._fresh"],
+            input=request,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PeakError(f"the child took more than {TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        how = f"ended with code {done.returncode}" if done.returncode > 0 else "was killed"
+        raise PeakError(f"the child {how}: {lines[-1] if lines else 'no message'}")
+    answer = json.loads(done.stdout.decode().strip().splitlines()[-1])
+    if answer["reason"]:
+        raise PeakError(answer["reason"])
+    return Peak(answer["level"], answer["above"])
+
+
+def status_bytes(key: str) -> int:
+    """`VmRSS` or `VmHWM` of this process.
+
+    Raises:
+        PeakError: the system does not tell it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) * 1024
+    except (OSError, StopIteration, ValueError) as error:
+        raise PeakError(f"this system does not tell {key}") from error
+
+
+def peak_here(run: Callable[[], Any]) -> Peak:
+    """The peak of a call in this process, above the level that the same call before it left.
+
+    Raises:
+        PeakError: the system does not tell it, or an earlier peak hides this one.
+    """
+    run()
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # freed pages that the process keeps would hide what the call takes
+    except (OSError, AttributeError) as error:
+        raise PeakError("this system's allocator cannot be told to give freed pages back") from error
+    # VmHWM starts again from VmRSS; where that is not allowed, a peak below an earlier one is noticed.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    level, mark = status_bytes("VmRSS"), status_bytes("VmHWM")
+    run()
+    highest = status_bytes("VmHWM")
+    if highest == mark and mark > level:
+        raise PeakError("an earlier peak of the process hides this one, and it may not be reset")
+    return Peak(level, highest - level)
+
+
+def _main() -> None:
+    """The child: request on standard input, one line of JSON on standard output."""
+    import torch
+
+    build, arguments, threads = pickle.loads(sys.stdin.buffer.read())
+    torch.set_num_threads(threads)
+    run = build(*arguments)
+    try:
+        peak = peak_here(run)
+        answer: dict[str, Any] = {"level": peak.level, "above": peak.above, "reason": None}
+    except PeakError as error:
+        answer = {"level": None, "above": None, "reason": str(error)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    _main()

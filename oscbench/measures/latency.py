@@ -1,0 +1,143 @@
+"""Latency: seconds of a forward pass, a backward pass and a training step, on the threads that the cell has.
+
+Eager calls by default; `compiled` goes through `torch.compile` and tells its compile time apart; on CUDA `graph` replays
+the kernels without the launching, after the L2 cache was cleared. Times of different cells were taken at different
+moments: where the ratio of two mechanisms matters, a suite of `kind: timing` interleaves them.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from oscbench.measures import Findings, Measure, MeasureConfig, Subject
+from oscbench.measures._clock import Contender, Effort, Timed, captured, clock_for, interleave
+from oscbench.measures._passes import Pass, model_pass
+from oscbench.records.schema import Measurement
+
+Mode = Literal["eager", "compiled", "graph"]
+LABELS = {"forward": "forward pass", "backward": "backward pass", "step": "training step"}
+
+
+class LatencyConfig(MeasureConfig):
+    """Settings of the latency measure.
+
+    Attributes:
+        passes: which of `forward`, `backward`, `step`.
+        modes: which of `eager`, `compiled`, `graph` (CUDA only).
+        batch_size: examples of the probe that are used; all (64) by default.
+        seconds: spent on one pass in one mode, at most 10.
+        min_rounds: samples that are taken in any case.
+    """
+
+    passes: tuple[Pass, ...] = ("forward", "backward", "step")
+    modes: tuple[Mode, ...] = ("eager",)
+    batch_size: int | None = Field(default=None, ge=1)
+    seconds: float = Field(default=5.0, gt=0.0, le=10.0)
+    min_rounds: int = Field(default=10, ge=1)
+
+
+class Latency(Measure):
+    """Times the trained model on the probe batch."""
+
+    Config = LatencyConfig
+    label = "latency"
+
+    def after(self, subject: Subject) -> Findings:
+        """Time each pass in each mode."""
+        config = self.config
+        batch = subject.probe
+        if config.batch_size is not None:
+            batch = type(batch)(batch.inputs[: config.batch_size], batch.targets[: config.batch_size])
+        effort = Effort(config.seconds, config.min_rounds)
+        was_training = subject.model.training
+        found = {}
+        for mode in config.modes:
+            for name in config.passes:
+                subject.model.train(name != "forward")
+                make = partial(
+                    model_pass, name, subject.model, subject.task, batch, compiled=mode == "compiled"
+                )
+                key = f"{name}_s" if mode == "eager" else f"{name}_{mode}_s"
+                label = LABELS[name] + ("" if mode == "eager" else f", {mode}")
+                details = {"batch_size": len(batch.inputs), "pass": name, "mode": mode}
+                found[key] = time_one(make, mode, subject.device, effort, label, details)
+                subject.model.zero_grad(set_to_none=True)
+        subject.model.train(was_training)
+        return Findings(found)
+
+
+def time_one(
+    make: Callable[[], Contender],
+    mode: Mode,
+    device: torch.device,
+    effort: Effort,
+    label: str,
+    details: dict[str, Any],
+) -> Measurement:
+    """One contender's time, or null with the reason why it could not be timed this way."""
+    try:
+        if mode == "graph" and device.type != "cuda":
+            return nothing(label, "CUDA graphs need a CUDA device", details)
+        contender = make()
+        if mode == "graph":
+            contender = captured(contender)
+        timed = interleave({"it": contender}, clock_for(device), effort)["it"]
+    except (RuntimeError, ValueError, ImportError, OSError) as error:  # compilers fail in many ways
+        return nothing(label, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", details)
+    return measurement(timed, label, {**details, **conditions(device)})
+
+
+def measurement(timed: Timed, label: str, details: dict[str, Any]) -> Measurement:
+    """Median and raw samples of what was timed."""
+    known = {
+        "converged": timed.converged,
+        "half_width": timed.half_width() if len(timed.samples) >= 5 else None,
+        "repeats": timed.repeats,
+        "warm_up_samples": timed.warm_up,
+        "first_call_s": timed.first,
+    }
+    return Measurement(
+        value=timed.median,
+        unit="s",
+        label=label,
+        direction="lower",
+        n=len(timed.samples),
+        samples=tuple(timed.samples),
+        details={**details, **known},
+    )
+
+
+def nothing(label: str, reason: str, details: dict[str, Any]) -> Measurement:
+    """What could not be timed."""
+    return Measurement(
+        value=None,
+        unit="s",
+        label=label,
+        direction="lower",
+        method="unavailable",
+        n=0,
+        reason=reason,
+        details=details,
+    )
+
+
+def conditions(device: torch.device) -> dict[str, Any]:
+    """What a reader must know of the machine while it was timed."""
+    return {
+        "clock": clock_name(device),
+        "threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def clock_name(device: torch.device) -> str:
+    """`perf_counter` or `cuda_events`."""
+    return "cuda_events" if device.type == "cuda" else "perf_counter"
+
+
+measure = Latency

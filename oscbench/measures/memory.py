@@ -1,0 +1,124 @@
+"""Memory: peak bytes of a forward pass and of a training step above the level before it, weights apart.
+
+On CUDA the allocator's own peaks, allocated and reserved. On a CPU a fresh child process does the pass and reads its own
+high-water mark; where the system does not tell it the value is null, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from oscbench.measures import Findings, Measure, MeasureConfig, Subject
+from oscbench.measures._fresh import PeakError, peak_in_child
+from oscbench.measures._passes import Pass, model_pass
+from oscbench.models.backbones import Backbone
+from oscbench.records.schema import Measurement
+from oscbench.tasks import Batch, Task
+
+LABELS: dict[Pass, str] = {
+    "forward": "peak memory of a forward pass",
+    "step": "peak memory of a training step",
+}
+
+
+class MemoryConfig(MeasureConfig):
+    """Settings of the memory measure.
+
+    Attributes:
+        batch_size: examples of the probe that are used; all (64) by default.
+    """
+
+    batch_size: int | None = Field(default=None, ge=1)
+
+
+class Memory(Measure):
+    """Peaks above the level before the pass; weights and AdamW's two moments belong to the level."""
+
+    Config = MemoryConfig
+    label = "memory"
+
+    def after(self, subject: Subject) -> Findings:
+        """Measure both passes."""
+        model, batch = subject.model, subject.probe
+        if self.config.batch_size is not None:
+            kept = slice(self.config.batch_size)
+            batch = type(batch)(batch.inputs[kept], batch.targets[kept])
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        was_training = model.training
+        found: dict[str, Measurement] = {}
+        for name, label in LABELS.items():
+            model.train(name != "forward")
+            details = {"batch_size": len(batch.inputs), "weights_bytes": weights}
+            arguments = (name, model, subject.task, batch)
+            found |= peaks(f"{name}_peak_memory_bytes", label, details, subject.device, _passes, *arguments)
+            model.zero_grad(set_to_none=True)
+        model.train(was_training)
+        return Findings(found)
+
+
+def _passes(name: Pass, model: Backbone, task: Task, batch: Batch) -> Callable[[], Any]:
+    run: Callable[[], Any] = model_pass(name, model, task, batch).run
+    return run
+
+
+def peaks(
+    key: str,
+    label: str,
+    details: dict[str, Any],
+    device: torch.device,
+    build: Callable[..., Callable[[], Any]],
+    *arguments: Any,
+) -> dict[str, Measurement]:
+    """Peak of `build(*arguments)()` above the level before it; on CUDA what was reserved as well."""
+    if device.type == "cuda":
+        return _cuda_peaks(key, label, details, device, build(*arguments))
+    threads = torch.get_num_threads()
+    known = {**details, "how": "VmHWM of a fresh child process", "threads": threads}
+    try:
+        peak = peak_in_child(build, *arguments, threads=threads)
+    except PeakError as error:
+        return {key: _unavailable(label, str(error), known)}
+    return {key: _measured(label, peak.above, {**known, "level_bytes": peak.level})}
+
+
+def _cuda_peaks(
+    key: str, label: str, details: dict[str, Any], device: torch.device, run: Callable[[], Any]
+) -> dict[str, Measurement]:
+    run()  # what is allocated once and kept (moments, workspaces) belongs to the level
+    torch.cuda.synchronize(device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
+    run()
+    torch.cuda.synchronize(device)
+    known = {**details, "how": "torch's CUDA allocator", "level_bytes": allocated}
+    above = torch.cuda.max_memory_allocated(device) - allocated
+    more = torch.cuda.max_memory_reserved(device) - reserved
+    return {
+        key: _measured(label, above, known),
+        key.replace("_memory_bytes", "_reserved_bytes"): _measured(f"{label}, reserved", more, known),
+    }
+
+
+def _measured(label: str, value: int, details: dict[str, Any]) -> Measurement:
+    return Measurement(value=value, unit="B", label=label, direction="lower", details=details)
+
+
+def _unavailable(label: str, reason: str, details: dict[str, Any]) -> Measurement:
+    return Measurement(
+        value=None,
+        unit="B",
+        label=label,
+        direction="lower",
+        method="unavailable",
+        n=0,
+        reason=reason,
+        details=details,
+    )
+
+
+measure = Memory
