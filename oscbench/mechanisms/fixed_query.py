@@ -88,6 +88,8 @@ class FixedQuery(Mechanism):
     Config = FixedQueryConfig
     version = 1
     label = "fixed query"
+    # Anchors belong to positions: they are a positional code by themselves.
+    traits = Traits(order_sensitive=True)
     starts: Tensor
     examples = (
         {"d_osc": 2, "exponent": 4, "coupling": "relu"},
@@ -99,7 +101,6 @@ class FixedQuery(Mechanism):
 
     def __init__(self, config: FixedQueryConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        # Anchors belong to positions: they are a positional code by themselves.
         self.traits = Traits(order_sensitive=True, iterative=config.dynamics == "ode")
         self.layers: PerLayer[Projections] = PerLayer(
             Projections(shape.width, bias=False) for _ in range(shape.layers)

@@ -78,6 +78,7 @@ class Torus(Mechanism):
     Config = TorusConfig
     version = 1
     label = "torus"
+    traits = Traits(order_sensitive=True)
     examples = (
         {"gate": "static"},
         {"gate": "token", "include_self": True},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def mechanisms() -> list[Row]:
             {
                 "mechanism": name,
                 "idea": catalog.section(text, "Idea"),
-                "paper": catalog.section(text, "Equation").split(";")[-1].strip(),
+                "paper": ", ".join(re.findall(r"arXiv \d{4}\.\d{4,5}", catalog.section(text, "Equation"))),
                 "traits": traits,
             }
         )

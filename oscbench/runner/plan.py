@@ -209,7 +209,7 @@ def _settings(resolved: dict[str, Any]) -> dict[str, Any]:
 def _prove_buildable(spec: dict[str, Any], where: str) -> None:
     """Solve the matching and build the model without memory, so that an impossible size is refused before anything runs."""
     parts = parts_of(spec)
-    inputs = parts.task_class.inputs
+    inputs = parts.task_class.describe(parts.task_config)
     try:
         matched = match_spec(spec, inputs)
         with torch.device("meta"):

@@ -97,6 +97,16 @@ class Task(ABC):
     def __init__(self, config: Any) -> None:
         """Load or make the data."""
 
+    @classmethod
+    def describe(cls, config: Any) -> Any:
+        """What a backbone must know of the inputs, before any data are read.
+
+        Raises:
+            UserError: data that the settings name are not there.
+        """
+        del config
+        return cls.inputs
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that training and evaluation read, by name, for the data hash."""
