@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
+from oscbench.errors import first_line
 from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, match
 from oscbench.records import identity, protocol
@@ -216,6 +217,9 @@ def _prove_buildable(spec: dict[str, Any], where: str) -> None:
             parts.build(spec["mechanism"], matched.hidden, spec["seed"], inputs)
     except ValueError as error:
         raise SuiteError(f"{where}: {error}") from error
+    except Exception as error:  # sizes that torch refuses, or whatever stands in somebody's mechanism
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise SuiteError(f"{where}: the model cannot be built: {reason}") from error
 
 
 def _device(wanted: str) -> str:
