@@ -11,6 +11,7 @@ import ast
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -84,7 +85,7 @@ def docstring(kind: str, name: str) -> str:
     path = _folder(kind) / f"{name}.py"
     if path.is_file():
         return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return importlib.import_module(load(kind, name).__module__).__doc__ or ""
+    return inspect.cleandoc(importlib.import_module(load(kind, name).__module__).__doc__ or "")
 
 
 def section(text: str, heading: str) -> str:

@@ -46,6 +46,11 @@ class NoRecord(Softmax):
         return [object()]
 
 
+class Unbuildable(Softmax):
+    def __init__(self, config, shape):
+        raise TypeError("no such thing")
+
+
 class FolderConfig(MechanismConfig):
     folder: str
 

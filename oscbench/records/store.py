@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import re
 import tempfile
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from oscbench.errors import UserError
 from oscbench.records.schema import Record
 
+_LOG = logging.getLogger(__name__)
 _PRIVATE = (".locks", ".set_aside", "published")
 """Folders below a results folder that hold no records; `published` holds the papers' numbers."""
 
@@ -52,10 +54,6 @@ def _short(text: str) -> str:
     return _slug(text)[:60]
 
 
-def _quiet(text: str) -> None:
-    del text
-
-
 class Store:
     """Records below one results folder, as `<suite>/<task>-<mechanism>-<variant>-seed<k>-<identity>.json`.
 
@@ -63,10 +61,10 @@ class Store:
 
     Args:
         root: the results folder.
-        tell: is told of every damaged file that is set aside.
+        tell: is told of every damaged file; by default it is logged, which a terminal sees on standard error.
     """
 
-    def __init__(self, root: Path, tell: Callable[[str], None] = _quiet) -> None:
+    def __init__(self, root: Path, tell: Callable[[str], None] = _LOG.warning) -> None:
         self.root = root
         self.tell = tell
 
@@ -186,6 +184,7 @@ class Store:
             if isinstance(loaded, Record):
                 records.append(loaded)
             else:
+                self.tell(f"{path}: {loaded.reason}; left out")
                 damaged.append(loaded)
         return records, damaged
 

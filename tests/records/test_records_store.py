@@ -144,6 +144,7 @@ def test_damaged_file_is_named_set_aside_and_nothing_is_lost(store, content, rea
     assert [one.path for one in damaged] == [path]
     assert reason in damaged[0].reason
     assert path.is_file(), "reading changes nothing"
+    assert str(path) in store.told.pop()
     assert store.find("mine", record().identity, tidy=False) is None
     assert path.is_file(), "a dry run changes nothing"
     assert store.find("mine", record().identity) is None
