@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oscbench.ops import checks
+from oscbench.ops import checks, triton_tools
 from oscbench.ops.dispatch import Backend, Call, Op, call_of
+from oscbench.ops.triton_tools import MAX_WIDTH, WIDTH_STEP
 
 
 def _reference() -> Callable[..., Any]:
@@ -36,14 +37,34 @@ def _no_top_k(call: Call) -> str | None:
     return None
 
 
+def _triton() -> Callable[..., Any]:
+    from oscbench.ops.synchronization import triton
+
+    return triton.run
+
+
+def _why_not_triton(call: Call) -> str | None:
+    value_width = call.options.get("value_width")
+    if value_width is not None and (value_width % WIDTH_STEP or value_width > MAX_WIDTH):
+        return (
+            f"it takes values whose width is a multiple of {WIDTH_STEP} up to {MAX_WIDTH}, got {value_width}"
+        )
+    return _no_top_k(call) or triton_tools.why_not(call)
+
+
+def _automatic(call: Call) -> list[str]:
+    return ["triton", "blocked"] if call.device.type == "cuda" else ["blocked"]
+
+
 OP = Op(
     "selective_synchronization",
     [
         Backend("reference", _reference, note="the equations, N by N tensors"),
         Backend("blocked", _blocked, note="tiles in plain PyTorch, memory linear in N"),
         Backend("sparse", _sparse, _no_top_k, note="sorted by frequency, tiles that cannot lock are skipped"),
+        Backend("triton", _triton, _why_not_triton, note="our own kernels, forward and backward"),
     ],
-    automatic=lambda call: ["blocked"],
+    automatic=_automatic,
 )
 
 
@@ -102,7 +123,7 @@ def selective_synchronization(
             if bool((value < 0).any()):
                 raise ValueError(f"{name}: {what} must be at least 0, got {float(value.min())}")
     options = {"top_k": top_k, "edge": edge, "is_causal": is_causal, "key_padding_mask": key_padding_mask}
-    chosen = OP.choose(backend, call_of(omega, **options))
+    chosen = OP.choose(backend, call_of(omega, value_width=v.shape[-1], **options))
     out: Tensor = chosen.load()(omega, theta, v, **ready, **options)
     return out
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from oscbench.ops.flops import attention_flops
 from oscbench.ops.synchronization import sparse, tiles
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.synchronization.plan import Scratch, Tile, dense_tiles, sizes_for
@@ -142,17 +143,16 @@ def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tenso
 synchronize.register_autograd(_pull_back, setup_context=_keep)
 
 
-def matmul_flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
-    """2BHN²(d + d_v): ω ωᵀ and S v. Causal is not halved, skipped tiles are counted."""
+def _flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
     batch, heads, tokens, width = omega_shape
-    return 2 * batch * heads * tokens * tokens * (width + int(v_shape[-1]))
+    return attention_flops("selective_synchronization", batch, heads, tokens, width, int(v_shape[-1]))
 
 
 @register_flop_formula(torch.ops.oscbench.selective_synchronization)
 def _forward_flops(
     omega_shape: torch.Size, order_shape: Any, v_shape: torch.Size, *rest: Any, **named: Any
 ) -> int:
-    return matmul_flops(omega_shape, v_shape)
+    return _flops(omega_shape, v_shape)
 
 
 @register_flop_formula(torch.ops.oscbench.selective_synchronization_backward)
@@ -166,7 +166,7 @@ def _backward_flops(
     *rest: Any,
     **named: Any,
 ) -> int:
-    return 2 * matmul_flops(omega_shape, v_shape)
+    return 2 * _flops(omega_shape, v_shape)
 
 
 def run(

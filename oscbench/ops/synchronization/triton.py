@@ -1,0 +1,287 @@
+"""Selective synchronization through Triton kernels: CUDA, or the CPU in Triton's interpreter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from oscbench.ops.flops import attention_flops
+from oscbench.ops.masking import silence
+from oscbench.ops.synchronization import triton_kernels
+from oscbench.ops.synchronization.order import order_parameter
+from oscbench.ops.triton_tools import interpreting
+
+# A sender with this squared norm locks to nobody.
+UNHEARD = 1e30
+LARGEST_REACH = 1e20
+SMALLEST_REACH = 1e-30
+NO_BOUND = 3e38
+FILL = 128
+TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What the kernels read: heads flattened to P = B·H, contiguous.
+
+    Numbers a token are filled up to a multiple of 128 tokens, with what locks to nobody, so that the kernels read
+    them without a mask.
+
+    Attributes:
+        omega: shifted frequencies, (P, N, d), in the inputs' dtype.
+        v: values, 0 for padding, (P, N, d_v).
+        plain: |ω|², (P, S) float32 like all that follow, S the filled-up N.
+        norms: the same with 1e30 for padding.
+        near: 1/(Kr)², 0 where nothing is in reach.
+        spent: |ω|²/(Kr)², plus 2 where nothing is in reach.
+        fade: -2α|ω|² log₂e.
+        rate: -2α log₂e, (P,).
+    """
+
+    omega: Tensor
+    v: Tensor
+    plain: Tensor
+    norms: Tensor
+    near: Tensor
+    spent: Tensor
+    fade: Tensor
+    rate: Tensor
+
+
+def shifted(omega: Tensor, key_padding_mask: Tensor | None, is_causal: bool) -> Tensor:
+    """Frequencies less a constant of the head and channel, so that an offset costs no digits in Δ².
+
+    float32: the middle of the range, or causal the first real token (no later token then moves an earlier result by a
+    rounding). Half precision: the middle is taken off only where that is exact, which it is when all values lie
+    between half and three halves of it; causal: nothing, since whether it is exact would depend on later tokens.
+    Products of half precision numbers are exact in float32, so an offset costs little there.
+    """
+    half = omega.dtype != torch.float32
+    omega = silence(omega, key_padding_mask)
+    if is_causal:
+        if half:
+            return omega
+        if key_padding_mask is None:
+            return omega - omega[:, :, :1]
+        first = key_padding_mask.to(torch.uint8).argmin(dim=-1)
+        index = first[:, None, None, None].expand(-1, omega.shape[1], 1, omega.shape[-1])
+        return omega - omega.gather(2, index)
+    low, high = omega, omega
+    if key_padding_mask is not None:
+        padded = key_padding_mask[:, None, :, None]
+        low, high = omega.masked_fill(padded, math.inf), omega.masked_fill(padded, -math.inf)
+    least, largest = low.amin(dim=2, keepdim=True), high.amax(dim=2, keepdim=True)
+    middle = least / 2 + largest / 2
+    usable = middle.isfinite()
+    if half:
+        usable &= (largest - least) < middle.abs()
+    return omega - torch.where(usable, middle, 0.0)
+
+
+def prepare(
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    key_padding_mask: Tensor | None,
+    is_causal: bool,
+) -> Ready:
+    """The op's inputs as the kernels want them."""
+    batch, heads, tokens, _ = omega.shape
+    omega = shifted(omega, key_padding_mask, is_causal).flatten(0, 1).contiguous()
+    plain = omega.float().square().sum(dim=-1)
+    norms = plain
+    if key_padding_mask is not None:
+        norms = plain.masked_fill(key_padding_mask.repeat_interleave(heads, dim=0), UNHEARD)
+    reach = ((coupling.float()[:, None] * order.float()) ** 2).flatten(0, 1)
+    nothing = reach <= SMALLEST_REACH
+    near = torch.where(nothing, 0.0, 1.0 / reach.clamp(SMALLEST_REACH, LARGEST_REACH))
+    rate = (alpha.float() * (-2.0 * math.log2(math.e))).repeat(batch)
+
+    def filled(x: Tensor, value: float) -> Tensor:
+        return torch.nn.functional.pad(x.expand(-1, tokens), (0, -tokens % FILL), value=value).contiguous()
+
+    return Ready(
+        omega=omega,
+        v=silence(v, key_padding_mask).flatten(0, 1).contiguous(),
+        plain=filled(plain, 0.0),
+        norms=filled(norms, UNHEARD),
+        near=filled(near, 0.0),
+        spent=filled(near * plain + torch.where(nothing, 2.0, 0.0), 2.0),
+        fade=filled(rate[:, None] * plain, 0.0),
+        rate=rate,
+    )
+
+
+def settings(omega: Tensor, v: Tensor, is_causal: bool) -> dict[str, Any]:
+    """Compile-time constants of both kernels.
+
+    In the interpreter tiles are read as float32, because it multiplies the bit patterns of bfloat16. Δ² of float32
+    inputs is computed in full precision, since the locking edge magnifies its error; the other products in three
+    passes of the tensor cores.
+    """
+    dot = tl.float32 if interpreting() else TYPES[omega.dtype]
+    width, value_width = omega.shape[-1], v.shape[-1]
+    return {
+        "D": width,
+        "V": value_width,
+        "BLOCK_D": max(16, triton.next_power_of_2(width)),
+        "BLOCK_V": max(16, triton.next_power_of_2(value_width)),
+        "CAUSAL": is_causal,
+        "DOT": dot,
+        "EXACT": "ieee",
+        "GOOD": "tf32x3" if omega.dtype == torch.float32 else "ieee",
+    }
+
+
+@torch.library.custom_op("oscbench::selective_synchronization_triton", mutates_args=())
+def synchronize(
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    key_padding_mask: Tensor | None,
+    edge: float,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor]:
+    """(Σ_j S_ij v_j / T_i in v's dtype, T_i = Σ_j S_ij + 1e-8 in float32); arguments as of the `blocked` op."""
+    ready = prepare(omega, order, v, coupling, alpha, key_padding_mask, is_causal)
+    problems, tokens, _ = ready.omega.shape
+    out = torch.empty_like(ready.v).view(v.shape)
+    total = torch.empty(*v.shape[:3], 1, dtype=torch.float32, device=v.device)
+    triton_kernels.forward_kernel[lambda meta: (triton.cdiv(tokens, meta["BLOCK_M"]), problems)](
+        ready.omega, ready.v, ready.norms, ready.near, ready.spent, ready.fade, ready.rate, out, total, tokens, ready.norms.shape[1],
+        **settings(omega, v, is_causal),
+    )  # fmt: skip
+    return out, total
+
+
+@synchronize.register_fake
+def _synchronize_shapes(omega: Tensor, order: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    del omega, order, rest
+    return v.new_empty(v.shape), v.new_empty((*v.shape[:3], 1), dtype=torch.float32)
+
+
+@torch.library.custom_op("oscbench::selective_synchronization_triton_backward", mutates_args=())
+def synchronize_backward(
+    grad: Tensor,
+    mean: Tensor,
+    total: Tensor,
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    key_padding_mask: Tensor | None,
+    edge: float,
+    is_causal: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients to ω, r, v, K and α."""
+    ready = prepare(omega, order, v, coupling, alpha, key_padding_mask, is_causal)
+    problems, tokens, _ = ready.omega.shape
+    slopes = grad.float() / total
+    push = (slopes * mean.float()).sum(dim=-1).view(problems, tokens)
+    slopes = slopes.to(v.dtype).view(ready.v.shape)
+    # One pass serves a token as receiver and as sender, if every pair is heard both ways.
+    roles = (0,) if not is_causal and key_padding_mask is None else (1, 2)
+    d_omega = [torch.empty(ready.omega.shape, dtype=torch.float32, device=v.device) for _ in roles]
+    d_v = torch.empty(ready.v.shape, dtype=torch.float32, device=v.device)
+    gaps, faded = (torch.empty_like(push) for _ in range(2))
+    push = torch.nn.functional.pad(push, (0, -tokens % FILL)).contiguous()
+    bound = 1.0 / edge if edge > 0.0 else NO_BOUND
+    for role, into in zip(roles, d_omega, strict=True):
+        triton_kernels.backward_kernel[lambda meta: (triton.cdiv(tokens, meta["BLOCK_M"]), problems)](
+            ready.omega, ready.v, slopes, ready.norms, ready.plain, ready.near, ready.spent, ready.fade, push,
+            ready.rate, d_v, into, gaps, faded, bound, tokens, ready.norms.shape[1], ROLE=role, **settings(omega, v, is_causal),
+        )  # fmt: skip
+    once = 0.5 if roles == (0,) else 1.0  # role 0 has met every pair twice
+    shape = v.shape[:3]
+    spent = (once * gaps * ready.near[:, :tokens] ** 2).view(shape)
+    if order.shape[-1] == 1:
+        spent = spent.sum(dim=-1, keepdim=True)
+    reach, order_wide = coupling.float()[:, None], order.float()
+    found = silence(sum(d_omega[1:], d_omega[0]).view(omega.shape), key_padding_mask)
+    return (
+        found.to(omega.dtype),
+        (spent * reach**2 * order_wide).to(order.dtype),
+        silence(d_v.view(v.shape), key_padding_mask).to(v.dtype),
+        (spent * reach * order_wide**2).sum(dim=(0, 2)).to(coupling.dtype),
+        (-once * faded.view(shape)).sum(dim=(0, 2)).to(alpha.dtype),
+    )
+
+
+@synchronize_backward.register_fake
+def _backward_shapes(
+    grad: Tensor,
+    mean: Tensor,
+    total: Tensor,
+    omega: Tensor,
+    order: Tensor,
+    v: Tensor,
+    coupling: Tensor,
+    alpha: Tensor,
+    *rest: Any,
+) -> tuple[Tensor, ...]:
+    del grad, mean, total, rest
+    return tuple(x.new_empty(x.shape) for x in (omega, order, v, coupling, alpha))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:6], *output)
+    ctx.options = inputs[6:]
+    ctx.mark_non_differentiable(output[1])
+
+
+def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tensor | None, ...]:
+    del grad_total
+    *inputs, mean, total = ctx.saved_tensors
+    found = synchronize_backward(grad.contiguous(), mean, total, *inputs, *ctx.options)
+    return (*found, None, None, None)
+
+
+synchronize.register_autograd(_pull_back, setup_context=_keep)
+
+
+def _flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
+    batch, heads, tokens, width = omega_shape
+    return attention_flops("selective_synchronization", batch, heads, tokens, width, int(v_shape[-1]))
+
+
+@register_flop_formula(torch.ops.oscbench.selective_synchronization_triton)
+def _forward_flops(omega_shape: Any, order_shape: Any, v_shape: Any, *rest: Any, **named: Any) -> int:
+    return _flops(omega_shape, v_shape)
+
+
+@register_flop_formula(torch.ops.oscbench.selective_synchronization_triton_backward)
+def _backward_flops(
+    grad: Any, mean: Any, total: Any, omega_shape: Any, order: Any, v_shape: Any, *rest: Any, **named: Any
+) -> int:
+    return 2 * _flops(omega_shape, v_shape)
+
+
+def run(
+    omega: Tensor,
+    theta: Tensor,
+    v: Tensor,
+    *,
+    coupling: Tensor,
+    alpha: Tensor,
+    top_k: int | None,
+    edge: float,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+) -> Tensor:
+    """The public function's backend."""
+    assert top_k is None, "dispatch keeps top-k away"
+    order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
+    out: Tensor = synchronize(omega, order, v, coupling, alpha, key_padding_mask, edge, is_causal)[0]
+    return out
