@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from oscbench.ops import checks
+from oscbench.ops import checks, triton_tools
 from oscbench.ops.dispatch import Backend, Call, Op, call_of
 from oscbench.ops.fixed_query.stages import COUPLINGS
 
@@ -33,13 +33,30 @@ def _blocked_why_not(call: Call) -> str | None:
     return None
 
 
+def _triton() -> Callable[..., Any]:
+    from oscbench.ops.fixed_query import triton
+
+    return triton.run
+
+
+def _triton_why_not(call: Call) -> str | None:
+    return _blocked_why_not(call) or triton_tools.why_not(call)
+
+
+def _automatic(call: Call) -> list[str]:
+    # The kernels are for GPUs; in the interpreter they are a test, a thousand times slower than `blocked`.
+    return ["triton", "blocked"] if call.device.type == "cuda" else ["blocked"]
+
+
 OP = Op(
     "fixed_query_attention",
     [
         Backend("reference", _reference, note="the equations, N x N tensors"),
         Backend("blocked", _blocked, _blocked_why_not, note="tiles in plain PyTorch, linear read-out"),
+        Backend("triton", _triton, _triton_why_not, note="our own kernels for the pull, linear read-out"),
     ],
-    automatic=lambda call: ["blocked"],
+    # Forward 10.6 and forward + backward 8.6 times as fast as the literal form on two CPU cores (H 8, N 2048, d 64).
+    automatic=_automatic,
 )
 
 

@@ -1,0 +1,197 @@
+"""Triton kernels of Σ_j f(q_i·k_j scale) c_j: forward, the gradient to q (a row each), and to k and c (a column each).
+
+log(1 + t) on t = exp(-|x|) in [0, 1] is t times a polynomial: its relative error is 1.3e-7 at degree 9 and 6e-5 at
+degree 4, it keeps the tail of softplus relative, and it saves one of three special functions a pair. No
+atomics: two runs agree bit by bit. Senders past the end need no mask, because what they would add is multiplied by c = 0.
+"""
+
+# Triton reads these functions as its own language, so they carry no annotations but constexpr.
+# ruff: noqa: N803
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+
+import triton
+import triton.language as tl
+
+from oscbench.ops.triton_tools import autotune
+
+# The order of FUNCTIONS in triton_pairwise.py.
+SOFTPLUS = tl.constexpr(0)
+RELU = tl.constexpr(1)
+ELU = tl.constexpr(2)
+SQUARE = tl.constexpr(3)
+LOG2_E = tl.constexpr(1.4426950408889634)
+RELU_FLOOR = tl.constexpr(1e-3)
+# 2 to this power is the smallest normal number: exponents below are clamped, denormals cost time and hold no
+# digits.
+LOWEST = tl.constexpr(-126.0)
+
+TILES = [
+    ({"BLOCK_M": 128, "BLOCK_N": 64}, 8, 3),
+    ({"BLOCK_M": 128, "BLOCK_N": 64}, 4, 3),
+    ({"BLOCK_M": 64, "BLOCK_N": 64}, 4, 3),
+    ({"BLOCK_M": 64, "BLOCK_N": 32}, 4, 2),
+]
+
+
+@triton.jit
+def _decay(x):
+    """exp(x) for x ≤ 0; NaN stays NaN."""
+    power = tl.maximum(x * LOG2_E, LOWEST, propagate_nan=tl.PropagateNan.ALL)
+    return tl.exp2(power)
+
+
+@triton.jit
+def _log1p(t, PRECISE: tl.constexpr):
+    """log(1 + t), 0 ≤ t ≤ 1."""
+    if PRECISE:
+        p = t * -0.0031760570127516985 + 0.019542528316378593
+        p = p * t - 0.05637361481785774
+        p = p * t + 0.10543623566627502
+        p = p * t - 0.1526966691017151
+        p = p * t + 0.1966327428817749
+        p = p * t - 0.24951615929603577
+        p = p * t + 0.33329710364341736
+        p = p * t - 0.49999892711639404
+        return t * (p * t + 1.0)
+    p = t * 0.04066343605518341 - 0.15602952241897583
+    p = p * t + 0.30539998412132263
+    p = p * t - 0.49678874015808105
+    return t * (p * t + 0.9999368190765381)
+
+
+@triton.jit
+def _value(x, FUNCTION: tl.constexpr, PRECISE: tl.constexpr):
+    """The function f of a tile of scores."""
+    if FUNCTION == SOFTPLUS:
+        return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL) + _log1p(_decay(-tl.abs(x)), PRECISE)
+    if FUNCTION == RELU:
+        return tl.maximum(x, 0.0, propagate_nan=tl.PropagateNan.ALL) + RELU_FLOOR
+    if FUNCTION == ELU:
+        return tl.where(x > 0.0, x + 1.0, _decay(tl.minimum(x, 0.0, propagate_nan=tl.PropagateNan.ALL)))
+    base = tl.maximum(x + 1.0, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    base = base * base
+    if FUNCTION == SQUARE:
+        return base
+    return base * base
+
+
+@triton.jit
+def _slope(x, FUNCTION: tl.constexpr):
+    """The slope f' of a tile of scores."""
+    if FUNCTION == SOFTPLUS:
+        t = _decay(-tl.abs(x))
+        return tl.where(x >= 0.0, 1.0, t) / (1.0 + t)
+    if FUNCTION == RELU:
+        return tl.where(x > 0.0, 1.0, 0.0 * x)
+    if FUNCTION == ELU:
+        return _decay(tl.minimum(x, 0.0, propagate_nan=tl.PropagateNan.ALL))
+    base = tl.maximum(x + 1.0, 0.0, propagate_nan=tl.PropagateNan.ALL)
+    if FUNCTION == SQUARE:
+        return 2.0 * base
+    return 4.0 * base * base * base
+
+
+@triton.jit
+def _tile(base, tokens, N, WIDTH: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr):
+    """Tokens' vectors (tokens, BLOCK) as DOT, 0 past the last token and the last channel."""
+    columns = tl.arange(0, BLOCK)
+    inside = (tokens[:, None] < N) & (columns[None, :] < WIDTH)
+    return tl.load(base + tokens[:, None].to(tl.int64) * WIDTH + columns[None, :], mask=inside, other=0.0).to(
+        DOT
+    )
+
+
+@triton.jit
+def _keep(base, tile, tokens, N, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
+    columns = tl.arange(0, BLOCK)
+    inside = (tokens[:, None] < N) & (columns[None, :] < WIDTH)
+    tl.store(base + tokens[:, None].to(tl.int64) * WIDTH + columns[None, :], tile, mask=inside)
+
+
+@autotune(TILES, key=["N", "D", "M", "FUNCTION", "CAUSAL"])
+@triton.jit
+def forward_kernel(
+    q_pointer, k_pointer, c_pointer, out_pointer, N, scale,
+    D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr,
+    CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, PRECISE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Receivers of one block of one head; tensors (P, N, ·), grid (blocks, P)."""
+    problem = tl.program_id(1).to(tl.int64)
+    # Causal: the longest rows first, so that the last programs to start are short.
+    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    own = block * BLOCK_M + tl.arange(0, BLOCK_M)
+    q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    acc = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
+    last = tl.minimum((block + 1) * BLOCK_M, N) if CAUSAL else N
+    for start in range(0, last, BLOCK_N):
+        senders = start + tl.arange(0, BLOCK_N)
+        k = _tile(k_pointer + problem * N * D, senders, N, D, BLOCK_D, DOT)
+        c = _tile(c_pointer + problem * N * M, senders, N, M, BLOCK_C, DOT)
+        scores = tl.dot(q, tl.trans(k), input_precision=PRODUCT) * scale
+        weights = _value(scores, FUNCTION, PRECISE)
+        if CAUSAL:
+            weights = tl.where(own[:, None] >= senders[None, :], weights, 0.0)
+        acc = tl.dot(weights.to(DOT), c, acc, input_precision=PRODUCT)
+    _keep(out_pointer + problem * N * M, acc, own, N, M, BLOCK_C)
+
+
+@autotune(TILES, key=["N", "D", "M", "FUNCTION", "CAUSAL"])
+@triton.jit
+def row_gradient_kernel(
+    q_pointer, k_pointer, c_pointer, grad_pointer, grad_q_pointer, N, scale,
+    D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr,
+    CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, PRECISE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Σ_j (grad_i·c_j) f'(s_ij) k_j scale for the receivers of one block."""
+    problem = tl.program_id(1).to(tl.int64)
+    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    own = block * BLOCK_M + tl.arange(0, BLOCK_M)
+    q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    grad = _tile(grad_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
+    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    last = tl.minimum((block + 1) * BLOCK_M, N) if CAUSAL else N
+    for start in range(0, last, BLOCK_N):
+        senders = start + tl.arange(0, BLOCK_N)
+        k = _tile(k_pointer + problem * N * D, senders, N, D, BLOCK_D, DOT)
+        c = _tile(c_pointer + problem * N * M, senders, N, M, BLOCK_C, DOT)
+        slopes = _slope(tl.dot(q, tl.trans(k), input_precision=PRODUCT) * scale, FUNCTION)
+        slopes = slopes * tl.dot(grad, tl.trans(c), input_precision=PRODUCT)
+        if CAUSAL:
+            slopes = tl.where(own[:, None] >= senders[None, :], slopes, 0.0)
+        acc = tl.dot(slopes.to(DOT), k, acc, input_precision=PRODUCT)
+    _keep(grad_q_pointer + problem * N * D, acc * scale, own, N, D, BLOCK_D)
+
+
+@autotune(TILES, key=["N", "D", "M", "FUNCTION", "CAUSAL"])
+@triton.jit
+def column_gradient_kernel(
+    q_pointer, k_pointer, c_pointer, grad_pointer, grad_k_pointer, grad_c_pointer, N, scale,
+    D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr,
+    CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, PRECISE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Σ_i (grad_i·c_j) f'(s_ij) q_i scale and Σ_i f(s_ij) grad_i for the senders of one block of BLOCK_M."""
+    problem = tl.program_id(1).to(tl.int64)
+    block = tl.program_id(0)
+    own = block * BLOCK_M + tl.arange(0, BLOCK_M)
+    k = _tile(k_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    c = _tile(c_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
+    acc_k = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    acc_c = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
+    first = block * BLOCK_M // BLOCK_N * BLOCK_N if CAUSAL else 0
+    for start in range(first, N, BLOCK_N):
+        receivers = start + tl.arange(0, BLOCK_N)
+        q = _tile(q_pointer + problem * N * D, receivers, N, D, BLOCK_D, DOT)
+        grad = _tile(grad_pointer + problem * N * M, receivers, N, M, BLOCK_C, DOT)
+        scores = tl.dot(k, tl.trans(q), input_precision=PRODUCT) * scale
+        weights = _value(scores, FUNCTION, PRECISE)
+        slopes = _slope(scores, FUNCTION) * tl.dot(c, tl.trans(grad), input_precision=PRODUCT)
+        if CAUSAL:
+            heard = receivers[None, :] >= own[:, None]
+            weights, slopes = tl.where(heard, weights, 0.0), tl.where(heard, slopes, 0.0)
+        acc_c = tl.dot(weights.to(DOT), grad, acc_c, input_precision=PRODUCT)
+        acc_k = tl.dot(slopes.to(DOT), q, acc_k, input_precision=PRODUCT)
+    _keep(grad_k_pointer + problem * N * D, acc_k * scale, own, N, D, BLOCK_D)
+    _keep(grad_c_pointer + problem * N * M, acc_c, own, N, M, BLOCK_C)

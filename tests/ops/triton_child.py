@@ -1,0 +1,76 @@
+"""Run in a process of its own, so that TRITON_INTERPRET stands (or does not) before triton is first imported.
+
+`triton_child.py numbers`: the fixed-query kernels against float64 in the interpreter, three dtypes.
+`triton_child.py compile`: every kernel compiled for sm_80 and sm_90; a report line each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import torch
+from ops_cases import CASES, Size, Variant
+
+
+def numbers() -> None:
+    case = CASES["fixed_query_attention"]
+    calls = [
+        (torch.float32, 1, "softplus", 1, True, False),
+        (torch.float32, 67, "softplus", 1, True, False),
+        (torch.float32, 150, "softplus", 1, False, True),
+        (torch.float32, 67, "relu", 4, True, True),
+        (torch.bfloat16, 67, "softplus", 1, True, True),
+        (torch.float16, 67, "elu", 2, False, False),
+    ]
+    for dtype, tokens, coupling, exponent, causal, padded in calls:
+        mask = torch.rand(1, tokens, generator=torch.Generator().manual_seed(0)) < 0.3 if padded else None
+        options = {"coupling": coupling, "exponent": exponent}
+        options |= {"is_causal": causal, "key_padding_mask": mask}
+        given = case.inputs(Size(batch=1, tokens=tokens, width=24), Variant("triton"), dtype)
+        results = []
+        for backend, cast in (("triton", dtype), ("reference", torch.float64)):
+            leaves = {name: x.to(cast).requires_grad_() for name, x in given.items()}
+            checks = {"validate": False} if backend == "reference" else {}
+            out = case.run(leaves, backend, **options, **checks)
+            weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out.dtype)
+            if mask is not None:
+                out = out.masked_fill(mask[:, None, :, None], 0.0)
+            results.append((out.detach(), *torch.autograd.grad((out * weight).sum(), list(leaves.values()))))
+        if tokens == 1:  # the one anchor is heard whatever q and k are: their gradients are 0 and rounding
+            results = [result[:1] for result in results]
+        errors = [case.error(ours, theirs) for ours, theirs in zip(*results, strict=True)]
+        allowed = 1e-5 if dtype == torch.float32 else 2e-2
+        assert max(errors) < allowed, (dtype, tokens, options, errors)
+
+
+def compiled() -> None:
+    from oscbench.ops.fixed_query import triton_kernels as kernels
+    from oscbench.ops.fixed_query import triton_pairwise
+    from oscbench.ops.triton_tools import compile_for
+
+    arguments = {
+        kernels.forward_kernel: ("q", "k", "c", "out"),
+        kernels.row_gradient_kernel: ("q", "k", "c", "grad", "grad_q"),
+        kernels.column_gradient_kernel: ("q", "k", "c", "grad", "grad_k", "grad_c"),
+    }
+    for dtype, name in ((torch.bfloat16, "bf16"), (torch.float32, "fp32")):
+        for capability in (80, 90):
+            for kernel, tensors in arguments.items():
+                types = {f"{x}_pointer": "*fp32" if x == "out" else f"*{name}" for x in tensors}
+                report = compile_for(
+                    kernel,
+                    types | {"N": "i32", "scale": "fp32"},
+                    triton_pairwise.settings(dtype, 40, 6, "softplus", True) | {"BLOCK_M": 64, "BLOCK_N": 32},
+                    capability,
+                )
+                # One program forms 64 x 32 pairs a turn of the loop with 128 threads.
+                pairs = 64 * 32 / (32 * report["num_warps"])
+                if report["loop_special"] is not None:
+                    report["special_a_pair"] = report["loop_special"] / pairs
+                    report["instructions_a_pair"] = report["loop_instructions"] / pairs
+                print(json.dumps({"kernel": kernel.fn.__name__, "dtype": name} | report))
+
+
+if __name__ == "__main__":
+    {"numbers": numbers, "compile": compiled}[sys.argv[1]]()
