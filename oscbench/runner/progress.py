@@ -30,11 +30,20 @@ class Bars:
     """One bar for the suite, one for each cell in progress, both with the time that is left."""
 
     def __init__(self, title: str, total: int) -> None:
-        # The mean over the whole run: cells differ, and end in bursts.
+        # The mean over the whole run, since cells differ and end in bursts; cells in progress count in part, so that
+        # there is an estimate before the first one ends.
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells [{elapsed}<{remaining}]"
         self.suite = tqdm(
-            total=total, desc=title, unit="cell", position=0, file=sys.stderr, dynamic_ncols=True, smoothing=0
+            total=total,
+            desc=title,
+            position=0,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            smoothing=0,
+            bar_format=shape,
         )
         self.cells: dict[str, Any] = {}
+        self._finished = 0
         self._refreshed = time.monotonic()
 
     def __enter__(self) -> Bars:
@@ -66,8 +75,7 @@ class Bars:
         bar.total = total
         bar.update(done - bar.n)
         if time.monotonic() - self._refreshed > REFRESH_S:  # its clock goes on between two cells
-            self._refreshed = time.monotonic()
-            self.suite.refresh()
+            self._move()
 
     def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
         """Close the cell's bar and move the suite's."""
@@ -76,13 +84,18 @@ class Bars:
             bar.close()
         if record.status != "ok":
             tqdm.write(f"{cell.name}: {headline(record)}", file=sys.stderr)
-        if reused:
-            self.suite.total = (
-                self.suite.total or 1
-            ) - 1  # what was there already says nothing about the time that is left
-            self.suite.refresh()
+        if reused:  # what was there already says nothing about the time that is left
+            self.suite.total = (self.suite.total or 1) - 1
         else:
-            self.suite.update(1)
+            self._finished += 1
+        self._move()
+
+    def _move(self) -> None:
+        """The suite's bar to where it is now."""
+        self._refreshed = time.monotonic()
+        parts = sum(bar.n / bar.total for bar in self.cells.values() if bar.total)
+        self.suite.n = self._finished + parts
+        self.suite.refresh()
 
 
 class Lines:

@@ -42,6 +42,7 @@ def test_terminal_gets_a_bar_for_the_suite_and_one_for_each_cell_with_the_time_l
             told.progress(second, done, 9)
         assert " 9/9 [" in str(told.cells[first.identity])
         assert "<" in str(told.cells[first.identity]), "the time left"
+        assert "2.0/3 cells [" in str(told.suite), "cells in progress count in part"
         told.finished(first, other, reused=False)
         told.started(cells[3][0])
         assert {-bar.pos for bar in told.cells.values()} == {1, 2}, "a freed line is used again"
