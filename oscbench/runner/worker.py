@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -29,8 +30,10 @@ def work(cell: Cell, pipe: Connection) -> None:
             last = now
             pipe.send(("progress", done, total))
 
-    pipe.send(("record", _record(cell, progress)))
-    pipe.close()
+    record = _record(cell, progress)
+    with contextlib.suppress(BrokenPipeError):  # the parent is dead, and this process is about to be
+        pipe.send(("record", record))
+        pipe.close()
 
 
 def _record(cell: Cell, progress: Progress) -> str:
