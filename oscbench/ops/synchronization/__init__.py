@@ -52,6 +52,25 @@ def _why_not_triton(call: Call) -> str | None:
     return _no_top_k(call) or triton_tools.why_not(call)
 
 
+def _flex() -> Callable[..., Any]:
+    from oscbench.ops.synchronization import flex
+
+    return flex.run
+
+
+def _why_not_flex(call: Call) -> str | None:
+    if call.device.type not in ("cpu", "cuda"):
+        return f"FlexAttention runs on CUDA and on the CPU, the inputs are on {call.device.type}"
+    if call.device.type == "cpu" and torch.is_grad_enabled():
+        return "FlexAttention is forward only on the CPU; call it under torch.no_grad()"
+    if call.dtype == torch.float64:
+        return "FlexAttention does not take float64"
+    for width in (call.width, call.options.get("value_width")):
+        if width is not None and (width < 16 or width & (width - 1)):
+            return f"FlexAttention takes widths that are a power of two from 16 on, got {width}"
+    return _no_top_k(call)
+
+
 def _automatic(call: Call) -> list[str]:
     return ["triton", "blocked"] if call.device.type == "cuda" else ["blocked"]
 
@@ -62,6 +81,7 @@ OP = Op(
         Backend("reference", _reference, note="the equations, N by N tensors"),
         Backend("blocked", _blocked, note="tiles in plain PyTorch, memory linear in N"),
         Backend("sparse", _sparse, _no_top_k, note="sorted by frequency, tiles that cannot lock are skipped"),
+        Backend("flex", _flex, _why_not_flex, note="FlexAttention forward, the backward pass of blocked"),
         Backend("triton", _triton, _why_not_triton, note="our own kernels, forward and backward"),
     ],
     automatic=_automatic,

@@ -1,0 +1,123 @@
+"""The Triton kernels without a GPU: numbers in the interpreter, and machine code compiled for GPUs not here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import oscbench
+from oscbench.ops import selective_synchronization, triton_tools
+
+pytestmark = pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
+
+NUMBERS = """
+import itertools, json
+import torch
+from oscbench.ops import selective_synchronization
+
+torch.set_num_threads(1)
+generator = torch.Generator().manual_seed(0)
+worst = {}
+cases = itertools.chain(
+    itertools.product([1, 70, 131], [False, True], [False, True], [torch.float32], [24]),
+    itertools.product([150], [False, True], [False, True], [torch.bfloat16, torch.float16], [16]),
+)
+for tokens, causal, padded, dtype, width in cases:
+    normal = lambda n: torch.randn(1, 2, tokens, n, generator=generator)
+    omega, theta, v = (x.to(dtype) for x in (normal(width) * 0.1, normal(8) * 0.5, normal(16)))
+    coupling, alpha = torch.tensor([0.8, 1.3]), torch.tensor([0.0, 1.3])
+    mask = torch.rand(1, tokens, generator=generator) < 0.3 if padded else None
+    if padded:
+        omega, v = (x.masked_fill(mask[:, None, :, None], torch.nan) for x in (omega, v))
+    results = []
+    weights = normal(16).to(dtype)
+    for backend in ("reference", "triton"):
+        wide = torch.float64 if backend == "reference" else None
+        leaves = [x.to(wide or x.dtype).requires_grad_() for x in (omega, theta, v, coupling, alpha)]
+        out = selective_synchronization(
+            *leaves[:3], coupling=leaves[3], alpha=leaves[4], edge=0.1, is_causal=causal,
+            key_padding_mask=mask, backend=backend,
+        )
+        results.append((out, *torch.autograd.grad((out * weights.to(out.dtype)).sum(), leaves)))
+    for index, (expected, found) in enumerate(zip(*results)):
+        error = float((found.double() - expected).norm() / expected.norm().clamp_min(1e-9))
+        key = f"{dtype} {'gradient' if index else 'out'}"
+        worst[key] = max(worst.get(key, 0.0), error) if error == error else error
+# NaN is seen, nothing in reach leaves oneself.
+omega, theta, v = (torch.randn(1, 1, 20, 16, generator=generator) for _ in range(3))
+run = lambda coupling: selective_synchronization(omega, theta, v, coupling=coupling, alpha=1.0, backend="triton")
+alone = float((run(0.0) - v).norm())
+omega[0, 0, 3] = torch.nan
+print(json.dumps({"worst": worst, "alone": alone, "nan": bool(run(1.0).isnan().all())}))
+"""
+
+COMPILES = """
+import json
+import triton.language as tl
+from oscbench.ops.synchronization.triton_kernels import backward_kernel, forward_kernel
+from oscbench.ops.triton_tools import bare, compile_for
+
+token_numbers = ("norm", "plain", "near", "spent", "fade", "push", "rate", "d_value", "d_omega", "gap", "faded", "total")
+def signature(kind):
+    pointers = {f"{name}_pointer": f"*{kind}" for name in ("omega", "value", "grad", "out")}
+    return pointers | {f"{name}_pointer": "*fp32" for name in token_numbers} | {
+        "slope_bound": "fp32", "N": "i32", "S": "i32"
+    }
+def report(kernel, capability, **constants):
+    kind, dot = constants.pop("kind")
+    size = {"D": 24, "V": 16, "BLOCK_D": 32, "BLOCK_V": 16, "BLOCK_M": 64, "BLOCK_N": 64, "DOT": dot}
+    own = {name: kind_of for name, kind_of in signature(kind).items() if name in bare(kernel).arg_names}
+    precision = {"EXACT": "ieee", "GOOD": "tf32x3" if kind == "fp32" else "ieee"}
+    return compile_for(kernel, own, size | precision | constants, capability, num_warps=4)
+BF16, FP32 = ("bf16", tl.bfloat16), ("fp32", tl.float32)
+print(json.dumps([
+    report(forward_kernel, 90, CAUSAL=False, kind=BF16),
+    report(forward_kernel, 80, CAUSAL=False, kind=FP32),
+    report(backward_kernel, 90, CAUSAL=False, ROLE=0, kind=BF16),
+    report(backward_kernel, 80, CAUSAL=True, ROLE=1, kind=BF16),
+    report(backward_kernel, 90, CAUSAL=True, ROLE=2, kind=BF16),
+]))
+"""
+
+
+def child(tmp_path, code, **environment):
+    script = tmp_path / "child.py"
+    script.write_text(code)
+    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    kept["PYTHONPATH"] = str(Path(oscbench.__file__).parents[1])
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=kept | environment, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_numbers_in_the_interpreter(tmp_path):
+    found = child(tmp_path, NUMBERS, TRITON_INTERPRET="1")
+    bounds = {"float32 out": 2e-5, "float32 gradient": 1e-4, "float16 out": 2e-3, "float16 gradient": 5e-3}
+    bounds |= {"bfloat16 out": 2e-2, "bfloat16 gradient": 4e-2}
+    for name, bound in bounds.items():
+        assert found["worst"][f"torch.{name}"] < bound, found
+    assert found["alone"] < 1e-5
+    assert found["nan"]
+
+
+def test_compiles_for_gpus_that_are_not_here(tmp_path):
+    for report in child(tmp_path, COMPILES):
+        assert report["tensor_core"] > 0
+        assert report["special"] > 0
+        assert report["shared_bytes"] < 160_000
+
+
+def test_reasons_not_to_run():
+    x = torch.zeros(1, 1, 4, 8)
+    with pytest.raises(ValueError, match="CUDA device"):
+        selective_synchronization(x, x, x, coupling=1.0, alpha=1.0, backend="triton")
+    with pytest.raises(ValueError, match="got 5"):
+        selective_synchronization(x, x, x[..., :5], coupling=1.0, alpha=1.0, backend="triton")
