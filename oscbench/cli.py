@@ -136,6 +136,20 @@ def env() -> None:
 
 
 @app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(help="A file of `tox -e bench`, or a results folder.")],
+    new: Annotated[Path, typer.Argument(help="The same, later.")],
+) -> None:
+    """Say what got dearer between two runs; exit code 3 if anything did."""
+    from oscbench.runner.regression import compare_paths
+
+    rows, summary, code = compare_paths(old, new)
+    _table(rows)
+    print(summary)
+    raise typer.Exit(code)
+
+
+@app.command()
 def validate(suite: SuiteArgument) -> None:
     """Check a suite without running it."""
     from oscbench.runner.plan import make_plan
