@@ -4,7 +4,7 @@
     python tests/benchmarks/gpu_session.py --output /tmp/x --device cpu   # the same code, small, to see that it works
 
 Every op and backend that can run is compared with the literal equations in float64 on the CPU: outputs in float32 and bfloat16, gradients in
-float32, causal and not, ragged N. Times are CUDA-graph replays over input sets that together exceed the L2, bfloat16, B 4, H 16, d 64, as ratios
+float32, causal and not, ragged N. Times are CUDA-graph replays over input sets larger than the L2, bfloat16, B 4, H 16, d 64, as ratios
 to the fastest of FLASH, EFFICIENT and CUDNN, each forced by name, for the same matmul width. A backend that was not exact is not timed.
 """
 
