@@ -22,14 +22,9 @@ def test_step(benchmark, capsys, part, against):
         cos, sin = ops.kuramoto_step(q, k, angle.cos(), angle.sin(), gamma=0.05, backend=backend)
         return cos + sin
 
-    if against == "reference":
-        rival = part(lambda: step("reference"))
-    else:
-        rival = part(lambda: scaled_dot_product_attention(q, k, v))
-    race(
-        benchmark,
-        capsys,
-        f"Kuramoto step {part.__name__} against {against}",
-        rival,
-        part(lambda: step("auto")),
-    )
+    rivals = {
+        "reference": lambda: step("reference"),
+        "attention": lambda: scaled_dot_product_attention(q, k, v),
+    }
+    name = f"Kuramoto step {part.__name__} against {against}"
+    race(benchmark, capsys, name, part(rivals[against]), part(lambda: step("auto")))
