@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -69,12 +70,14 @@ class DiesOnce(Softmax):
 
 
 class Gated(Softmax):
-    """Says which process it is in, and goes on when the folder holds `open`; training writes down what it saw."""
+    """Says which process it is in, starts a child if the folder holds `with_child`, and goes on when it holds `open`."""
 
     Config = FolderConfig
 
     def mix(self, layer, tokens, state, context):
         folder = Path(self.config.folder)
+        if (folder / "with_child").exists() and not (folder / f"reached-{os.getpid()}").exists():
+            subprocess.Popen(["sleep", "1000"])
         (folder / f"reached-{os.getpid()}").touch()
         while not (folder / "open").exists():
             time.sleep(0.02)

@@ -26,7 +26,7 @@ from oscbench import catalog
 from oscbench.records import Record, Store
 from oscbench.runner.cell import lost_record
 from oscbench.runner.plan import Cell
-from oscbench.runner.worker import work
+from oscbench.runner.worker import kill, work
 
 FINAL = ("ok", "diverged", "unsupported")
 """A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
@@ -102,9 +102,7 @@ class Pool:
                             pending.append(elsewhere.popleft())
             finally:
                 for running in self._running:
-                    running.process.kill()
-                for running in self._running:
-                    running.process.join()
+                    kill(running.process)
                     running.lock.close()
                 self._running.clear()
         return records
@@ -169,11 +167,8 @@ class Pool:
 
     def _end(self, running: _Running) -> Record:
         running.process.join(LEAVE_S)
-        if (
-            running.process.is_alive()
-        ):  # its record is here; a driver or a library that hangs at exit is not waited for
-            running.process.kill()
-            running.process.join()
+        if running.process.is_alive():  # its record is here: a driver that hangs at exit is not waited for
+            kill(running.process)
         record = running.record or _lost(running)
         self.store.write(record)
         running.pipe.close()
@@ -189,6 +184,7 @@ def _modules(cells: list[Cell]) -> list[str]:
         (kind, cell.spec[key]["name"])
         for cell in cells
         for kind, key in (("tasks", "task"), ("backbones", "model"), ("mechanisms", "mechanism"))
+        if cell.spec["kind"] == "train"
     }
     named |= {("measures", measure["name"]) for cell in cells for measure in cell.spec["measures"]}
     modules = sorted({catalog.load(kind, name).__module__ for kind, name in named})

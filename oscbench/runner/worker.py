@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from oscbench.errors import first_line
 from oscbench.runner.cell import lost_record, run_cell
@@ -20,6 +22,9 @@ REPORT_EVERY_S = 0.2
 
 def work(cell: Cell, pipe: Connection) -> None:
     """Run a cell; `("progress", done, total)` and finally `("record", json)` go through the pipe."""
+    os.setpgid(
+        0, 0
+    )  # a group of its own, so that what a measure starts in a process of its own dies with the cell
     threading.Thread(target=_die_with_parent, daemon=True).start()
     last = 0.0
 
@@ -46,8 +51,17 @@ def _record(cell: Cell, progress: Progress) -> str:
         return lost_record(cell, "failed", reason, started).model_dump_json()
 
 
+def kill(process: BaseProcess) -> None:
+    """End a cell's process and whatever it has started."""
+    if process.pid is not None:
+        with contextlib.suppress(OSError):  # not yet in its group, or gone already
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
+
+
 def _die_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-    os._exit(1)
+    os.killpg(0, signal.SIGKILL)
