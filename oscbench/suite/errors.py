@@ -27,7 +27,7 @@ def place(parts: Sequence[Any]) -> str:
 def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any] = ()) -> str:
     """The first mistake as `place: got value; what is allowed`, and how many more there are."""
     mistakes = error.errors()
-    # `trian: …` gives both a missing `train` and an unknown `trian`, and the second one says what to do.
+    # `trainn: …` gives both a missing `train` and an unknown `trainn`, and the second one says what to do.
     first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
     path = [part for part in first["loc"] if part != "[key]"]
     where = place([*prefix, *path])

@@ -36,8 +36,8 @@ def mistake(path, *overrides):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"trian": "{epochs: 1}"}, 'trian: unknown key "trian"; did you mean "train"?'),
-        ({"trian": "{epochs: 1}", "train": None}, 'trian: unknown key "trian"; did you mean "train"?'),
+        ({"trainn": "{epochs: 1}"}, 'trainn: unknown key "trainn"; did you mean "train"?'),
+        ({"trainn": "{epochs: 1}", "train": None}, 'trainn: unknown key "trainn"; did you mean "train"?'),
         ({"train": "{epohcs: 1}"}, 'train.epohcs: unknown key "epohcs"; did you mean "epochs"?'),
         ({"train": "{}"}, "train.epochs: missing"),
         ({"train": None}, "train: missing"),
@@ -56,7 +56,7 @@ def mistake(path, *overrides):
         ({"train": "[epochs, 1]"}, "train: got"),
         ({"mechanisms": "[]"}, "mechanisms: got []"),
         ({"mechanisms": "softmax"}, 'mechanisms: got "softmax"'),
-        ({"mechanisms": "[{nmae: kope}]"}, 'mechanisms[0].nmae: unknown key "nmae"; did you mean "name"?'),
+        ({"mechanisms": "[{namee: kope}]"}, 'mechanisms[0].namee: unknown key "namee"; did you mean "name"?'),
         ({"mechanisms": "[{name: kope, variant: ''}]"}, 'mechanisms[0].variant: got ""'),
         ({"mechanisms": "[{name: kope, variant: 'a,b'}]"}, 'mechanisms[0].variant: got "a,b"'),
         ({"mechanisms": "[{name: kope, grid: {gamma: []}}]"}, "grid over gamma has no values"),
@@ -179,7 +179,7 @@ def test_merge_keys_and_anchors_stay_apart_when_one_place_is_set(suite):
         ("train.epochs", "write it as key.path=value"),
         ("=3", "write it as key.path=value"),
         ("train.epohcs=3", 'train.epohcs: unknown key "epohcs"; did you mean "epochs"?'),
-        ("trian.epochs=3", 'trian: unknown key "trian"; did you mean "train"?'),
+        ("trainn.epochs=3", 'trainn: unknown key "trainn"; did you mean "train"?'),
         ("train.epochs=none", 'train.epochs: got "none"'),
         ("train.epochs=[1", "the value is not readable as YAML"),
         ("train.epochs=.inf", "must be finite"),
@@ -259,7 +259,7 @@ def test_one_variant_twice_is_a_mistake(suite):
     ("only", "expected"),
     [
         ("mechanism", "write it as key=value,value"),
-        ("mechansim=kope", 'unknown key "mechansim"; did you mean "mechanism"?'),
+        ("mechanismm=kope", 'unknown key "mechanismm"; did you mean "mechanism"?'),
         ("mechanism=kopee", 'no cell has mechanism "kopee"; did you mean "kope"?'),
         ("mechanism=", 'no cell has mechanism ""'),
         ("seed=5", 'no cell has seed "5"'),
