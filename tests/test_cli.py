@@ -60,7 +60,7 @@ def one_line(ended, *expected):
         ({"model": "{widthh: 16}"}, 'model.widthh: unknown key "widthh"; did you mean "width"?'),
         ({"model": "{width: 16, heads: 3}"}, "width 16 does not divide into 3 heads"),
         ({"model": "{width: 16, patch: 3}"}, "patch 3 does not divide images"),
-        ({"measures": "[paramss]"}, 'measures[0].name: got "paramss"; did you mean "params"?'),
+        ({"measures": "[paramz]"}, 'measures[0].name: got "paramz"; did you mean "params"?'),
         ({"measures": "[{name: params, deep: 1}]"}, 'measures[0].deep: unknown key "deep"'),
         ({"match": "{reference: sofmax}"}, 'match.reference.name: got "sofmax"; did you mean "softmax"?'),
         ({"train": "{epohcs: 1}"}, 'train.epohcs: unknown key "epohcs"; did you mean "epochs"?'),
