@@ -72,6 +72,13 @@ def _why_not_flex(call: Call) -> str | None:
 
 
 def _automatic(call: Call) -> list[str]:
+    """Backends in order of preference.
+
+    CPU: `blocked` at every size. tests/benchmarks/test_synchronization_speed.py, two threads, float32, 8 heads of 32,
+    half locked, times as fast as `reference` forward / with backward: N = 64 1.1 / 0.9, 128 1.3 / 1.1, 256 3.6 / 1.8,
+    512 3.6 / 4.0, 1024 12.7 / 11.7. Never `sparse`: whether it gains depends on the frequencies, and where it does not, as
+    in a cloud, finding out costs 7 % to 15 %. CUDA: our kernels; this order has not been timed on a GPU.
+    """
     return ["triton", "blocked"] if call.device.type == "cuda" else ["blocked"]
 
 
