@@ -10,7 +10,7 @@ import torch
 from oscbench import catalog, ops
 from oscbench.measures import Measure
 from oscbench.runner.environment import environment
-from oscbench.suite import load_suite, suite_names
+from oscbench.suite import SuiteError, load_suite, suite_names
 
 Row = dict[str, Any]
 
@@ -57,8 +57,11 @@ def suites() -> list[Row]:
     """Name, cells, file and the question that it answers."""
     rows = []
     for name, path in suite_names().items():
-        suite = load_suite(str(path)).suite
-        rows.append({"suite": name, "file": str(path), "question": suite.description.strip()})
+        try:
+            question = load_suite(str(path)).suite.description.strip()
+        except SuiteError as error:  # one broken file among the user's own must not hide the others
+            question = f"cannot be read: {error}"
+        rows.append({"suite": name, "file": str(path), "question": question})
     return rows
 
 
