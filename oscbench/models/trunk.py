@@ -28,7 +28,9 @@ Activation = Literal["gelu", "swiglu"]
 class MultilayerPerceptron(nn.Module):
     """Linear, GELU, linear, over a token's features; or SwiGLU (arXiv 2002.05202), whose gate is a third linear map."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, activation: Activation) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, dropout: float, activation: Activation
+    ) -> None:
         super().__init__()
         self.up = nn.Linear(inputs, hidden)
         if activation == "swiglu":
@@ -39,11 +41,9 @@ class MultilayerPerceptron(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, N, inputs) -> (B, N, outputs)."""
-        hidden = self.up(features)
-        if self.activation == "swiglu":
-            hidden = nn.functional.silu(self.gate(features)) * hidden
-        else:
-            hidden = nn.functional.gelu(hidden)
+        up = self.up(features)
+        gelu = self.activation == "gelu"
+        hidden = nn.functional.gelu(up) if gelu else nn.functional.silu(self.gate(features)) * up
         out: Tensor = self.dropout(self.down(hidden))
         return out
 

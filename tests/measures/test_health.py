@@ -20,9 +20,7 @@ def quantities(rows: torch.Tensor, special: torch.Tensor = NOBODY) -> dict[str, 
 def test_identity_and_uniform_are_the_two_ends() -> None:
     alone, alike = quantities(torch.eye(6)), quantities(torch.full((6, 6), 1 / 6))
     assert alone["attention_entropy"] == pytest.approx(0.0)
-    assert alike["attention_entropy"] == pytest.approx(
-        1.0
-    )
+    assert alike["attention_entropy"] == pytest.approx(1.0)
     assert alone["attention_gini"] == pytest.approx(1.0)
     assert alike["attention_gini"] == pytest.approx(0.0)
     assert alone["identity_distance"] == 0.0

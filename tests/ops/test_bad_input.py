@@ -26,7 +26,7 @@ def seconds(name):
 @pytest.mark.parametrize("name", CASES)
 def test_unknown_backend_names_the_nearest(name):
     with pytest.raises(ValueError, match='did you mean "reference"'):
-        call(name, backend="referense")
+        call(name, backend="referenc")
 
 
 @pytest.mark.parametrize("name", CASES)
