@@ -168,18 +168,25 @@ def interleave(
     effort: Effort,
     now: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timed]:
-    """Warm every contender up, then time them round by round until all are precise or the time is over.
+    """Warm every contender up, then time them round by round until all are precise or their time is over.
 
-    At least one round is taken, however long it lasts.
+    Each has its own time, so that a slow one leaves after few rounds and the others go on; at least one round is taken,
+    however long it lasts. The samples of round i stand at place i of every contender that took part in it.
     """
-    started = now()
-    found = {name: _warm_up(contenders[name], clock, effort, now) for name in contenders}
-    deadline = started + effort.seconds * len(contenders)
+    found, spent = {}, {}
+    for name, contender in contenders.items():
+        started = now()
+        found[name] = _warm_up(contender, clock, effort, now)
+        spent[name] = now() - started
+    taking_part = list(contenders)
     for done in range(1, effort.max_rounds + 1):
-        for name, timed in found.items():
-            timed.samples.append(clock.sample(contenders[name], timed.repeats))
-        precise = all(timed.half_width() <= effort.precision for timed in found.values())
-        if (precise and done >= effort.min_rounds) or now() >= deadline:
+        for name in taking_part:
+            started = now()
+            found[name].samples.append(clock.sample(contenders[name], found[name].repeats))
+            spent[name] += now() - started
+        taking_part = [name for name in taking_part if spent[name] < effort.seconds]
+        precise = all(found[name].half_width() <= effort.precision for name in taking_part)
+        if not taking_part or (precise and done >= effort.min_rounds):
             break
     for timed in found.values():
         timed.converged = timed.half_width() <= effort.precision

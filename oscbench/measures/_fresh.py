@@ -11,15 +11,17 @@ import contextlib
 import ctypes
 import gc
 import json
+import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 300.0
+Named = Iterator[tuple[str, Callable[[], Any]]]
 
 
 class PeakError(Exception):
@@ -45,12 +47,31 @@ def peak_in_child(build: Callable[..., Callable[[], Any]], *arguments: Any, thre
     Raises:
         PeakError: the child failed, or the system does not tell peaks.
     """
+    found = peaks_in_child(_alone, build, *arguments, threads=threads)["it"]
+    if isinstance(found, PeakError):
+        raise found
+    return found
+
+
+def _alone(build: Callable[..., Callable[[], Any]], *arguments: Any) -> Named:
+    yield "it", build(*arguments)
+
+
+def peaks_in_child(
+    build: Callable[..., Named], *arguments: Any, threads: int = 1
+) -> dict[str, Peak | PeakError]:
+    """The same for several calls, one after the other in one child; what one leaves is the next one's level.
+
+    Raises:
+        PeakError: the child failed altogether.
+    """
     request = pickle.dumps((build, arguments, threads))
     try:
         done = subprocess.run(
             [sys.executable, "-m", "oscbench.measures._fresh"],
             input=request,
             capture_output=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             timeout=TIMEOUT_S,
             check=False,
         )
@@ -60,10 +81,10 @@ def peak_in_child(build: Callable[..., Callable[[], Any]], *arguments: Any, thre
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         how = f"ended with code {done.returncode}" if done.returncode > 0 else "was killed"
         raise PeakError(f"the child {how}: {lines[-1] if lines else 'no message'}")
-    answer = json.loads(done.stdout.decode().strip().splitlines()[-1])
-    if answer["reason"]:
-        raise PeakError(answer["reason"])
-    return Peak(answer["level"], answer["above"])
+    answer: dict[str, Any] = json.loads(done.stdout.decode().strip().splitlines()[-1])
+    return {
+        name: PeakError(found) if isinstance(found, str) else Peak(*found) for name, found in answer.items()
+    }
 
 
 def status_bytes(key: str) -> int:
@@ -108,14 +129,18 @@ def _main() -> None:
 
     build, arguments, threads = pickle.loads(sys.stdin.buffer.read())
     torch.set_num_threads(threads)
-    run = build(*arguments)
-    try:
-        peak = peak_here(run)
-        answer: dict[str, Any] = {"level": peak.level, "above": peak.above, "reason": None}
-    except PeakError as error:
-        answer = {"level": None, "above": None, "reason": str(error)}
+    answer: dict[str, Any] = {}
+    for name, run in build(*arguments):
+        try:
+            peak = peak_here(run)
+            answer[name] = (peak.level, peak.above)
+        except PeakError as error:
+            answer[name] = str(error)
     print(json.dumps(answer))
 
 
 if __name__ == "__main__":
-    _main()
+    # Under its own name, so that a PeakError raised by what the request imports is the one caught here.
+    from oscbench.measures import _fresh
+
+    _fresh._main()

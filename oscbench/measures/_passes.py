@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
+from torch import nn
 
 from oscbench.measures._clock import Contender
-from oscbench.models.backbones import Backbone
-from oscbench.tasks import Batch, Task
+from oscbench.tasks import Batch
 
 Pass = Literal["forward", "backward", "step"]
 PASSES: tuple[Pass, ...] = ("forward", "backward", "step")
 
 
-def model_pass(name: Pass, model: Backbone, task: Task, batch: Batch, *, compiled: bool = False) -> Contender:
+class HasLoss(Protocol):
+    """What a pass needs of a task."""
+
+    def loss(self, prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Mean loss of a batch."""
+
+
+def model_pass(
+    name: Pass, model: nn.Module, task: HasLoss, batch: Batch, *, compiled: bool = False
+) -> Contender:
     """A pass over one batch. The model is left as it was: the step's learning rate is 0, its work is the same.
 
     Args:

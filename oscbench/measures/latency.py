@@ -8,6 +8,7 @@ moments: where the ratio of two mechanisms matters, a suite of `kind: timing` in
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 

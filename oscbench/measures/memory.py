@@ -75,19 +75,20 @@ def peaks(
 ) -> dict[str, Measurement]:
     """Peak of `build(*arguments)()` above the level before it; on CUDA what was reserved as well."""
     if device.type == "cuda":
-        return _cuda_peaks(key, label, details, device, build(*arguments))
+        return cuda_peaks(key, label, details, device, build(*arguments))
     threads = torch.get_num_threads()
     known = {**details, "how": "VmHWM of a fresh child process", "threads": threads}
     try:
         peak = peak_in_child(build, *arguments, threads=threads)
     except PeakError as error:
-        return {key: _unavailable(label, str(error), known)}
-    return {key: _measured(label, peak.above, {**known, "level_bytes": peak.level})}
+        return {key: no_memory(label, str(error), known)}
+    return {key: memory_measurement(label, peak.above, {**known, "level_bytes": peak.level})}
 
 
-def _cuda_peaks(
+def cuda_peaks(
     key: str, label: str, details: dict[str, Any], device: torch.device, run: Callable[[], Any]
 ) -> dict[str, Measurement]:
+    """Allocated and reserved peaks of a call above the level before it."""
     run()  # what is allocated once and kept (moments, workspaces) belongs to the level
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
@@ -99,16 +100,20 @@ def _cuda_peaks(
     above = torch.cuda.max_memory_allocated(device) - allocated
     more = torch.cuda.max_memory_reserved(device) - reserved
     return {
-        key: _measured(label, above, known),
-        key.replace("_memory_bytes", "_reserved_bytes"): _measured(f"{label}, reserved", more, known),
+        key: memory_measurement(label, above, known),
+        key.replace("_memory_bytes", "_reserved_bytes"): memory_measurement(
+            f"{label}, reserved", more, known
+        ),
     }
 
 
-def _measured(label: str, value: int, details: dict[str, Any]) -> Measurement:
+def memory_measurement(label: str, value: int, details: dict[str, Any]) -> Measurement:
+    """A peak."""
     return Measurement(value=value, unit="B", label=label, direction="lower", details=details)
 
 
-def _unavailable(label: str, reason: str, details: dict[str, Any]) -> Measurement:
+def no_memory(label: str, reason: str, details: dict[str, Any]) -> Measurement:
+    """A peak that could not be measured."""
     return Measurement(
         value=None,
         unit="B",

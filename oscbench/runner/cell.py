@@ -18,6 +18,7 @@ from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
 from oscbench.records.schema import Status
 from oscbench.runner.environment import commit, environment
 from oscbench.runner.plan import Cell, match_spec, parts_of
+from oscbench.runner.timing_cell import run_timing
 from oscbench.runner.training import DivergedError, Progress, train
 from oscbench.tasks import Task
 
@@ -37,6 +38,7 @@ class _Outcome:
     calibration: list[dict[str, Any]] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     traits: dict[str, bool] = field(default_factory=dict)
+    measured_on: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare_process(spec: dict[str, Any]) -> torch.device:
@@ -44,7 +46,9 @@ def prepare_process(spec: dict[str, Any]) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = torch.device(spec["device"])
     torch.set_num_threads(spec["threads"])
-    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Timing wants the kernels that people run; training wants the same result twice.
+    training = spec["kind"] != "timing"
+    torch.use_deterministic_algorithms(training, warn_only=device.type == "cuda")
     return device
 
 
@@ -55,7 +59,10 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
     device = prepare_process(cell.spec)
     with observe_choices() as choices:
         try:
-            _run(cell, device, outcome, progress)
+            if cell.spec["kind"] == "timing":
+                outcome.measured_on = run_timing(cell.spec, device, outcome.findings.measures, progress)
+            else:
+                _run(cell, device, outcome, progress)
         except DivergedError as error:
             outcome.status, outcome.reason = "diverged", str(error)
         except UnsupportedError as error:
@@ -65,7 +72,7 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
         except Exception as error:  # a cell that breaks costs that cell alone
             outcome.status, outcome.reason = _failure(error)
     ran = {op: sorted(names) for op, names in choices.items()}
-    outcome.environment = {**environment(device), "backends_ran": ran}
+    outcome.environment = {**environment(device), "backends_ran": ran, **outcome.measured_on}
     return make_record(cell, outcome, started)
 
 
@@ -125,7 +132,7 @@ def _gather(into: Findings, found: Iterable[Findings]) -> None:
 def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
     """Everything known about a cell, in the form that reports read."""
     spec, finished = cell.spec, datetime.now(UTC)
-    task_class = catalog.load("tasks", spec["task"]["name"])
+    task_label, metric = _headline(spec)
     head, dirty = commit()
     matching = None
     if outcome.matched is not None:
@@ -137,14 +144,14 @@ def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
         suite_description=cell.description,
         protocol=cell.protocol,
         task=spec["task"]["name"],
-        task_label=task_class.label,
+        task_label=task_label,
         mechanism=spec["mechanism"]["name"],
         variant=spec["variant"],
         seed=spec["seed"],
         status=outcome.status,
         reason=outcome.reason,
         device=spec["device"],
-        metric=task_class.metric.name,
+        metric=metric,
         card=_card(spec["mechanism"]["name"], outcome.traits),
         spec_given=cell.given,
         spec=spec,
@@ -168,6 +175,14 @@ def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
 def lost_record(cell: Cell, status: Status, reason: str, started: datetime) -> Record:
     """The record of a cell whose process ended without leaving one."""
     return make_record(cell, _Outcome(status=status, reason=reason), started)
+
+
+def _headline(spec: dict[str, Any]) -> tuple[str, str]:
+    """What a cell is about, and the measure that is its headline."""
+    if spec["kind"] == "timing":
+        return f"timing of {spec['family']}", f"{spec['setting']['passes'][0]}_s/{spec['reference']}"
+    task_class = catalog.load("tasks", spec["task"]["name"])
+    return task_class.label, task_class.metric.name
 
 
 def _card(name: str, traits: dict[str, bool]) -> MechanismCard:

@@ -13,7 +13,8 @@ from oscbench.errors import first_line
 from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, match
 from oscbench.records import identity, protocol
-from oscbench.suite import CellRequest, LoadedSuite, SuiteError, expand, explain, select
+from oscbench.runner.timing_plan import timing_specs
+from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
 from oscbench.suite.errors import place
 from oscbench.tasks import Task
 
@@ -94,7 +95,9 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
         SuiteError: an unknown name or setting, an impossible size, or a device that is not there; one line with the place.
     """
     suite, source = loaded.suite, loaded.source
-    shared = _shared_spec(loaded, _device(device or suite.device))
+    if isinstance(suite, TimingSuite):
+        return _timing_cells(suite, loaded, only, _device(device or suite.device))
+    shared = _shared_spec(suite, source, _device(device or suite.device))
     requests = expand(suite, source)
     mechanisms: dict[str, tuple[dict[str, Any], int]] = {}
     for index, entry in enumerate(suite.mechanisms):
@@ -123,9 +126,17 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
     return cells
 
 
-def _shared_spec(loaded: LoadedSuite, device: str) -> dict[str, Any]:
+def _timing_cells(suite: TimingSuite, loaded: LoadedSuite, only: list[str], device: str) -> list[Cell]:
+    """Cells that time and do not train."""
+    given = {"source": loaded.source, **suite.model_dump(mode="json", exclude_unset=True)}
+    return [
+        Cell(loaded.label, suite.description, given, spec, identity(spec), protocol(spec))
+        for spec in timing_specs(suite, loaded.source, device, only)
+    ]
+
+
+def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
     """What all cells of a suite share."""
-    suite, source = loaded.suite, loaded.source
     task_class = _load("tasks", suite.task.name, f"{source}: task.name")
     task = _resolve(task_class, suite.task.name, suite.task.settings(), source, ("task",))
     backbone_name = suite.model.get("name", task_class.backbone)

@@ -48,7 +48,7 @@ def run_suite(
     if fresh:
         _put_aside(cells, store)
     with reporter(cells[0].suite, len(cells)) as told:
-        records = Pool(store, jobs or cores(), told, adopt=not fresh).run(cells)
+        records = Pool(store, _at_once(cells, jobs), told, adopt=not fresh).run(cells)
     return _summary(records, results, cells[0].suite)
 
 
@@ -81,10 +81,15 @@ def dry_run(
         }
         for one in previews
     ]
-    jobs = jobs or cores()
+    jobs = _at_once(cells, jobs)
     seconds = timedelta(seconds=round(total_seconds(previews, jobs)))
     waiting = sum(not one.there for one in previews)
     return rows, f"{waiting} of {len(cells)} cells to run, about {seconds} with {jobs} at once"
+
+
+def _at_once(cells: list[Cell], jobs: int | None) -> int:
+    """Cells at once; where times are taken only one, whatever was asked for."""
+    return 1 if any(cell.spec["kind"] == "timing" for cell in cells) else jobs or cores()
 
 
 def _put_aside(cells: list[Cell], store: Store) -> None:

@@ -4,12 +4,14 @@ from oscbench.suite.cells import CellRequest, expand, select
 from oscbench.suite.errors import SuiteError, explain
 from oscbench.suite.load import LoadedSuite, find_suite, load_suite, suite_names
 from oscbench.suite.schema import Suite
+from oscbench.suite.timing import TimingSuite
 
 __all__ = [
     "CellRequest",
     "LoadedSuite",
     "Suite",
     "SuiteError",
+    "TimingSuite",
     "expand",
     "explain",
     "find_suite",

@@ -17,6 +17,7 @@ from oscbench.catalog import nearest
 from oscbench.errors import first_line
 from oscbench.suite.errors import SuiteError, explain, place
 from oscbench.suite.schema import Suite
+from oscbench.suite.timing import TimingSuite
 
 SUFFIXES = (".yaml", ".yml")
 MAX_DEPTH, MAX_VALUES = 50, 100_000
@@ -26,7 +27,7 @@ MAX_DEPTH, MAX_VALUES = 50, 100_000
 class LoadedSuite:
     """A suite, where it came from, and its label: the name and, in brackets, whatever `--set` changed."""
 
-    suite: Suite
+    suite: Suite | TimingSuite
     source: str
     label: str
 
@@ -122,7 +123,7 @@ def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
 
 def _overridden(
     raw: dict[str, Any], overrides: Iterable[str], source: str
-) -> tuple[Suite, dict[str, tuple[str, str]]]:
+) -> tuple[Suite | TimingSuite, dict[str, tuple[str, str]]]:
     """The suite with overrides applied in order; by key, the value as labels show it and the override."""
     changed: dict[str, tuple[str, str]] = {}
     mine = _unshared(raw, source)
@@ -134,7 +135,11 @@ def _overridden(
 
 
 def _says_nothing(
-    raw: dict[str, Any], changed: dict[str, tuple[str, str]], key: str, suite: Suite, source: str
+    raw: dict[str, Any],
+    changed: dict[str, tuple[str, str]],
+    key: str,
+    suite: Suite | TimingSuite,
+    source: str,
 ) -> bool:
     """Whether the suite is the same without this override: it then has no place in the label."""
     others = [override for name, (_, override) in changed.items() if name != key]
@@ -203,11 +208,16 @@ def _unshared(content: dict[str, Any], source: str) -> dict[str, Any]:
     return {key: copied(entry, (key,)) for key, entry in content.items()}
 
 
-def _check(raw: dict[str, Any], source: str) -> Suite:
+def _check(raw: dict[str, Any], source: str) -> Suite | TimingSuite:
+    # A suite trains unless it says that it is of another kind.
+    kind = raw.get("kind", "train")
+    if kind not in ("train", "timing"):
+        raise SuiteError(f"{source}: kind: got {kind!r}; allowed: train, timing; {nearest(str(kind), ('train', 'timing'))}")
+    model: type[Suite | TimingSuite] = TimingSuite if kind == "timing" else Suite
     try:
-        return Suite.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise SuiteError(f"{source}: {explain(error, Suite)}") from error
+        raise SuiteError(f"{source}: {explain(error, model)}") from error
 
 
 def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, Any]:

@@ -107,6 +107,7 @@ class Suite(_Strict):
     """A whole suite file.
 
     Attributes:
+        kind: `train`; a suite of kind `timing` has a schema of its own.
         name: by default the file's.
         description: what question it answers.
         task: name and settings.
@@ -120,6 +121,7 @@ class Suite(_Strict):
         measures: what is measured beside the task's metric.
     """
 
+    kind: Literal["train"] = "train"
     name: str = Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = ""
     task: NamedSettings

@@ -1,0 +1,84 @@
+"""What the machine can do at best, measured: matrix products, copying, exponentials.
+
+A timed op is then shown as a share of the ceiling that binds it, so that a reader sees how far from the limit it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from oscbench.measures._clock import Clock, Contender, Effort, interleave
+from oscbench.records.schema import Measurement
+
+EFFORT = Effort(seconds=0.5, min_rounds=5, max_rounds=50)
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Best rates of this machine in this process, on the threads that it has.
+
+    Attributes:
+        flops_per_s: of a large square matrix product.
+        bytes_per_s: read and written, of a copy far larger than the caches.
+        exponentials_per_s: of an array that fits the caches.
+    """
+
+    flops_per_s: float
+    bytes_per_s: float
+    exponentials_per_s: float
+
+    def ideal_s(self, flops: float, moved: float, exponentials: float) -> tuple[float, str]:
+        """Seconds that the binding ceiling alone would take, and which it is."""
+        times = {
+            "matmul": flops / self.flops_per_s,
+            "copy": moved / self.bytes_per_s,
+            "exponential": exponentials / self.exponentials_per_s,
+        }
+        bound = max(times, key=lambda name: times[name])
+        return times[bound], bound
+
+    def best_of(self, other: Ceilings) -> Ceilings:
+        """The higher of each: a ceiling measured while others worked is none."""
+        return Ceilings(
+            max(self.flops_per_s, other.flops_per_s),
+            max(self.bytes_per_s, other.bytes_per_s),
+            max(self.exponentials_per_s, other.exponentials_per_s),
+        )
+
+    def measurements(self) -> dict[str, Measurement]:
+        """For a record."""
+        named = {
+            "ceiling_matmul": (self.flops_per_s, "FLOP/s", "best rate of a matrix product"),
+            "ceiling_copy": (self.bytes_per_s, "B/s", "best rate of a copy, read and written"),
+            "ceiling_exponential": (self.exponentials_per_s, "1/s", "best rate of exponentials"),
+        }
+        return {
+            name: Measurement(value=value, unit=unit, label=label, direction="higher")
+            for name, (value, unit, label) in named.items()
+        }
+
+
+def measure_ceilings(device: torch.device, dtype: torch.dtype, clock: Clock) -> Ceilings:
+    """The best of several samples of each."""
+    large = device.type == "cuda"
+    side = 8192 if large else 1024
+    count = 2**28 if large else 2**24
+    few = 2**24 if large else 2**16
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = torch.empty_like(a)
+    source, target = (torch.zeros(count, device=device, dtype=torch.float32) for _ in range(2))
+    numbers = torch.randn(few, device=device, dtype=torch.float32)
+    powers = torch.empty_like(numbers)
+    found = interleave(
+        {
+            "matmul": Contender(lambda: torch.mm(a, b, out=product)),
+            "copy": Contender(lambda: target.copy_(source)),
+            "exponential": Contender(lambda: torch.exp(numbers, out=powers)),
+        },
+        clock,
+        EFFORT,
+    )
+    best = {name: min(timed.samples) for name, timed in found.items()}
+    return Ceilings(2 * side**3 / best["matmul"], 8 * count / best["copy"], few / best["exponential"])
