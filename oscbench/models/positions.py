@@ -16,16 +16,17 @@ PositionMode = Literal["auto", "none", "learned", "sinusoidal"]
 
 def image_positions(rows: int, columns: int, num_special: int) -> Positions:
     """Integer (row, column) of each patch in reading order, after `num_special` CLS and register tokens at (0, 0)."""
-    grid = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).to(torch.float64)
-    coordinates = torch.cat((torch.zeros(num_special, 2, dtype=torch.float64), grid))
-    special = torch.arange(len(coordinates)) < num_special
+    places = [(0, 0)] * num_special + [(row, column) for row in range(rows) for column in range(columns)]
+    # On the CPU also where a model is only planned, on the meta device: matching builds it several times.
+    coordinates = torch.tensor(places, dtype=torch.float64, device="cpu")
+    special = torch.tensor([index < num_special for index in range(len(places))], device="cpu")
     return Positions(coordinates, special)
 
 
 def sequence_positions(length: int) -> Positions:
     """Indices 0, 1, …, one axis, nobody special."""
-    index = torch.arange(length, dtype=torch.float64)
-    return Positions(index[:, None], torch.zeros(length, dtype=torch.bool))
+    index = torch.arange(length, dtype=torch.float64, device="cpu")
+    return Positions(index[:, None], torch.zeros(length, dtype=torch.bool, device="cpu"))
 
 
 class AddedPositions(nn.Module):

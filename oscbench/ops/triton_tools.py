@@ -86,7 +86,9 @@ def compile_for(
 
     Args:
         kernel: a `triton.jit` function, bare or autotuned (not in the interpreter).
-        signature: type of each argument, `{"x": "*bf16", "count": "i32"}`, without the constants.
+        signature: type of each argument, `{"x": "*bf16", "count": "i32"}`, without the constants. Pointers are taken
+            for multiples of 16, as PyTorch allocates, and so are integers written `i32:16`; without that a compiler
+            cannot load in wide words, and counts come out at up to twice what runs.
         constants: value of each `tl.constexpr` argument.
         capability: 80, 90, …
         num_warps: warps a program.
@@ -95,8 +97,10 @@ def compile_for(
     Returns:
         `capability`, `num_warps`, `shared_bytes`, `registers` (a thread), `stack_bytes` (spills and
         local arrays), `instructions`, `special` (MUFU: exponentials, roots, sines), `tensor_core` (MMA),
-        `loop_instructions`, `loop_special` of the longest loop body, which is what a tile of pairs costs, and
-        `counted_in`: `sass`, or `ptx` without a disassembler (then registers, stack and loops are None).
+        `loops`: a dict of `instructions`, `special` and `tensor_core` for each loop that holds no other, in the
+        order of the code (tiles with a mask and tiles without are loops of their own), `loop_instructions`,
+        `loop_special` of the longest, which is what a tile of pairs costs, and `counted_in`: `sass`, or `ptx`
+        without a disassembler (then registers, stack and loops are None).
     """
     from triton import compile as compile_kernel
     from triton.backends.compiler import GPUTarget
@@ -104,9 +108,15 @@ def compile_for(
 
     function = bare(kernel)
     names = function.arg_names
-    types = {name: "constexpr" if name in constants else signature[name] for name in names}
+    types = {
+        name: "constexpr" if name in constants else signature[name].removesuffix(":16") for name in names
+    }
+    aligned = [name for name in names if name not in constants and signature[name].startswith("*")]
+    aligned += [name for name in names if name not in constants and signature[name].endswith(":16")]
+    attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned}
     options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": True}
-    source = ASTSource(function, types, {(names.index(name),): value for name, value in constants.items()})
+    values = {(names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(function, types, values, attributes)
     compiled = compile_kernel(source, target=GPUTarget("cuda", capability, 32), options=options)
     report: dict[str, Any] = {
         "capability": capability,
@@ -129,25 +139,34 @@ def compile_for(
 
 
 def count_sass(code: str) -> dict[str, Any]:
-    """Instructions in `cuobjdump -sass` output: in all, and in the longest loop that holds no other loop."""
+    """Instructions in `cuobjdump -sass` output: in all, in each loop that holds no other, and in the longest of these."""
     lines = re.findall(r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)([^;]*);", code)
     addresses = [int(address, 16) for address, _, _ in lines]
     names = [name for _, name, _ in lines]
-    spans = []
+    spans = set()
     for here, name, rest in zip(addresses, names, (rest for _, _, rest in lines), strict=True):
         target = re.search(r"0x([0-9a-f]+)", rest)
         if name.startswith("BRA") and target and int(target.group(1), 16) < here:
-            spans.append((int(target.group(1), 16), here))
+            spans.add((int(target.group(1), 16), here))
     inner = [a for a in spans if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in spans)]
-    start, end = max(inner, key=lambda span: span[1] - span[0], default=(0, -1))
-    body = [name for here, name in zip(addresses, names, strict=True) if start <= here <= end]
+    loops = [
+        _count_names([name for here, name in zip(addresses, names, strict=True) if start <= here <= end])
+        for start, end in sorted(inner)
+    ]
+    longest = max(loops, key=lambda loop: loop["instructions"], default=_count_names([]))
+    return _count_names([name for name in names if name != "NOP"]) | {
+        "loops": loops,
+        "loop_instructions": longest["instructions"],
+        "loop_special": longest["special"],
+        "counted_in": "sass",
+    }
+
+
+def _count_names(names: list[str]) -> dict[str, int]:
     return {
-        "instructions": sum(name != "NOP" for name in names),
+        "instructions": len(names),
         "special": sum(name.startswith("MUFU") for name in names),
         "tensor_core": sum("MMA" in name for name in names),
-        "loop_instructions": len(body),
-        "loop_special": sum(name.startswith("MUFU") for name in body),
-        "counted_in": "sass",
     }
 
 
@@ -162,6 +181,7 @@ def _count_ptx(code: str) -> dict[str, Any]:
         "instructions": len(steps),
         "special": sum(bool(special.search(line)) for line in steps),
         "tensor_core": sum("mma" in line for line in steps),
+        "loops": None,
         "loop_instructions": None,
         "loop_special": None,
         "counted_in": "ptx",

@@ -13,13 +13,14 @@ import torch
 from oscbench import catalog
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.models.matching import Matched
+from oscbench.models.trunk import named_seed
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
 from oscbench.records.schema import Status
 from oscbench.runner.environment import commit, environment
 from oscbench.runner.plan import Cell, match_spec, parts_of
 from oscbench.runner.timing_cell import run_timing
-from oscbench.runner.training import DivergedError, Progress, train
+from oscbench.runner.training import DivergedError, Progress, curves_of, train
 from oscbench.tasks import Task
 
 PROBE_SIZE = 64
@@ -86,11 +87,20 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
     mechanism = model.trunk.mechanism
     outcome.traits = dict(vars(mechanism.traits))
     outcome.findings.flags += mechanism.notes()
-    subject = Subject(model, task, next(task.batches("validation", PROBE_SIZE)).to(device), device, spec["train"]["batch_size"])
+    subject = Subject(
+        model,
+        task,
+        next(task.batches("validation", PROBE_SIZE)).to(device),
+        device,
+        spec["train"]["batch_size"],
+    )
     outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
     measures = _measures(spec)
     _gather(outcome.findings, (measure.before(subject) for measure in measures))
-    outcome.curves = train(subject, spec["train"], spec["seed"], progress)
+    try:
+        train(subject, spec["train"], spec["seed"], progress)
+    finally:
+        outcome.curves = curves_of(task, subject.history)
     for split, prefix in (("validation", "validation_"), ("test", "")):
         value, count = task.evaluate(model, split, device)  # type: ignore[arg-type]
         outcome.findings.measures[prefix + task.metric.name] = Measurement(
@@ -105,8 +115,6 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
 
 def _first_batch(task: Task, spec: dict[str, Any]) -> Any:
     """The batch that the first step will see."""
-    from oscbench.models.trunk import named_seed
-
     order, augmentation = (
         torch.Generator().manual_seed(named_seed(spec["seed"], name)) for name in ("order", "augmentation")
     )

@@ -240,7 +240,9 @@ def _device(wanted: str) -> str:
         SuiteError: CUDA was asked for and there is none.
     """
     if wanted not in ("auto", "cpu", "cuda"):
-        raise SuiteError(f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {catalog.nearest(wanted, ("auto", "cpu", "cuda"))}')
+        raise SuiteError(
+            f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {catalog.nearest(wanted, ("auto", "cpu", "cuda"))}'
+        )
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SuiteError("device: got cuda, but torch finds no CUDA device here; allowed: auto, cpu")
     if wanted == "auto":

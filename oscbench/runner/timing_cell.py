@@ -213,6 +213,8 @@ def _fail(reason: str) -> None:
 
 def _reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
+    if isinstance(error, ValueError) and lines:  # our own words: left out, or unsupported here
+        return lines[0]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from oscbench.measures import Subject
+from oscbench.measures import History, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.tasks import Task
@@ -49,8 +49,8 @@ def total_steps(task: Task, settings: dict[str, Any]) -> int:
     return int(settings["epochs"] * math.ceil(task.num_training_examples / settings["batch_size"]))
 
 
-def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> dict[str, Curve]:
-    """Train in place; the history is filled, and the curves come back.
+def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> None:
+    """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
 
@@ -66,7 +66,6 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"])
     )
-    validation: list[tuple[float, float]] = []
     model.train()
     done = 0
     for _ in range(settings["epochs"]):
@@ -87,18 +86,25 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} at step {done} of {steps}")
             progress(done, steps)
-        validation.append((done, task.evaluate(model, "validation", device)[0]))
+        history.validation.append((done, task.evaluate(model, "validation", device)[0]))
     history.training_seconds = sum(history.step_seconds)
-    return {
-        "train_loss": _loss_curve(history.losses),
-        f"validation_{task.metric.name}": Curve(
+
+
+def curves_of(task: Task, history: History) -> dict[str, Curve]:
+    """Training loss and validation metric, as far as training went."""
+    curves = {}
+    losses = [loss for loss in history.losses if math.isfinite(loss)]
+    if losses:
+        curves["train_loss"] = _loss_curve(losses)
+    if history.validation:
+        curves[f"validation_{task.metric.name}"] = Curve(
             label=f"validation {task.metric.name}",
             unit=task.metric.unit,
             direction=task.metric.direction,
-            x=tuple(x for x, _ in validation),
-            y=tuple(y for _, y in validation),
-        ),
-    }
+            x=tuple(x for x, _ in history.validation),
+            y=tuple(y for _, y in history.validation),
+        )
+    return curves
 
 
 def _loss_curve(losses: list[float], points: int = 100) -> Curve:

@@ -68,6 +68,30 @@ for capability in (80, 90):
     child(tmp_path, code)
 
 
+@needs_triton
+def test_compiled_code_loads_in_wide_words_as_at_run_time(tmp_path):
+    code = """
+import re
+copy = '''
+import triton, triton.language as tl
+@triton.jit
+def copy(x, y, row, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * row + tl.arange(0, BLOCK)
+    tl.store(y + offsets, tl.load(x + offsets))
+'''
+import pathlib, sys
+pathlib.Path("PLACE/copied.py").write_text(copy)
+sys.path.insert(0, "PLACE")
+from copied import copy
+counts = [
+    triton_tools.compile_for(copy, {"x": "*bf16", "y": "*bf16", "row": row}, {"BLOCK": 1024}, 90)["instructions"]
+    for row in ("i32:16", "i32")
+]
+assert counts[0] < counts[1], counts
+"""
+    child(tmp_path, code.replace("PLACE", str(tmp_path)))
+
+
 def test_ops_do_not_import_triton():
     code = "import sys, oscbench.ops; sys.exit('triton' in sys.modules or 'xformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -102,3 +126,4 @@ def test_counts_the_innermost_loop():
     assert counts["special"] == 2
     assert counts["tensor_core"] == 1
     assert (counts["loop_instructions"], counts["loop_special"]) == (3, 1)
+    assert counts["loops"] == [{"instructions": 3, "special": 1, "tensor_core": 1}]

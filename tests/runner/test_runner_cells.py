@@ -140,6 +140,19 @@ def test_cell_that_breaks_is_a_record_with_status_and_reason(broken):
     assert found == {}
 
 
+def test_diverged_cell_keeps_the_curve_that_led_there(tmp_path):
+    lines = TINY | {
+        "train": "{epochs: 3, batch_size: 128, learning_rate: 1e30, clip: null}",
+        "mechanisms": "[softmax]",
+    }
+    suite = tmp_path / "hot.yaml"
+    suite.write_text("\n".join(f"{key}: {value}" for key, value in lines.items()))
+    assert run(suite, tmp_path / "results") == 0
+    (record,) = records(tmp_path / "results").values()
+    assert record.status == "diverged"
+    assert len(record.curves["train_loss"].y) >= 1
+
+
 def test_diverged_and_unsupported_are_results_and_failures_are_tried_again(broken, capfd):
     suite, results, _ = broken
     before = stamps(results)

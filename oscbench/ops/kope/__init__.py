@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from oscbench.ops import checks, memory_efficient
-from oscbench.ops.dispatch import Backend, Op, call_of
+from oscbench.ops import checks, memory_efficient, triton_tools
+from oscbench.ops.dispatch import Backend, Call, Op, call_of
 
 
 def _reference() -> Callable[..., Any]:
@@ -23,14 +23,31 @@ def _sdpa() -> Callable[..., Any]:
     return sdpa.run
 
 
+def _triton() -> Callable[..., Any]:
+    from oscbench.ops.kope import triton
+
+    return triton.run
+
+
+def _automatic(call: Call) -> list[str]:
+    # The kernels are for GPUs; in the interpreter they are a test.
+    return ["triton", "sdpa"] if call.device.type == "cuda" else ["sdpa"]
+
+
 OP = Op(
     "kope_attention",
     [
         Backend("reference", _reference, note="the equations, N x N scores"),
         Backend("sdpa", _sdpa, note="rotations around torch scaled_dot_product_attention"),
         memory_efficient.backend_of("oscbench.ops.kope.sdpa"),
+        Backend(
+            "triton",
+            _triton,
+            triton_tools.why_not,
+            note="our own rotation kernels around torch scaled_dot_product_attention",
+        ),
     ],
-    automatic=lambda call: ["sdpa"],
+    automatic=_automatic,
 )
 
 
