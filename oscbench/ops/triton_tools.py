@@ -163,10 +163,11 @@ def count_sass(code: str) -> dict[str, Any]:
 
 
 def _count_names(names: list[str]) -> dict[str, int]:
+    # HMMA, HGMMA and their like run on the tensor cores; HFMA2.MMA does not.
     return {
         "instructions": len(names),
         "special": sum(name.startswith("MUFU") for name in names),
-        "tensor_core": sum("MMA" in name for name in names),
+        "tensor_core": sum(re.match("[A-Z]*MMA", name) is not None for name in names),
     }
 
 

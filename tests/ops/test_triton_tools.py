@@ -118,6 +118,7 @@ def test_counts_the_innermost_loop():
         /*0030*/                   HMMA.16816.F32 R4, R8, R10, R4 ;
         /*0040*/              @!P0 BRA 0x20 ;
         /*0050*/                   MUFU.LG2 R3, R2 ;
+        /*0058*/                   HFMA2.MMA R9, -RZ, RZ, 0, 0 ;
         /*0060*/               @P1 BRA 0x10 ;
         /*0070*/                   EXIT ;
         /*0080*/                   BRA 0x80;
