@@ -24,6 +24,7 @@ def joules_to_target(record: Record, curve_name: str, target: float) -> Measurem
     curve, energy = record.curves.get(curve_name), record.measures.get(ENERGY)
     reason = None
     steps: float | None = None
+    censored: dict[str, float] = {}
     if curve is None:
         reason = f"the record has no curve {curve_name}"
     elif energy is None or energy.value is None:
@@ -41,7 +42,14 @@ def joules_to_target(record: Record, curve_name: str, target: float) -> Measurem
         )
     if reason or steps is None or energy is None or energy.value is None:
         return Measurement(
-            value=None, unit="J", label=label, direction="lower", method="unavailable", n=0, reason=reason
+            value=None,
+            unit="J",
+            label=label,
+            direction="lower",
+            method="unavailable",
+            n=0,
+            reason=reason,
+            details=dict(censored),
         )
     details = {"steps": steps, "joules_a_step": energy.value}
     return Measurement(

@@ -50,4 +50,5 @@ def test_joules_are_steps_times_joules_and_say_that_they_are_an_estimate():
 def test_what_is_not_known_has_a_reason(given, target, reason):
     found = joules_to_target(given, "accuracy", target)
     assert found.value is None
+    assert ("censored_at" in found.details) == ("never" in reason)
     assert reason in found.reason
