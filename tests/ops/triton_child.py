@@ -19,9 +19,11 @@ def numbers() -> None:
         (torch.float32, 1, "softplus", 1, True, False),
         (torch.float32, 67, "softplus", 1, True, False),
         (torch.float32, 150, "softplus", 1, False, True),
+        (torch.float32, 150, "elu", 1, True, True),
         (torch.float32, 67, "relu", 4, True, True),
         (torch.bfloat16, 67, "softplus", 1, True, True),
         (torch.float16, 67, "elu", 2, False, False),
+        (torch.float16, 67, "relu", 1, True, False),
     ]
     for dtype, tokens, coupling, exponent, causal, padded in calls:
         mask = torch.rand(1, tokens, generator=torch.Generator().manual_seed(0)) < 0.3 if padded else None
@@ -42,14 +44,26 @@ def numbers() -> None:
         errors = [case.error(ours, theirs) for ours, theirs in zip(*results, strict=True)]
         allowed = 1e-5 if dtype == torch.float32 else 2e-2
         assert max(errors) < allowed, (dtype, tokens, options, errors)
+    opcheck()
+
+
+def opcheck() -> None:
+    from oscbench.ops.fixed_query.triton_fused import settle_triton
+
+    def leaf(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).requires_grad_()
+
+    tensors = (leaf(2, 1, 5, 8), leaf(2, 1, 5, 8), leaf(2, 1, 5, 3), leaf(2, 1, 5, 4), leaf(1, 5, 3))
+    torch.library.opcheck(settle_triton, (*tensors, torch.ones(2, 5), 0.3, "softplus", True))
 
 
 def compiled() -> None:
+    from oscbench.ops.fixed_query import triton_fused_kernel, triton_pairwise
     from oscbench.ops.fixed_query import triton_kernels as kernels
-    from oscbench.ops.fixed_query import triton_pairwise
     from oscbench.ops.triton_tools import compile_for
 
     arguments = {
+        triton_fused_kernel.settle_kernel: ("q", "k", "c", "v", "out"),
         kernels.forward_kernel: ("q", "k", "c", "out"),
         kernels.row_gradient_kernel: ("q", "k", "c", "grad", "grad_q"),
         kernels.column_gradient_kernel: ("q", "k", "c", "grad", "grad_k", "grad_c"),
@@ -57,11 +71,16 @@ def compiled() -> None:
     for dtype, name in ((torch.bfloat16, "bf16"), (torch.float32, "fp32")):
         for capability in (80, 90):
             for kernel, tensors in arguments.items():
-                types = {f"{x}_pointer": "*fp32" if x == "out" else f"*{name}" for x in tensors}
+                fused = kernel is triton_fused_kernel.settle_kernel
+                wide = ("anchor", "heard", "state", "h", "total") if fused else ("out",)
+                types = {f"{x}_pointer": "*fp32" if x in wide else f"*{name}" for x in (*tensors, *wide)}
+                sizes = {"N": "i32", "H": "i32", "STATES": "i32", "scale": "fp32"}
+                more = {"V": 40, "BLOCK_V": 64, "STEP": triton_fused_kernel.CHUNK} if fused else {}
+                tile = {"BLOCK_M": 64, "BLOCK_N": 32}
                 report = compile_for(
                     kernel,
-                    types | {"N": "i32", "scale": "fp32"},
-                    triton_pairwise.settings(dtype, 40, 6, "softplus", True) | {"BLOCK_M": 64, "BLOCK_N": 32},
+                    types | (sizes if fused else {"N": "i32", "scale": "fp32"}),
+                    triton_pairwise.settings(dtype, 40, 6, "softplus", True) | tile | more,
                     capability,
                 )
                 # One program forms 64 x 32 pairs a turn of the loop with 128 threads.

@@ -1,4 +1,4 @@
-"""Fixed-query attention with the pull (and the read-out for p = 4) in Triton kernels, for CUDA.
+"""Fixed-query attention in Triton kernels, for CUDA: for p = 1 one kernel, else the pull and (p = 4) the read-out.
 
 The pull runs in the inputs' dtype with float32 sums. h has a direction to settle into, so it is kept in
 float32, and the read-out is linear attention in float32 as in `blocked`: its cost is linear in N.
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from oscbench.ops.fixed_query.blocked import SUM_EPSILON, read_out, settle
+from oscbench.ops.fixed_query.triton_fused import settle_triton
 from oscbench.ops.fixed_query.triton_pairwise import pairwise_triton
 from oscbench.ops.masking import silence
 
@@ -29,10 +30,19 @@ def run(
     """Pull, settle, read out."""
     assert mask_readout, "dispatch sends the published read-out to the reference"
     dtype = v.dtype
-    k, v = silence(k, key_padding_mask), silence(v, key_padding_mask).float()
-    spread = anchors.float().expand(q.shape[0], -1, -1, -1)
+    k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
+    anchors = anchors.float()
+    spread = anchors.expand(q.shape[0], -1, -1, -1)
     pulling = silence(spread, key_padding_mask).to(dtype)
-    h = pairwise_triton(q, k, pulling, q.shape[-1] ** -0.5, coupling, is_causal)
+    scale = q.shape[-1] ** -0.5
+    if exponent == 1:
+        heard = q.new_ones(q.shape[0], q.shape[2], dtype=torch.float32)
+        if key_padding_mask is not None:
+            heard = heard.masked_fill(key_padding_mask, 0.0)
+        result: Tensor = settle_triton(q, k, pulling, v, anchors, heard, scale, coupling, is_causal)[0]
+        return result
+    h = pairwise_triton(q, k, pulling, scale, coupling, is_causal)
+    v = v.float()
     counted = torch.cat((v, silence(torch.ones_like(v[..., :1]), key_padding_mask)), dim=-1)
     if exponent == 4:
         sums = pairwise_triton(settle(h), spread, counted, 1.0, "power4", is_causal)

@@ -17,7 +17,7 @@ FUNCTIONS = ("softplus", "relu", "elu", "power2", "power4")
 _TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
-def _block(width: int) -> int:
+def block_width(width: int) -> int:
     """The smallest tile width that a tensor core takes: a power of two, at least 16."""
     return max(16, int(triton.next_power_of_2(width)))
 
@@ -29,8 +29,8 @@ def settings(dtype: torch.dtype, width: int, values: int, function: str, is_caus
     return {
         "D": width,
         "M": values,
-        "BLOCK_D": _block(width),
-        "BLOCK_C": _block(values),
+        "BLOCK_D": block_width(width),
+        "BLOCK_C": block_width(values),
         "FUNCTION": FUNCTIONS.index(function),
         "CAUSAL": is_causal,
         "DOT": dot,
@@ -39,11 +39,13 @@ def settings(dtype: torch.dtype, width: int, values: int, function: str, is_caus
     }
 
 
-def _flat(x: Tensor) -> Tensor:
+def flat(x: Tensor) -> Tensor:
+    """Heads flattened, (B·H, N, ·), contiguous."""
     return x.reshape(-1, *x.shape[-2:]).contiguous()
 
 
-def _grid(problems: int, tokens: int) -> Any:
+def grid(problems: int, tokens: int) -> Any:
+    """Blocks of a head, heads."""
     return lambda meta: (triton.cdiv(tokens, meta["BLOCK_M"]), problems)
 
 
@@ -59,11 +61,11 @@ def pairwise_triton(q: Tensor, k: Tensor, c: Tensor, scale: float, function: str
         function: softplus, relu (plus 1e-3), elu (plus 1), power2 or power4 (of 1 + score, not below 0).
         is_causal: leave out j > i.
     """
-    flat_q, flat_k, flat_c = _flat(q), _flat(k), _flat(c)
+    flat_q, flat_k, flat_c = flat(q), flat(k), flat(c)
     out = torch.empty(c.shape, dtype=torch.float32, device=c.device)
     constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal)
     problems, tokens = flat_q.shape[:2]
-    triton_kernels.forward_kernel[_grid(problems, tokens)](
+    triton_kernels.forward_kernel[grid(problems, tokens)](
         flat_q, flat_k, flat_c, out, tokens, scale, **constants
     )
     return out
@@ -80,13 +82,13 @@ def pairwise_triton_backward(
     grad: Tensor, q: Tensor, k: Tensor, c: Tensor, scale: float, function: str, is_causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `pairwise_triton` to q, k and c, in their dtype."""
-    flat = [_flat(q), _flat(k), _flat(c), _flat(grad.to(q.dtype))]
+    given = [flat(q), flat(k), flat(c), flat(grad.to(q.dtype))]
     grads = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, c)]
     constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal)
-    problems, tokens = flat[0].shape[:2]
-    grid = _grid(problems, tokens)
-    triton_kernels.row_gradient_kernel[grid](*flat, grads[0], tokens, scale, **constants)
-    triton_kernels.column_gradient_kernel[grid](*flat, grads[1], grads[2], tokens, scale, **constants)
+    problems, tokens = given[0].shape[:2]
+    programs = grid(problems, tokens)
+    triton_kernels.row_gradient_kernel[programs](*given, grads[0], tokens, scale, **constants)
+    triton_kernels.column_gradient_kernel[programs](*given, grads[1], grads[2], tokens, scale, **constants)
     return grads[0], grads[1], grads[2]
 
 
