@@ -20,7 +20,7 @@ NUMBERS = """
 import json
 import torch
 from oscbench.ops import backends, kope_attention, mix_phases
-from oscbench.ops.kope.triton import mix_and_rotate, turn
+from oscbench.ops.kope.triton import mixed_attention, turn
 
 torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)
@@ -62,9 +62,7 @@ def mixed(given, mix, dtype):
             cos, sin = mix_phases(*leaves[3:], matrix)
             out = kope_attention(*leaves[:3], cos, sin, backend="reference")
         else:
-            q, k, v, cos, sin = mix_and_rotate(*leaves, matrix)
-            out = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-            out = turn(out, None, None, cos, sin, None, True)[0]
+            out, cos, sin = mixed_attention(*leaves, matrix)
         loss = (out * weights.to(out.dtype)).sum() + (cos * cos * sin).sum()
         results.append((out, *torch.autograd.grad(loss, [*leaves, matrix])))
     judge("mixing", dtype, results)

@@ -248,6 +248,24 @@ def mix_and_rotate(
     return turned_q, turned_k, None if v is None else turned_v, cos, sin
 
 
+def mixed_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    mix: Tensor,
+    *,
+    rotate_values: bool = True,
+    is_causal: bool = False,
+    key_padding_mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`mix_phases` and then `kope_attention` on the mixed phases: (the result, mixed cos, mixed sin)."""
+    q, k, turned, cos, sin = mix_and_rotate(q, k, v if rotate_values else None, cos, sin, mix)
+    options = {"is_causal": is_causal, "key_padding_mask": key_padding_mask}
+    return _attend(q, k, v, turned, cos, sin, **options), cos, sin
+
+
 def run(
     q: Tensor,
     k: Tensor,
@@ -262,12 +280,17 @@ def run(
     """Rotate q, k (and v) in one kernel, attend, rotate back in another."""
     cos, sin = _beside(q, cos, sin)
     q, k, turned, *_ = turn(q, k, v if rotate_values else None, cos, sin, None, False)
-    out = fused.attention(
-        q,
-        k,
-        turned if rotate_values else v,
-        scale=q.shape[-1] ** -0.5,
-        is_causal=is_causal,
-        key_padding_mask=key_padding_mask,
-    )
-    return turn(out, None, None, cos, sin, None, True)[0] if rotate_values else out
+    options = {"is_causal": is_causal, "key_padding_mask": key_padding_mask}
+    return _attend(q, k, v, turned if rotate_values else None, cos, sin, **options)
+
+
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, turned: Tensor | None, cos: Tensor, sin: Tensor, **options: Any
+) -> Tensor:
+    """Attention between turned q and k over turned values, turned back, or over v as it is."""
+    scale = q.shape[-1] ** -0.5
+    if turned is None:
+        return fused.attention(q, k, v, scale=scale, **options)
+    out = fused.attention(q, k, turned, scale=scale, **options)
+    back: Tensor = turn(out, None, None, cos, sin, None, True)[0]
+    return back
