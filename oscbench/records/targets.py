@@ -33,13 +33,9 @@ def joules_to_target(record: Record, curve_name: str, target: float) -> Measurem
         reason = f"{ENERGY} was measured on another batch size than the training's"
     else:
         steps = steps_to_target(curve, target)
-        reason = (
-            None
-            if steps is not None
-            else f"never reached in {curve.x[-1]:g} steps"
-            if curve.x
-            else "no steps"
-        )
+        if steps is None:
+            last = curve.x[-1] if curve.x else 0.0
+            reason, censored = f"never reached in {last:g} steps", {"censored_at": last * energy.value}
     if reason or steps is None or energy is None or energy.value is None:
         return Measurement(
             value=None,
