@@ -15,6 +15,7 @@ from oscbench.reporting.detail_tables import failures_table, health_table, measu
 from oscbench.reporting.drawing import Picture
 from oscbench.reporting.sections import Report, Section, aggregates
 from oscbench.reporting.tables import Table, comparisons_table, results_table
+from oscbench.reporting.timing import TimingView
 
 # More sentences than this are no answer any more: the page then counts the verdicts and each section keeps
 # its table.
@@ -53,6 +54,7 @@ class Page:
 
     report: Report
     views: tuple[SectionView, ...]
+    timings: tuple[TimingView, ...]
     environment: Table
     left_out: int
     embedded: frozenset[str]
@@ -61,6 +63,7 @@ class Page:
     def title(self) -> str:
         """The tasks, or their number where they are many."""
         labels = list(dict.fromkeys(shown.section.task_label for shown in self.views))
+        labels += ["Timing"] if self.timings else []
         return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} tasks"
 
     @property
@@ -97,6 +100,8 @@ class Page:
     def one_condition(self) -> str:
         """The caveat that holds for the whole report; empty where none does."""
         if not self.report.comparisons:
+            if not self.views:
+                return "Nothing was trained here; the timing sections below hold their own ratios."
             return "Nothing is compared: the records name no reference, and --compare was not given."
         return ""
 
@@ -115,7 +120,7 @@ def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
     )
 
 
-def within_budget(views: Sequence[SectionView]) -> frozenset[str]:
+def within_budget(views: Sequence[SectionView | TimingView]) -> frozenset[str]:
     """Names of the pictures that go into the page, in page order until the budget is spent."""
     spent, names = 0, set()
     for shown in views:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oscbench.reporting.errors import ReportError, nearest
 from oscbench.reporting.export import encode
-from oscbench.reporting.frame import load, tidy
+from oscbench.reporting.frame import Loaded, load, tidy
 from oscbench.reporting.sections import Report, assemble
 
 if TYPE_CHECKING:
     from oscbench.reporting.drawing import Picture
-    from oscbench.reporting.page import Page
+    from oscbench.reporting.page import Page, SectionView
+    from oscbench.reporting.timing import TimingView
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
@@ -48,9 +50,11 @@ def build_report(
     for name in formats:
         if name not in FORMATS:
             raise ReportError(f'report format "{name}" is unknown{nearest(name, FORMATS)}')
-    report = assemble(load(results, suites), compare)
+    loaded = load(results, suites)
+    trained = tuple(record for record in loaded.records if record.spec.get("kind") != "timing")
+    report = assemble(replace(loaded, records=trained), compare if trained else ())
     _prepare(output)
-    page = _page(report)
+    page = _page(report, loaded)
     try:
         return _write(page, output, formats)
     except OSError as error:
@@ -69,12 +73,13 @@ def _prepare(output: Path) -> None:
         raise ReportError(f"{output}: output folder cannot be written ({error.strerror})") from error
 
 
-def _page(report: Report) -> Page:
+def _page(report: Report, loaded: Loaded) -> Page:
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
     from oscbench.reporting.detail_tables import environment_table
     from oscbench.reporting.figures import plans
     from oscbench.reporting.page import Page, view, within_budget
     from oscbench.reporting.style import looks
+    from oscbench.reporting.timing import timing_views
 
     colours = looks(report.names.values())
     planned = [(place, plan) for place, s in enumerate(report.sections) for plan in plans(s, colours)]
@@ -85,12 +90,14 @@ def _page(report: Report) -> Page:
         place, plan = planned[i]
         pictures[place].append(plan.draw())
     views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
+    timings = timing_views(loaded.records)
     return Page(
-        report=report,
+        report=replace(report, loaded=loaded),
+        timings=timings,
         views=views,
         environment=environment_table(report.loaded.records),
         left_out=len(planned) - len(kept),
-        embedded=within_budget(views),
+        embedded=within_budget([*views, *timings]),
     )
 
 
@@ -98,13 +105,14 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.latex import latex
     from oscbench.reporting.page import render
 
-    tables = [table for shown in page.views for table in shown.tables] + [page.environment]
+    shown_all: list[SectionView | TimingView] = [*page.views, *page.timings]
+    tables = [table for shown in shown_all for table in shown.tables] + [page.environment]
     for table in tables:
         (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         if "latex" in formats:
             (output / "tables" / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
     (output / "tables" / "cells.csv").write_bytes(encode(tidy(page.report.loaded.records), "csv"))
-    for shown in page.views:
+    for shown in shown_all:
         for picture in shown.pictures:
             (output / "figures" / f"{picture.name}.png").write_bytes(picture.png)
             (output / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")

@@ -1,0 +1,100 @@
+"""Timing records become sections of their own: ratios, growth with N, ceilings, peaks, and no mechanism to compare."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic_records import make_record
+
+from oscbench.records import Measurement, Store
+from oscbench.reporting import build_report
+from oscbench.reporting.timing import timing_views
+
+SIZES = (128, 256, 512, 1024)
+CONTENDERS = ("plain:fused", "plain:reference", "ring:blocked")
+POWER = {"plain:fused": 1.0, "plain:reference": 2.0, "ring:blocked": 1.5}
+
+
+def timing_record(tokens: int):
+    """One size: every contender's time is N to a power of its own, one cannot run at the largest."""
+    measures = {
+        "ceiling_matmul": Measurement(value=1e11, unit="FLOP/s", label="best rate of a matrix product")
+    }
+    for contender in CONTENDERS:
+        seconds = 1e-6 * tokens ** POWER[contender]
+        base = 1e-6 * tokens ** POWER["plain:fused"]
+        if contender == "plain:reference" and tokens == SIZES[-1]:
+            seconds, reason = None, "its N × N tensors are left out"
+        else:
+            reason = None
+        details = {"converged": True, "roofline_share": 0.42, "bound_by": "matmul"} if seconds else {}
+        measures[f"forward_s/{contender}"] = Measurement(
+            value=seconds, unit="s", label="forward pass", reason=reason, details=details
+        )
+        measures[f"forward_ratio/{contender}"] = Measurement(
+            value=None if seconds is None else seconds / base, unit="1", label="forward over plain"
+        )
+        measures[f"backward_peak_memory_bytes/{contender}"] = Measurement(
+            value=None if seconds is None else 1000 * tokens, unit="B", label="peak"
+        )
+    spec = {
+        "kind": "timing",
+        "family": "ops",
+        "setting_label": "D64",
+        "batch": 1,
+        "tokens": tokens,
+        "reference": "plain:fused",
+        "contenders": [{"key": key} for key in CONTENDERS],
+    }
+    return make_record(
+        suite="timing_toy",
+        task="timing",
+        variant=f"N{tokens}",
+        spec=spec,
+        measures=measures,
+        metric="forward_s/plain:fused",
+        curves={},
+        health=(),
+    )
+
+
+@pytest.fixture
+def records():
+    return [timing_record(tokens) for tokens in SIZES]
+
+
+def test_growth_ratio_and_ceiling_are_those_of_the_records(records):
+    (view,) = timing_views(records)
+    ratios, peaks = view.tables
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in ratios.rows}
+    assert list(rows) == list(CONTENDERS)
+    assert rows["plain:fused"][:4] == ["1.00×"] * 4
+    assert rows["plain:fused"][4].startswith("N^1.00 [1.00, 1.00]")
+    assert rows["plain:reference"][3] == "n/a"
+    assert rows["plain:reference"][4].startswith("N^2.00")
+    assert rows["plain:reference"][5] == "42 % of matmul at N 512"
+    assert rows["ring:blocked"][4].startswith("N^1.50")
+    assert {row[-1].text.split()[0] for row in peaks.rows} == {"N^1.00"}
+    assert any("left out" in str(row["reason"]) for row in ratios.raw)
+    assert [picture.kind for picture in view.pictures] == ["forward time", "backward peak memory"]
+
+
+def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path):
+    store = Store(tmp_path / "results")
+    for record in records:
+        store.write(record)
+    page = build_report(tmp_path / "results", tmp_path / "page", compare=["plain", "ring"])
+    html = page.read_text(encoding="utf-8")
+    assert "timing_toy: D64, batch 1, on cpu" in html
+    assert "Nothing was trained here" in html
+    assert (tmp_path / "page" / "figures" / "timing-toy-cpu-d64-b1-forward-time.svg").is_file()
+    assert "42 % of matmul" in (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
+
+
+def test_trained_and_timed_records_share_a_page(records, tmp_path):
+    store = Store(tmp_path / "results")
+    for record in [*records, *(make_record(name, seed) for name in ("plain", "wave") for seed in range(3))]:
+        store.write(record)
+    page = build_report(tmp_path / "results", tmp_path / "page", compare=["wave", "plain"])
+    html = page.read_text(encoding="utf-8")
+    assert "wave − plain" in html
+    assert "timing_toy" in html
