@@ -199,3 +199,20 @@ def test_closed_form_cost_grows_with_tokens(name: str, settings: dict[str, Any])
     small, large = trunk.flops(10), trunk.flops(20)
     assert isinstance(small, int)
     assert 2 * small < large < 4 * small
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("name", catalog.names("mechanisms"))
+def test_compiles_into_one_graph(name: str) -> None:
+    """Value checks are off inside the compiler; `ode` and `calibrate` are excepted."""
+    trunk, context = make_trunk(name, {}, dtype=torch.float32), Context(positions())
+    x = embeddings().float()
+
+    def features(tokens: Tensor) -> Tensor:
+        return trunk(tokens, context)[0]
+
+    compiled = torch.compile(features, fullgraph=True, backend="aot_eager")
+    out = compiled(x)
+    assert torch.allclose(out, features(x), atol=1e-5)
+    out.sum().backward()
+    torch._dynamo.reset()
