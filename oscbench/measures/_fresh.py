@@ -1,8 +1,9 @@
 """Peak memory of a call in a process of its own, above the level before the call.
 
-A process that has worked before keeps freed pages, and what it then takes from them never shows; `ru_maxrss` is inherited over
-exec and is no better. So a fresh child builds what it needs, calls once (what loads lazily is not the call's), hands all
-free pages back to the system, resets its own high-water mark, calls again, and reads the mark.
+A process that has worked before keeps freed pages, and what it then takes from them never shows; `ru_maxrss` is
+inherited over exec and is no better. So a fresh child builds what it needs, calls once (what loads lazily is not the
+call's), hands all free pages back, resets its own high-water mark, calls again, and reads the mark. Its allocator
+gives every tensor back when it is freed: the peak is that of what the call needs, not of the gaps between.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 300.0
+PR_SET_THP_DISABLE = 41
+MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "16384", "MALLOC_TRIM_THRESHOLD_": "0"}
+"""glibc maps every tensor of 16 KiB or more by itself and unmaps it when freed, so that no gaps blur the peak."""
 Named = Iterator[tuple[str, Callable[[], Any]]]
 
 
@@ -71,7 +75,7 @@ def peaks_in_child(
             [sys.executable, "-m", "oscbench.measures._fresh"],
             input=request,
             capture_output=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env={**os.environ, **MALLOC, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             timeout=TIMEOUT_S,
             check=False,
         )
@@ -125,6 +129,9 @@ def peak_here(run: Callable[[], Any]) -> Peak:
 
 def _main() -> None:
     """The child: request on standard input, one line of JSON on standard output."""
+    # Huge pages would make every small allocation up to 2 MiB larger, or not, by chance.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     import torch
 
     build, arguments, threads = pickle.loads(sys.stdin.buffer.read())

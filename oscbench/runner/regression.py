@@ -106,7 +106,7 @@ def _from_benchmark(path: Path) -> dict[str, Reading]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return {
-            entry["name"]: Reading(**entry["extra_info"]["gate"])
+            entry["extra_info"].get("subject", entry["name"]): Reading(**entry["extra_info"]["gate"])
             for entry in data["benchmarks"]
             if "gate" in entry["extra_info"]
         }
@@ -150,7 +150,7 @@ def table(changes: list[Change], *, everything: bool = False) -> list[dict[str, 
     return [
         {
             "subject": change.subject,
-            "quantity": change.quantity,
+            "quantity": _quantity(change),
             "old": _shown(change.old),
             "new": _shown(change.new),
             "change": "" if change.relative is None else f"{change.relative:+.1%}",
@@ -159,6 +159,12 @@ def table(changes: list[Change], *, everything: bool = False) -> list[dict[str, 
         for change in changes
         if everything or change.verdict != "same"
     ]
+
+
+def _quantity(change: Change) -> str:
+    """`params`, `peak bytes of step`, `ratio of step`."""
+    before = {"hard": "", "peak_bytes": "peak bytes of ", "ratios": "ratio of "}[change.kind]
+    return before + change.quantity
 
 
 def _shown(value: float | None) -> str:

@@ -15,6 +15,7 @@ from oscbench.runner import regression
 from oscbench.runner.environment import environment
 
 BASELINE = Path(__file__).parent / "baseline.json"
+UNTIMED = ("test_gates.py", "test_regression.py")
 GATES = pytest.StashKey[dict[str, dict]]()
 
 
@@ -27,13 +28,26 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[GATES] = {}
-    slower, costlier = (config.getoption(f"--make-{how}") for how in ("slower", "costlier"))
+    slower, costlier = (_option(config, f"--make-{how}") for how in ("slower", "costlier"))
     if slower:
         _slow_down(catalog.load("mechanisms", slower))
     if costlier:
         found = catalog.load("mechanisms", costlier)
         flops = found.flops
         found.flops = lambda self, tokens: flops(self, tokens) + 2
+
+
+def _option(config, name):
+    """An option of ours; where this file was loaded too late for options, as by a plain `pytest`, None."""
+    return config.getoption(name, None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """All that stands in this folder takes times, but for the hard gates and the comparison."""
+    for item in items:
+        if item.path.parent == BASELINE.parent and item.path.name not in UNTIMED:
+            item.add_marker(pytest.mark.timed)
 
 
 def _slow_down(found: type[Mechanism]) -> None:
@@ -60,7 +74,7 @@ def gates(request) -> dict[str, dict]:
 
 @pytest.fixture
 def updating(request) -> bool:
-    return request.config.getoption("--update-baseline")
+    return bool(_option(request.config, "--update-baseline"))
 
 
 def _readings(config) -> dict[str, regression.Reading]:
@@ -84,7 +98,7 @@ def pytest_terminal_summary(terminalreporter, config):
     shown = [row for row in rows if row["verdict"] != "same" or "operations" not in row["quantity"]]
     terminalreporter.write_line(tabulate(shown, headers="keys", tablefmt="simple", disable_numparse=True))
     terminalreporter.write_line(regression.summary(changes))
-    if config.getoption("--update-baseline"):
+    if _option(config, "--update-baseline"):
         terminalreporter.write_line(f"{BASELINE}: written; `git diff` shows the same")
 
 
@@ -92,7 +106,7 @@ def pytest_sessionfinish(session):
     config = session.config
     if not config.stash.get(GATES, {}):
         return
-    if config.getoption("--update-baseline"):
+    if _option(config, "--update-baseline"):
         return
     if regression.regressions(_changes(config)):
         session.exitstatus = regression.REGRESSION_EXIT_CODE
@@ -100,7 +114,7 @@ def pytest_sessionfinish(session):
 
 def pytest_unconfigure(config):
     """After the summary has shown the difference: the new baseline, in pytest-benchmark's own form."""
-    if not config.stash.get(GATES, {}) or not config.getoption("--update-baseline"):
+    if not config.stash.get(GATES, {}) or not _option(config, "--update-baseline"):
         return
     import torch
 

@@ -63,8 +63,7 @@ def test_peaks_and_ratios_are_within_their_limits(name, baseline, gates, updatin
         "ratios": {"step": min(blocks)},
     }
     machine = {"quiet": vars(quiet), "blocks": blocks, "rounds": len(pairs), "threads": 1}
-    benchmark.extra_info |= {"gate": gate, "timing": machine}
-    benchmark.name = name
+    benchmark.extra_info |= {"subject": name, "gate": gate, "timing": machine}
     stats = {"median": statistics.median(samples), "rounds": len(samples)}
     gates[name] = {"name": name, "extra_info": {"gate": gate, "timing": machine}, "stats": stats}
     if not updating and name in baseline:

@@ -24,7 +24,10 @@ def changed(kind, quantity, value):
 
 
 def written(path, gate):
-    benchmarks = [{"name": "kope", "extra_info": {"gate": gate}}, {"name": "other", "extra_info": {}}]
+    benchmarks = [
+        {"name": "test[kope]", "extra_info": {"subject": "kope", "gate": gate}},
+        {"name": "other", "extra_info": {}},
+    ]
     path.write_text(json.dumps({"benchmarks": benchmarks}))
     return path
 
