@@ -102,9 +102,7 @@ class Op:
         automatic: names in order of preference for a call; the first that can run is taken.
     """
 
-    def __init__(
-        self, name: str, backends: list[Backend], automatic: Callable[[Call], list[str]]
-    ) -> None:
+    def __init__(self, name: str, backends: list[Backend], automatic: Callable[[Call], list[str]]) -> None:
         self.name = name
         self.backends = {backend.name: backend for backend in backends}
         self.automatic = automatic

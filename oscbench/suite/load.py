@@ -212,7 +212,9 @@ def _check(raw: dict[str, Any], source: str) -> Suite | TimingSuite:
     # A suite trains unless it says that it is of another kind.
     kind = raw.get("kind", "train")
     if kind not in ("train", "timing"):
-        raise SuiteError(f"{source}: kind: got {kind!r}; allowed: train, timing; {nearest(str(kind), ('train', 'timing'))}")
+        raise SuiteError(
+            f"{source}: kind: got {kind!r}; allowed: train, timing; {nearest(str(kind), ('train', 'timing'))}"
+        )
     model: type[Suite | TimingSuite] = TimingSuite if kind == "timing" else Suite
     try:
         return model.model_validate(raw)
