@@ -63,11 +63,16 @@ def fit_growth(tokens: Sequence[float], costs: Sequence[float], confidence: floa
     return Growth(slope, slope - margin, slope + margin, len(pairs))
 
 
+def is_timing(record: Record) -> bool:
+    """Whether a record is one of a timing suite."""
+    return record.spec.get("kind") == "timing"
+
+
 def timing_rows(records: Iterable[Record]) -> list[TimingRow]:
     """Every quantity of every contender of the timing records among these, one row each."""
     rows = []
     for record in records:
-        if record.spec.get("kind") != "timing":
+        if not is_timing(record):
             continue
         for name, measured in record.measures.items():
             quantity, slash, contender = name.partition("/")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oscbench.records.growth import is_timing
 from oscbench.reporting.errors import ReportError, nearest
 from oscbench.reporting.export import encode
 from oscbench.reporting.frame import Loaded, load, tidy
@@ -51,7 +52,7 @@ def build_report(
         if name not in FORMATS:
             raise ReportError(f'report format "{name}" is unknown{nearest(name, FORMATS)}')
     loaded = load(results, suites)
-    trained = tuple(record for record in loaded.records if record.spec.get("kind") != "timing")
+    trained = tuple(record for record in loaded.records if not is_timing(record))
     report = assemble(replace(loaded, records=trained), compare if trained else ())
     _prepare(output)
     page = _page(report, loaded)

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from oscbench.records import Record
-from oscbench.records.growth import Growth, TimingRow, growth_by_contender, timing_rows
+from oscbench.records.growth import Growth, TimingRow, growth_by_contender, is_timing, timing_rows
 from oscbench.reporting import formats
 from oscbench.reporting.drawing import Picture, canvas, finish
 from oscbench.reporting.style import Look, looks, settings
@@ -31,11 +31,6 @@ class TimingView:
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     pictures: tuple[Picture, ...]
-
-
-def is_timing(record: Record) -> bool:
-    """Whether a record is one of a timing suite."""
-    return record.spec.get("kind") == "timing"
 
 
 def timing_views(records: Sequence[Record]) -> tuple[TimingView, ...]:

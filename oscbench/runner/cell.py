@@ -13,14 +13,14 @@ import torch
 from oscbench import catalog
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.models.matching import Matched
-from oscbench.models.trunk import named_seed
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
 from oscbench.records.schema import Status
 from oscbench.runner.environment import commit, environment
 from oscbench.runner.plan import Cell, match_spec, parts_of
 from oscbench.runner.timing_cell import run_timing
-from oscbench.runner.training import DivergedError, Progress, curves_of, train
+from oscbench.runner.training import DivergedError, Progress, curves_of, data_generators, train
+from oscbench.suite.errors import without_name
 from oscbench.tasks import Task
 
 PROBE_SIZE = 64
@@ -115,18 +115,14 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
 
 def _first_batch(task: Task, spec: dict[str, Any]) -> Any:
     """The batch that the first step will see."""
-    order, augmentation = (
-        torch.Generator().manual_seed(named_seed(spec["seed"], name)) for name in ("order", "augmentation")
-    )
-    return next(iter(task.training_batches(spec["train"]["batch_size"], order, augmentation)))
+    return next(iter(task.training_batches(spec["train"]["batch_size"], *data_generators(spec["seed"]))))
 
 
 def _measures(spec: dict[str, Any]) -> list[Measure]:
     made = []
     for wanted in spec["measures"]:
         measure_class = catalog.load("measures", wanted["name"])
-        settings = {key: value for key, value in wanted.items() if key != "name"}
-        made.append(measure_class(measure_class.Config.model_validate(settings)))
+        made.append(measure_class(measure_class.Config.model_validate(without_name(wanted))))
     return made
 
 

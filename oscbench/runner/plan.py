@@ -15,7 +15,7 @@ from oscbench.models.matching import Matched, match
 from oscbench.records import identity, protocol
 from oscbench.runner.timing_plan import timing_specs
 from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
-from oscbench.suite.errors import place
+from oscbench.suite.errors import place, without_name
 from oscbench.tasks import Task
 
 
@@ -59,7 +59,7 @@ class Parts:
     def build(self, mechanism: dict[str, Any], hidden: int | None, seed: int, inputs: Any) -> Backbone:
         """The model of a mechanism with so many hidden units."""
         mechanism_class = catalog.load("mechanisms", mechanism["name"])
-        config = mechanism_class.Config.model_validate(_settings(mechanism))
+        config = mechanism_class.Config.model_validate(without_name(mechanism))
         return self.backbone_class(
             self.backbone_config, inputs, mechanism_class, config, hidden=hidden, seed=seed
         )
@@ -71,9 +71,9 @@ def parts_of(spec: dict[str, Any]) -> Parts:
     backbone_class = catalog.load("backbones", spec["model"]["name"])
     return Parts(
         task_class,
-        task_class.Config.model_validate(_settings(spec["task"])),
+        task_class.Config.model_validate(without_name(spec["task"])),
         backbone_class,
-        backbone_class.Config.model_validate(_settings(spec["model"])),
+        backbone_class.Config.model_validate(without_name(spec["model"])),
     )
 
 
@@ -141,7 +141,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
     task = _resolve(task_class, suite.task.name, suite.task.settings(), source, ("task",))
     backbone_name = suite.model.get("name", task_class.backbone)
     backbone_class = _load("backbones", str(backbone_name), f"{source}: model.name")
-    settings = {key: value for key, value in suite.model.items() if key != "name"}
+    settings = without_name(suite.model)
     model = _resolve(backbone_class, backbone_name, settings, source, ("model",))
     reference = suite.match.reference
     reference_class = _load("mechanisms", reference.name, f"{source}: match.reference.name")
@@ -212,10 +212,6 @@ def _resolve(
     except ValidationError as error:
         raise SuiteError(f"{source}: {explain(error, config_class, where)}") from error
     return {"name": name, **config.model_dump(mode="json")}
-
-
-def _settings(resolved: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in resolved.items() if key != "name"}
 
 
 def _prove_buildable(spec: dict[str, Any], where: str) -> None:

@@ -49,6 +49,14 @@ def total_steps(task: Task, settings: dict[str, Any]) -> int:
     return int(settings["epochs"] * math.ceil(task.num_training_examples / settings["batch_size"]))
 
 
+def data_generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
+    """Private streams of order and augmentation, which depend on the seed alone."""
+    order, augmentation = (
+        torch.Generator().manual_seed(named_seed(seed, name)) for name in ("order", "augmentation")
+    )
+    return order, augmentation
+
+
 def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> None:
     """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
@@ -58,8 +66,7 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
         DivergedError: a loss is not finite.
     """
     model, task, device, history = subject.model, subject.task, subject.device, subject.history
-    order = torch.Generator().manual_seed(named_seed(seed, "order"))
-    augmentation = torch.Generator().manual_seed(named_seed(seed, "augmentation"))
+    order, augmentation = data_generators(seed)
     torch.manual_seed(named_seed(seed, "dropout"))
     optimizer = make_optimizer(model, settings)
     steps = total_steps(task, settings)
