@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from oscbench.runner.plan import Cell, match_spec, parts_of
 from oscbench.runner.timing_cell import run_timing
 from oscbench.runner.training import DivergedError, Progress, curves_of, data_generators, train
 from oscbench.suite.errors import without_name
-from oscbench.tasks import Task
+from oscbench.tasks import Score, Task
 
 PROBE_SIZE = 64
 
@@ -101,16 +102,36 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
         train(subject, spec["train"], spec["seed"], progress)
     finally:
         outcome.curves = curves_of(task, subject.history)
-    for split, prefix in (("validation", "validation_"), ("test", "")):
-        value, count = task.evaluate(model, split, device)  # type: ignore[arg-type]
-        outcome.findings.measures[prefix + task.metric.name] = Measurement(
-            value=value,
-            unit=task.metric.unit,
-            label=task.metric.label if split == "test" else f"validation {task.metric.name}",
-            direction=task.metric.direction,
-            n=count,
-        )
+    outcome.findings.measures |= _results(task, subject)
     _gather(outcome.findings, (measure.after(subject) for measure in measures))
+
+
+def _results(task: Task, subject: Subject) -> dict[str, Measurement]:
+    """The metric and its subsets on test and validation, and the best that validation saw after any epoch."""
+    metric = task.metric
+
+    def measured(score: Score, label: str) -> Measurement:
+        return Measurement(
+            value=score.value, unit=metric.unit, label=label, direction=metric.direction, n=score.count
+        )
+
+    test = task.evaluate(subject.model, "test", subject.device)
+    validation = task.evaluate(subject.model, "validation", subject.device)
+    found = {
+        name: measured(score, metric.label + name.removeprefix(metric.name).replace("_", ", ", 1))
+        for name, score in test.items()
+    }
+    found |= {
+        f"validation_{name}": measured(score, f"validation {name}") for name, score in validation.items()
+    }
+    best = min if metric.direction == "lower" else max
+    seen = [value for _, value in subject.history.validation if math.isfinite(value)]
+    if seen:
+        count = validation[metric.name].count
+        found[f"best_validation_{metric.name}"] = measured(
+            Score(best(seen), count), f"best validation {metric.name} of any epoch"
+        )
+    return found
 
 
 def _first_batch(task: Task, spec: dict[str, Any]) -> Any:

@@ -162,7 +162,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
             "reference": _resolve(reference_class, reference.name, reference.settings, source, where),
             "tolerance": suite.match.tolerance,
         },
-        "train": suite.train.model_dump(mode="json"),
+        "train": suite.train.resolved(),
         "measures": measures,
         "device": device,
         "threads": suite.threads,

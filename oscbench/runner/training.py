@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -46,7 +47,14 @@ def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.op
 
 def total_steps(task: Task, settings: dict[str, Any]) -> int:
     """Optimiser steps of the whole training."""
-    return int(settings["epochs"] * math.ceil(task.num_training_examples / settings["batch_size"]))
+    if "steps" in settings:
+        return int(settings["steps"])
+    return int(settings["epochs"] * steps_per_epoch(task, settings))
+
+
+def steps_per_epoch(task: Task, settings: dict[str, Any]) -> int:
+    """Batches that the training split makes; the last may be smaller."""
+    return math.ceil(task.num_training_examples / int(settings["batch_size"]))
 
 
 def data_generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
@@ -75,8 +83,9 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
     )
     model.train()
     done = 0
-    for _ in range(settings["epochs"]):
-        for batch in task.training_batches(settings["batch_size"], order, augmentation):
+    while done < steps:
+        batches = task.training_batches(settings["batch_size"], order, augmentation)
+        for batch in itertools.islice(batches, steps - done):
             started = time.perf_counter()
             batch = batch.to(device)
             loss = task.loss(model(batch.inputs).prediction, batch)
@@ -93,7 +102,7 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} at step {done} of {steps}")
             progress(done, steps)
-        history.validation.append((done, task.evaluate(model, "validation", device)[0]))
+        history.validation.append((done, task.evaluate(model, "validation", device)[task.metric.name].value))
     history.training_seconds = sum(history.step_seconds)
 
 

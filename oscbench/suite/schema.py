@@ -85,7 +85,8 @@ class Train(_Strict):
     """Training: AdamW with a linear warm-up and a cosine to 0; the last weights are tested.
 
     Attributes:
-        epochs: passes over the training split.
+        epochs: passes over the training split; this or `steps`.
+        steps: optimiser steps, through as many epochs as they take; validation still follows each epoch, and the last step.
         batch_size: examples a step.
         learning_rate: at the top of the schedule.
         weight_decay: on matrices; biases, norms, scalars and embeddings of one row have none.
@@ -94,13 +95,25 @@ class Train(_Strict):
         clip: largest gradient norm; null turns it off.
     """
 
-    epochs: int = Field(ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0.0)
     weight_decay: float = Field(default=0.05, ge=0.0)
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
     clip: float | None = Field(default=1.0, gt=0.0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Train:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values; of epochs and steps only the one that was given, so that a recipe has one spelling."""
+        unused = {"steps"} if self.steps is None else {"epochs"}
+        return self.model_dump(mode="json", exclude=unused)
 
 
 class Suite(_Strict):

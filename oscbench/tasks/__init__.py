@@ -79,6 +79,14 @@ class SequenceInputs:
     padding: int | None = None
 
 
+@dataclass(frozen=True)
+class Score:
+    """A metric's value, and how many scores its mean runs over."""
+
+    value: float
+    count: int
+
+
 class Task(ABC):
     """Fixed splits, a loss, and one number for how well a model did.
 
@@ -138,18 +146,40 @@ class Task(ABC):
             digest.update(array.tobytes())
         return digest.hexdigest()[:16]
 
+    def subsets(self, batch: Batch) -> dict[str, Tensor]:
+        """Parts of the examples that are also scored apart: name -> bool, shaped like `scores`; each becomes `<metric>_<name>`."""
+        del batch
+        return {}
+
+    def summary(self, mean: float) -> float:
+        """The metric from the mean score; perplexity, for one, is exp of it."""
+        return mean
+
+    def at_length(self, factor: int) -> Task | None:
+        """The same task, to be evaluated on inputs `factor` times as long; None where inputs have no length."""
+        del factor
+        return None
+
     @torch.no_grad()
     def evaluate(
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
-    ) -> tuple[float, int]:
-        """Mean score over a split, and how many examples were scored."""
+    ) -> dict[str, Score]:
+        """The metric on a split, under its name, and on every subset under the metric's and the subset's."""
         was_training = model.training
         model.eval()
-        total, count = 0.0, 0
+        totals: dict[str, list[float]] = {}
         for batch in self.batches(split, batch_size):
             batch = batch.to(device)
-            scores = self.scores(model(batch.inputs).prediction, batch)
-            total += float(scores.double().sum())
-            count += scores.numel()
+            scores = self.scores(model(batch.inputs).prediction, batch).double()
+            parts = {self.metric.name: scores}
+            parts |= {f"{self.metric.name}_{name}": scores[of] for name, of in self.subsets(batch).items()}
+            for name, part in parts.items():
+                total = totals.setdefault(name, [0.0, 0])
+                total[0] += float(part.sum())
+                total[1] += part.numel()
         model.train(was_training)
-        return total / count, count
+        return {
+            name: Score(self.summary(total / count), int(count))
+            for name, (total, count) in totals.items()
+            if count
+        }

@@ -251,3 +251,16 @@ def test_dry_run_shows_sizes_and_what_is_there_and_changes_nothing(finished, tmp
     assert rows[1]["seconds"] == "RuntimeError: broken on purpose"
     assert not nothing.exists()
     assert stamps(finished) == before
+
+
+def test_steps_end_a_run_within_an_epoch_and_validate_there(tiny, tmp_path):
+    suite = tiny(train="{steps: 13, batch_size: 128}", mechanisms="[softmax]")
+    assert run(suite, tmp_path / "results") == 0
+    (record,) = records(tmp_path / "results").values()
+    assert record.spec["train"]["steps"] == 13
+    assert "epochs" not in record.spec["train"], "one spelling of a recipe, one identity"
+    curve = record.curves["validation_accuracy"]
+    assert curve.x == (9.0, 13.0), "an epoch has 9 batches here"
+    best = record.measures["best_validation_accuracy"]
+    assert best.value == max(curve.y)
+    assert record.measures["validation_accuracy"].value == curve.y[-1]
