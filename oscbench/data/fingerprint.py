@@ -1,0 +1,75 @@
+"""What tells one content from another: hashes of files and folders, and stamps that say when a hash must be taken again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Content of a file, or of all files below a folder.
+
+    Attributes:
+        sha256: of a file's bytes; of a folder, over the sorted relative names and hashes of its files.
+        num_bytes: together.
+        num_files: one for a file.
+    """
+
+    sha256: str
+    num_bytes: int
+    num_files: int
+
+
+def files_below(place: Path) -> list[tuple[str, Path]]:
+    """Relative name and path of every file below a folder in a fixed order, hidden ones left out; a file is itself, with no name."""
+    if place.is_file():
+        return [("", place)]
+    found = []
+    for folder, subfolders, names in os.walk(place):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        relative = Path(folder).relative_to(place)
+        found += [
+            ((relative / name).as_posix(), Path(folder) / name) for name in names if not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(place: Path) -> Fingerprint:
+    """Read everything and say what it is; within a process, unchanged files are read once."""
+    return _fingerprint(place, stamp(place))
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(place: Path, _stamp: str) -> Fingerprint:
+    return fingerprint_now(place)
+
+
+def fingerprint_now(place: Path) -> Fingerprint:
+    """The same, from the bytes that lie there now whatever the stamp says."""
+    files = files_below(place)
+    size = sum(path.stat().st_size for _, path in files)
+    if place.is_file():
+        return Fingerprint(sha256_of(place), size, 1)
+    digest = hashlib.sha256()
+    for name, path in files:
+        digest.update(f"{name}\0{sha256_of(path)}\n".encode())
+    return Fingerprint(digest.hexdigest(), size, len(files))
+
+
+def stamp(place: Path) -> str:
+    """Hash of names, sizes and times of change: while it stays the same, so does the content, unless a disk decays."""
+    digest = hashlib.sha256()
+    for name, path in files_below(place):
+        status = path.stat()
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""Data sets that suites may name, each declared once: what it is, which files, and how to tell the right ones.
+
+Sizes and checksums stand here only where they are public and never change; where none stands, the store keeps the hash that it saw
+when the data were added, and holds them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+"""The ten words of keyword spotting (Warden, arXiv 1804.03209)."""
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file of a data set.
+
+    Attributes:
+        name: as published.
+        num_bytes: its size, where that is published.
+        sha256: its checksum, where that is published.
+    """
+
+    name: str
+    num_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set that can be stored by name.
+
+    Attributes:
+        name: in suites and on the command line.
+        what: one line for people.
+        files: what must be there; a single file is given itself, several lie in a folder.
+        whole_folder: the folder is kept with all that is in it, not the named files alone.
+        mistake: what else is wrong with such a folder, or None.
+    """
+
+    name: str
+    what: str
+    files: tuple[KnownFile, ...]
+    whole_folder: bool = False
+    mistake: Callable[[Path], str | None] | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the data set is one file and no folder."""
+        return len(self.files) == 1 and not self.whole_folder
+
+    def parts(self, place: Path) -> list[tuple[KnownFile, Path]]:
+        """Each declared file and where it lies, when the data set lies at `place`."""
+        if self.is_file:
+            return [(self.files[0], place)]
+        return [(file, place / file.name) for file in self.files]
+
+
+def _speech_mistake(folder: Path) -> str | None:
+    """Ten word folders, and every recording of them that the official lists name."""
+    for word in KEYWORDS:
+        if next((folder / word).glob("*.wav"), None) is None:
+            return f"{word}/ holds no .wav file"
+    for name in ("testing_list.txt", "validation_list.txt"):
+        for line in (folder / name).read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.split("/")[0] in KEYWORDS and not (folder / line).is_file():
+                return f"{name} names {line}, which is not there"
+    return None
+
+
+_ALL = (
+    Known(
+        "enwik8",
+        "first 10^8 bytes of English Wikipedia of 2006-03-03 (mattmahoney.net/dc/textdata.html); characters",
+        (
+            KnownFile(
+                "enwik8",
+                100_000_000,
+                "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
+            ),
+        ),
+    ),
+    Known(
+        "wikitext2",
+        "WikiText-2 raw, a folder of three files (Merity et al., arXiv 1609.07843); words",
+        (
+            KnownFile(
+                "wiki.train.raw",
+                10_940_747,
+                "6707892fa3788b5ab9ed78ab5ff37d9fe825f6011a2ad4fcd6a6d467f0e7da57",
+            ),
+            KnownFile(
+                "wiki.valid.raw",
+                1_146_846,
+                "4cd0f6876d07a413aa911261ff6d363c72d757d47f0fdd6015702014c89cb9c7",
+            ),
+            KnownFile(
+                "wiki.test.raw",
+                1_290_590,
+                "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08",
+            ),
+        ),
+    ),
+    Known(
+        "tinystories",
+        "TinyStories, a folder of two text files (Eldan and Li, arXiv 2305.07759); words",
+        (KnownFile("TinyStories-train.txt"), KnownFile("TinyStories-valid.txt")),
+    ),
+    Known(
+        "speech_commands",
+        "Speech Commands v0.02, the unpacked folder (Warden, arXiv 1804.03209); spoken words",
+        (KnownFile("testing_list.txt"), KnownFile("validation_list.txt")),
+        whole_folder=True,
+        mistake=_speech_mistake,
+    ),
+)
+
+KNOWN = {known.name: known for known in _ALL}
+"""Every data set that can be stored, by name."""
