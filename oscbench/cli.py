@@ -44,6 +44,14 @@ class ExportFormat(StrEnum):
     parquet = "parquet"
 
 
+class DataAction(StrEnum):
+    """What `oscbench data` can do."""
+
+    list = "list"
+    verify = "verify"
+    add = "add"
+
+
 @app.command()
 def run(
     suite: SuiteArgument,
@@ -133,6 +141,30 @@ def env() -> None:
     for rows in (inventory.machine(), inventory.backends(), inventory.measures()):
         _table(rows)
         print()
+
+
+@app.command()
+def data(
+    action: Annotated[DataAction, typer.Argument(help="What to do.")],
+    name: Annotated[str | None, typer.Argument(help="A data set of the list; verify takes all.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="File or folder to add; it stays where it is.")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
+) -> None:
+    """The data store: list what is there and who needs it, verify its hashes, add a data set under its name."""
+    from oscbench.data import listing
+
+    if action is DataAction.list:
+        _table(listing.table(name))
+        print(listing.summary())
+    elif action is DataAction.verify:
+        rows, wrong = listing.verified(name)
+        _table(rows)
+        if wrong:
+            raise UserError("; ".join(wrong))
+    else:
+        print(listing.added(name, source, link=link))
 
 
 @app.command()

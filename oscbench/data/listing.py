@@ -5,16 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from oscbench.data.known import KNOWN
-from oscbench.data.store import data_root, entries, verify
+from oscbench.data.store import add, data_root, entries, known_data, verify
+from oscbench.errors import UserError
 from oscbench.suite import Suite, SuiteError, load_suite, suite_names
 
 
-def table() -> list[dict[str, str]]:
-    """Every known data set, what of it is stored, and the suites whose task settings name it."""
+def table(only: str | None = None) -> list[dict[str, str]]:
+    """Every known data set or one, what of it is stored, and the suites whose task settings name it.
+
+    Raises:
+        UserError: an unknown name.
+    """
     stored, wanted = entries(), _suites_by_data()
     rows = []
-    for name, known in sorted(KNOWN.items()):
-        entry = stored.get(name)
+    for name in [known_data(only).name] if only else sorted(KNOWN):
+        known, entry = KNOWN[name], stored.get(name)
         rows.append(
             {
                 "data": name,
@@ -48,6 +53,23 @@ def verified(name: str | None) -> tuple[list[dict[str, str]], list[str]]:
     found = {one: verify(one) for one in ([name] if name else sorted(entries()))}
     rows = [{"data": one, "content": "damaged" if wrong else "as added"} for one, wrong in found.items()]
     return rows, [wrong for wrong in found.values() if wrong]
+
+
+def added(name: str | None, source: Path | None, *, link: bool) -> str:
+    """Add a data set; one line on what was filed.
+
+    Raises:
+        UserError: no name or no source, or one that cannot be filed.
+    """
+    if name is None or source is None:
+        raise UserError(
+            f"data add: give a name and a source: oscbench data add NAME --from PATH; names: {', '.join(sorted(KNOWN))}"
+        )
+    entry = add(name, source, link=link)
+    count = "1 file" if entry.num_files == 1 else f"{entry.num_files:,} files"
+    return (
+        f"{name}: {count}, {entry.num_bytes:,} bytes, SHA-256 {entry.sha256}, in {data_root() / entry.path}"
+    )
 
 
 def _suites_by_data() -> dict[str, list[str]]:

@@ -147,7 +147,7 @@ def add(name: str, source: Path, *, link: bool = False) -> Entry:
     Raises:
         UserError: an unknown name, a source of the wrong form, or a store that cannot be written.
     """
-    known = _known(name)
+    known = known_data(name)
     mistake = form_mistake(known, source)
     if mistake:
         raise UserError(f"{name}: {mistake}")
@@ -180,7 +180,7 @@ def verify(name: str) -> str | None:
     Raises:
         UserError: an unknown name, or one that is not stored.
     """
-    found = _stored(_known(name).name, "data", complete=False)
+    found = _stored(known_data(name).name, "data", complete=False)
     assert found.entry is not None
     if not found.path.exists():
         return f"{found.path} is gone; {_remedy(name)}"
@@ -260,7 +260,12 @@ def _forget(root: Path, old: Entry | None, new: Entry) -> None:
         shutil.rmtree((root / old.path).parent, ignore_errors=True)
 
 
-def _known(name: str) -> Known:
+def known_data(name: str) -> Known:
+    """The data set of a name.
+
+    Raises:
+        UserError: there is none; gives the nearest.
+    """
     if name not in KNOWN:
         raise UserError(f'no data set "{name}"; {nearest(name, KNOWN)}')
     return KNOWN[name]
