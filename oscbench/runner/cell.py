@@ -206,7 +206,11 @@ def _headline(spec: dict[str, Any]) -> tuple[str, str]:
     """What a cell is about, and the measure that is its headline."""
     if spec["kind"] == "timing":
         return f"timing of {spec['family']}", f"{spec['setting']['passes'][0]}_s/{spec['reference']}"
-    task_class = catalog.load("tasks", spec["task"]["name"])
+    parts = parts_of(spec)
+    task_class: Any = parts.task_class
+    if hasattr(task_class, "headline"):  # a task whose settings choose the data says what they make of it
+        label, metric = task_class.headline(parts.task_config)
+        return label, metric.name
     return task_class.label, task_class.metric.name
 
 

@@ -6,8 +6,10 @@ at 90 and 95 million, as enwik8 is. The standard library differs from one Python
 
 from __future__ import annotations
 
+import copy
 import sysconfig
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,19 +17,22 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from oscbench.data import KNOWN, locate
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453
 EXCLUDED = ("site-packages", "dist-packages", "test", "tests", "__pycache__", "lib2to3", "idlelib")
+SEPARATOR = b"\n"
+"""Between the files of a folder."""
 
 
 class CharLMConfig(TaskConfig):
     """Settings of character language modelling.
 
     Attributes:
-        path: a file, or a folder of text files; None is Python's standard library.
+        path: a file, a folder of text files, or a stored data set's name (`enwik8`); None is Python's standard library.
         length: bytes of context that a model is trained on.
         windows: random windows in an epoch.
         evaluation_windows: windows of validation and of test, evenly spaced, without overlap; every byte but the first of a
@@ -54,29 +59,28 @@ class CharLM(Task):
         self.config = config
         self.inputs = self.describe(config)
         text = torch.frombuffer(bytearray(_read(config.path)), dtype=torch.uint8)
-        size = len(text)
-        ends = (90_000_000, 95_000_000) if size == 100_000_000 else (size * 90 // 100, size * 95 // 100)
-        self.splits = {
-            "train": text[: ends[0]],
-            "validation": text[ends[0] : ends[1]],
-            "test": text[ends[1] :],
-        }
-        for split, part in self.splits.items():
-            if len(part) < config.length + 1:
-                raise UserError(
-                    f"{config.path or 'standard library'}: its {split} part has {len(part)} bytes, "
-                    f"a context needs {config.length + 1}; give a longer text or set task.length lower"
-                )
+        first, second = _cuts(len(text))
+        self.splits = {"train": text[:first], "validation": text[first:second], "test": text[second:]}
         self.num_training_examples = config.windows
 
     @classmethod
     def describe(cls, config: CharLMConfig) -> SequenceInputs:
-        """Bytes in, bytes out; a path that is not there is refused here, before anything runs."""
-        if config.path is not None and not Path(config.path).exists():
-            raise UserError(
-                f"task.path: {config.path}: no such file or folder; give a text file, or leave it out for Python's own source"
-            )
+        """Bytes in, bytes out; text that is not there, not whole or too short is refused here, before anything runs."""
+        size = _size(config.path)
+        first, second = _cuts(size)
+        parts = {"train": first, "validation": second - first, "test": size - second}
+        for split, part in parts.items():
+            if part < config.length + 1:
+                raise UserError(
+                    f"task.path: {config.path or 'standard library'}: its {split} part has {part:,} bytes, "
+                    f"a context needs {config.length + 1:,}; give a longer text or set task.length lower"
+                )
         return SequenceInputs(VOCABULARY, config.length, VOCABULARY, is_causal=True)
+
+    @classmethod
+    def headline(cls, config: CharLMConfig) -> tuple[str, Metric]:
+        """What these settings make of the task: its label and its metric."""
+        return cls.label if config.path is None else f"bytes of {Path(config.path).name}", cls.metric
 
     def tensors(self) -> dict[str, Tensor]:
         """The three parts."""
@@ -110,37 +114,85 @@ class CharLM(Task):
         nats = cross_entropy(prediction.flatten(0, 1).float(), batch.targets.flatten(), reduction="none")
         return nats / NATS_PER_BIT
 
+    def at_length(self, factor: int) -> CharLM | None:
+        """The same text in longer windows; None where a split is shorter than one."""
+        longer = copy.copy(self)
+        longer.config = self.config.model_copy(update={"length": factor * self.config.length})
+        if min(len(part) for part in self.splits.values()) < longer.config.length + 1:
+            return None
+        longer.inputs = SequenceInputs(VOCABULARY, longer.config.length, VOCABULARY, is_causal=True)
+        return longer
+
     def _windows(self, text: Tensor, starts: Tensor) -> Batch:
         rows = text[starts[:, None] + torch.arange(self.config.length + 1)].long()
         return Batch(rows[:, :-1], rows[:, 1:])
 
 
-def _read(path: str | None) -> bytes:
-    """All bytes of a file, or of every text file below a folder in a fixed order.
+def _cuts(size: int) -> tuple[int, int]:
+    """Where validation and test begin."""
+    if size == 100_000_000:
+        return 90_000_000, 95_000_000
+    return size * 90 // 100, size * 95 // 100
+
+
+def _files(path: str | None) -> list[Path]:
+    """The files of a text in a fixed order.
 
     Raises:
-        UserError: there is nothing to read.
+        UserError: there are none, or they are not what their name says.
     """
     if path is None:
-        return _join(Path(sysconfig.get_path("stdlib")), ".py")
-    place = Path(path)
-    if place.is_file():
-        return place.read_bytes()
-    if place.is_dir():
-        found = _join(place, ".txt")
-        if found:
-            return found
+        return _standard_library()
+    found = locate(path)
+    if found.entry is not None:
+        found.sha256()  # stored data are what they were when added
+    if found.path.is_file():
+        _refuse_other_enwik8(found.path)
+        return [found.path]
+    files = _below(found.path, ".txt")
+    if not files:
         raise UserError(f"task.path: {path} has no .txt file in it")
-    raise UserError(f"task.path: {path} is neither a file nor a folder")
+    return files
 
 
-def _join(folder: Path, suffix: str) -> bytes:
-    files = [
+def _refuse_other_enwik8(path: Path) -> None:
+    """A download that broke off must not pass for enwik8, whose parts are cut at fixed places."""
+    wanted, size = KNOWN["enwik8"].files[0].num_bytes, path.stat().st_size
+    if path.name == "enwik8" and size != wanted:
+        raise UserError(
+            f"task.path: {path}: has {size:,} bytes, enwik8 has {wanted:,}: truncated, or another text, which needs another name"
+        )
+
+
+def _size(path: str | None) -> int:
+    """Bytes of a text, without reading it."""
+    files = _files(path)
+    return sum(file.stat().st_size for file in files) + len(SEPARATOR) * (len(files) - 1)
+
+
+def _read(path: str | None) -> bytes:
+    """All bytes of a text.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    try:
+        return SEPARATOR.join(file.read_bytes() for file in _files(path))
+    except OSError as error:
+        raise UserError(f"task.path: {error.filename}: cannot be read ({error.strerror})") from error
+
+
+@lru_cache
+def _standard_library() -> list[Path]:
+    return _below(Path(sysconfig.get_path("stdlib")), ".py")
+
+
+def _below(folder: Path, suffix: str) -> list[Path]:
+    return [
         file
         for file in sorted(folder.rglob(f"*{suffix}"))
         if not any(part in EXCLUDED for part in file.relative_to(folder).parts)
     ]
-    return b"\n".join(file.read_bytes() for file in files)
 
 
 task = CharLM

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from oscbench.data import KNOWN, Known, add
+from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 
@@ -77,3 +79,64 @@ def _empty(tmp_path: Path) -> str:
     folder = tmp_path / "empty"
     folder.mkdir()
     return str(folder)
+
+
+def test_cut_off_enwik8_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    cut_off = tmp_path / "enwik8"
+    cut_off.write_bytes(b"x" * 5000)
+    with pytest.raises(UserError, match=r"has 5,000 bytes, enwik8 has 100,000,000: truncated"):
+        CharLM.describe(CharLMConfig(path=str(cut_off)))
+
+
+def test_file_that_cannot_be_read_is_told_in_a_line(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match=r"corpus\.txt: cannot be read \(Permission denied\)"):
+        CharLM(CharLMConfig(path=str(text), length=16))
+
+
+def test_name_of_a_data_set_means_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "enwik8").write_bytes(b"a file of that name is written ./enwik8")
+    with pytest.raises(
+        UserError, match=r"not in the data store .*oscbench data add enwik8 --from PATH"
+    ) as told:
+        CharLM.describe(CharLMConfig(path="enwik8"))
+    assert "\n" not in str(told.value)
+    with pytest.raises(UserError, match=r'enwik9: neither a stored.*did you mean "enwik8"\?'):
+        CharLM.describe(CharLMConfig(path="enwik9"))
+
+
+def test_stored_text_is_held_to_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path / "store"))
+    small = KnownFile("enwik8", 5000)
+    monkeypatch.setitem(KNOWN, "enwik8", Known("enwik8", "a stand-in", (small,)))
+    source = tmp_path / "download.txt"
+    source.write_bytes(bytes(range(250)) * 20)
+    add("enwik8", source)
+    task = CharLM(CharLMConfig(path="enwik8", length=16))
+    assert torch.cat(list(task.splits.values())).numpy().tobytes() == source.read_bytes()
+    stored = next((tmp_path / "store" / "files").rglob("enwik8"))
+    stored.chmod(0o644)
+    stored.write_bytes(b"\xff" + source.read_bytes()[1:])
+    with pytest.raises(UserError, match=r"enwik8: .*its SHA-256 is .*, on record"):
+        CharLM.describe(CharLMConfig(path="enwik8", length=16))
+
+
+def test_longer_windows_hold_the_same_text(text: Path) -> None:
+    task = CharLM(CharLMConfig(path=str(text), length=16))
+    longer = task.at_length(4)
+    assert longer is not None
+    assert longer.inputs.length == 64
+    assert next(longer.batches("test", 8)).inputs.shape[1] == 64
+    assert task.inputs.length == 16
+    assert longer.data_hash() == task.data_hash()
+    assert task.at_length(100) is None
+
+
+def test_record_says_whose_bytes_they_are() -> None:
+    assert CharLM.headline(CharLMConfig())[0] == "bytes of Python source"
+    assert CharLM.headline(CharLMConfig(path="enwik8"))[0] == "bytes of enwik8"
