@@ -1,0 +1,159 @@
+"""Words spoken by espeak-ng in many voices, laid out like Speech Commands: real sound where no recordings are at hand.
+
+espeak-ng is a formant synthesiser: the same call gives the same bytes. A voice is one of its variants of the vocal tract; each speaks in
+several accents, at speeds and pitches drawn from a stream of its own. Voices are parted between the splits, so that those of
+validation and test are unheard in training.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import wave
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import resample_poly
+
+from oscbench.errors import UserError, first_line
+from oscbench.models.trunk import named_seed
+from oscbench.tasks._log_mel import RATE
+
+SPEECH_SEED = 20_260_103
+ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-029")
+TAKES = 2
+SPEEDS, PITCHES = (110, 240), (15, 85)
+SPLIT_VOICES = {
+    "train": (
+        *(
+            "f1",
+            "f2",
+            "f4",
+            "m1",
+            "m2",
+            "m4",
+            "m5",
+            "m7",
+            "Alicia",
+            "Andy",
+            "Annie",
+            "aunty",
+            "benjamin",
+            "boris",
+        ),
+        *("david", "Denis", "ed", "edward", "Gene", "Hugo", "iven", "john", "linda", "Marco"),
+    ),
+    "validation": ("f5", "m8", "belinda", "caleb", "Diogo", "zac"),
+    "test": ("f3", "m3", "m6", "adam", "Andrea", "antonio", "grandma", "max", "steph", "victor"),
+}
+LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+
+
+def program() -> str:
+    """Path of espeak-ng.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    found = shutil.which("espeak-ng")
+    if found is None:
+        raise UserError(
+            "task.path: not given, and espeak-ng, which would speak the words, is not installed; "
+            "install it (apt-get install espeak-ng), or give a folder of Speech Commands v0.02"
+        )
+    return found
+
+
+def version() -> str:
+    """What espeak-ng says of itself; other versions speak otherwise, so this is part of the recipe."""
+    said = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout
+    return said.split("Data at")[0].strip()
+
+
+def recipe(words: tuple[str, ...]) -> dict[str, object]:
+    """All that decides what is said."""
+    return {
+        "words": words,
+        "version": version(),
+        "seed": SPEECH_SEED,
+        "accents": ACCENTS,
+        "takes": TAKES,
+        "speeds": SPEEDS,
+        "pitches": PITCHES,
+        "voices": SPLIT_VOICES,
+        "rate": RATE,
+    }
+
+
+def speak_into(folder: Path, words: tuple[str, ...]) -> None:
+    """Write `word/voice_accent_take.wav` for every word, 16 kHz mono 16 bit, and the lists of validation and test.
+
+    Raises:
+        UserError: espeak-ng is not there, lacks a voice, or fails.
+    """
+    missing = sorted({voice for voices in SPLIT_VOICES.values() for voice in voices} - _variants())
+    if missing:
+        raise UserError(
+            f"task.path: this espeak-ng lacks the voices {', '.join(missing)}; install espeak-ng 1.51 or later with its data, "
+            "or give a folder of Speech Commands v0.02"
+        )
+    jobs = [
+        (split, f"{word}/{voice}_{accent}_{take}.wav", word, voice, accent)
+        for split, voices in SPLIT_VOICES.items()
+        for voice in voices
+        for accent in ACCENTS
+        for take in range(TAKES)
+        for word in words
+    ]
+    for word in words:
+        (folder / word).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(2) as pool:  # the work is done by processes
+        list(pool.map(lambda job: _write(folder / job[1], _say(job[1], *job[2:])), jobs))
+    for split, name in LISTS.items():
+        (folder / name).write_text("".join(f"{job[1]}\n" for job in jobs if job[0] == split))
+
+
+def _say(name: str, word: str, voice: str, accent: str) -> bytes:
+    """A WAV file of one word, at a speed and pitch that its name decides."""
+    generator = torch.Generator().manual_seed(named_seed(SPEECH_SEED, name))
+    speed, pitch = (
+        int(torch.randint(low, high + 1, (), generator=generator)) for low, high in (SPEEDS, PITCHES)
+    )
+    command = [program(), "-v", f"{accent}+{voice}", "-s", str(speed), "-p", str(pitch), "--stdout", word]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode or not done.stdout:
+        raise UserError(f"task.path: {' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _write(path: Path, spoken: bytes) -> None:
+    """Resample to 16 kHz and write as 16-bit PCM."""
+    with wave.open(io.BytesIO(spoken)) as source:
+        rate = source.getframerate()
+        # To a pipe, espeak-ng writes a header that promises more than it says; what came is what there is.
+        samples = np.frombuffer(source.readframes(len(spoken)), dtype="<i2").astype(np.float64)
+    resampled = resample_poly(samples, RATE, rate) if rate != RATE else samples
+    with wave.open(str(path), "wb") as target:
+        target.setnchannels(1)
+        target.setsampwidth(2)
+        target.setframerate(RATE)
+        target.writeframes(np.clip(np.rint(resampled), -32768, 32767).astype("<i2").tobytes())
+
+
+def _variants() -> set[str]:
+    """Files of the voice variants that this espeak-ng has."""
+    try:
+        said = subprocess.run(
+            [program(), "--voices=variant"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(f"task.path: espeak-ng does not run: {first_line(error)}") from error
+    return {
+        word.removeprefix("!v/")
+        for line in said.splitlines()
+        for word in line.split()
+        if word.startswith("!v/")
+    }

@@ -1,0 +1,207 @@
+"""Keyword spotting: which of ten words was said, from 49 frames of 40 log-mel bins (the recipe of arXiv 2606.12059).
+
+Sound comes from Speech Commands v0.02 (Warden, arXiv 1804.03209) with its official lists, where `path` names it; else the words are
+spoken by espeak-ng, once, in voices that the splits do not share, and go the same way through WAV files to features.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from oscbench.data import locate
+from oscbench.data.known import KEYWORDS
+from oscbench.data.prepared import prepared
+from oscbench.errors import UserError
+from oscbench.tasks import Batch, Metric, Split, Task, TaskConfig
+from oscbench.tasks import _speech_synthesis as synthesis
+from oscbench.tasks._log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
+
+PREPARATION = "keywords v1"
+SPLITS = ("train", "validation", "test")
+SMALLEST_SPREAD = 1e-5
+REMEDY = "give the unpacked folder of Speech Commands v0.02"
+
+
+class KeywordsConfig(TaskConfig):
+    """Settings of keyword spotting.
+
+    Attributes:
+        path: a folder of Speech Commands v0.02 or the name of a stored data set; None is words spoken by espeak-ng.
+    """
+
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class FrameInputs:
+    """What a frame backbone must know: features of a frame, frames of an example, and how many classes there are."""
+
+    features: int
+    length: int
+    num_classes: int
+
+
+class Keywords(Task):
+    """Which of ten words was said."""
+
+    Config = KeywordsConfig
+    version = 1
+    label = "spoken keywords"
+    metric = Metric("accuracy", "test accuracy", "fraction", "higher")
+    backbone = "frames"
+    inputs = FrameInputs(NUM_BINS, NUM_FRAMES, len(KEYWORDS))
+
+    def __init__(self, config: KeywordsConfig) -> None:
+        self.config = config
+        if config.path is None:
+            key = f"{PREPARATION} spoken {json.dumps(synthesis.recipe(KEYWORDS), sort_keys=True)}"
+            found = prepared(key, _spoken)
+        else:
+            located = locate(config.path)
+            found = prepared(f"{PREPARATION} {located.sha256()}", lambda: features_of(located.path))
+        train = found["train.inputs"]
+        mean = train.mean((0, 1))
+        spread = train.std((0, 1)).clamp_min(SMALLEST_SPREAD)
+        self.splits = {
+            split: Batch((found[f"{split}.inputs"] - mean) / spread, found[f"{split}.targets"])
+            for split in SPLITS
+        }
+        self.num_training_examples = len(train)
+
+    @classmethod
+    def describe(cls, config: KeywordsConfig) -> FrameInputs:
+        """Frames of log-mel features; refused here, before anything runs, where there is nothing to hear."""
+        if config.path is None:
+            synthesis.program()
+        else:
+            recordings(locate(config.path).path)
+        return cls.inputs
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Features and words of the three splits."""
+        return {
+            f"{split}.{part}": getattr(batch, part)
+            for split, batch in self.splits.items()
+            for part in ("inputs", "targets")
+        }
+
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[Batch]:
+        """One epoch in shuffled order; the recipe has no augmentation."""
+        del augmentation
+        train = self.splits["train"]
+        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
+            yield Batch(train.inputs[rows], train.targets[rows])
+
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """A split in its fixed order."""
+        data = self.splits[split]
+        for start in range(0, len(data.targets), batch_size):
+            yield Batch(data.inputs[start : start + batch_size], data.targets[start : start + batch_size])
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy [nats]."""
+        return cross_entropy(prediction, batch.targets)
+
+    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """1 where the most likely word is the right one."""
+        return (prediction.argmax(-1) == batch.targets).float()
+
+
+def _spoken() -> dict[str, Tensor]:
+    """Features of the words that espeak-ng speaks."""
+    with tempfile.TemporaryDirectory(prefix="oscbench-words-") as folder:
+        synthesis.speak_into(Path(folder), KEYWORDS)
+        return features_of(Path(folder))
+
+
+def features_of(folder: Path) -> dict[str, Tensor]:
+    """Log-mel features (examples, 49, 40) [dB] and words of each split of a folder, not yet normalised.
+
+    Raises:
+        UserError: the folder or one of its files is not as it should be.
+    """
+    found = {}
+    for split, names in recordings(folder).items():
+        waves = np.stack([read_wave(folder / name) for name in names])
+        parts = [log_mel(torch.from_numpy(part)) for part in np.array_split(waves, max(1, len(waves) // 512))]
+        found[f"{split}.inputs"] = torch.cat(parts)
+        words = [KEYWORDS.index(name.partition("/")[0]) for name in names]
+        found[f"{split}.targets"] = torch.tensor(words, dtype=torch.int64)
+    return found
+
+
+def recordings(folder: Path) -> dict[str, list[str]]:
+    """`word/file.wav` of each split, in a fixed order: the official lists, and all else of the ten words for training.
+
+    Raises:
+        UserError: the folder lacks a list, a word, or a recording that a list names; or a split is empty.
+    """
+    listed = {split: _listed(folder / name) for split, name in synthesis.LISTS.items()}
+    there = {word: {f"{word}/{path.name}" for path in (folder / word).glob("*.wav")} for word in KEYWORDS}
+    silent = [word for word, names in there.items() if not names]
+    if silent:
+        raise UserError(f"task.path: {folder}: no recordings of {', '.join(silent)} (word/*.wav); {REMEDY}")
+    everything = set().union(*there.values())
+    for split, names in listed.items():
+        for name in sorted(names - everything):
+            raise UserError(
+                f"task.path: {folder / name}: no such file, although {synthesis.LISTS[split]} names it; {REMEDY}"
+            )
+    found = {"train": everything - listed["validation"] - listed["test"], **listed}
+    for split, names in found.items():
+        if not names:
+            raise UserError(f"task.path: {folder}: no recording is left for {split}; {REMEDY}")
+    return {split: sorted(found[split]) for split in SPLITS}
+
+
+def _listed(path: Path) -> set[str]:
+    """Recordings of the ten words that a list names."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read"
+        raise UserError(f"task.path: {path}: {why}; {REMEDY}") from error
+    return {line.strip() for line in lines if line.partition("/")[0] in KEYWORDS}
+
+
+def read_wave(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    """One second of sound in [-1, 1), (16000,): cut where longer, silence after it where shorter.
+
+    Raises:
+        UserError: not a whole WAV file of 16 kHz, 16 bits, one channel.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
+            promised, raw = file.getnframes(), file.readframes(RATE)
+    except (wave.Error, EOFError, OSError) as error:
+        raise UserError(
+            f"task.path: {path}: not a readable PCM WAV file ({str(error) or 'it ends too soon'}); bring it again, or remove it"
+        ) from error
+    if (rate, width, channels) != (RATE, 2, 1):
+        raise UserError(
+            f"task.path: {path}: {rate} Hz, {8 * width} bits, {channels} channel{'s' * (channels > 1)}; "
+            "needs 16000 Hz, 16 bits, 1 channel: convert it, or remove it"
+        )
+    if len(raw) < 2 * min(promised, RATE):
+        raise UserError(
+            f"task.path: {path}: truncated, {len(raw) // 2} of {promised} samples are there; bring it again, or remove it"
+        )
+    sound = np.zeros(RATE, dtype=np.float32)
+    sound[: len(raw) // 2] = np.frombuffer(raw, dtype="<i2").astype(np.float32) / 32768.0
+    return sound
+
+
+task = Keywords
