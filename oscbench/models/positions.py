@@ -23,9 +23,9 @@ def image_positions(rows: int, columns: int, num_special: int) -> Positions:
     return Positions(coordinates, special)
 
 
-def sequence_positions(length: int) -> Positions:
-    """Indices 0, 1, …, one axis, nobody special."""
-    index = torch.arange(length, dtype=torch.float64, device="cpu")
+def sequence_positions(length: int, first: int = 0) -> Positions:
+    """Indices first, first + 1, …, one axis, nobody special."""
+    index = torch.arange(first, first + length, dtype=torch.float64, device="cpu")
     return Positions(index[:, None], torch.zeros(length, dtype=torch.bool, device="cpu"))
 
 
@@ -46,18 +46,27 @@ class AddedPositions(nn.Module):
         elif mode == "sinusoidal":
             self.register_buffer("waves", sinusoidal(positions, width), persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
-        if self.mode != "none" and tokens.shape[1] > self.num_tokens:
-            raise UnsupportedError(
-                f"{self.mode} positions reach {self.num_tokens} tokens, a sequence has {tokens.shape[1]}"
-            )
+    def forward(self, tokens: Tensor, first: int = 0) -> Tensor:
+        """(B, N, D) -> (B, N, D); the tokens stand at positions first to first + N - 1."""
+        end = first + tokens.shape[1]
+        self.require(end)
         if self.mode == "learned":
-            added: Tensor = tokens + self.table.weight[: tokens.shape[1]]
+            added: Tensor = tokens + self.table.weight[first:end]
             return added
         if self.mode == "sinusoidal":
-            return tokens + self.waves[: tokens.shape[1]].to(tokens.dtype)
+            return tokens + self.waves[first:end].to(tokens.dtype)
         return tokens
+
+    def require(self, num_tokens: int) -> None:
+        """See that positions reach so many tokens.
+
+        Raises:
+            UnsupportedError: they do not.
+        """
+        if self.mode != "none" and num_tokens > self.num_tokens:
+            raise UnsupportedError(
+                f"{self.mode} positions reach {self.num_tokens} tokens, a sequence has {num_tokens}"
+            )
 
 
 def sinusoidal(positions: Positions, width: int, base: float = 10_000.0) -> Tensor:
@@ -67,6 +76,8 @@ def sinusoidal(positions: Positions, width: int, base: float = 10_000.0) -> Tens
         raise ValueError(
             f"sinusoidal positions over {axes} axes need a width divisible by {2 * axes}, got {width}"
         )
-    angles = positions.coordinates[..., None] * rotary_frequencies(width // (2 * axes), base)
+    # Frequencies go where the coordinates are: a model that is only planned lives on the meta device.
+    frequencies = rotary_frequencies(width // (2 * axes), base, positions.coordinates.device)
+    angles = positions.coordinates[..., None] * frequencies
     waves = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
     return waves.masked_fill(positions.special[:, None], 0.0)

@@ -134,9 +134,9 @@ def wrap(theta: Tensor) -> Tensor:
     return theta - 2 * torch.pi * torch.ceil((theta - torch.pi) / (2 * torch.pi))
 
 
-def rotary_frequencies(num_pairs: int, base: float) -> Tensor:
+def rotary_frequencies(num_pairs: int, base: float, device: torch.device | None = None) -> Tensor:
     """base^(-i/num_pairs) for i < num_pairs [rad per index], float64. RoFormer: base^(-2i/d), d = 2 num_pairs."""
-    return base ** (-torch.arange(num_pairs, dtype=torch.float64) / num_pairs)
+    return base ** (-torch.arange(num_pairs, dtype=torch.float64, device=device) / num_pairs)
 
 
 def rotary_angles(coordinates: Tensor, special: Tensor, width: int, base: float) -> Tensor:

@@ -14,6 +14,7 @@ from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, match
 from oscbench.records import identity, protocol
 from oscbench.runner.timing_plan import timing_specs
+from oscbench.runner.training import VERSION
 from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
 from oscbench.suite.errors import place, without_name
 from oscbench.tasks import Task
@@ -170,6 +171,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
             "task": task_class.version,
             "backbone": backbone_class.version,
             "reference": reference_class.version,
+            "training": VERSION,
             "measures": versions,
         },
     }
