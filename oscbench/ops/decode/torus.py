@@ -1,0 +1,53 @@
+"""Torus attention of one new token. Kept a token: θ, D numbers a layer, and the drift's angle, n numbers a model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from oscbench.ops.decode import senders
+from oscbench.ops.phases import at_least_float32, wrap
+
+
+def torus_attention(
+    theta: Tensor,
+    gate: Tensor,
+    others: Tensor,
+    *,
+    drift: Tensor | None = None,
+    lag: Tensor | None = None,
+    include_self: bool = True,
+) -> Tensor:
+    """Δ_n = Σ_u A_u sin(θ_un - θ_n), A = softmax_u Σ_n g_n cos(θ_n + drift_n + lag_n - θ_un), arXiv 2606.11585.
+
+    Written literally: with one receiver the sines and cosines of pairs are as many as those of senders, and no digit is lost
+    to a dominant own score.
+
+    Args:
+        theta: the receiver's angles [rad], (B, H, 1, n).
+        gate: g, broadcastable to (B, H, 1, n).
+        others: angles of the senders [rad], (B, H, M, n), the receiver's own last.
+        drift: the receiver's drift less each sender's [rad], broadcastable to (B, H, M, n), best in float64.
+        lag: phase lag of the receiver in the score [rad], (H, 1, n).
+        include_self: whether the token hears itself.
+
+    Returns:
+        The tangent Δ [rad], like theta; 0 where nobody is heard.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree.
+    """
+    senders.check("torus_attention", {"theta": theta}, {"others": others})
+    if not include_self:
+        others = others[..., :-1, :]
+        drift = None if drift is None else drift[..., :-1, :]
+    if others.shape[-2] == 0:
+        return torch.zeros_like(theta)
+    difference = at_least_float32(theta) - at_least_float32(others)
+    turned = difference
+    if drift is not None:
+        turned = turned + wrap(drift).to(turned.dtype)
+    if lag is not None:
+        turned = turned + lag.to(turned.dtype)
+    scores = (gate.to(turned.dtype) * turned.cos()).sum(-1)[..., None, :]
+    return -(torch.softmax(scores, dim=-1) @ difference.sin()).to(theta.dtype)
