@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from oscbench.ops.decode import Cache
 from oscbench.ops.operations import Operations
 from oscbench.ops.phases import wrap
 
@@ -82,6 +83,8 @@ class Context:
         key_padding_mask: (B, N) bool, True = padding.
         diagnostics: ask `mix` for its attention matrix and what else it knows of itself (quadratic memory).
         backend: of the ops, `auto` or a name.
+        cache: what is kept for the tokens to come, in generation token by token; None elsewhere. A pass then brings the whole
+            prompt, and afterwards one token at a time.
     """
 
     positions: Positions
@@ -89,6 +92,16 @@ class Context:
     key_padding_mask: Tensor | None = None
     diagnostics: bool = False
     backend: str = "auto"
+    cache: Cache | None = None
+
+    @property
+    def first(self) -> int:
+        """Index of the pass's first token: 0, or as many as the cache holds, and then the pass is one new token."""
+        return 0 if self.cache is None else self.cache.num_tokens
+
+    def reach(self, num_tokens: int) -> int:
+        """How many tokens there will be: those of the pass, or all that the cache has room for."""
+        return num_tokens if self.cache is None else self.cache.capacity
 
     def hearing(self) -> Hearing:
         """Keyword arguments for an op: causality, padding and backend."""
@@ -120,14 +133,15 @@ class Traits:
         order_sensitive: it tells token order apart without positions added to tokens.
         iterative: its forward pass runs a solver.
         needs_position: `position: auto` adds learned positions to its tokens.
-        cacheable: token-by-token generation can be exact.
+        cacheable: `mix` and `advance` keep in `context.cache` what a next token needs, so that generation token by token is
+            the same function as the full pass; where False, `why_not_cached` says why.
     """
 
     causal: bool = True
     order_sensitive: bool = False
     iterative: bool = False
     needs_position: bool = False
-    cacheable: bool = True
+    cacheable: bool = False
 
 
 class EuclideanStream:
@@ -202,6 +216,7 @@ class Mechanism(nn.Module, ABC):
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     traits: Traits = Traits()
     stream: Stream = EuclideanStream()
+    why_not_cached: str = "its file keeps nothing for the tokens to come"
 
     def __init__(self, config: Any, shape: Shape) -> None:
         """Own parameters only; linear maps are started by the model, by name, so that equal parts start equal."""
@@ -233,6 +248,15 @@ class Mechanism(nn.Module, ABC):
     @abstractmethod
     def flops(self, tokens: int) -> int:
         """Closed-form forward FLOPs a sample of `tokens` tokens, over all layers."""
+
+    def token_flops(self, senders: int) -> int:
+        """Closed-form FLOPs of one new token that hears `senders` tokens, itself counted, over all layers.
+
+        Here `flops` is a N + b N², and the token costs a + b · senders: its share of the linear maps, and one row of pairs.
+        """
+        one, two = self.flops(1), self.flops(2)
+        pairs = (two - 2 * one) // 2
+        return one - pairs + pairs * senders
 
     @abstractmethod
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:

@@ -16,12 +16,13 @@ Deviations:
     masked in the read-out too (`mask_readout: false` is published). The ODE runs at unit speed, ĥ = h/‖h‖, to T = 30.
 
 Cost:
-    4 N² D + 4 N² H d_osc FLOPs literally; 2 N² (D + H d_osc) with the linear read-out of p = 1, plus 8 N D²; anchors N H d_osc.
+    4 N² D + 4 N² H d_osc FLOPs literally; 2 N² (D + H d_osc) with the linear read-out of p = 1, plus 8 N D²; anchors N H d_osc; cache D a
+    token and layer (k) and (d_osc + 1)(d + 1) H sums a layer for p = 1, otherwise 2 D a token and layer (k, v).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field
@@ -41,7 +42,7 @@ from oscbench.mechanisms import (
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
-from oscbench.ops import fixed_query_attention
+from oscbench.ops import decode, fixed_query_attention
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.fixed_query.stages import pull, read_out
 from oscbench.ops.flops import attention_flops
@@ -52,6 +53,9 @@ from oscbench.ops.operations import (
     fixed_query_stage,
     linear_operations,
 )
+
+if TYPE_CHECKING:
+    from oscbench.ops.fixed_query.ode import Settled
 
 
 class FixedQueryConfig(MechanismConfig):
@@ -89,7 +93,10 @@ class FixedQuery(Mechanism):
     version = 1
     label = "fixed query"
     # Anchors belong to positions: they are a positional code by themselves.
-    traits = Traits(order_sensitive=True)
+    traits = Traits(order_sensitive=True, cacheable=True)
+    why_not_cached = (
+        "dopri5 chooses its steps for all positions together, so a token alone is integrated otherwise"
+    )
     starts: Tensor
     examples = (
         {"d_osc": 2, "exponent": 4, "coupling": "relu"},
@@ -101,7 +108,9 @@ class FixedQuery(Mechanism):
 
     def __init__(self, config: FixedQueryConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.traits = Traits(order_sensitive=True, iterative=config.dynamics == "ode")
+        iterative = config.dynamics == "ode"
+        adaptive = iterative and config.solver == "dopri5"
+        self.traits = Traits(order_sensitive=True, iterative=iterative, cacheable=not adaptive)
         self.layers: PerLayer[Projections] = PerLayer(
             Projections(shape.width, bias=False) for _ in range(shape.layers)
         )
@@ -116,9 +125,11 @@ class FixedQuery(Mechanism):
         """Pull, settle, read out, project."""
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        anchors = self._anchors(layer, q)
+        anchors = self._anchors(layer, q, context)
         attend = self._integrate if self.config.dynamics == "ode" else self._analytic
-        out, _ = attend(q, k, v, anchors, context)
+        out = self._hear_kept(layer, q, k, v, anchors, context)
+        if out is None:
+            out, _ = attend(q, k, v, anchors, context)
         update = maps.out(self.merge_heads(out))
         if not context.diagnostics:
             return Mixed(update)
@@ -126,12 +137,36 @@ class FixedQuery(Mechanism):
         weights, found = attend(q, k, values, anchors, context)
         return Mixed(update, {"attention": weights, **found})
 
-    def _anchors(self, layer: int, q: Tensor) -> Tensor:
+    def _hear_kept(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context
+    ) -> Tensor | None:
+        """Keep what later tokens need; after the first pass, what the one new token hears."""
+        if context.cache is None:
+            return None
+        first, exponent = context.first, self.config.exponent
+        linear = exponent == 1 and self.config.anchors == "unit"  # free anchors may be cut off at 0
+        kept = context.cache.extend(("senders", layer), *((k,) if linear else (k, v)))
+        if linear:
+            new = decode.anchor_sums(v, anchors[:, first:])
+            (sums,) = context.cache.accumulate(("read-out", layer), new)
+        if not first:
+            return None
+        h = decode.pull(q, kept[0], anchors, coupling=self.config.coupling)
+        ode = self.config.dynamics == "ode"
+        state = self._settle(h, first).state if ode else decode.fixed_point(h)
+        if linear:
+            return decode.linear_read_out(state, sums).to(v.dtype)
+        return decode.read_out(state, kept[1], anchors, exponent=exponent)
+
+    def _anchors(self, layer: int, q: Tensor, context: Context) -> Tensor:
+        """Of the tokens up to the pass's last."""
         anchors = self.anchors[layer]
-        if anchors.shape[1] < q.shape[-2]:
+        reach = context.reach(q.shape[-2])
+        if anchors.shape[1] < reach:
             raise UnsupportedError(
-                f"fixed_query has anchors for {anchors.shape[1]} positions, got {q.shape[-2]} tokens"
+                f"fixed_query has anchors for {anchors.shape[1]} positions, got {reach} tokens"
             )
+        anchors = anchors[:, : context.first + q.shape[-2]]
         if self.config.anchors == "unit":
             anchors = normalize(anchors, dim=-1)
         return anchors.to(q.dtype)
@@ -158,20 +193,9 @@ class FixedQuery(Mechanism):
     def _integrate(
         self, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        from oscbench.ops.fixed_query.ode import settle  # torchdiffeq loads only where it is used
-
-        anchors = anchors[:, : q.shape[-2]]
         causal, mask = context.is_causal, context.key_padding_mask
         h = pull(q, k, anchors, coupling=self.config.coupling, is_causal=causal, key_padding_mask=mask)
-        settled = settle(
-            h,
-            self.starts[: q.shape[-2]],
-            solver=self.config.solver,
-            horizon=self.config.horizon,
-            num_steps=self.config.num_steps,
-            rtol=self.config.tolerance,
-            atol=self.config.tolerance,
-        )
+        settled = self._settle(h, context.first)
         out = read_out(
             settled.state,
             v,
@@ -187,6 +211,19 @@ class FixedQuery(Mechanism):
             "unconverged_share": settled.unconverged,
         }
         return out, found
+
+    def _settle(self, h: Tensor, first: int) -> Settled:
+        from oscbench.ops.fixed_query.ode import settle  # torchdiffeq loads only where it is used
+
+        return settle(
+            h,
+            self.starts[first : first + h.shape[-2]],
+            solver=self.config.solver,
+            horizon=self.config.horizon,
+            num_steps=self.config.num_steps,
+            rtol=self.config.tolerance,
+            atol=self.config.tolerance,
+        )
 
     def flops(self, tokens: int) -> int:
         """Four projections and one attention a layer; for the ODE the closed form's, evaluations are a measure of their own."""

@@ -17,7 +17,8 @@ Deviations:
     has no causal path). One-dimensional positions use base 10 000. Linear maps start as the whole model's do.
 
 Cost:
-    Softmax's, and a layer (but the last) two D × D projections and one more attention; state N D numbers.
+    Softmax's, and a layer (but the last) two D × D projections and one more attention; state N D numbers; cache 4 D a token and
+    layer (turned k and v, coupling k, phases), 2 D where no step follows.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from torch.nn.functional import rms_norm
 
 from oscbench.mechanisms import (
     Context,
-    Hearing,
     Mechanism,
     MechanismConfig,
     Mixed,
@@ -45,7 +45,8 @@ from oscbench.mechanisms import (
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
-from oscbench.ops import kope_attention, kuramoto_step, mix_phases, softmax_attention
+from oscbench.ops import decode, kope_attention, kuramoto_step, mix_phases, rotate, softmax_attention
+from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import (
     Operations,
@@ -108,7 +109,7 @@ class KoPE(Mechanism):
         {"rotate_values": False, "mix": False},
     )
     # The paper's recipe has learned positions beside the phases.
-    traits = Traits(order_sensitive=True, needs_position=True)
+    traits = Traits(order_sensitive=True, needs_position=True, cacheable=True)
 
     def __init__(self, config: KoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -143,14 +144,23 @@ class KoPE(Mechanism):
             cos, sin = mix_phases(cos, sin, self.mixing[layer])
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        hearing = context.hearing()
-        turned = kope_attention(q, k, v, cos, sin, rotate_values=self.config.rotate_values, **hearing)
-        update = maps.out(self.merge_heads(turned))
+        update = maps.out(self.merge_heads(self._attend(layer, q, k, v, (cos, sin), context)))
         if not context.diagnostics:
             return Mixed(update)
         values = one_hot_values(tokens.shape[1], q)
-        weights = kope_attention(q, k, values, cos, sin, rotate_values=False, **hearing)
+        weights = kope_attention(q, k, values, cos, sin, rotate_values=False, **context.hearing())
         return Mixed(update, {"attention": weights, "phases": torch.atan2(sin, cos)})
+
+    def _attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, phases: tuple[Tensor, Tensor], context: Context
+    ) -> Tensor:
+        rotate_values = self.config.rotate_values
+        if context.cache is not None:
+            turned_v = rotate(v, *phases) if rotate_values else v
+            senders = context.cache.extend(("attention", layer), rotate(k, *phases), turned_v)
+            if context.first:
+                return decode.kope_attention(q, *phases, *senders, rotate_values=rotate_values)
+        return kope_attention(q, k, v, *phases, rotate_values=rotate_values, **context.hearing())
 
     def advance(self, layer: int, tokens: Tensor, state: State, context: Context) -> State:
         """One Kuramoto step of the unmixed phases."""
@@ -161,14 +171,30 @@ class KoPE(Mechanism):
         width = (self.shape.head_width,)
         q = rms_norm(self.split_heads(coupling.q(tokens)), width) * coupling.scale
         k = rms_norm(self.split_heads(coupling.k(tokens)), width)
-        hearing = context.hearing()
+        q, k = q.to(tokens.dtype), k.to(tokens.dtype)
+        senders = None
+        if context.cache is not None:
+            kept = context.cache.extend(("coupling", layer), k, torch.cat(state, dim=-1))
+            senders = kept if context.first else None
         if self.config.dynamics == "averaged":
-            return self._average(q, k, state, hearing)
-        cos, sin = state
-        new = kuramoto_step(q.to(tokens.dtype), k.to(tokens.dtype), cos, sin, gamma=self.gamma(), **hearing)
+            return self._average(q, k, state, senders, context)
+        new = self._step(q, k, state, senders, context)
         if self.config.dynamics == "random_walk":
-            return self._walk(layer, state, new)
+            return self._walk(layer, state, new, context)
         return new
+
+    def _step(
+        self,
+        q: Tensor,
+        k: Tensor,
+        state: tuple[Tensor, ...],
+        senders: tuple[Tensor, ...] | None,
+        context: Context,
+    ) -> tuple[Tensor, Tensor]:
+        cos, sin = state
+        if senders is not None:
+            return decode.kuramoto_step(q, cos, sin, *senders, gamma=self.gamma())
+        return kuramoto_step(q, k, cos, sin, gamma=self.gamma(), **context.hearing())
 
     def gamma(self) -> float | Tensor:
         """Step size γ."""
@@ -176,18 +202,34 @@ class KoPE(Mechanism):
             return nn.functional.softplus(self.raw_gamma).clamp_max(1.0)
         return float(self.config.gamma)
 
-    def _walk(self, layer: int, old: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> State:
+    def _walk(self, layer: int, old: tuple[Tensor, ...], new: tuple[Tensor, ...], context: Context) -> State:
         """A step as long as the Kuramoto step would have been, forwards or backwards by a fixed draw."""
         (old_cos, old_sin), (new_cos, new_sin) = old, new
-        signs = self.directions[layer, :, : old_cos.shape[-2]].to(old_cos.dtype)
+        num_tokens, drawn = old_cos.shape[-2], self.directions.shape[2]
+        if context.reach(num_tokens) > drawn:
+            raise UnsupportedError(
+                f"kope drew random walks for {drawn} tokens, got {context.reach(num_tokens)}"
+            )
+        signs = self.directions[layer, :, context.first : context.first + num_tokens].to(old_cos.dtype)
         # sin and cos of the step's angle; turning back is the same step with its sine negated.
         step_cos, step_sin = rotate_parts(new_cos, new_sin, old_cos, -old_sin)
         return rotate_parts(old_cos, old_sin, step_cos, signs * step_sin)
 
-    def _average(self, q: Tensor, k: Tensor, state: tuple[Tensor, ...], hearing: Hearing) -> State:
+    def _average(
+        self,
+        q: Tensor,
+        k: Tensor,
+        state: tuple[Tensor, ...],
+        senders: tuple[Tensor, ...] | None,
+        context: Context,
+    ) -> State:
         gamma = self.gamma()
         pairs = torch.cat(state, dim=-1)
-        mean = softmax_attention(q.to(pairs.dtype), k.to(pairs.dtype), pairs, **hearing)
+        mean = (
+            softmax_attention(q, k, pairs, **context.hearing())
+            if senders is None
+            else decode.softmax_attention(q, *senders)
+        )
         cos, sin = (pairs + gamma * (mean - pairs)).chunk(2, dim=-1)
         return cos, sin
 

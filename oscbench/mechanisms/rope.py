@@ -12,13 +12,16 @@ Symbols:
     θ_i -> base^(-2i/d) [rad per index]; m -> position.
 
 Deviations:
-    CLS and register tokens have angle 0. Base 20 over images, as in KoPE (arXiv 2604.07904), 10 000 over sequences.
+    CLS and register tokens have angle 0. Base 20 over images, as in KoPE (arXiv 2604.07904), 10 000 over sequences. No positions
+    are added to tokens; `position: learned` adds them, as KoPE's recipe has them.
 
 Cost:
-    As softmax, and 4 N D multiply-adds for the rotations a layer; no state that changes.
+    As softmax, and 4 N D multiply-adds for the rotations a layer; no state that changes; cache 2 D a token and layer.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -38,7 +41,7 @@ from oscbench.mechanisms import (
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
-from oscbench.ops import kope_attention
+from oscbench.ops import decode, kope_attention, rotate
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
@@ -48,9 +51,11 @@ class RoPEConfig(MechanismConfig):
 
     Attributes:
         base: of the frequencies; by default 10 000 over sequences and 20 over images.
+        position: `none` as published, or `learned` positions added to the tokens, beside which KoPE differs in its phases alone.
     """
 
     base: float | None = Field(default=None, gt=1.0)
+    position: Literal["none", "learned"] = "none"
 
 
 class RoPE(Mechanism):
@@ -59,10 +64,13 @@ class RoPE(Mechanism):
     Config = RoPEConfig
     version = 1
     label = "RoPE"
-    traits = Traits(order_sensitive=True)
+    traits = Traits(order_sensitive=True, cacheable=True)
+    examples = ({"position": "learned"},)
 
     def __init__(self, config: RoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)
+        needs_position = config.position == "learned"
+        self.traits = Traits(order_sensitive=True, needs_position=needs_position, cacheable=True)
         self.layers: PerLayer[Projections] = PerLayer(Projections(shape.width) for _ in range(shape.layers))
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
@@ -75,15 +83,22 @@ class RoPE(Mechanism):
         assert state is not None
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        cos, sin = state
-        hearing = context.hearing()
-        update = maps.out(self.merge_heads(kope_attention(q, k, v, cos, sin, rotate_values=False, **hearing)))
+        update = maps.out(self.merge_heads(self._attend(layer, q, k, v, state, context)))
         if not context.diagnostics:
             return Mixed(update)
-        weights = kope_attention(
-            q, k, one_hot_values(tokens.shape[1], q), cos, sin, rotate_values=False, **hearing
-        )
+        values = one_hot_values(tokens.shape[1], q)
+        weights = kope_attention(q, k, values, *state, rotate_values=False, **context.hearing())
         return Mixed(update, {"attention": weights})
+
+    def _attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, phases: tuple[Tensor, ...], context: Context
+    ) -> Tensor:
+        cos, sin = phases
+        if context.cache is not None:
+            senders = context.cache.extend(layer, rotate(k, cos, sin), v)
+            if context.first:
+                return decode.kope_attention(q, cos, sin, *senders, rotate_values=False)
+        return kope_attention(q, k, v, cos, sin, rotate_values=False, **context.hearing())
 
     def flops(self, tokens: int) -> int:
         """Four projections and one attention a layer."""

@@ -13,7 +13,7 @@ Deviations:
     None. Positions come from the backbone (learned by default).
 
 Cost:
-    4 N² D + 8 N D² FLOPs a layer, memory linear in N with a fused kernel, no state.
+    4 N² D + 8 N D² FLOPs a layer, memory linear in N with a fused kernel, no state; cache 2 D a token and layer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from oscbench.mechanisms import (
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
-from oscbench.ops import softmax_attention
+from oscbench.ops import decode, softmax_attention
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
@@ -48,7 +48,7 @@ class Softmax(Mechanism):
     Config = SoftmaxConfig
     version = 1
     label = "softmax"
-    traits = Traits(needs_position=True)
+    traits = Traits(needs_position=True, cacheable=True)
 
     def __init__(self, config: SoftmaxConfig, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -58,12 +58,18 @@ class Softmax(Mechanism):
         """softmax(q kᵀ/√d) v, projected."""
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        hearing = context.hearing()
-        update = maps.out(self.merge_heads(softmax_attention(q, k, v, **hearing)))
+        update = maps.out(self.merge_heads(self._attend(layer, q, k, v, context)))
         if not context.diagnostics:
             return Mixed(update)
-        weights = softmax_attention(q, k, one_hot_values(tokens.shape[1], q), **hearing)
+        weights = softmax_attention(q, k, one_hot_values(tokens.shape[1], q), **context.hearing())
         return Mixed(update, {"attention": weights})
+
+    def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        if context.cache is not None:
+            senders = context.cache.extend(layer, k, v)
+            if context.first:
+                return decode.softmax_attention(q, *senders)
+        return softmax_attention(q, k, v, **context.hearing())
 
     def flops(self, tokens: int) -> int:
         """Four projections and one attention a layer."""

@@ -16,7 +16,8 @@ Deviations:
     batch until that share of pairs locks, head by head. Position is off as published, or learned.
 
 Cost:
-    4 N² D + 8 N D² FLOPs, one exponential and one root a pair; memory linear in N with the blocked kernel; no state.
+    4 N² D + 8 N D² FLOPs, one exponential and one root a pair; memory linear in N with the blocked kernel; no state;
+    cache 2 D a token and layer, and 2 D sums a layer for r.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from oscbench.mechanisms import (
     linear_flops,
     one_hot_values,
 )
-from oscbench.ops import selective_synchronization
+from oscbench.ops import decode, selective_synchronization
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
@@ -56,7 +57,7 @@ class SSAConfig(MechanismConfig):
     Attributes:
         init_locked: share of pairs that lock at the start; None is the published start.
         position: `none` as published, or `learned` positions added to the tokens.
-        top_k: keep only so many strongest pairs a row.
+        top_k: keep only so many strongest pairs a row; among equals (tokens of one frequency) any.
         edge: bound on the root's slope in the backward pass; 0 is literal.
     """
 
@@ -85,21 +86,23 @@ class SSA(Mechanism):
     Config = SSAConfig
     version = 1
     label = "SSA"
+    traits = Traits(cacheable=True)
     examples = ({"init_locked": 0.5, "position": "learned"}, {"init_locked": 0.3, "top_k": 3}, {"edge": 0.0})
 
     def __init__(self, config: SSAConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.traits = Traits(needs_position=config.position == "learned")
+        self.traits = Traits(needs_position=config.position == "learned", cacheable=True)
         self.layers: PerLayer[SSALayer] = PerLayer(SSALayer(shape) for _ in range(shape.layers))
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Selective synchronization of the layer's frequencies, projected."""
         maps = self.layers[layer]
         omega, theta, v = (self.split_heads(m(tokens)) for m in (maps.omega, maps.theta, maps.v))
-        update = maps.out(self.merge_heads(self._attend(layer, omega, theta, v, context)))
+        update = maps.out(self.merge_heads(self._hear(layer, omega, theta, v, context)))
         if not context.diagnostics:
             return Mixed(update)
-        weights = self._attend(layer, omega, theta, one_hot_values(tokens.shape[1], omega), context)
+        values = one_hot_values(tokens.shape[1], omega)
+        weights = self._attend(layer, omega, theta, values, context, top_k=self.config.top_k)
         order = order_parameter(theta, is_causal=context.is_causal, key_padding_mask=context.key_padding_mask)
         found = {
             "attention": weights,
@@ -108,7 +111,21 @@ class SSA(Mechanism):
         }
         return Mixed(update, found)
 
-    def _attend(self, layer: int, omega: Tensor, theta: Tensor, v: Tensor, context: Context) -> Tensor:
+    def _hear(self, layer: int, omega: Tensor, theta: Tensor, v: Tensor, context: Context) -> Tensor:
+        if context.cache is not None:
+            senders = context.cache.extend(("senders", layer), omega, v)
+            sums = context.cache.accumulate(("order", layer), *decode.order_sums(theta))
+            if context.first:
+                maps, top_k = self.layers[layer], self.config.top_k
+                coupling, alpha = softplus(maps.raw_coupling), softplus(maps.raw_alpha)
+                return decode.selective_synchronization(
+                    omega, sums, *senders, coupling=coupling, alpha=alpha, top_k=top_k
+                )
+        return self._attend(layer, omega, theta, v, context, top_k=self.config.top_k)
+
+    def _attend(
+        self, layer: int, omega: Tensor, theta: Tensor, v: Tensor, context: Context, top_k: int | None
+    ) -> Tensor:
         maps = self.layers[layer]
         return selective_synchronization(
             omega,
@@ -116,7 +133,7 @@ class SSA(Mechanism):
             v,
             coupling=softplus(maps.raw_coupling),
             alpha=softplus(maps.raw_alpha),
-            top_k=self.config.top_k,
+            top_k=top_k,
             edge=self.config.edge,
             **context.hearing(),
         )
@@ -134,7 +151,9 @@ class SSA(Mechanism):
         values = one_hot_values(some.shape[1], omega)
 
         def share(scale: Tensor) -> Tensor:
-            weights = self._attend(layer, omega * scale[:, None, None], theta, values, context)
+            # All that lock count, whether or not top_k keeps them: it would set the share a ceiling that no scale reaches.
+            scaled = omega * scale[:, None, None]
+            weights = self._attend(layer, scaled, theta, values, context, top_k=None)
             return _locked_share(weights, context)
 
         low = torch.full((self.shape.heads,), -12.0, device=tokens.device)

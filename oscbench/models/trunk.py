@@ -109,14 +109,23 @@ class Trunk(nn.Module):
             state = mechanism.advance(layer, tokens, state, context)
             if context.diagnostics:
                 diagnostics.append(mixed.diagnostics)
+        if context.cache is not None:
+            context.cache.finish(tokens.shape[1])
         return stream.features(self.final_norm(tokens)), diagnostics
 
     def flops(self, tokens: int) -> int:
         """Forward FLOPs a sample: the mechanism's and the MLPs'."""
+        return self.mechanism.flops(tokens) + tokens * self._mlp_flops()
+
+    def token_flops(self, senders: int) -> int:
+        """FLOPs of one new token that hears so many, itself counted, all but itself from a cache."""
+        return self.mechanism.token_flops(senders) + self._mlp_flops()
+
+    def _mlp_flops(self) -> int:
+        """Of one token in all MLPs."""
         shape = self.mechanism.shape
         ups = 2 if self.activation == "swiglu" else 1
-        mlp = 2 * tokens * self.hidden * (ups * self.output_width + shape.width)
-        return self.mechanism.flops(tokens) + shape.layers * mlp
+        return shape.layers * 2 * self.hidden * (ups * self.output_width + shape.width)
 
 
 def initialise(model: nn.Module, seed: int) -> None:

@@ -9,9 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Shape
+from oscbench.models import generation
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import AddedPositions, PositionMode, sequence_positions
 from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
+from oscbench.ops.decode import Cache
 
 
 class SequenceConfig(BackboneConfig):
@@ -81,9 +83,9 @@ class Sequence(Backbone):
         length: int = self.inputs.length
         return length
 
-    def embed(self, inputs: Tensor) -> Tensor:
-        """Token ids (B, N) to embeddings (B, N, D)."""
-        embedded: Tensor = self.dropout(self.added(self.embedding(inputs)))
+    def embed(self, inputs: Tensor, first: int = 0) -> Tensor:
+        """Token ids (B, N), standing at positions from `first` on, to embeddings (B, N, D)."""
+        embedded: Tensor = self.dropout(self.added(self.embedding(inputs), first))
         return embedded
 
     def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
@@ -92,6 +94,25 @@ class Sequence(Backbone):
         positions = sequence_positions(inputs.shape[1]).to(inputs.device)
         return Context(positions, self.inputs.is_causal, mask, diagnostics)
 
+    def proceed(self, inputs: Tensor, cache: Cache) -> Tensor:
+        """Outputs (B, N, num_outputs) of the tokens that follow those in the cache: the whole prompt, then one at a time."""
+        first = cache.num_tokens
+        positions = sequence_positions(inputs.shape[1], first).to(inputs.device)
+        context = Context(positions, self.inputs.is_causal, cache=cache)
+        features, _ = self.trunk(self.embed(inputs, first), context)
+        return self.read_out(features)
+
+    def generate(
+        self,
+        prompt: Tensor,
+        num_tokens: int,
+        *,
+        generator: torch.Generator | None = None,
+        temperature: float = 0.0,
+    ) -> Tensor:
+        """The prompt (B, N) and so many tokens more, as `oscbench.models.generation.generate` has it."""
+        return generation.generate(self, prompt, num_tokens, generator=generator, temperature=temperature)
+
     def read_out(self, features: Tensor) -> Tensor:
         """Outputs of every token (B, N, num_outputs)."""
         outputs: Tensor = self.head(features)
@@ -99,8 +120,15 @@ class Sequence(Backbone):
 
     def flops(self) -> int:
         """Trunk and head; looking an embedding up costs none."""
-        head: int = 2 * self.num_tokens * self.trunk.output_width * self.inputs.num_outputs
-        return self.trunk.flops(self.num_tokens) + head
+        return self.trunk.flops(self.num_tokens) + self.num_tokens * self._head_flops()
+
+    def token_flops(self, senders: int) -> int:
+        """FLOPs of generating one token that hears so many, itself counted."""
+        return self.trunk.token_flops(senders) + self._head_flops()
+
+    def _head_flops(self) -> int:
+        head: int = 2 * self.trunk.output_width * self.inputs.num_outputs
+        return head
 
 
 backbone = Sequence
