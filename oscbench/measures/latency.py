@@ -3,6 +3,9 @@
 Eager calls by default; `compiled` goes through `torch.compile` and tells its compile time apart; on CUDA `graph` replays
 the kernels without the launching, after the L2 cache was cleared. Times of different cells were taken at different
 moments: where the ratio of two mechanisms matters, a suite of `kind: timing` interleaves them.
+
+Causal sequence models generate too: seconds of one more token after so many are cached, and tokens a second of a whole
+generation, prompt pass included.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -18,6 +21,9 @@ from pydantic import Field
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.measures._clock import Contender, Effort, Timed, captured, clock_for, interleave
 from oscbench.measures._passes import Pass, model_pass
+from oscbench.models import generation
+from oscbench.models.backbones.sequence import Sequence
+from oscbench.ops.decode import Cache
 from oscbench.records.schema import Measurement
 
 Mode = Literal["eager", "compiled", "graph"]
@@ -33,6 +39,9 @@ class LatencyConfig(MeasureConfig):
         batch_size: examples of the probe that are used; all (64) by default.
         seconds: spent on one pass in one mode, at most 10.
         min_rounds: samples that are taken in any case.
+        cached_tokens: after how many cached tokens one more is timed, each below the probe's length; by default a quarter and
+            half of that length, and all but one. Empty leaves generation out.
+        generated_batch_size: sequences that are generated side by side.
     """
 
     passes: tuple[Pass, ...] = ("forward", "backward", "step")
@@ -40,6 +49,8 @@ class LatencyConfig(MeasureConfig):
     batch_size: int | None = Field(default=None, ge=1)
     seconds: float = Field(default=5.0, gt=0.0, le=10.0)
     min_rounds: int = Field(default=10, ge=1)
+    cached_tokens: tuple[int, ...] | None = None
+    generated_batch_size: int = Field(default=1, ge=1)
 
 
 class Latency(Measure):
@@ -68,8 +79,70 @@ class Latency(Measure):
                 details = {"batch_size": len(batch.inputs), "pass": name, "mode": mode}
                 found[key] = time_one(make, mode, subject.device, effort, label, details)
                 subject.model.zero_grad(set_to_none=True)
+        if config.cached_tokens != ():
+            subject.model.eval()
+            found |= time_generation(config, subject, effort)
         subject.model.train(was_training)
         return Findings(found)
+
+
+def time_generation(config: LatencyConfig, subject: Subject, effort: Effort) -> dict[str, Measurement]:
+    """One more token at several lengths of the cache, and a whole generation; or the reason why not."""
+    label = "generated tokens"
+    reason = generation.why_not(subject.model)
+    if reason is not None:
+        return {"generated_tokens_per_s": per_second(nothing(label, reason, {}), 1)}
+    model = cast("Sequence", subject.model)
+    ids = subject.probe.inputs[: config.generated_batch_size]
+    length = ids.shape[1]
+    asked = config.cached_tokens
+    lengths = sorted({length // 4, length // 2, length - 1} - {0}) if asked is None else asked
+    found = {}
+    for cached in lengths:
+        name = f"one token after {cached}"
+        details: dict[str, Any] = {"batch_size": len(ids), "cached_tokens": cached}
+        if not 1 <= cached < length:
+            found[f"token_after_{cached}_s"] = nothing(
+                name, f"the probe has {length} tokens, so 1 to {length - 1} can be cached", details
+            )
+            continue
+        cache = prompted(model, ids[:, :cached])
+        details |= {"cache_bytes": cache.num_bytes(), "flops": len(ids) * model.token_flops(cached + 1)}
+        make = partial(next_token, model, ids[:, cached : cached + 1], cache)
+        found[f"token_after_{cached}_s"] = time_one(make, "eager", subject.device, effort, name, details)
+    prompt = ids[:, : max(1, length // 4)]
+    num_new = length - prompt.shape[1] + 1
+    details = {"batch_size": len(ids), "prompt_tokens": prompt.shape[1], "new_tokens": num_new}
+    whole = Contender(partial(model.generate, prompt, num_new))
+    timed = time_one(lambda: whole, "eager", subject.device, effort, label, details)
+    found["generated_tokens_per_s"] = per_second(timed, len(ids) * num_new)
+    return found
+
+
+@torch.no_grad()
+def prompted(model: Sequence, prompt: torch.Tensor) -> Cache:
+    """A cache that holds a prompt and has room for one token more."""
+    cache = Cache(prompt.shape[1] + 1)
+    model.proceed(prompt, cache)
+    return cache
+
+
+def next_token(model: Sequence, token: torch.Tensor, cache: Cache) -> Contender:
+    """One more token, each time on a copy of the same cache; copying is not timed."""
+
+    @torch.no_grad()
+    def step(copied: Cache) -> None:
+        model.proceed(token, copied)
+
+    return Contender(step, lambda: (cache.copy(),))
+
+
+def per_second(timed: Measurement, tokens: int) -> Measurement:
+    """The same as tokens a second, where a call gives so many."""
+    value = None if timed.value is None else tokens / timed.value
+    samples = tuple(tokens / seconds for seconds in timed.samples)
+    changed = {"value": value, "samples": samples, "unit": "tokens/s", "direction": "higher"}
+    return timed.model_copy(update=changed)
 
 
 def time_one(

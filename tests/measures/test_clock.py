@@ -89,7 +89,9 @@ def test_what_is_prepared_is_not_timed():
 def test_latency_leaves_the_model_as_it_was():
     subject = make_subject("kope")
     before = {name: value.clone() for name, value in subject.model.state_dict().items()}
-    config = LatencyConfig(seconds=0.02, min_rounds=1, batch_size=2, modes=("eager", "graph"))
+    config = LatencyConfig(
+        seconds=0.02, min_rounds=1, batch_size=2, modes=("eager", "graph"), cached_tokens=()
+    )
     found = Latency(config).after(subject).measures
     assert set(found) == {f"{p}{m}_s" for p in ("forward", "backward", "step") for m in ("", "_graph")}
     assert all(found[f"{p}_s"].value > 0 and found[f"{p}_s"].details["threads"] for p in ("forward", "step"))
