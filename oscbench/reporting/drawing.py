@@ -144,9 +144,11 @@ def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> No
     power = min(max(power, -9), 15)
     prefix = {15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "µ", -9: "n"}[power]
     scale = 10.0**power
-    step = (high - low) / 4 / scale
-    digits = max(0, math.ceil(-math.log10(step))) if step > 0 else 0
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    locator = MaxNLocator(4)
+    ticks = locator.tick_values(low - margin, high + margin) / scale
+    fits = (d for d in range(12) if np.allclose(np.round(ticks, d), ticks, rtol=0, atol=1e-3 * np.ptp(ticks)))
+    digits = next(fits, 12)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.signed(f"{x / scale:.{digits}f}")))
     shown = f"{prefix}{'' if unit == '1' else unit}"
     axes.set_xlabel(f"{label} [{shown}]" if shown else label)

@@ -36,12 +36,11 @@ from oscbench.reporting.drawing import (
     scaled,
 )
 from oscbench.reporting.frame import headline, value_of
+from oscbench.reporting.frontier import Front, fronts
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import mean_interval
 from oscbench.reporting.style import GRID, INK, MUTED, Look, settings
 
-# What the headline metric is drawn against; of the time measures only the first one present.
-_COSTS = (("params",), ("flops",), ("training_s", "step_s"))
 _POINTS = 120
 _RASTER_FROM = 1500
 _MAX_THIN_LINES = 240
@@ -69,9 +68,9 @@ def plans(section: Section, looks: Mapping[str, Look]) -> list[Plan]:
         Plan(2 if section.metric in name else 5, partial(curve_picture, section, looks, name))
         for name in names
     ]
-    for group in _COSTS:
-        known = [m for m in group if any(_has(s, m) for s in section.standings)]
-        found += [Plan(4, partial(cost_picture, section, looks, measure)) for measure in known[:1]]
+    found += [
+        Plan(4, partial(cost_picture, section, looks, front)) for front in fronts(section) if front.measure
+    ]
     quantities = sorted({quantity for quantity, *_ in health_means(section)})
     return found + [Plan(6, partial(health_picture, section, quantity)) for quantity in quantities]
 
@@ -253,8 +252,9 @@ def mean_curve(
     return grid, np.mean([np.interp(grid, x, y) for x, y in lines], axis=0)
 
 
-def cost_picture(section: Section, looks: Mapping[str, Look], measure: str) -> Picture:
-    """The headline metric against one cost: each seed small, the mean large with its interval."""
+def cost_picture(section: Section, looks: Mapping[str, Look], front: Front) -> Picture:
+    """The headline metric against one cost: each seed small, the mean large with its interval, a line through the front."""
+    measure = front.measure
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
         known = [r.measures[measure] for s in section.standings for r in s.finished if measure in r.measures]
@@ -262,9 +262,10 @@ def cost_picture(section: Section, looks: Mapping[str, Look], measure: str) -> P
         shown = [s for s in sorted(section.standings, key=lambda s: s.name) if _has(s, measure)]
         cells = [_cost_and_value(s, measure, section.unit) for s in shown]
         ends = focus([y for _, y in cells], section.direction)
-        centres = [(s.name, float(np.median(x))) for s, (x, _) in zip(shown, cells, strict=True)]
+        centres = [(s.name, float(np.mean(x))) for s, (x, _) in zip(shown, cells, strict=True)]
         for (name, centre), (x, y) in zip(centres, cells, strict=True):
             _cost_marks(axes, centre, x, y, ends, name, looks[name])
+        _front_line(axes, section, front)
         if ends:
             axes.set_ylim(*ends)
         values = [centre for _, centre in centres]
@@ -277,7 +278,18 @@ def cost_picture(section: Section, looks: Mapping[str, Look], measure: str) -> P
         axes.set_title(axis_label(section.metric_label, section.unit))
         legend(figure, axes)
         words = "; ".join(f"{name} at {formats.quantity(centre, unit)}" for name, centre in centres)
-        return finish(figure, section.slug, f"cost-{measure}", title, f"{title}. {words}.")
+        names = ", ".join(p.name for p in front.line)
+        alt = f"{title}. {words}." + (f" Not dominated: {names}." if names else "")
+        return finish(figure, section.slug, f"cost-{measure}", title, alt)
+
+
+def _front_line(axes: Axes, section: Section, front: Front) -> None:
+    """Through the mechanisms that none beats in both, as stairs: what a given cost buys at best."""
+    sign = 1.0 if section.direction == "higher" else -1.0
+    if len(front.line) > 1:
+        y = scaled([sign * p.quality for p in front.line], section.unit)
+        style: dict[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 1}
+        axes.step([p.cost for p in front.line], y, where="post", **style)
 
 
 def _cost_and_value(standing: Standing, measure: str, unit: str) -> tuple[Floats, Floats]:

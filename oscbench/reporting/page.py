@@ -11,8 +11,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from oscbench.reporting.answer import Answer, aggregate_words, answer, overview
+from oscbench.reporting.beside import beside, beside_table
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
 from oscbench.reporting.drawing import Picture
+from oscbench.reporting.effort import energy_reason, energy_table, targets_table
+from oscbench.reporting.formats import capitalised
+from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.sections import Report, Section, aggregates
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
@@ -35,12 +39,19 @@ class SectionView:
     measures: Table | None
     health: Table | None
     failures: Table | None
+    fronts: Table | None
+    targets: Table | None
+    energy: Table | None
+    energy_reason: str
+    published: Table | None
+    published_same: int
     pictures: tuple[Picture, ...]
 
     @property
     def tables(self) -> list[Table]:
         """The tables that there are."""
-        every = (self.results, self.comparisons, self.measures, self.health, self.failures)
+        every = [self.results, self.comparisons, self.fronts, self.targets, self.energy, self.published]
+        every += [self.measures, self.health, self.failures]
         return [table for table in every if table is not None]
 
     def of_kind(self, *prefixes: str) -> list[Picture]:
@@ -56,6 +67,7 @@ class Page:
     views: tuple[SectionView, ...]
     timings: tuple[TimingView, ...]
     environment: Table
+    unanswered: Table
     left_out: int
     embedded: frozenset[str]
 
@@ -108,6 +120,7 @@ class Page:
 
 def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
     """Everything that is shown of a section."""
+    published = beside(section)
     return SectionView(
         section=section,
         answers=tuple(answer(comparison) for comparison in section.comparisons),
@@ -116,6 +129,12 @@ def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
         measures=measures_table(section),
         health=health_table(section),
         failures=failures_table(section),
+        fronts=fronts_table(section, fronts(section)),
+        targets=targets_table(section),
+        energy=energy_table(section),
+        energy_reason=energy_reason(section),
+        published=beside_table(section, published),
+        published_same=sum(one.same for one in published),
         pictures=tuple(pictures),
     )
 
@@ -139,7 +158,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": data_uri, "md": markdown_cell, "unbroken": unbroken}
+    environment.filters |= {
+        "data_uri": data_uri,
+        "md": markdown_cell,
+        "unbroken": unbroken,
+        "capitalised": capitalised,
+    }
     return environment
 
 

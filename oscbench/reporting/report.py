@@ -76,6 +76,7 @@ def _prepare(output: Path) -> None:
 
 def _page(report: Report, loaded: Loaded) -> Page:
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
+    from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
     from oscbench.reporting.figures import plans
     from oscbench.reporting.page import Page, view, within_budget
@@ -96,7 +97,8 @@ def _page(report: Report, loaded: Loaded) -> Page:
         report=replace(report, loaded=loaded),
         timings=timings,
         views=views,
-        environment=environment_table(report.loaded.records),
+        environment=environment_table(loaded.records),
+        unanswered=unanswered_table(loaded.records),
         left_out=len(planned) - len(kept),
         embedded=within_budget([*views, *timings]),
     )
@@ -107,7 +109,7 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.page import render
 
     shown_all: list[SectionView | TimingView] = [*page.views, *page.timings]
-    tables = [table for shown in shown_all for table in shown.tables] + [page.environment]
+    tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
     for table in tables:
         (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         if "latex" in formats:

@@ -105,6 +105,23 @@ def mean_interval(values: ArrayLike) -> Interval:
     return Interval(float(low), float(high), note)
 
 
+def welch_interval(values: ArrayLike, mean: float, std: float, n: int) -> Interval:
+    """95 % interval of our mean minus a mean that is known by its standard deviation over `n` seeds alone.
+
+    Welch's, for unequal spreads and unpaired seeds; none below two seeds on either side.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.size < 2 or n < 2:
+        return Interval(math.nan, math.nan, "an interval of a difference needs two seeds on both sides")
+    gap = float(array.mean()) - mean
+    ours, theirs = float(array.var(ddof=1)) / array.size, std**2 / n
+    if ours + theirs == 0.0:
+        return Interval(gap, gap, "no spread on either side")
+    freedom = (ours + theirs) ** 2 / (ours**2 / (array.size - 1) + theirs**2 / (n - 1))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(ours + theirs)
+    return Interval(gap - half, gap + half)
+
+
 def bca_interval(values: ArrayLike, rng: np.random.Generator) -> Interval | None:
     """BCa bootstrap interval of the mean, None below ten seeds, where its true coverage is far from 95 %."""
     array = np.asarray(values, dtype=np.float64)

@@ -11,8 +11,9 @@ import matplotlib
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from oscbench.records import Record
-from oscbench.records.growth import Growth, TimingRow, growth_by_contender, is_timing, timing_rows
+from oscbench.records.growth import Growth, TimingRow, fit_growth, growth_by_contender, is_timing, timing_rows
 from oscbench.reporting import formats
+from oscbench.reporting.beside_timing import ratios_table
 from oscbench.reporting.drawing import Picture, canvas, finish
 from oscbench.reporting.style import Look, looks, settings
 from oscbench.reporting.tables import Cell, Column, Table
@@ -84,6 +85,7 @@ def _view(
         tables.append(_peak_table(slug, quantity, rows, found))
         name = quantity.removesuffix(PEAK).replace("_", " ")
         pictures += _drawn(slug, f"{name} peak memory", quantity, "B", rows, colours)
+    tables += [t for t in (_counts_table(slug, rows), ratios_table(slug, rows)) if t is not None]
     title = f"{suite}: {setting}, batch {batch}, on {device}"
     description = records[0].suite_description
     return TimingView(slug, title, description, _facts(records), tuple(tables), tuple(pictures))
@@ -104,8 +106,51 @@ def _facts(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     facts.append(
         ("Load of the machine", f"{min(loads):.1f} to {max(loads):.1f}" if loads else "not recorded")
     )
+    facts.append(("Energy", _energy(records)))
     facts.append(("Code", f"commit {', '.join(commits)}" if commits else "no commit recorded"))
     return tuple(facts)
+
+
+def _energy(records: Sequence[Record]) -> str:
+    """Joules are measured on trained models; a timing suite says so, or why they could not be had."""
+    found = [m for r in records for name, m in r.measures.items() if "_energy_j" in name]
+    if any(m.value is not None for m in found):
+        return "measured; see the tables"
+    reasons = sorted({m.reason for m in found if m.reason})
+    return f"unavailable: {'; '.join(reasons)}" if reasons else "not measured in timing suites"
+
+
+def _counts_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
+    """FLOPs of a forward pass in closed form at every size, their growth, and the special functions at the largest."""
+    counts = {
+        (r.contender, r.tokens): r.details
+        for r in rows
+        if r.quantity == "forward" + TIME and isinstance(r.details.get("flops"), int | float)
+    }
+    if not counts:
+        return None
+    sizes = sorted({tokens for _, tokens in counts})
+    columns = (
+        Column("Contender", "left"),
+        *(Column(f"N {n}") for n in sizes),
+        Column("FLOPs grow as"),
+        Column("Sines, exponentials, roots at the largest N"),
+    )
+    shown, raw = [], []
+    for contender in dict.fromkeys(c for c, _ in counts):
+        known = {n: float(str(counts[contender, n]["flops"])) for n in sizes if (contender, n) in counts}
+        special = counts[contender, max(known)].get("special_functions")
+        number = float(special) if isinstance(special, int | float) else math.nan
+        cells = [
+            Cell(formats.quantity(known[n], "FLOP"), known[n]) if n in known else Cell("n/a") for n in sizes
+        ]
+        growth = fit_growth(list(known), list(known.values()))
+        shown.append(
+            (Cell(contender), *cells, _growth_cell(growth), Cell(formats.quantity(number, "1"), number))
+        )
+        raw += [{"contender": contender, "tokens": n, "flops": f} for n, f in known.items()]
+    caption = "Counted, not timed: FLOPs of a forward pass in closed form, by number of tokens N, over the whole batch"
+    return Table(f"{slug}-counts", caption, columns, tuple(shown), tuple(raw))
 
 
 def _quantities(rows: Iterable[TimingRow], suffix: str) -> list[str]:

@@ -1,0 +1,290 @@
+"""Published numbers beside ours: the same quantity with a verdict, or both with the reason why they are not to be compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from oscbench.records import Measurement, Record
+from oscbench.records.answers import Answers, Rule, read_answers
+from oscbench.records.published import Published, read_published
+from oscbench.reporting import formats
+from oscbench.reporting.sections import Section, Standing
+from oscbench.reporting.statistics import (
+    Interval,
+    exact_proportion_interval,
+    mean_interval,
+    welch_interval,
+)
+from oscbench.reporting.tables import Cell, Column, Table, identify
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One published number and what we have for it.
+
+    Attributes:
+        standing: our entry.
+        quantity: what both are.
+        published: the row.
+        theirs: its value [unit], and `std` over their seeds, `seeds` many (None where the source does not say).
+        unit: of all values here.
+        values: ours, one a seed.
+        reasons: why the two are not the same quantity; empty where they are.
+        notes: differences that do not change what is measured.
+        failures: whether values are 1 for a failed seed.
+    """
+
+    standing: Standing
+    rule: Rule
+    published: Published
+    theirs: float
+    std: float | None
+    seeds: int | None
+    unit: str
+    values: tuple[float, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    measure: str
+    records: tuple[Record, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether both are the same quantity."""
+        return not self.reasons
+
+    @property
+    def ours(self) -> float:
+        """Our mean, median or count."""
+        if self.rule.failures_below is not None:
+            return float(sum(self.values))
+        return float(np.median(self.values) if self.rule.statistic == "median" else np.mean(self.values))
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of ours: of the mean, or of the share of failures."""
+        if self.rule.failures_below is not None:
+            return exact_proportion_interval(self.ours, len(self.values))
+        return mean_interval(self.values)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What our cells say on one rule."""
+
+    measure: str
+    unit: str
+    values: tuple[float, ...]
+    records: tuple[Record, ...]
+
+
+@cache
+def sources() -> tuple[Answers, tuple[Published, ...]]:
+    """The rules and the published numbers, read once."""
+    return read_answers(), tuple(read_published())
+
+
+def beside(section: Section) -> tuple[Beside, ...]:
+    """Every published number that concerns a section's task, the same quantities first."""
+    answers, rows = sources()
+    found: list[Beside] = []
+    for rule in answers.rules:
+        if rule.task not in ("*", section.task):
+            continue
+        for standing in section.standings:
+            ours = _ours(rule, standing)
+            if ours is not None:
+                found += _nearest(
+                    [_set(rule, standing, ours, row) for row in _theirs(rule, standing, answers, rows)]
+                )
+    return tuple(sorted(found, key=lambda b: not b.same))
+
+
+def _ours(rule: Rule, standing: Standing) -> _Found | None:
+    """The first measure of a rule that the cells have; a diverged cell counts as a failed seed."""
+    for name in rule.measures:
+        cells = [r for r in standing.cells if r.status == "ok" and name in r.measures]
+        pairs = [(r, v) for r in cells if (v := _value(r.measures[name], rule.detail)) is not None]
+        if not pairs:
+            continue
+        kept, unit = [r for r, _ in pairs], pairs[0][0].measures[name].unit
+        values = [v for _, v in pairs]
+        if rule.failures_below is not None:
+            lost = [r for r in standing.cells if r.status == "diverged"]
+            return _Found(
+                name,
+                "1",
+                (*(float(v < rule.failures_below) for v in values), *[1.0] * len(lost)),
+                (*kept, *lost),
+            )
+        return _Found(name, unit, tuple(values), tuple(kept))
+    return None
+
+
+def _value(measured: Measurement, detail: str | None) -> float | None:
+    here: object = measured.value
+    if detail is not None:
+        here = measured.details
+        for step in detail.split("."):
+            here = here.get(step) if isinstance(here, dict) else None
+    return float(here) if isinstance(here, int | float) and math.isfinite(here) else None
+
+
+def _theirs(rule: Rule, standing: Standing, answers: Answers, rows: Iterable[Published]) -> list[Published]:
+    """The rows of a rule that are about this mechanism, a row's own baseline among them."""
+    found = []
+    for row in rows:
+        if not rule.published.holds(row):
+            continue
+        if answers.mechanisms.get(row.mechanism) == standing.entry.mechanism:
+            found.append(row)
+        if rule.baseline_is == standing.entry.mechanism and row.baseline and "value" in row.baseline:
+            own = {"value": row.baseline["value"], "std": row.baseline.get("std")}
+            found.append(
+                row.model_copy(update={**own, "mechanism": str(row.baseline.get("name", "baseline"))})
+            )
+    return found
+
+
+def _set(rule: Rule, standing: Standing, ours: _Found, row: Published) -> Beside:
+    record = ours.records[0]
+    reasons = [d for c in rule.same if (d := c.difference(record, row))]
+    if ours.measure in rule.not_theirs:
+        reasons.append(rule.not_theirs[ours.measure])
+    if rule.because:
+        reasons.append(rule.because)
+    return Beside(
+        standing=standing,
+        rule=rule,
+        published=row,
+        theirs=float(row.value) * rule.scale,
+        std=None if row.std is None else row.std * rule.scale,
+        seeds=row.seeds if isinstance(row.seeds, int) else None,
+        unit=ours.unit,
+        values=ours.values,
+        reasons=tuple(reasons),
+        notes=tuple(d for c in rule.noted if (d := c.difference(record, row))),
+        measure=ours.measure,
+        records=ours.records,
+    )
+
+
+def _nearest(found: list[Beside]) -> list[Beside]:
+    """The same quantities, or where there is none the number that is unlike in the fewest ways."""
+    same = [b for b in found if b.same]
+    return same or sorted(found, key=lambda b: len(b.reasons))[:1]
+
+
+def verdict(b: Beside) -> str:
+    """What the two numbers say about each other, in words."""
+    if not b.same:
+        return "not comparable: " + "; ".join(b.reasons)
+    notes = f"; noted: {'; '.join(b.notes)}" if b.notes else ""
+    return _words(b) + notes
+
+
+def _words(b: Beside) -> str:
+    if b.rule.failures_below is not None:
+        if not b.seeds:
+            return "the source does not say of how many seeds"
+        inside = b.interval.low <= b.theirs / b.seeds <= b.interval.high
+        ends = f"[{100 * b.interval.low:.0f} %, {100 * b.interval.high:.0f} %]"
+        return f"their share is {'inside' if inside else 'outside'} our 95 % interval {ends}"
+    gap = b.ours - b.theirs
+    if len(set(b.values)) == 1 and b.std is None:
+        if abs(gap) <= b.rule.rounded_to / 2:
+            return "equal" if not b.rule.rounded_to else "equal, to the rounding of the source"
+        return f"differs by {formats.difference(gap, b.unit)} ({formats.relative(b.ours / b.theirs)})"
+    shown = formats.difference(gap, b.unit)
+    if not b.interval.exists:
+        return f"differs by {shown}; one seed of ours gives no interval"
+    if b.interval.low <= b.theirs <= b.interval.high:
+        return "inside our interval"
+    return f"differs by {shown}, outside our interval"
+
+
+def _gap_cell(b: Beside) -> Cell:
+    """Ours minus theirs with its Welch interval where both have a spread; empty where they are not the same quantity."""
+    if not b.same or b.rule.failures_below is not None:
+        return Cell("")
+    gap = b.ours - b.theirs
+    text = formats.difference(gap, b.unit)
+    if b.std is not None and b.seeds is not None:
+        ends = welch_interval(b.values, b.theirs, b.std, b.seeds)
+        if ends.exists and b.rule.statistic == "mean":
+            text += f" {formats.interval(ends.low, ends.high, b.unit)}"
+    return Cell(text, gap)
+
+
+def _our_cell(b: Beside) -> Cell:
+    n = len(b.values)
+    if b.rule.failures_below is not None:
+        return Cell(f"{b.ours:.0f} of {n} seeds", b.ours)
+    half = formats.half_width(b.interval.low, b.interval.high, b.unit) if b.rule.statistic == "mean" else ""
+    if len(set(b.values)) == 1:
+        half = ""
+    digits = 4 if b.unit != "1" else 6
+    text = f"{formats.quantity(b.ours, b.unit, digits)} {half}".strip()
+    return Cell(f"{text} ({n} seed{'s' if n != 1 else ''})", b.ours)
+
+
+def _their_cell(b: Beside) -> Cell:
+    if b.rule.failures_below is not None:
+        return Cell(f"{b.theirs:.0f} of {b.seeds} seeds" if b.seeds else f"{b.theirs:.0f}", b.theirs)
+    spread = "" if b.std is None else f" ± {formats.spread(b.std, b.unit)}"
+    seeds = (
+        f" ({b.seeds} seed{'s' if b.seeds != 1 else ''})" if b.seeds else " (seeds not said)" if b.std else ""
+    )
+    digits = 4 if b.unit != "1" else 6
+    return Cell(f"{formats.quantity(b.theirs, b.unit, digits)}{spread}{seeds}", b.theirs)
+
+
+def beside_table(section: Section, found: Sequence[Beside]) -> Table | None:
+    """Ours and theirs, a row a published number."""
+    if not found:
+        return None
+    columns = (
+        Column("Mechanism", "left"),
+        Column("Quantity", "left"),
+        Column("Ours, mean ± 95 %"),
+        Column("Published ± std"),
+        Column("Ours − theirs, Welch 95 %"),
+        Column("Verdict", "left"),
+        Column("Source", "left"),
+    )
+    rows, raw = [], []
+    for b in found:
+        source = f"{b.published.source.paper}: {b.published.source.table_or_file}; {b.published.dataset}"
+        cells = (_our_cell(b), _their_cell(b), _gap_cell(b), Cell(verdict(b)), Cell(source))
+        rows.append((Cell(b.standing.name), Cell(b.rule.quantity), *cells))
+        raw.append(identify(section, b.standing) | _raw(b))
+    same = sum(b.same for b in found)
+    caption = (
+        f"Published beside measured: {same} of {len(found)} are the same quantity. ± of ours is half the 95 % t interval of the "
+        "mean over seeds, ± of theirs the standard deviation that the source gives"
+    )
+    return Table(f"{section.slug}-published", caption, columns, tuple(rows), tuple(raw))
+
+
+def _raw(b: Beside) -> dict[str, object]:
+    return {
+        "quantity": b.rule.quantity,
+        "measure": b.measure,
+        "unit": b.unit,
+        "ours": b.ours,
+        "low": b.interval.low,
+        "high": b.interval.high,
+        "our_seeds": len(b.values),
+        "published": b.theirs,
+        "published_std": b.std,
+        "published_seeds": b.seeds,
+        "same_quantity": b.same,
+        "verdict": verdict(b),
+        "paper": b.published.source.paper,
+        "table_or_file": b.published.source.table_or_file,
+        "dataset": b.published.dataset,
+    }

@@ -1,0 +1,170 @@
+"""What quality cost: energy where a counter could be read, and what it took to get to a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from oscbench.records import Record
+from oscbench.records.targets import joules_to_target, steps_to_target
+from oscbench.reporting import formats
+from oscbench.reporting.frame import value_of
+from oscbench.reporting.frontier import known_measure, missing_reason
+from oscbench.reporting.sections import Section, Standing
+from oscbench.reporting.statistics import summarise_censored
+from oscbench.reporting.tables import Cell, Column, Table, identify
+
+ENERGY = {
+    "Joules a forward pass": "forward_energy_j",
+    "Joules a training step": "step_energy_j",
+    "A sample, forward": "forward_energy_a_sample_j",
+    "A sample, step": "step_energy_a_sample_j",
+}
+NEAR = 0.05
+"""A target is so near to what the reference reaches."""
+
+
+def energy_reason(section: Section) -> str:
+    """Why there is no energy table, in one line; empty where there is one."""
+    names = (*ENERGY.values(), "energy")
+    if known_measure(section, tuple(ENERGY.values()))[0] is not None:
+        return ""
+    return missing_reason(section, names, "energy")
+
+
+def energy_table(section: Section) -> Table | None:
+    """Joules of every mechanism, measured; None where nothing was measured."""
+    if energy_reason(section):
+        return None
+    columns = (
+        Column("Mechanism", "left"),
+        *(Column(heading) for heading in ENERGY),
+        Column("Counter", "left"),
+    )
+    rows, raw = [], []
+    for standing in section.standings:
+        cells = []
+        for name in ENERGY.values():
+            values = [v for r in standing.finished if math.isfinite(v := value_of(r, name))]
+            median = float(np.median(values)) if values else math.nan
+            cells.append(
+                Cell(
+                    formats.quantity(median, "J") if values else _why(standing, name),
+                    median if values else None,
+                )
+            )
+            raw.append(
+                identify(section, standing)
+                | {"measure": name, "median_j": median if values else None, "cells": len(values)}
+            )
+        rows.append((Cell(standing.name), *cells, Cell(_counters(standing))))
+    caption = "Energy, measured with idle power subtracted, median over finished cells"
+    return Table(f"{section.slug}-energy", caption, columns, tuple(rows), tuple(raw))
+
+
+def _why(standing: Standing, name: str) -> str:
+    reasons = sorted({m.reason for r in standing.finished if (m := r.measures.get(name)) and m.reason})
+    return f"{formats.MISSING}: {reasons[0]}" if reasons else formats.MISSING
+
+
+def _counters(standing: Standing) -> str:
+    names = (
+        r.measures["step_energy_j"].details.get("counter")
+        for r in standing.finished
+        if "step_energy_j" in r.measures
+    )
+    return ", ".join(sorted({str(name) for name in names if name}))
+
+
+def target_of(section: Section) -> tuple[float, str] | None:
+    """The level that costs are counted to, and how it was chosen; None without a reference or a validation curve.
+
+    It is within 5 % of the best validation that the reference reaches in its median run.
+    """
+    name = f"validation_{section.metric}"
+    references = {
+        r.matching.reference
+        for s in section.standings
+        for r in s.finished
+        if r.matching and r.matching.reference
+    }
+    for standing in section.standings:
+        if references & {standing.entry.mechanism, str(standing.entry)}:
+            best = min if section.direction == "lower" else max
+            reached = [
+                best(r.curves[name].y) for r in standing.finished if name in r.curves and r.curves[name].y
+            ]
+            if not reached:
+                continue
+            middle = float(np.median(reached))
+            slack = abs(middle) * NEAR
+            level = middle + slack if section.direction == "lower" else middle - slack
+            return (
+                level,
+                f"within 5 % of the best validation of {standing.name}'s median run ({formats.quantity(middle, section.unit, 4)})",
+            )
+    return None
+
+
+def targets_table(section: Section) -> Table | None:
+    """Steps, seconds, FLOPs and joules until validation first reaches the target; runs that never do are censored."""
+    chosen = target_of(section)
+    if chosen is None or section.direction not in ("higher", "lower"):
+        return None
+    level, how = chosen
+    name = f"validation_{section.metric}"
+    rows, raw = [], []
+    for standing in section.standings:
+        cells = [r for r in standing.finished if name in r.curves]
+        if not cells:
+            continue
+        spent = {
+            "steps": [_or_nan(steps_to_target(r.curves[name], level)) for r in cells],
+            "seconds": [_times(r, name, level, "step_s") for r in cells],
+            "flops": [_times(r, name, level, "training_flops") for r in cells],
+            "joules": [_or_nan(joules_to_target(r, name, level).value) for r in cells],
+        }
+        reached = sum(math.isfinite(v) for v in spent["steps"])
+        shown = [
+            _median(spent["steps"], "1", True),
+            _median(spent["seconds"], "s", _knows(cells, "step_s")),
+            _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
+            _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
+        ]
+        rows.append((Cell(standing.name), Cell(f"{reached}/{len(cells)}", float(reached)), *shown))
+        raw += [
+            identify(section, standing)
+            | {"seed": r.seed, "target": level}
+            | {k: v[i] for k, v in spent.items()}
+            for i, r in enumerate(cells)
+        ]
+    sign = "≤" if section.direction == "lower" else "≥"
+    caption = (
+        f"What it took until validation is {sign} {formats.quantity(level, section.unit, 4)}, {how}: median over runs, never where "
+        "half of them did not get there. Validation follows each epoch, so steps are whole epochs; seconds, FLOPs and joules are "
+        "steps times those of a step, an estimate"
+    )
+    headings = ("Reached it", "Steps", "Seconds", "Training FLOPs", "Joules")
+    columns = (Column("Mechanism", "left"), *(Column(heading) for heading in headings))
+    return Table(f"{section.slug}-target", caption, columns, tuple(rows), tuple(raw)) if rows else None
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _times(record: Record, curve: str, level: float, measure: str) -> float:
+    return _or_nan(steps_to_target(record.curves[curve], level)) * value_of(record, measure)
+
+
+def _knows(cells: Sequence[Record], measure: str) -> bool:
+    return all(math.isfinite(value_of(r, measure)) for r in cells)
+
+
+def _median(values: Sequence[float], unit: str, known: bool) -> Cell:
+    if not known:
+        return Cell(formats.MISSING)
+    middle = summarise_censored(values).median
+    return Cell(formats.quantity(middle, unit), middle) if math.isfinite(middle) else Cell("never", math.inf)
