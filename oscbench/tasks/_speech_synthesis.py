@@ -1,8 +1,8 @@
 """Words spoken by espeak-ng in many voices, laid out like Speech Commands: real sound where no recordings are at hand.
 
 espeak-ng is a formant synthesiser: the same call gives the same bytes. A voice is one of its variants of the vocal tract; each speaks in
-several accents, at speeds and pitches drawn from a stream of its own. Voices are parted between the splits, so that those of
-validation and test are unheard in training.
+several accents, at speeds and pitches drawn from a stream of its own, somewhere within a second, in pink noise. Without noise every model is
+at 99 % and nothing can be compared. Voices are parted between the splits, so that those of validation and test are unheard in training.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.signal import resample_poly
+from torch import Tensor
 
 from oscbench.errors import UserError, first_line
 from oscbench.models.trunk import named_seed
@@ -26,6 +27,7 @@ SPEECH_SEED = 20_260_103
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-029")
 TAKES = 2
 SPEEDS, PITCHES = (110, 240), (15, 85)
+SPEECH_OVER_NOISE_DB = (6.0, 18.0)
 SPLIT_VOICES = {
     "train": (
         *(
@@ -83,6 +85,7 @@ def recipe(words: tuple[str, ...]) -> dict[str, object]:
         "takes": TAKES,
         "speeds": SPEEDS,
         "pitches": PITCHES,
+        "speech over noise": SPEECH_OVER_NOISE_DB,
         "voices": SPLIT_VOICES,
         "rate": RATE,
     }
@@ -111,13 +114,13 @@ def speak_into(folder: Path, words: tuple[str, ...]) -> None:
     for word in words:
         (folder / word).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:  # the work is done by processes
-        list(pool.map(lambda job: _write(folder / job[1], _say(job[1], *job[2:])), jobs))
+        list(pool.map(lambda job: _record(folder, *job[1:]), jobs))
     for split, name in LISTS.items():
         (folder / name).write_text("".join(f"{job[1]}\n" for job in jobs if job[0] == split))
 
 
-def _say(name: str, word: str, voice: str, accent: str) -> bytes:
-    """A WAV file of one word, at a speed and pitch that its name decides."""
+def _record(folder: Path, name: str, word: str, voice: str, accent: str) -> None:
+    """Say a word and write it as a second of 16-bit PCM; its name decides speed, pitch, place and noise."""
     generator = torch.Generator().manual_seed(named_seed(SPEECH_SEED, name))
     speed, pitch = (
         int(torch.randint(low, high + 1, (), generator=generator)) for low, high in (SPEEDS, PITCHES)
@@ -126,21 +129,39 @@ def _say(name: str, word: str, voice: str, accent: str) -> bytes:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode or not done.stdout:
         raise UserError(f"task.path: {' '.join(command)}: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout
-
-
-def _write(path: Path, spoken: bytes) -> None:
-    """Resample to 16 kHz and write as 16-bit PCM."""
-    with wave.open(io.BytesIO(spoken)) as source:
-        rate = source.getframerate()
-        # To a pipe, espeak-ng writes a header that promises more than it says; what came is what there is.
-        samples = np.frombuffer(source.readframes(len(spoken)), dtype="<i2").astype(np.float64)
-    resampled = resample_poly(samples, RATE, rate) if rate != RATE else samples
-    with wave.open(str(path), "wb") as target:
+    speech = _samples(done.stdout)[:RATE]
+    sound = torch.zeros(RATE, dtype=torch.float64)
+    start = int(torch.randint(RATE - len(speech) + 1, (), generator=generator))
+    sound[start : start + len(speech)] = speech
+    low, high = SPEECH_OVER_NOISE_DB
+    decibel = low + (high - low) * float(torch.rand((), generator=generator))
+    noise = pink_noise(RATE, generator)
+    noise *= (speech.square().mean() / noise.square().mean()).sqrt() * 10.0 ** (-decibel / 20.0)
+    sound += noise
+    # The loudest sample stays below full scale, so that nothing is clipped.
+    pcm = (sound * (29_000.0 / sound.abs().max())).round().numpy().astype("<i2")
+    with wave.open(str(folder / name), "wb") as target:
         target.setnchannels(1)
         target.setsampwidth(2)
         target.setframerate(RATE)
-        target.writeframes(np.clip(np.rint(resampled), -32768, 32767).astype("<i2").tobytes())
+        target.writeframes(pcm.tobytes())
+
+
+def pink_noise(samples: int, generator: torch.Generator) -> Tensor:
+    """Noise whose power falls with 1/f above 20 Hz, as that of rooms does; float64, arbitrary level."""
+    spectrum = torch.fft.rfft(torch.randn(samples, dtype=torch.float64, generator=generator))
+    frequencies = torch.fft.rfftfreq(samples, 1 / RATE, dtype=torch.float64)
+    noise: Tensor = torch.fft.irfft(spectrum / frequencies.clamp_min(20.0).sqrt(), samples)
+    return noise
+
+
+def _samples(spoken: bytes) -> Tensor:
+    """What espeak-ng wrote to a pipe, at 16 kHz, float64."""
+    with wave.open(io.BytesIO(spoken)) as source:
+        rate = source.getframerate()
+        # To a pipe, it writes a header that promises more than it says; what came is what there is.
+        samples = np.frombuffer(source.readframes(len(spoken)), dtype="<i2").astype(np.float64)
+    return torch.from_numpy(resample_poly(samples, RATE, rate) if rate != RATE else samples)
 
 
 def _variants() -> set[str]:

@@ -79,6 +79,11 @@ class Keywords(Task):
         self.num_training_examples = len(train)
 
     @classmethod
+    def headline(cls, config: KeywordsConfig) -> tuple[str, Metric]:
+        """Label and metric; words of a machine are not those of people."""
+        return (cls.label if config.path else f"{cls.label}, espeak-ng in noise"), cls.metric
+
+    @classmethod
     def describe(cls, config: KeywordsConfig) -> FrameInputs:
         """Frames of log-mel features; refused here, before anything runs, where there is nothing to hear."""
         if config.path is None:

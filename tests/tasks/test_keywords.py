@@ -257,14 +257,23 @@ def test_spoken_voices_are_parted_and_their_calls_depend_on_names_alone(
     assert len(names) == 2 * 2 * sum(len(voices) for voices in synthesis.SPLIT_VOICES.values())
     assert len(list(calls.iterdir())) == len(names)
     with wave.open(str(place / names[0])) as file:
-        assert (file.getframerate(), file.getnframes()) == (16_000, 8_000)
+        assert (file.getframerate(), file.getnframes()) == (16_000, 16_000)
+    again = [(tmp_path / "again" / name, place / name) for name in names]
     first = {path.name for path in calls.iterdir()}
     synthesis.speak_into(tmp_path / "again", ("go", "stop"))
     assert {path.name for path in calls.iterdir()} == first
+    assert all(one.read_bytes() == two.read_bytes() for one, two in again)
     listed = (place / "testing_list.txt").read_text().split()
     assert {name.partition("/")[2].partition("_")[0] for name in listed} == set(
         synthesis.SPLIT_VOICES["test"]
     )
+
+
+def test_noise_is_pink() -> None:
+    noise = synthesis.pink_noise(2**18, torch.Generator().manual_seed(0))
+    power = torch.fft.rfft(noise).abs().square()
+    octaves = [power[2**k : 2 ** (k + 1)].sum() for k in range(11, 17)]
+    assert max(octaves) / min(octaves) < 1.1
 
 
 def test_no_voice_is_heard_in_two_splits() -> None:
