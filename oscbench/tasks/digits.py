@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Split, Task, TaskConfig
+from oscbench.tasks._training_subsets import training_rows
 
 SPLIT_SEED = 20_260_101
 NUM_TEST, NUM_VALIDATION = 500, 250
@@ -25,9 +26,11 @@ class DigitsConfig(TaskConfig):
 
     Attributes:
         shift: training images are shifted by up to so many pixels in each direction; 0 turns it off.
+        fraction: share of the training images that is used, of each digit alike; smaller shares lie within larger ones.
     """
 
     shift: int = Field(default=1, ge=0, le=4)
+    fraction: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 class Digits(Task):
@@ -42,21 +45,13 @@ class Digits(Task):
 
     def __init__(self, config: DigitsConfig) -> None:
         self.config = config
-        data = load_digits()
-        images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16.0
-        labels = torch.tensor(data.target, dtype=torch.int64)
-        index = list(range(len(labels)))
-        rest, test = train_test_split(index, test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED)
-        train, validation = train_test_split(
-            rest, test_size=NUM_VALIDATION, stratify=labels[rest], random_state=SPLIT_SEED
-        )
-        mean, std = images[train].mean(), images[train].std()
-        self.splits = {
-            name: Batch((images[rows] - mean) / std, labels[rows])
-            for name, rows in (("train", train), ("validation", validation), ("test", test))
-        }
+        scans = digit_splits()
+        kept = training_rows(scans["train"].targets, config.fraction)
+        scans["train"] = Batch(scans["train"].inputs[kept], scans["train"].targets[kept])
+        mean, std = scans["train"].inputs.mean(), scans["train"].inputs.std()
+        self.splits = {name: Batch((part.inputs - mean) / std, part.targets) for name, part in scans.items()}
         self.background = float(-mean / std)
-        self.num_training_examples = len(train)
+        self.num_training_examples = len(kept)
 
     def tensors(self) -> dict[str, Tensor]:
         """Images and labels of the three splits."""
@@ -88,6 +83,20 @@ class Digits(Task):
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
         """1 where the most likely digit is the right one."""
         return (prediction.argmax(-1) == batch.targets).float()
+
+
+def digit_splits() -> dict[str, Batch]:
+    """Scans (n, 1, 8, 8) with ink from 0 to 1, and digits, of the three fixed splits."""
+    data = load_digits()
+    images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16.0
+    labels = torch.tensor(data.target, dtype=torch.int64)
+    index = list(range(len(labels)))
+    rest, test = train_test_split(index, test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED)
+    train, validation = train_test_split(
+        rest, test_size=NUM_VALIDATION, stratify=labels[rest], random_state=SPLIT_SEED
+    )
+    rows_of = {"train": train, "validation": validation, "test": test}
+    return {name: Batch(images[rows], labels[rows]) for name, rows in rows_of.items()}
 
 
 def shifted(images: Tensor, by: int, background: float, generator: torch.Generator) -> Tensor:
