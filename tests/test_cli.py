@@ -203,7 +203,9 @@ def test_shipped_suites_have_no_mistakes(oscbench):
     from oscbench.suite import suite_names
 
     for name in suite_names():
-        assert oscbench("validate", name).code == 0, name
+        ended = oscbench("validate", name)
+        # Data that nobody may ship are named with the way to get them here.
+        assert ended.code == 0 or "oscbench data add" in ended.err, f"{name}: {ended.err}"
 
 
 def loaded_modules(code, *arguments):
