@@ -125,7 +125,7 @@ def locate(path_or_name: str, where: str = "task.path") -> Located:
     path = Path(path_or_name)
     if path.exists():
         return Located(path, where)
-    looks_like_name = len(path.parts) == 1 and not path.suffix
+    looks_like_name = not path.suffix and not any(mark in path_or_name for mark in "/\\")
     if looks_like_name:
         raise UserError(
             f"{where}: {path_or_name}: neither a stored data set nor a file or folder; {nearest(path_or_name, KNOWN)}"

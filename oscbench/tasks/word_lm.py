@@ -1,0 +1,254 @@
+"""Word language modelling: perplexity on Python's own documentation (English on every machine), WikiText-2, TinyStories or any text.
+
+WikiText-2 and TinyStories are cut into words and rows as in arXiv 2606.12059 (see `_text_words`); what its authors report is the best
+validation perplexity of any epoch, which every record holds. The metric's name carries the protocol, because perplexities over
+unlike vocabularies or lengths are no comparison. Documentation differs from one Python release to the next, so the data hash does.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from oscbench.data.prepared import prepared
+from oscbench.errors import UserError
+from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import _text_sources as sources
+from oscbench.tasks._text_words import PAD, SPECIALS, encoded, framed
+
+PREPARATION = "word_lm v1"
+SPLITS = ("train", "validation", "test")
+LOGITS_AT_ONCE = 2**24
+"""Numbers that a batch of evaluation may hold: 64 MiB in float32, whatever the vocabulary."""
+
+Corpus = Literal["python_docs", "wikitext2", "tinystories", "text"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a corpus stands for.
+
+    Attributes:
+        label: as a reader sees it.
+        words: size of the vocabulary, four specials counted.
+        length: ids of a row.
+        joined: whether documents run on, or each has rows of its own.
+    """
+
+    label: str
+    words: int
+    length: int
+    joined: bool
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "python_docs": Protocol("words of Python's documentation", 4_000, 50, joined=True),
+    "wikitext2": Protocol("words of WikiText-2", 10_000, 50, joined=True),
+    "tinystories": Protocol("words of TinyStories", 8_004, 128, joined=False),
+    "text": Protocol("words of a text", 10_000, 50, joined=True),
+}
+
+
+class WordLMConfig(TaskConfig):
+    """Settings of word language modelling.
+
+    Attributes:
+        corpus: `python_docs`, `wikitext2`, `tinystories`, or `text` for one's own; by default what `path` names.
+        path: file or folder, or a stored data set's name; by default the stored data set of the corpus.
+        from_hub: take the corpus through Hugging Face `datasets`, which may download it; nothing else here opens a socket.
+        words: size of the vocabulary, PAD, BOS, EOS and UNK counted; by default the corpus's own, as `length` is.
+        length: ids of a row; a model reads all but the last and predicts all but the first.
+        stories: TinyStories only: training stories to read, those held out for the test counted; None is all.
+        rows: of validation and of test, evenly spaced; None is all.
+    """
+
+    corpus: Corpus = "python_docs"
+    path: str | None = None
+    from_hub: bool = False
+    words: int = Field(default=4_000, ge=SPECIALS + 1, le=32_767)
+    length: int = Field(default=50, ge=6)
+    stories: int | None = Field(default=None, ge=sources.HELD_OUT)
+    rows: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, given: Any) -> Any:
+        """Corpus from path, path from corpus, and the corpus's own sizes."""
+        if not isinstance(given, dict):
+            return given
+        filled = dict(given)
+        path = filled.get("path")
+        if path is not None:
+            filled.setdefault("corpus", path if path in PROTOCOLS else "text")
+        corpus = filled.setdefault("corpus", "python_docs")
+        if corpus in sources.ON_HUB and path is None and not filled.get("from_hub"):
+            filled["path"] = corpus
+        if isinstance(corpus, str) and corpus in PROTOCOLS:
+            filled.setdefault("words", PROTOCOLS[corpus].words)
+            filled.setdefault("length", PROTOCOLS[corpus].length)
+        return filled
+
+    @model_validator(mode="after")
+    def _fits(self) -> WordLMConfig:
+        if self.from_hub and (self.path is not None or self.corpus not in sources.ON_HUB):
+            raise ValueError(
+                f"from_hub: goes with corpus {' or '.join(sources.ON_HUB)} and without a path, got corpus {self.corpus}"
+            )
+        if self.corpus == "python_docs" and self.path is not None:
+            raise ValueError(
+                "path: corpus python_docs comes with Python; set corpus to text for a text of your own"
+            )
+        if self.corpus == "text" and self.path is None:
+            raise ValueError("path: corpus text needs a file or a folder of .txt files")
+        if self.stories is not None and self.corpus != "tinystories":
+            raise ValueError(f"stories: only corpus tinystories has stories, got corpus {self.corpus}")
+        return self
+
+
+class WordLM(Task):
+    """The next word."""
+
+    Config = WordLMConfig
+    version = 1
+    label = PROTOCOLS["python_docs"].label
+    metric = Metric("perplexity_python_docs_words4000_len50", "test perplexity", "1", "lower")
+    backbone = "sequence"
+    inputs: SequenceInputs
+
+    def __init__(self, config: WordLMConfig) -> None:
+        self.config = config
+        self.splits, vocabulary = _rows(config)
+        self.vocabulary = vocabulary
+        self.inputs = _inputs(config, vocabulary)
+        self.metric = self.headline(config)[1]  # type: ignore[misc]  # which corpus, which words: the settings say
+        self.num_training_examples = len(self.splits["train"])
+
+    @classmethod
+    def describe(cls, config: WordLMConfig) -> SequenceInputs:
+        """Word ids in and out; the rows are made here, once for all, so that a bad text is refused before anything runs."""
+        return _inputs(config, _rows(config)[1])
+
+    @classmethod
+    def headline(cls, config: WordLMConfig) -> tuple[str, Metric]:
+        """What these settings make of the task: its label, and a metric whose name is the protocol."""
+        label = PROTOCOLS[config.corpus].label
+        if config.corpus == "text":
+            label = f"words of {Path(str(config.path)).name}"
+        name = f"perplexity_{config.corpus}_words{config.words}_len{config.length}"
+        name += f"_stories{config.stories}" if config.stories else ""
+        name += f"_rows{config.rows}" if config.rows else ""
+        return label, Metric(name, f"test perplexity, {label}, vocabulary {config.words}", "1", "lower")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Rows of the three splits, and the words that the ids stand for."""
+        return {**self.splits, "vocabulary": self.vocabulary}
+
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[Batch]:
+        """One epoch of shuffled rows; augmentation is not used."""
+        del augmentation
+        rows = self.splits["train"]
+        for some in torch.randperm(len(rows), generator=order).split(batch_size):
+            yield _batch(rows[some])
+
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """Rows in their order, no more at once than memory is good for."""
+        rows = self.splits[split]
+        fit = LOGITS_AT_ONCE // (rows.shape[1] * self.inputs.vocabulary)
+        for some in rows.split(max(1, min(batch_size, fit))):
+            yield _batch(some)
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Mean cross-entropy of a word [nats]; padding does not count."""
+        return cross_entropy(prediction.flatten(0, 1), batch.targets.flatten(), ignore_index=PAD)
+
+    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Nats that each word and each EOS costs; padding is not scored."""
+        scored = batch.targets != PAD
+        return cross_entropy(prediction[scored].float(), batch.targets[scored], reduction="none")
+
+    def summary(self, mean: float) -> float:
+        """Perplexity, exp of the mean cross-entropy; infinite where that is beyond a float."""
+        return math.exp(mean) if mean < math.log(1e300) else math.inf
+
+    def at_length(self, factor: int) -> WordLM | None:
+        """The same text in rows of `factor` times as many words; None where documents stay apart or a split is too short."""
+        inside = factor * (self.config.length - 2)
+        flat = {split: rows[:, 1:-1].flatten() for split, rows in self.splits.items()}
+        if not PROTOCOLS[self.config.corpus].joined or min(len(words) for words in flat.values()) < inside:
+            return None
+        longer = copy.copy(self)
+        longer.splits = {
+            split: framed(words[: len(words) // inside * inside].view(-1, inside))
+            for split, words in flat.items()
+        }
+        longer.config = self.config.model_copy(update={"length": inside + 2})
+        longer.inputs = _inputs(longer.config, self.vocabulary)
+        longer.num_training_examples = len(longer.splits["train"])
+        return longer
+
+
+def _batch(rows: Tensor) -> Batch:
+    ids = rows.long()
+    return Batch(ids[:, :-1], ids[:, 1:])
+
+
+def _inputs(config: WordLMConfig, vocabulary: Tensor) -> SequenceInputs:
+    size = SPECIALS + int((vocabulary == ord("\n")).sum())
+    padding = None if PROTOCOLS[config.corpus].joined else PAD
+    return SequenceInputs(size, config.length - 1, size, is_causal=True, padding=padding)
+
+
+@lru_cache(maxsize=1)
+def _rows(config: WordLMConfig) -> tuple[dict[str, Tensor], Tensor]:
+    """Rows of each split, and the vocabulary's bytes.
+
+    Raises:
+        UserError: the text is not there, not whole, not UTF-8 or too short.
+    """
+    source, joined = _source(config), PROTOCOLS[config.corpus].joined
+    key = f"{PREPARATION} {config.corpus} {source.content} words={config.words} length={config.length} stories={config.stories}"
+    made = prepared(
+        key, lambda: encoded(source.splits, joined=joined, words=config.words, length=config.length)
+    )
+    for split in SPLITS:
+        if not len(made[split]):
+            raise UserError(
+                f"task: {config.path or config.corpus}: its {split} part does not fill one row of task.length {config.length}; "
+                "give a longer text or a lower length"
+            )
+    some = {split: made[split] if split == "train" else _spaced(made[split], config.rows) for split in SPLITS}
+    return some, made["vocabulary"]
+
+
+def _source(config: WordLMConfig) -> sources.Source:
+    if config.from_hub:
+        return sources.from_hub(config.corpus, config.stories)
+    if config.path is None:
+        return sources.python_documentation()
+    if config.corpus == "wikitext2":
+        return sources.wikitext2(config.path)
+    if config.corpus == "tinystories":
+        return sources.tinystories(config.path, config.stories)
+    return sources.own_text(config.path)
+
+
+def _spaced(rows: Tensor, count: int | None) -> Tensor:
+    """So many rows, evenly spaced, or all where there are no more."""
+    if count is None or count >= len(rows):
+        return rows
+    return rows[torch.arange(count) * len(rows) // count]
+
+
+task = WordLM
