@@ -12,7 +12,7 @@ from oscbench.models.trunk import named_seed
 SUBSET_SEED = 20_260_104
 
 
-def training_rows(labels: Tensor, fraction: float) -> Tensor:
+def training_rows(labels: Tensor, fraction: float, purpose: str = "share") -> Tensor:
     """Rows of the training split to keep, in their own order: a smaller share lies within every larger one.
 
     Of each label ⌈fraction · count⌉ rows are kept, so every label stays. A share of 1 keeps all rows as they are.
@@ -20,11 +20,12 @@ def training_rows(labels: Tensor, fraction: float) -> Tensor:
     Args:
         labels: (examples,) whole numbers to keep the balance of.
         fraction: share to keep, above 0.
+        purpose: another one has other rows, for example a share that is held back for validation.
     """
     kept = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique().tolist():
         rows = (labels == label).nonzero()[:, 0]
-        generator = torch.Generator().manual_seed(named_seed(SUBSET_SEED, f"{len(labels)}/{label}"))
+        generator = torch.Generator().manual_seed(named_seed(SUBSET_SEED, f"{purpose}/{label}"))
         order = torch.randperm(len(rows), generator=generator)
         kept[rows[order[: math.ceil(fraction * len(rows))]]] = True
     return kept.nonzero()[:, 0]
