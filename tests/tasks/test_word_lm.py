@@ -132,7 +132,7 @@ def test_another_text_does_not_pass_for_wikitext(tmp_path: Path) -> None:
     folder = tmp_path / "ptb"
     folder.mkdir()
     for name in ("wiki.train.raw", "wiki.valid.raw", "wiki.test.raw"):
-        (folder / name).write_text("aer banknote berlitz calloway\n" * 50)
+        (folder / name).write_text("no banknote in a calloway hat\n" * 50)
     with pytest.raises(
         UserError, match=r'has 1,500 bytes, wiki\.train\.raw has 10,940,747.*task\.corpus to "text"'
     ):
