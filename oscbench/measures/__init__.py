@@ -22,12 +22,16 @@ class MeasureConfig(BaseModel):
 
 @dataclass
 class History:
-    """What training left behind: seconds and loss of every step, and the validation metric by step, in order."""
+    """What training left behind: seconds and loss of every step, and the validation metric by step, in order.
+
+    `waiting_seconds` went by between steps until the next batch was there.
+    """
 
     step_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     validation: list[tuple[float, float]] = field(default_factory=list)
     training_seconds: float = 0.0
+    waiting_seconds: float = 0.0
 
 
 @dataclass

@@ -88,8 +88,10 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
     done = 0
     while done < steps:
         batches = task.training_batches(settings["batch_size"], order, augmentation)
+        asked = time.perf_counter()
         for batch in itertools.islice(batches, steps - done):
             started = time.perf_counter()
+            history.waiting_seconds += started - asked
             batch = batch.to(device)
             loss = task.loss(model(batch.inputs).prediction, batch)
             optimizer.zero_grad(set_to_none=True)
@@ -105,6 +107,7 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} at step {done} of {steps}")
             progress(done, steps)
+            asked = time.perf_counter()
         history.validation.append((done, task.evaluate(model, "validation", device)[task.metric.name].value))
     history.training_seconds = sum(history.step_seconds)
 
