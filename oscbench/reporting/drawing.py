@@ -145,7 +145,7 @@ def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> No
     prefix = {15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "µ", -9: "n"}[power]
     scale = 10.0**power
     locator = MaxNLocator(4)
-    ticks = locator.tick_values(low - margin, high + margin) / scale
+    ticks = np.asarray(locator.tick_values(low - margin, high + margin)) / scale
     fits = (d for d in range(12) if np.allclose(np.round(ticks, d), ticks, rtol=0, atol=1e-3 * np.ptp(ticks)))
     digits = next(fits, 12)
     axes.xaxis.set_major_locator(locator)
