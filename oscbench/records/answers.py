@@ -14,7 +14,6 @@ from oscbench.records.schema import Record
 
 FILE = "answers.yaml"
 Constant = str | int | float | bool
-_ABSENT = object()
 _FIELDS = ("measures", "matching")
 
 
@@ -41,6 +40,7 @@ class Condition(_Frozen):
         within: relative difference that still counts as alike.
         only: our mechanism that the condition is about; all where empty.
         default: what an absent value of ours means.
+        named: their word -> ours, where the two call a thing by unlike names.
         theirs_is: how the page names the paper's side.
     """
 
@@ -53,24 +53,28 @@ class Condition(_Frozen):
     only: str | None = None
     default: str | None = None
     theirs_is: str | None = None
+    named: dict[str, str] = Field(default_factory=dict)
 
     def difference(self, record: Record, published: Published) -> str | None:
         """How the two are unlike, in words; None where they are alike or the paper does not say."""
         if self.only is not None and record.mechanism != self.only:
             return None
-        found = look(record, self.ours)
-        ours = None if found is _ABSENT else found
+        ours = look(record, self.ours)
+        wanted: Any
         if self.like is not None:
-            alike = isinstance(ours, str) and fnmatch(Path(ours).name.casefold(), self.like)
-            wanted: Any = self.like
+            alike, wanted = (
+                isinstance(ours, str) and fnmatch(Path(ours).name.casefold(), self.like),
+                self.like,
+            )
         else:
-            wanted = self.constant if self.constant is not None else published.config.get(self.theirs or "")
-            if wanted is None:
+            given = self.constant if self.constant is not None else published.config.get(self.theirs or "")
+            if given is None:
                 return None
-            alike = _alike(ours, wanted, self.within)
+            wanted = self.named.get(str(given), given)
+            alike = _alike(self.default if ours is None else ours, wanted, self.within)
         if alike:
             return None
-        shown = _plain(ours) if ours is not None else (self.default or "unknown")
+        shown = (self.default or "unknown") if ours is None else _plain(ours)
         return f"{self.what}: ours {shown}, theirs {self.theirs_is or _plain(wanted)}"
 
 
@@ -194,12 +198,15 @@ def read_answers(path: Path | None = None) -> Answers:
 
 
 def look(record: Record, place: str) -> Any:
-    """What stands at a dotted place of a record, in its spec unless it begins with one of some fields; a marker where nothing does."""
+    """What stands at a dotted place of a record, in its spec unless it begins with one of some fields; None where nothing does.
+
+    Positions that the mechanism decides on (`auto`) are looked up in its traits.
+    """
     here: Any = record if place.split(".", 1)[0] in _FIELDS else record.spec
     for step in place.split("."):
-        here = here.get(step, _ABSENT) if isinstance(here, dict) else getattr(here, step, _ABSENT)
-        if here is _ABSENT or here is None:
-            return _ABSENT
+        here = here.get(step) if isinstance(here, dict) else getattr(here, step, None)
+    if place == "model.position" and here == "auto":
+        return "learned" if record.card.traits.get("needs_position") else "none"
     return here
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 
 import numpy as np
@@ -106,7 +107,8 @@ def beside(section: Section) -> tuple[Beside, ...]:
 
 def _ours(rule: Rule, standing: Standing) -> _Found | None:
     """The first measure of a rule that the cells have; a diverged cell counts as a failed seed."""
-    for name in rule.measures:
+    known = sorted({name for r in standing.cells for name in r.measures})
+    for name in (n for pattern in rule.measures for n in known if fnmatch(n, pattern)):
         cells = [r for r in standing.cells if r.status == "ok" and name in r.measures]
         pairs = [(r, v) for r in cells if (v := _value(r.measures[name], rule.detail)) is not None]
         if not pairs:

@@ -18,7 +18,7 @@ from oscbench.reporting.frame import Loaded
 from oscbench.reporting.sections import Section, assemble
 from oscbench.reporting.statistics import welch_interval
 
-CONFIG_G = {"width": 32, "heads": 1, "layers": 1, "position": "sinusoidal"}
+CONFIG_G = {"width": 32, "heads": 1, "layers": 1, "position": "sinusoidal", "dropout": 0.1}
 RECIPE = {
     "epochs": 20,
     "batch_size": 64,
@@ -35,7 +35,7 @@ def measured(value: float | None, unit: str = "fraction", **more: Any) -> Measur
 
 def record(task: str, mechanism: str, seed: int, measures: dict[str, Measurement], **spec: Any) -> Record:
     """A record of some task whose spec is `spec`; the mechanism's settings are its `settings`."""
-    settings = spec.pop("settings", {})
+    settings, hidden = spec.pop("settings", {}), spec.pop("hidden", 64)
     metric = next(iter(measures))
     whole = {
         "task": {"name": task, **spec.pop("given", {})},
@@ -52,7 +52,7 @@ def record(task: str, mechanism: str, seed: int, measures: dict[str, Measurement
         spec=whole,
         metric=metric,
         measures=measures,
-        matching=Matching(by="none", hidden=64),
+        matching=Matching(by="none", hidden=hidden),
         identity=f"{mechanism}{seed}",
     )
 
@@ -64,6 +64,7 @@ def section(records: list[Record]) -> Section:
 
 def agreement(values: list[float], mechanism: str = "fixed_query", d_osc: int = 2, **spec: Any) -> Section:
     settings = {"d_osc": d_osc, "exponent": 1, "anchors": "free", "mask_readout": False}
+    sentences = {"training_sentences": 40_000, "distractors": 0.6}
     return section(
         [
             record(
@@ -75,6 +76,7 @@ def agreement(values: list[float], mechanism: str = "fixed_query", d_osc: int = 
                     "validation_accuracy": measured(v),
                     "validation_accuracy_hard": measured(v - 0.005),
                 },
+                given=sentences,
                 settings=settings if mechanism == "fixed_query" else {},
                 **spec,
             )
@@ -122,7 +124,9 @@ def test_another_recipe_is_noted_and_another_model_is_not_comparable() -> None:
 
 
 def test_the_test_split_is_not_their_validation_split() -> None:
-    only_test = section([record("agreement", "softmax", s, {"accuracy": measured(0.92)}) for s in range(2)])
+    given = {"training_sentences": 40_000, "distractors": 0.6}
+    cells = [record("agreement", "softmax", s, {"accuracy": measured(0.92)}, given=given) for s in range(2)]
+    only_test = section(cells)
     found = one(beside(only_test), "accuracy, all sentences")
     assert verdict(found) == "not comparable: ours is on the test split, theirs on validation"
 
@@ -153,6 +157,58 @@ def test_characters_compare_only_on_enwik8_and_at_their_size() -> None:
     assert "activation" in verdict(baseline)
     small = one(bits("enwik8", 200_000), "test bits per character")
     assert "parameters: ours 200" in verdict(small)
+
+
+def test_words_are_the_same_quantity_on_their_corpus_alone() -> None:
+    def words(corpus: str, size: int) -> Beside:
+        name = f"best_validation_perplexity_{corpus}_words{size}_len50"
+        given = {"corpus": corpus, "words": size, "length": 50, "stories": None}
+        model = {"width": 128, "heads": 4, "layers": 2}
+        train = {**RECIPE, "epochs": 30}
+        cells = [
+            record(
+                "word_lm",
+                "softmax",
+                s,
+                {name: measured(99.0 + s, "1")},
+                given=given,
+                model=model,
+                train=train,
+                hidden=512,
+            )
+            for s in range(3)
+        ]
+        found = [b for b in beside(section(cells)) if b.published.dataset == "WikiText-2"]
+        return one(tuple(found), "validation perplexity, best epoch")
+
+    assert verdict(words("wikitext2", 10_000)).startswith("inside our interval")
+    assert "data: ours python_docs, theirs WikiText-2; vocabulary: ours 4000" in verdict(
+        words("python_docs", 4_000)
+    )
+
+
+def test_keywords_of_a_machine_are_not_those_of_people_and_positions_are_looked_up() -> None:
+    def heard(path: str | None, needs_position: bool) -> Beside:
+        model = {"width": 32, "heads": 2, "layers": 1, "position": "auto", "dropout": 0.1}
+        train = {**RECIPE, "epochs": 30, "learning_rate": 1e-3}
+        cells = []
+        for s in range(3):
+            made = record(
+                "keywords",
+                "softmax",
+                s,
+                {"validation_accuracy": measured(0.90)},
+                given={"path": path},
+                model=model,
+                train=train,
+            )
+            card = made.card.model_copy(update={"traits": {"needs_position": needs_position}})
+            cells.append(made.model_copy(update={"card": card}))
+        return beside(section(cells))[0]
+
+    assert heard("speech_commands", True).published.config["pe"] == "learned_abs"
+    assert heard("speech_commands", False).published.config["pe"] == "none"
+    assert "data: ours espeak-ng's, theirs people's words" in verdict(heard(None, True))
 
 
 def test_closed_forms_are_equal_or_differ() -> None:
