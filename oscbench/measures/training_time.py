@@ -43,10 +43,10 @@ class TrainingTime(Measure):
                 "training_s": Measurement(
                     value=history.training_seconds, unit="s", label="training time", direction="lower"
                 ),
-                "data_wait_share": Measurement(
-                    value=history.waiting_seconds / (history.training_seconds + history.waiting_seconds),
-                    unit="1",
-                    label="share of training spent waiting for data",
+                "waiting_s": Measurement(
+                    value=history.waiting_seconds,
+                    unit="s",
+                    label="waiting for data between steps",
                     direction="lower",
                 ),
             }
