@@ -302,6 +302,7 @@ def test_without_pillow_the_remedy_is_told(photographs: Path, monkeypatch: pytes
     )
 
 
+@pytest.mark.filterwarnings("default")  # the library's own, from pickling to name its caches
 def test_saved_data_sets_are_read_like_folders(photographs: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="datasets is not installed")
     features = datasets.Features(
