@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Literal, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.measures._clock import Contender, Effort, Timed, captured, clock_for, interleave
@@ -51,6 +51,12 @@ class LatencyConfig(MeasureConfig):
     min_rounds: int = Field(default=10, ge=1)
     cached_tokens: tuple[int, ...] | None = None
     generated_batch_size: int = Field(default=1, ge=1)
+
+    @field_validator("passes", "modes", "cached_tokens", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """YAML has lists only."""
+        return tuple(given) if isinstance(given, list) else given
 
 
 class Latency(Measure):

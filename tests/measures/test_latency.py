@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from measure_subjects import make_subject
+from pydantic import ValidationError
 
 from oscbench import catalog
 from oscbench.measures import Subject
@@ -89,6 +90,14 @@ def test_elsewhere_it_says_why_not(subject: Subject, said: str) -> None:
     assert nothing.unit == "tokens/s"
     assert nothing.reason is not None
     assert said in nothing.reason
+
+
+def test_lists_of_a_suite_are_taken_as_they_stand_in_yaml() -> None:
+    settings = {"passes": ["forward"], "modes": ["eager"], "cached_tokens": [3, 5]}
+    config = LatencyConfig.model_validate(settings, strict=True)
+    assert (config.passes, config.modes, config.cached_tokens) == (("forward",), ("eager",), (3, 5))
+    with pytest.raises(ValidationError, match="'forward', 'backward' or 'step'"):
+        LatencyConfig.model_validate({"passes": ["forwards"]}, strict=True)
 
 
 def test_lengths_can_be_chosen_or_left_out() -> None:

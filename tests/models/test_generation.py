@@ -77,6 +77,25 @@ def test_stepping_gives_the_logits_of_the_full_pass(
     assert relative(stepped(model, ids, prompt), full) < limit
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "settings"), cases(cacheable=True))
+def test_half_precision_steps_as_near_as_its_full_pass(name: str, settings: dict[str, Any]) -> None:
+    model = calibrated(name, settings, position="learned")
+    ids = tokens()
+    exact = model.double()(ids).prediction
+    near = stepped(model.bfloat16(), ids, 9)
+    assert near.dtype == torch.bfloat16
+    assert float((near.double() - exact).norm() / exact.norm()) < 2e-2
+
+
+@torch.no_grad()
+def test_after_the_prompt_one_token_comes_at_a_time() -> None:
+    model, cache = build("torus", {}), Cache(9)
+    model.proceed(tokens(4), cache)
+    with pytest.raises(ValueError, match="one token at a time, got 2"):
+        model.proceed(tokens(2), cache)
+
+
 class Forgetful(Softmax):
     """Says that it can be cached, and keeps nothing."""
 

@@ -95,8 +95,15 @@ class Sequence(Backbone):
         return Context(positions, self.inputs.is_causal, mask, diagnostics)
 
     def proceed(self, inputs: Tensor, cache: Cache) -> Tensor:
-        """Outputs (B, N, num_outputs) of the tokens that follow those in the cache: the whole prompt, then one at a time."""
+        """Outputs (B, N, num_outputs) of the tokens that follow those in the cache: the whole prompt, then one at a time.
+
+        Raises:
+            ValueError: more than one token after the prompt.
+            UnsupportedError: positions or anchors do not reach as far as the cache.
+        """
         first = cache.num_tokens
+        if first and inputs.shape[1] != 1:
+            raise ValueError(f"after the prompt there must be one token at a time, got {inputs.shape[1]}")
         positions = sequence_positions(inputs.shape[1], first).to(inputs.device)
         context = Context(positions, self.inputs.is_causal, cache=cache)
         features, _ = self.trunk(self.embed(inputs, first), context)
