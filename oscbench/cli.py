@@ -135,10 +135,10 @@ def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")] = Ki
 
 @app.command()
 def env() -> None:
-    """Versions and devices, and which backends and measures work here, or why not."""
-    from oscbench.runner import inventory
+    """Versions and devices, which backends work here, and which measures can be trusted, or why not."""
+    from oscbench.runner import inventory, trust
 
-    for rows in (inventory.machine(), inventory.backends(), inventory.measures()):
+    for rows in (inventory.machine(), inventory.backends(), trust.rows()):
         _table(rows)
         print()
 
