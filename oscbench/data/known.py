@@ -71,6 +71,23 @@ def _speech_mistake(folder: Path) -> str | None:
     return None
 
 
+def _cifar_mistake(folder: Path) -> str | None:
+    """Five batches of training and one of test, binary or pickled."""
+    for name in (*(f"data_batch_{part}" for part in range(1, 6)), "test_batch"):
+        if not any((folder / f"{name}{suffix}").is_file() for suffix in ("", ".bin")):
+            return f"neither {name} nor {name}.bin is there"
+    return None
+
+
+def _photographs_mistake(folder: Path) -> str | None:
+    """A hundred classes of training, and folders for the same in `val`."""
+    names = {path.name for path in (folder / "train").glob("*/")}
+    if len(names) != 100:
+        return f"train/ holds {len(names)} classes, not 100"
+    lost = sorted(name for name in names if not (folder / "val" / name).is_dir())
+    return f"val/{lost[0]}/ is not there" if lost else None
+
+
 _ALL = (
     Known(
         "enwik8",
@@ -115,6 +132,20 @@ _ALL = (
         (KnownFile("testing_list.txt"), KnownFile("validation_list.txt")),
         whole_folder=True,
         mistake=_speech_mistake,
+    ),
+    Known(
+        "cifar10",
+        "CIFAR-10, the unpacked folder cifar-10-batches-bin or -py (Krizhevsky, 2009); small photographs",
+        (),
+        whole_folder=True,
+        mistake=_cifar_mistake,
+    ),
+    Known(
+        "imagenet100",
+        "a hundred classes of ImageNet, a folder of train/CLASS/*.JPEG and val/CLASS/*.JPEG (image-net.org); photographs",
+        (),
+        whole_folder=True,
+        mistake=_photographs_mistake,
     ),
 )
 

@@ -201,7 +201,9 @@ def form_mistake(known: Known, source: Path) -> str | None:
         return f"{source}: is an archive; unpack it first"
     if known.is_file != source.is_file():
         wanted = (
-            "a file" if known.is_file else f"a folder with {', '.join(file.name for file in known.files)}"
+            "a file"
+            if known.is_file
+            else f"a folder with {', '.join(file.name for file in known.files) or 'all files'}"
         )
         return f"{source}: must be {wanted}"
     for file, path in known.parts(source):

@@ -64,7 +64,8 @@ def program() -> str:
     if found is None:
         raise UserError(
             "task.path: not given, and espeak-ng, which would speak the words, is not installed; "
-            "install it (apt-get install espeak-ng), or give a folder of Speech Commands v0.02"
+            "install it (apt-get install espeak-ng), or give a folder of Speech Commands v0.02 "
+            "(or its name: oscbench data add speech_commands --from PATH)"
         )
     return found
 

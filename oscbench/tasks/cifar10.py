@@ -30,11 +30,11 @@ class Cifar10Config(StoredImagesConfig):
     """Settings of CIFAR-10.
 
     Attributes:
-        path: the unpacked folder, or the one that it lies in.
+        path: the unpacked folder, or the one that it lies in; by default the stored data set.
         shift: as in most recipes.
     """
 
-    path: str | None = None
+    path: str = "cifar10"
     shift: int = 4
 
 
@@ -66,10 +66,8 @@ class Cifar10(StoredImages):
         return cls.inputs
 
 
-def _folder(path: str | None) -> Path:
+def _folder(path: str) -> Path:
     """The folder with the batches, at a path or one below it."""
-    if path is None:
-        raise UserError(f"task.path: not given; {REMEDY}, as in --set task.path=FOLDER")
     place = locate(path).path
     return next((place / name for name in FOLDERS if (place / name).is_dir()), place)
 

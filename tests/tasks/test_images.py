@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from oscbench.data import add
 from oscbench.errors import UserError
 from oscbench.tasks._stored_images import channel_statistics, cropped
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
@@ -65,6 +66,25 @@ def test_both_forms_are_the_same_images(binary: Path, pickled: Path) -> None:
     assert one.splits["test"].targets.tolist() == classes.tolist()
     above = Cifar10(Cifar10Config(path=str(binary.parent)))
     assert above.data_hash() == one.data_hash()
+
+
+def test_both_forms_can_be_stored_and_are_then_the_default(
+    binary: Path, pickled: Path, tmp_path: Path
+) -> None:
+    for folder in (binary, pickled):
+        add("cifar10", folder)
+        assert Cifar10(Cifar10Config()).data_hash() == Cifar10(Cifar10Config(path=str(folder))).data_hash()
+    (pickled / "data_batch_4").unlink()
+    refused(
+        lambda: add("cifar10", pickled),
+        r"cifar-10-batches-py: neither data_batch_4 nor data_batch_4\.bin is there",
+    )
+    refused(lambda: add("cifar10", binary / "test_batch.bin"), "must be a folder")
+    refused(lambda: add("imagenet100", tmp_path), "train/ holds 0 classes, not 100")
+    for split, count in (("train", 100), ("val", 99)):
+        for number in range(count):
+            (tmp_path / split / f"n{number:03}").mkdir(parents=True)
+    refused(lambda: add("imagenet100", tmp_path), "val/n099/ is not there")
 
 
 def test_old_modules_of_arrays_are_read_and_nothing_else_is_run(pickled: Path, tmp_path: Path) -> None:
@@ -164,7 +184,10 @@ def refused(call: object, match: str) -> None:
 
 
 def test_bad_cifar_is_told_in_a_line(binary: Path, pickled: Path, tmp_path: Path) -> None:
-    refused(lambda: Cifar10.describe(Cifar10Config()), r"task\.path: not given; give the unpacked folder")
+    refused(
+        lambda: Cifar10.describe(Cifar10Config()),
+        "cifar10: not in the data store .* oscbench data add cifar10 --from PATH",
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(
