@@ -17,6 +17,7 @@ from oscbench.reporting.drawing import Picture
 from oscbench.reporting.effort import energy_reason, energy_table, targets_table
 from oscbench.reporting.formats import capitalised
 from oscbench.reporting.frontier import fronts, fronts_table
+from oscbench.reporting.parts import lengths_table, subsets_table
 from oscbench.reporting.sections import Report, Section, aggregates
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
@@ -39,6 +40,8 @@ class SectionView:
     measures: Table | None
     health: Table | None
     failures: Table | None
+    subsets: Table | None
+    lengths: Table | None
     fronts: Table | None
     targets: Table | None
     energy: Table | None
@@ -51,7 +54,7 @@ class SectionView:
     def tables(self) -> list[Table]:
         """The tables that there are."""
         every = [self.results, self.comparisons, self.fronts, self.targets, self.energy, self.published]
-        every += [self.measures, self.health, self.failures]
+        every += [self.subsets, self.lengths, self.measures, self.health, self.failures]
         return [table for table in every if table is not None]
 
     def of_kind(self, *prefixes: str) -> list[Picture]:
@@ -129,6 +132,8 @@ def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
         measures=measures_table(section),
         health=health_table(section),
         failures=failures_table(section),
+        subsets=subsets_table(section),
+        lengths=lengths_table(section),
         fronts=fronts_table(section, fronts(section)),
         targets=targets_table(section),
         energy=energy_table(section),

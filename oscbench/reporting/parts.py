@@ -1,0 +1,97 @@
+"""The headline metric in parts: on subsets of the test split, and on inputs longer than those of training."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oscbench.records import Measurement
+from oscbench.reporting import formats
+from oscbench.reporting.frame import value_of
+from oscbench.reporting.sections import Section, Standing
+from oscbench.reporting.statistics import mean_interval
+from oscbench.reporting.tables import Cell, Column, Table, identify
+
+_LENGTH = re.compile(r"_at_(\d+)x$")
+
+
+def subsets_table(section: Section) -> Table | None:
+    """The metric on each subset, `<metric>_<subset>` in the records; None where the task has none."""
+    prefix = f"{section.metric}_"
+    names = [n for n in _names(section) if n.startswith(prefix) and not _LENGTH.search(n)]
+    headings = {n: formats.capitalised(n.removeprefix(prefix).replace("_", " ")) for n in names}
+    caption = f"{section.metric_label} on parts of the test split, mean ± 95 % t interval over seeds"
+    return _table(section, "subsets", {section.metric: "All", **headings}, caption) if names else None
+
+
+def lengths_table(section: Section) -> Table | None:
+    """The metric on inputs 1, 2, 4, … times as long as in training; what a mechanism refuses stands there with its reason."""
+    found = {
+        n: int(m[1]) for n in _names(section) if n.startswith(section.metric) and (m := _LENGTH.search(n))
+    }
+    headings = {n: f"{found[n]}{formats.TIMES} as long" for n in sorted(found, key=lambda n: found[n])}
+    caption = f"{section.metric_label} on inputs longer than in training, without training further; mean ± 95 % t interval over seeds"
+    return _table(section, "lengths", headings, caption) if found else None
+
+
+def _names(section: Section) -> list[str]:
+    return sorted({name for s in section.standings for r in s.finished for name in r.measures})
+
+
+def _table(section: Section, kind: str, headings: Mapping[str, str], caption: str) -> Table:
+    rows, raw = [], []
+    for standing in section.standings:
+        if not standing.finished:
+            continue
+        rows.append((Cell(standing.name), *(_cell(standing, name) for name in headings)))
+        raw += [identify(section, standing) | _raw(standing, name) for name in headings]
+    columns = [Column(f"{text}{_items(section, name)}") for name, text in headings.items()]
+    return Table(
+        f"{section.slug}-{kind}", caption, (Column("Mechanism", "left"), *columns), tuple(rows), tuple(raw)
+    )
+
+
+def _items(section: Section, name: str) -> str:
+    counts = {
+        r.measures[name].n
+        for s in section.standings
+        for r in s.finished
+        if name in r.measures and r.measures[name].n > 1
+    }
+    return f" (n {formats.ranges(sorted(counts))})" if len(counts) == 1 else ""
+
+
+def _found(standing: Standing, name: str) -> tuple[list[float], Sequence[Measurement]]:
+    measurements = [r.measures[name] for r in standing.finished if name in r.measures]
+    return [v for r in standing.finished if math.isfinite(v := value_of(r, name))], measurements
+
+
+def _cell(standing: Standing, name: str) -> Cell:
+    values, measurements = _found(standing, name)
+    if not values:
+        reasons = sorted({m.reason for m in measurements if m.reason})
+        return Cell(reasons[0] if reasons else formats.MISSING)
+    interval, unit = mean_interval(values), measurements[0].unit
+    mean = sum(values) / len(values)
+    few = f" ({len(values)}/{len(standing.finished)} seeds)" if len(values) < len(standing.finished) else ""
+    return Cell(
+        f"{formats.quantity(mean, unit)} {formats.half_width(interval.low, interval.high, unit)}".strip()
+        + few,
+        mean,
+    )
+
+
+def _raw(standing: Standing, name: str) -> dict[str, Any]:
+    values, measurements = _found(standing, name)
+    interval = mean_interval(values)
+    return {
+        "measure": name,
+        "unit": measurements[0].unit if measurements else None,
+        "mean": sum(values) / len(values) if values else None,
+        "t_low": interval.low,
+        "t_high": interval.high,
+        "with_value": len(values),
+        "reason": "; ".join(sorted({m.reason for m in measurements if m.reason})),
+    }

@@ -1,0 +1,60 @@
+"""The headline metric in parts: subsets of the test split, and longer inputs with their refusals."""
+
+from __future__ import annotations
+
+from synthetic_records import make_record, replaced
+
+from oscbench.records import Measurement, Record
+from oscbench.reporting.frame import Loaded
+from oscbench.reporting.parts import lengths_table, subsets_table
+from oscbench.reporting.sections import Section, assemble
+
+
+def fraction(value: float | None, **more: object) -> Measurement:
+    return Measurement(value=value, unit="fraction", label="made up", direction="higher", **more)  # type: ignore[arg-type]
+
+
+def section(records: list[Record]) -> Section:
+    (only,) = assemble(Loaded(tuple(records), (), ()), ()).sections
+    return only
+
+
+def test_subsets_stand_beside_the_whole() -> None:
+    cells = [
+        replaced(
+            make_record("plain", s, value=0.9),
+            {"accuracy_hard": fraction(0.8 + 0.01 * s, n=1200), "accuracy_at_2x": fraction(0.7)},
+        )
+        for s in range(3)
+    ]
+    table = subsets_table(section(cells))
+    assert table is not None
+    assert [column.heading for column in table.columns] == ["Mechanism", "All (n 540)", "Hard (n 1200)"]
+    assert table.rows[0][2].text == "81.0 % ± 2.5"
+    assert subsets_table(section([make_record()])) is None
+
+
+def test_a_refused_length_says_why_and_is_not_a_number() -> None:
+    why = "unsupported: learned positions end at 64 tokens"
+    refused = fraction(None, method="unavailable", reason=why)
+    cells = [
+        replaced(
+            make_record(m, s),
+            {"accuracy_at_1x": fraction(0.9), "accuracy_at_2x": refused if m == "plain" else fraction(0.6)},
+        )
+        for m in ("plain", "wave")
+        for s in range(2)
+    ]
+    table = lengths_table(section(cells))
+    assert table is not None
+    shown = {row[0].text: row[2] for row in table.rows}
+    assert shown["plain"] == (why, None)
+    assert shown["wave"].text.startswith("60.0 %")
+    assert [column.heading for column in table.columns][1:] == ["1× as long", "2× as long"]
+    assert (
+        next(row for row in table.raw if row["mechanism"] == "plain" and row["measure"] == "accuracy_at_2x")[
+            "reason"
+        ]
+        == why
+    )
+    assert lengths_table(section([make_record()])) is None
