@@ -120,7 +120,7 @@ def test_bad_arguments_are_one_line(oscbench, tmp_path):
 def test_missing_or_bad_data_stop_a_run_before_it_starts(oscbench, tiny, tmp_path, task, expected):
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "enwik8").write_bytes(b"<medi")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 " * 1000)
+    (tmp_path / "latin.txt").write_bytes(b"\xe9t\xe9 " * 1000)
     suite = tiny(task=task, model="{width: 16, heads: 2, layers: 1}")
     ended = oscbench("run", suite)
     one_line(ended, expected)
