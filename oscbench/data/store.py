@@ -22,7 +22,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oscbench.catalog import nearest
-from oscbench.data.fingerprint import files_below, fingerprint, fingerprint_now, sha256_of, stamp
+from oscbench.data.fingerprint import Fingerprint, files_below, fingerprint, fingerprint_now, sha256_of, stamp
 from oscbench.data.known import KNOWN, Known
 from oscbench.errors import UserError
 
@@ -155,8 +155,7 @@ def add(name: str, source: Path, *, link: bool = False) -> Entry:
     try:
         (root / "files").mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".manifest.lock"):
-            place = _file_away(known, source, root, link=link)
-            seen = fingerprint(place)
+            place, seen = _file_away(known, source, root, link=link)
             entry = Entry(
                 path=place.relative_to(root).as_posix(),
                 num_bytes=seen.num_bytes,
@@ -221,8 +220,8 @@ def form_mistake(known: Known, source: Path) -> str | None:
     return f"{source}: {mistake}" if known.mistake and (mistake := known.mistake(source)) else None
 
 
-def _file_away(known: Known, source: Path, root: Path, *, link: bool) -> Path:
-    """Copy or link into a temporary folder, hash what arrived, and give it its name in one step."""
+def _file_away(known: Known, source: Path, root: Path, *, link: bool) -> tuple[Path, Fingerprint]:
+    """Copy or link into a temporary folder, hash what arrived, and give it its name in one step; what is where."""
     temporary = Path(tempfile.mkdtemp(prefix=".adding-", dir=root / "files"))
     try:
         arrived = temporary / known.name
@@ -230,13 +229,14 @@ def _file_away(known: Known, source: Path, root: Path, *, link: bool) -> Path:
             target = arrived / relative if relative else arrived
             target.parent.mkdir(parents=True, exist_ok=True)
             _take(path, target, link=link)
-        place = root / "files" / fingerprint_now(arrived).sha256 / known.name
-        if place.exists() and fingerprint_now(place) != fingerprint_now(arrived):
+        seen = fingerprint_now(arrived)
+        place = root / "files" / seen.sha256 / known.name
+        if place.exists() and fingerprint_now(place) != seen:
             shutil.rmtree(place.parent)  # damaged since it was filed, and brought again
         if not place.exists():
             place.parent.mkdir(exist_ok=True)
             arrived.rename(place)
-        return place
+        return place, seen
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
