@@ -21,7 +21,7 @@ from oscbench.reporting.statistics import (
     mean_interval,
     welch_interval,
 )
-from oscbench.reporting.tables import Cell, Column, Table, identify
+from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,8 @@ def beside_table(section: Section, found: Sequence[Beside]) -> Table | None:
         f"Published beside measured: {same} of {len(found)} are the same quantity. ± of ours is half the 95 % t interval of the "
         "mean over seeds, ± of theirs the standard deviation that the source gives"
     )
-    return Table(f"{section.slug}-published", caption, columns, tuple(rows), tuple(raw))
+    links = tuple(anchor(b.standing) for b in found)
+    return Table(f"{section.slug}-published", caption, columns, tuple(rows), tuple(raw), links)
 
 
 def _raw(b: Beside) -> dict[str, object]:

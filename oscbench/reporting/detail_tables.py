@@ -14,7 +14,16 @@ from oscbench.records import Measurement, Record
 from oscbench.reporting import formats
 from oscbench.reporting.sections import Section
 from oscbench.reporting.statistics import summarise_censored
-from oscbench.reporting.tables import Cell, Column, Table, identify, measure_label, number_cell
+from oscbench.reporting.tables import (
+    Cell,
+    Column,
+    Table,
+    anchor,
+    anchor_of,
+    identify,
+    measure_label,
+    number_cell,
+)
 
 
 def measures_table(section: Section) -> Table | None:
@@ -36,7 +45,8 @@ def measures_table(section: Section) -> Table | None:
                     | _measure_raw(measurements)
                 )
     caption = "Every measure, median over finished cells"
-    return Table(f"{section.slug}-measures", caption, columns, tuple(rows), tuple(raw))
+    heads = (None, *(anchor(s) for s in section.standings))
+    return Table(f"{section.slug}-measures", caption, columns, tuple(rows), tuple(raw), heads=heads)
 
 
 def _measure_cell(measurements: Sequence[Measurement]) -> Cell:
@@ -140,7 +150,14 @@ def failures_table(section: Section) -> Table | None:
         | {"seed": r.seed, "status": r.status, "reason": r.reason, "identity": r.identity}
         for r in failed
     )
-    return Table(f"{section.slug}-failures", "Cells that did not finish", columns, rows, raw)
+    return Table(
+        f"{section.slug}-failures",
+        "Cells that did not finish",
+        columns,
+        rows,
+        raw,
+        tuple(map(anchor_of, failed)),
+    )
 
 
 def environment_table(records: Sequence[Record]) -> Table:

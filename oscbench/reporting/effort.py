@@ -14,7 +14,7 @@ from oscbench.reporting.frame import value_of
 from oscbench.reporting.frontier import known_measure, missing_reason
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import summarise_censored
-from oscbench.reporting.tables import Cell, Column, Table, identify
+from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 ENERGY = {
     "Joules a forward pass": "forward_energy_j",
@@ -61,7 +61,8 @@ def energy_table(section: Section) -> Table | None:
             )
         rows.append((Cell(standing.name), *cells, Cell(_counters(standing))))
     caption = "Energy, measured with idle power subtracted, median over finished cells"
-    return Table(f"{section.slug}-energy", caption, columns, tuple(rows), tuple(raw))
+    links = tuple(anchor(s) for s in section.standings)
+    return Table(f"{section.slug}-energy", caption, columns, tuple(rows), tuple(raw), links)
 
 
 def _why(standing: Standing, name: str) -> str:
@@ -115,7 +116,7 @@ def targets_table(section: Section) -> Table | None:
         return None
     level, how = chosen
     name = f"validation_{section.metric}"
-    rows, raw = [], []
+    rows, raw, links = [], [], []
     for standing in section.standings:
         cells = [r for r in standing.finished if name in r.curves]
         if not cells:
@@ -133,6 +134,7 @@ def targets_table(section: Section) -> Table | None:
             _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
             _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
         ]
+        links.append(anchor(standing))
         rows.append((Cell(standing.name), Cell(f"{reached}/{len(cells)}", float(reached)), *shown))
         raw += [
             identify(section, standing)
@@ -148,7 +150,11 @@ def targets_table(section: Section) -> Table | None:
     )
     headings = ("Reached it", "Steps", "Seconds", "Training FLOPs", "Joules")
     columns = (Column("Mechanism", "left"), *(Column(heading) for heading in headings))
-    return Table(f"{section.slug}-target", caption, columns, tuple(rows), tuple(raw)) if rows else None
+    return (
+        Table(f"{section.slug}-target", caption, columns, tuple(rows), tuple(raw), tuple(links))
+        if rows
+        else None
+    )
 
 
 def _or_nan(value: float | None) -> float:

@@ -33,6 +33,11 @@ def significant(value: float, digits: int = 3) -> str:
     return signed(f"{value:.{digits - 1}e}")
 
 
+def slug(text: str) -> str:
+    """A text as the name of an anchor or a file."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
 def capitalised(label: str) -> str:
     """A label as a heading: its first letter large, the rest as it is."""
     return label[:1].upper() + label[1:]

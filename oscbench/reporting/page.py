@@ -18,6 +18,7 @@ from oscbench.reporting.effort import energy_reason, energy_table, targets_table
 from oscbench.reporting.formats import capitalised
 from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.parts import lengths_table, subsets_table
+from oscbench.reporting.records_page import RecordGroup
 from oscbench.reporting.sections import Report, Section, aggregates
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
@@ -25,6 +26,8 @@ from oscbench.reporting.timing import TimingView
 # More sentences than this are no answer any more: the page then counts the verdicts and each section keeps
 # its table.
 SPOKEN = 12
+# Numbers beyond this many are not linked one by one.
+LINKED_CELLS = 6_000
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
 EMBEDDED_BYTES = 3_000_000
 
@@ -71,6 +74,7 @@ class Page:
     timings: tuple[TimingView, ...]
     environment: Table
     unanswered: Table
+    groups: tuple[RecordGroup, ...]
     left_out: int
     embedded: frozenset[str]
 
@@ -80,6 +84,12 @@ class Page:
         labels = list(dict.fromkeys(shown.section.task_label for shown in self.views))
         labels += ["Timing"] if self.timings else []
         return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} tasks"
+
+    @property
+    def every_number_links(self) -> bool:
+        """Whether each number leads to its records, or in a large report only each row's name."""
+        shown: list[SectionView | TimingView] = [*self.views, *self.timings]
+        return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
 
     @property
     def overview(self) -> str:
@@ -192,9 +202,10 @@ def markdown_cell(text: object) -> str:
 
 
 def render(page: Page) -> Mapping[str, str]:
-    """`html` and `md` texts of a page."""
+    """`html`, `records` and `md` texts of a page."""
     environment = _environment()
     return {
         "html": environment.get_template("page.html.j2").render(page=page),
+        "records": environment.get_template("records.html.j2").render(page=page),
         "md": re.sub(r"\n{3,}", "\n\n", environment.get_template("report.md.j2").render(page=page)),
     }

@@ -12,7 +12,7 @@ from oscbench.reporting import formats
 from oscbench.reporting.frame import value_of
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import mean_interval
-from oscbench.reporting.tables import Cell, Column, Table, identify
+from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 _LENGTH = re.compile(r"_at_(\d+)x$")
 
@@ -49,7 +49,12 @@ def _table(section: Section, kind: str, headings: Mapping[str, str], caption: st
         raw += [identify(section, standing) | _raw(standing, name) for name in headings]
     columns = [Column(f"{text}{_items(section, name)}") for name, text in headings.items()]
     return Table(
-        f"{section.slug}-{kind}", caption, (Column("Mechanism", "left"), *columns), tuple(rows), tuple(raw)
+        f"{section.slug}-{kind}",
+        caption,
+        (Column("Mechanism", "left"), *columns),
+        tuple(rows),
+        tuple(raw),
+        tuple(anchor(s) for s in section.standings if s.finished),
     )
 
 

@@ -30,7 +30,7 @@ def build_report(
     compare: Sequence[str] = (),
     formats: Sequence[str] = ("html", "md"),
 ) -> Path:
-    """Write index.html, report.md, tables/*.csv and figures/*.png|svg.
+    """Write index.html with records.html, report.md, tables/*.csv and figures/*.png|svg.
 
     Args:
         results: Folder of records.
@@ -55,7 +55,7 @@ def build_report(
     trained = tuple(record for record in loaded.records if not is_timing(record))
     report = assemble(replace(loaded, records=trained), compare if trained else ())
     _prepare(output)
-    page = _page(report, loaded)
+    page = _page(report, loaded, results, output)
     try:
         return _write(page, output, formats)
     except OSError as error:
@@ -74,12 +74,13 @@ def _prepare(output: Path) -> None:
         raise ReportError(f"{output}: output folder cannot be written ({error.strerror})") from error
 
 
-def _page(report: Report, loaded: Loaded) -> Page:
+def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
     from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
     from oscbench.reporting.figures import plans
     from oscbench.reporting.page import Page, view, within_budget
+    from oscbench.reporting.records_page import record_groups
     from oscbench.reporting.style import looks
     from oscbench.reporting.timing import timing_views
 
@@ -99,6 +100,7 @@ def _page(report: Report, loaded: Loaded) -> Page:
         views=views,
         environment=environment_table(loaded.records),
         unanswered=unanswered_table(loaded.records),
+        groups=record_groups(loaded, report.names, results, output),
         left_out=len(planned) - len(kept),
         embedded=within_budget([*views, *timings]),
     )
@@ -107,6 +109,7 @@ def _page(report: Report, loaded: Loaded) -> Page:
 def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.latex import latex
     from oscbench.reporting.page import render
+    from oscbench.reporting.records_page import FILE
 
     shown_all: list[SectionView | TimingView] = [*page.views, *page.timings]
     tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
@@ -125,4 +128,6 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
         if name in formats:
             written = output / file
             written.write_text(texts[name], encoding="utf-8")
+    if "html" in formats:
+        (output / FILE).write_text(texts["records"], encoding="utf-8")
     return written

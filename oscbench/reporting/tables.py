@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from oscbench.records import Record
+from oscbench.records.growth import is_timing
 from oscbench.reporting import formats
 from oscbench.reporting.comparison import SPEED_MEASURES, Comparison
 from oscbench.reporting.sections import Section, Standing
@@ -33,13 +35,24 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """One table; `raw` are the rows of its CSV, numbers at full precision in the units of the records."""
+    """One table; `raw` are the rows of its CSV, numbers at full precision in the units of the records.
+
+    `links` are anchors in records.html, one a row, where the row is about some records; `heads` the same, one a column.
+    """
 
     name: str
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     raw: tuple[Mapping[str, Any], ...]
+    links: tuple[str | None, ...] = ()
+    heads: tuple[str | None, ...] = ()
+
+    def link(self, row: int, column: int) -> str | None:
+        """Where the number in a cell comes from, as an anchor in records.html."""
+        if row < len(self.links):
+            return self.links[row]
+        return self.heads[column] if column < len(self.heads) else None
 
     def csv(self) -> str:
         """The raw rows as CSV; missing and undefined values are empty."""
@@ -50,6 +63,18 @@ class Table:
         for row in self.raw:
             writer.writerow({key: _blank(value) for key, value in row.items()})
         return buffer.getvalue()
+
+
+def anchor_of(record: Record) -> str:
+    """The place of a cell's entry in records.html."""
+    if is_timing(record):
+        return formats.slug(f"{record.suite} {record.device}")
+    return formats.slug(f"{record.suite} {record.task} {record.mechanism} {record.variant}")
+
+
+def anchor(standing: Standing) -> str:
+    """The place in records.html of the cells behind an entry of a section."""
+    return anchor_of(standing.cells[0])
 
 
 def _blank(value: Any) -> Any:
@@ -119,7 +144,13 @@ def results_table(section: Section) -> Table:
     caption = f"{section.metric_label} over seeds; ± is half the 95 % t interval of the mean"
     if section.direction in ("higher", "lower"):
         caption += f"; {section.direction} is better"
-    return Table(f"{section.slug}-results", caption, tuple(columns), tuple(rows), tuple(raw))
+    return Table(
+        f"{section.slug}-results", caption, tuple(columns), tuple(rows), tuple(raw), _anchors(section)
+    )
+
+
+def _anchors(section: Section) -> tuple[str, ...]:
+    return tuple(anchor(standing) for standing in section.standings)
 
 
 def _named(standing: Standing) -> str:
@@ -209,7 +240,9 @@ def comparisons_table(section: Section) -> Table | None:
     caption = f"Differences by seed in {section.metric_label}" + (
         f", {unit}" if unit not in ("", "1") else ""
     )
-    return Table(f"{section.slug}-comparisons", caption, columns, rows, raw)
+    links = {s.entry: anchor(s) for s in section.standings}
+    to = tuple(links.get(comparison.pair.treatment) for comparison in section.comparisons)
+    return Table(f"{section.slug}-comparisons", caption, columns, rows, raw, to)
 
 
 def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:

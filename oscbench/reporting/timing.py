@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import matplotlib
@@ -16,7 +16,7 @@ from oscbench.reporting import formats
 from oscbench.reporting.beside_timing import ratios_table
 from oscbench.reporting.drawing import Picture, canvas, finish
 from oscbench.reporting.style import Look, looks, settings
-from oscbench.reporting.tables import Cell, Column, Table
+from oscbench.reporting.tables import Cell, Column, Table, anchor_of
 
 TIME, RATIO, PEAK = "_s", "_ratio", "_peak_memory_bytes"
 _GroupKey = tuple[str, str, str, int]
@@ -65,9 +65,7 @@ def _view(
     records: Sequence[Record],
 ) -> TimingView:
     suite, device, setting, batch = key
-    slug = "-".join(
-        "".join(c if c.isalnum() else " " for c in f"{suite} {device} {setting} b{batch}".lower()).split()
-    )
+    slug = formats.slug(f"{suite} {device} {setting} b{batch}")
     found = {
         (contender, quantity): fitted
         for (*group, contender, number, quantity), fitted in growth.items()
@@ -86,6 +84,8 @@ def _view(
         name = quantity.removesuffix(PEAK).replace("_", " ")
         pictures += _drawn(slug, f"{name} peak memory", quantity, "B", rows, colours)
     tables += [t for t in (_counts_table(slug, rows), ratios_table(slug, rows)) if t is not None]
+    link = anchor_of(records[0])
+    tables = [replace(table, links=tuple(link for _ in table.rows)) for table in tables]
     title = f"{suite}: {setting}, batch {batch}, on {device}"
     description = records[0].suite_description
     return TimingView(slug, title, description, _facts(records), tuple(tables), tuple(pictures))

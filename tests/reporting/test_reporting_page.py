@@ -261,3 +261,38 @@ assert rooms == {"errors", "reporting", "records"}, rooms
 def test_an_export_need_not_wait_for_the_drawing_libraries() -> None:
     code = "import sys, oscbench.reporting; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_number_leads_to_a_record_that_is_there(built: Path) -> None:
+    page, records = (built / "index.html").read_text(), (built / "records.html").read_text()
+    targets = set(re.findall(r'href="records.html#([^"]+)"', page))
+    assert targets
+    assert targets <= set(read(records).ids)
+    files = re.findall(r'<a href="([^"#]+\.json)">', records)
+    assert len(files) == len(toy_suite())
+    assert all((built / address).resolve().is_file() for address in files)
+    results = page[page.index("<caption><span>Accuracy over seeds") :].split("</table>")[0]
+    numbers = re.findall(r"<td[^>]*data-value=[^>]*>(.{9})", results)
+    assert numbers
+    assert set(numbers) == {"<a class="}
+
+
+def test_records_of_one_name_in_two_folders_lead_nowhere(save: Save, tmp_path: Path) -> None:
+    results = save([make_record()])
+    (file,) = results.rglob("*.json")
+    twin = results / "copy" / file.name
+    twin.parent.mkdir()
+    twin.write_bytes(file.read_bytes())
+    build_report(results, tmp_path / "report")
+    assert ".json" not in (tmp_path / "report" / "records.html").read_text()
+
+
+def test_a_large_report_links_rows_instead_of_numbers(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import oscbench.reporting.page as room
+
+    monkeypatch.setattr(room, "LINKED_CELLS", 3)
+    page = build_report(save([make_record(m) for m in ("plain", "wave")]), tmp_path / "report").read_text()
+    assert '<th scope="row"><a class="record"' in page
+    assert not re.search(r"<td[^>]*><a class=.record", page)
