@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -74,6 +75,7 @@ class Page:
     timings: tuple[TimingView, ...]
     environment: Table
     unanswered: Table
+    leaderboard: Table | None
     groups: tuple[RecordGroup, ...]
     left_out: int
     embedded: frozenset[str]
@@ -85,7 +87,7 @@ class Page:
         labels += ["Timing"] if self.timings else []
         return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} tasks"
 
-    @property
+    @cached_property
     def every_number_links(self) -> bool:
         """Whether each number leads to its records, or in a large report only each row's name."""
         shown: list[SectionView | TimingView] = [*self.views, *self.timings]

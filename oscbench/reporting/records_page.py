@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from oscbench.records import Record, Store
+from oscbench.records.growth import is_timing
 from oscbench.reporting import formats
 from oscbench.reporting.frame import Loaded, headline, value_of
 from oscbench.reporting.selection import Entry, entry_of
@@ -51,12 +52,17 @@ def record_groups(
     return tuple(
         RecordGroup(
             anchor,
-            f"{cells[0].task_label} ({cells[0].suite}): {names.get(entry_of(cells[0]), str(entry_of(cells[0])))}",
+            _title(cells[0], names),
             formats.capitalised(_label(cells)),
             tuple(_row(record, files.get(store.path_of(record).name)) for record in cells),
         )
         for anchor, cells in groups.items()
     )
+
+
+def _title(record: Record, names: dict[Entry, str]) -> str:
+    title = formats.capitalised(f"{record.task_label} ({record.suite})")
+    return title if is_timing(record) else f"{title}: {names.get(entry_of(record), str(entry_of(record)))}"
 
 
 def _files(results: Path, output: Path) -> dict[str, str]:

@@ -79,6 +79,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
     from oscbench.reporting.figures import plans
+    from oscbench.reporting.leaderboard import leaderboard_table
     from oscbench.reporting.page import Page, view, within_budget
     from oscbench.reporting.records_page import record_groups
     from oscbench.reporting.style import looks
@@ -99,6 +100,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         timings=timings,
         views=views,
         environment=environment_table(loaded.records),
+        leaderboard=leaderboard_table(report.sections),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(loaded, report.names, results, output),
         left_out=len(planned) - len(kept),
@@ -113,6 +115,7 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
 
     shown_all: list[SectionView | TimingView] = [*page.views, *page.timings]
     tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
+    tables += [page.leaderboard] if page.leaderboard else []
     for table in tables:
         (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         if "latex" in formats:
