@@ -206,7 +206,19 @@ def _words(b: Beside) -> str:
         return f"differs by {shown}; one seed of ours gives no interval"
     if b.interval.low <= b.theirs <= b.interval.high:
         return "inside our interval"
-    return f"differs by {shown}, outside our interval"
+    ends = welch(b)
+    if ends is None or not ends.exists:
+        return f"differs by {shown}, outside our interval"
+    if ends.low <= 0 <= ends.high:
+        return f"differs by {shown}, outside our interval, but the spread of both over seeds leaves that open"
+    return f"differs by {shown}, outside our interval and beyond the spread of both over seeds"
+
+
+def welch(b: Beside) -> Interval | None:
+    """Interval of ours minus theirs; None where one of the two is no mean of seeds with a spread."""
+    if b.std is None or b.seeds is None or b.rule.statistic != "mean" or b.rule.failures_below is not None:
+        return None
+    return welch_interval(b.values, b.theirs, b.std, b.seeds)
 
 
 def _gap_cell(b: Beside) -> Cell:
@@ -215,10 +227,9 @@ def _gap_cell(b: Beside) -> Cell:
         return Cell("")
     gap = b.ours - b.theirs
     text = formats.difference(gap, b.unit)
-    if b.std is not None and b.seeds is not None:
-        ends = welch_interval(b.values, b.theirs, b.std, b.seeds)
-        if ends.exists and b.rule.statistic == "mean":
-            text += f" {formats.interval(ends.low, ends.high, b.unit)}"
+    ends = welch(b)
+    if ends is not None and ends.exists:
+        text += f" {formats.interval(ends.low, ends.high, b.unit)}"
     return Cell(text, gap)
 
 
