@@ -206,10 +206,10 @@ def _words(b: Beside) -> str:
         return f"differs by {shown}; one seed of ours gives no interval"
     if b.interval.low <= b.theirs <= b.interval.high:
         return "inside our interval"
-    ends = welch(b)
-    if ends is None or not ends.exists:
+    both = welch(b)
+    if both is None or not both.exists:
         return f"differs by {shown}, outside our interval"
-    if ends.low <= 0 <= ends.high:
+    if both.low <= 0 <= both.high:
         return f"differs by {shown}, outside our interval, but the spread of both over seeds leaves that open"
     return f"differs by {shown}, outside our interval and beyond the spread of both over seeds"
 
@@ -263,16 +263,16 @@ def beside_table(section: Section, found: Sequence[Beside]) -> Table | None:
     columns = (
         Column("Mechanism", "left"),
         Column("Quantity", "left"),
-        Column("Ours, mean ± 95 %"),
-        Column("Published ± std"),
-        Column("Ours − theirs, Welch 95 %"),
+        Column("Ours, mean ± 95 %", "left"),
+        Column("Published ± std", "left"),
         Column("Verdict", "left"),
+        Column("Ours − theirs, Welch 95 %", "left"),
         Column("Source", "left"),
     )
     rows, raw = [], []
     for b in found:
         source = f"{b.published.source.paper}: {b.published.source.table_or_file}; {b.published.dataset}"
-        cells = (_our_cell(b), _their_cell(b), _gap_cell(b), Cell(verdict(b)), Cell(source))
+        cells = (_our_cell(b), _their_cell(b), Cell(verdict(b)), _gap_cell(b), Cell(source))
         rows.append((Cell(b.standing.name), Cell(b.rule.quantity), *cells))
         raw.append(identify(section, b.standing) | _raw(b))
     same = sum(b.same for b in found)
