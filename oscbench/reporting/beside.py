@@ -271,7 +271,8 @@ def beside_table(section: Section, found: Sequence[Beside]) -> Table | None:
     )
     rows, raw = [], []
     for b in found:
-        source = f"{b.published.source.paper}: {b.published.source.table_or_file}; {b.published.dataset}"
+        paper = b.published.source.paper.split(" (", 1)[0]
+        source = f"{paper}: {b.published.source.table_or_file}; {b.published.dataset}"
         cells = (_our_cell(b), _their_cell(b), Cell(verdict(b)), _gap_cell(b), Cell(source))
         rows.append((Cell(b.standing.name), Cell(b.rule.quantity), *cells))
         raw.append(identify(section, b.standing) | _raw(b))
