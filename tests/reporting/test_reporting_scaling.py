@@ -1,0 +1,108 @@
+"""Power laws: known exponents come back, intervals hold them, and too few points are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from oscbench.reporting.scaling import ScalingError, fit_power_law, fit_scaling
+
+SIZES = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
+
+
+def law(x, scale, exponent, offset):
+    return scale * x**-exponent + offset
+
+
+@pytest.mark.parametrize("exponent", [0.07, 0.5, -0.3])
+def test_exponent_without_offset_comes_back(exponent):
+    found = fit_power_law(SIZES, [law(x, 5.0, exponent, 0.0) for x in SIZES], with_offset=False)
+    assert found.exponent == pytest.approx(exponent, rel=1e-9)
+    assert found.scale == pytest.approx(5.0, rel=1e-9)
+    assert found.offset == 0.0
+    assert found.rms < 1e-12
+
+
+@pytest.mark.parametrize(("exponent", "offset"), [(0.3, 1.7), (0.5, 0.05), (0.2, 0.0)])
+def test_exponent_and_offset_come_back(exponent, offset):
+    found = fit_power_law(SIZES, [law(x, 40.0, exponent, offset) for x in SIZES], with_offset=True)
+    assert found.exponent == pytest.approx(exponent, rel=2e-3)
+    assert found.offset == pytest.approx(offset, rel=2e-3, abs=2e-3)
+    assert found.at(1e6) == pytest.approx(law(1e6, 40.0, exponent, offset), rel=1e-4)
+
+
+def test_an_offset_that_is_there_shows_in_the_residuals_of_the_law_without():
+    y = [law(x, 40.0, 0.3, 1.7) for x in SIZES]
+    straight, bent = (fit_power_law(SIZES, y, with_offset=offset) for offset in (False, True))
+    assert bent.rms < 1e-4 < straight.rms
+    assert len(straight.residuals) == len(SIZES)
+    assert straight.residuals[0] > 0 > straight.residuals[len(SIZES) // 2], "a bow, not noise"
+
+
+def noisy(generator, seeds, *, own_seeds=False):
+    """Six sizes with 2 % noise, of which half belongs to the seed and is shared by all sizes."""
+    shared = generator.normal(0, 0.014, seeds)
+    return {
+        x: {
+            seed + (100 * place if own_seeds else 0): law(x, 5.0, 0.1, 0.0)
+            * float(np.exp(shared[seed] + generator.normal(0, 0.014)))
+            for seed in range(seeds)
+        }
+        for place, x in enumerate(SIZES)
+    }
+
+
+@pytest.mark.parametrize("own_seeds", [False, True])
+def test_interval_over_seeds_holds_the_exponent_and_is_the_same_again(own_seeds):
+    results = noisy(np.random.default_rng(3), 8, own_seeds=own_seeds)
+    found, again = (
+        fit_scaling(results, with_offset=False, generator=np.random.default_rng(0), resamples=200)
+        for _ in range(2)
+    )
+    assert found == again
+    assert found.exponent.low < 0.1 < found.exponent.high
+    assert found.exponent.low <= found.law.exponent <= found.exponent.high
+    assert found.exponent.high - found.exponent.low < 0.02
+    assert found.offset is None
+    assert (found.seeds, found.lost) == ((8,) * 6, 0)
+
+
+def test_seeds_that_all_sizes_share_are_drawn_together():
+    """A seed that is worse everywhere by the same factor says nothing about the exponent."""
+    factors = [0.8, 1.0, 1.3]
+    results = {x: {seed: f * law(x, 5.0, 0.1, 0.0) for seed, f in enumerate(factors)} for x in SIZES}
+    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0), resamples=50)
+    assert found.exponent.high - found.exponent.low < 1e-9
+
+
+def test_offset_has_an_interval_of_its_own():
+    generator = np.random.default_rng(1)
+    results = {
+        x: {s: law(x, 40.0, 0.3, 1.7) * float(np.exp(generator.normal(0, 0.002))) for s in range(5)}
+        for x in SIZES
+    }
+    found = fit_scaling(results, with_offset=True, generator=np.random.default_rng(0), resamples=40)
+    assert found.offset.low < 1.7 < found.offset.high
+    assert found.offset.high - found.offset.low < 0.2
+
+
+def test_one_seed_gives_no_interval():
+    results = {x: {0: law(x, 5.0, 0.1, 0.0)} for x in SIZES}
+    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0))
+    assert found.exponent is None
+    assert found.law.exponent == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ([1, 2, 3, 4], [4, 3, 2, 1], "4 sizes are too few for a scaling law; at least 5 are needed"),
+        ([1, 1, 2, 3, 4], [4, 4, 3, 2, 1], "4 sizes are too few"),
+        ([1, 2, 3, 4, 5], [4, 3, 2, 1, 0], "positive and finite"),
+        ([1, 2, 3, 4, 5], [4, 3, 2, 1, float("nan")], "positive and finite"),
+        ([1, 2, 3, 4, 5], [4, 3, 2, 1], "do not pair"),
+    ],
+)
+def test_points_that_carry_no_law_are_refused(x, y, expected):
+    with pytest.raises(ScalingError, match=expected):
+        fit_power_law(x, y, with_offset=False)
