@@ -115,6 +115,12 @@ class Task(ABC):
         del config
         return cls.inputs
 
+    @classmethod
+    def headline(cls, config: Any) -> tuple[str, Metric]:
+        """The task's label and metric under its settings, where those choose the data or the protocol."""
+        del config
+        return cls.label, cls.metric
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """All tensors that training and evaluation read, by name, for the data hash."""

@@ -7,14 +7,15 @@ spread of each channel.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample
+from torch.nn.functional import affine_grid, grid_sample
 
-from oscbench.tasks import Batch, ImageInputs, Metric, Split, Task, TaskConfig
+from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
+from oscbench.tasks._in_memory import Classification
 from oscbench.tasks._training_subsets import training_rows
 from oscbench.tasks.digits import shifted
 
@@ -38,7 +39,7 @@ class StoredImagesConfig(TaskConfig):
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
-class StoredImages(Task):
+class StoredImages(Classification):
     """Which class an image belongs to; subclasses say where images come from."""
 
     metric = Metric("accuracy", "test accuracy", "fraction", "higher")
@@ -55,47 +56,19 @@ class StoredImages(Task):
         rows = rows[training_rows(train.targets[rows], self.config.fraction)]
         self.splits = {"train": _rows(train, rows), "validation": _rows(train, held), "test": test}
         self.mean, self.spread = channel_statistics(self.splits["train"].inputs)
-        self.num_training_examples = len(rows)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Images and classes of the three splits."""
-        return {
-            f"{split}.{part}": getattr(batch, part)
-            for split, batch in self.splits.items()
-            for part in ("inputs", "targets")
-        }
+    def ready(self, batch: Batch) -> Batch:
+        """Images normalised channel by channel."""
+        return Batch((batch.inputs.float() - self.mean) / self.spread, batch.targets)
 
-    def training_batches(
-        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
-    ) -> Iterator[Batch]:
-        """One epoch of shuffled, cropped, shifted and mirrored images; the last batch may be smaller."""
-        train, config = self.splits["train"], self.config
-        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
-            images = self._normalised(train.inputs[rows])
-            images = cropped(images, config.crop_area, augmentation)
-            images = shifted(images, config.shift, 0.0, augmentation)
-            if config.flip:
-                mirrored = torch.rand(len(rows), generator=augmentation) < 0.5
-                images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-            yield Batch(images, train.targets[rows])
-
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in its fixed order, as it is."""
-        data = self.splits[split]
-        for start in range(0, len(data.targets), batch_size):
-            images = self._normalised(data.inputs[start : start + batch_size])
-            yield Batch(images, data.targets[start : start + batch_size])
-
-    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy [nats]."""
-        return cross_entropy(prediction, batch.targets)
-
-    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """1 where the most likely class is the right one."""
-        return (prediction.argmax(-1) == batch.targets).float()
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images.float() - self.mean) / self.spread
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Images cropped, shifted and mirrored, in this order."""
+        images = cropped(batch.inputs, self.config.crop_area, generator)
+        images = shifted(images, self.config.shift, 0.0, generator)
+        if self.config.flip:
+            mirrored = torch.rand(len(images), generator=generator) < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return Batch(images, batch.targets)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,14 +10,14 @@ drawn evenly; the words are ours (their list has 169 entries, ours 170), and gra
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import Batch, Metric, SequenceInputs, TaskConfig
+from oscbench.tasks._in_memory import InMemoryTask
 
 NOUNS = (
     "cat cats, dog dogs, boy boys, girl girls, author authors, baker bakers, child children, man men, woman women, mouse mice, "
@@ -68,7 +68,7 @@ class AgreementConfig(TaskConfig):
     distractors: float = Field(default=0.6, gt=0.0, lt=1.0)
 
 
-class Agreement(Task):
+class Agreement(InMemoryTask):
     """One logit, read at the verb: it agrees with its subject."""
 
     Config = AgreementConfig
@@ -85,32 +85,6 @@ class Agreement(Task):
             split: sentences(size, config.distractors, seed)
             for seed, (split, size) in enumerate(zip(("train", "validation", "test"), sizes, strict=True))
         }
-        self.num_training_examples = config.training_sentences
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Token ids and targets of the three splits."""
-        return {
-            f"{split}.{part}": getattr(batch, part)
-            for split, batch in self.splits.items()
-            for part in ("inputs", "targets")
-        }
-
-    def training_batches(
-        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
-    ) -> Iterator[Batch]:
-        """One epoch of shuffled sentences; augmentation is not used."""
-        del augmentation
-        train = self.splits["train"]
-        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
-            yield Batch(train.inputs[rows], train.targets[rows])
-
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in its fixed order."""
-        data = self.splits[split]
-        for inputs, targets in zip(
-            data.inputs.split(batch_size), data.targets.split(batch_size), strict=True
-        ):
-            yield Batch(inputs, targets)
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Binary cross-entropy of the verb's logit [nats]."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -22,7 +21,8 @@ from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, c
 
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
-from oscbench.tasks import Batch, ImageInputs, Metric, Split, Task, TaskConfig
+from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
+from oscbench.tasks._in_memory import InMemoryTask
 from oscbench.tasks._training_subsets import training_rows
 from oscbench.tasks.digits import digit_splits
 
@@ -85,7 +85,7 @@ class DigitScenesConfig(TaskConfig):
         return self
 
 
-class DigitScenes(Task):
+class DigitScenes(InMemoryTask):
     """Which digits are there, or how many."""
 
     Config = DigitScenesConfig
@@ -110,7 +110,6 @@ class DigitScenes(Task):
             for split, made in scenes.items()
         }
         self.training_scenes = kept
-        self.num_training_examples = len(kept)
 
     @classmethod
     def describe(cls, config: DigitScenesConfig) -> ImageInputs:
@@ -123,14 +122,6 @@ class DigitScenes(Task):
         """Which question is asked of the scenes."""
         return f"{'which' if config.label == 'which' else 'how many'} {cls.label}", cls.metric
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Images and targets of the three splits."""
-        return {
-            f"{split}.{part}": getattr(batch, part)
-            for split, batch in self.splits.items()
-            for part in ("inputs", "targets")
-        }
-
     def segments(self, split: str) -> dict[str, Tensor]:
         """What there is to find in each scene of a split, in the order of `batches` (of training, the scenes that are kept).
 
@@ -141,21 +132,6 @@ class DigitScenes(Task):
         made = self._compose(split, "classes", "masks", "visible")
         rows = self.training_scenes if split == "train" else slice(None)
         return {name: part[rows] for name, part in made.items()}
-
-    def training_batches(
-        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
-    ) -> Iterator[Batch]:
-        """One epoch of shuffled scenes; more scenes take the place of augmentation."""
-        del augmentation
-        train = self.splits["train"]
-        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
-            yield Batch(train.inputs[rows], train.targets[rows])
-
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in its fixed order."""
-        data = self.splits[split]
-        for start in range(0, len(data.targets), batch_size):
-            yield Batch(data.inputs[start : start + batch_size], data.targets[start : start + batch_size])
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy [nats]: of each digit's presence, or of the count."""

@@ -5,16 +5,15 @@ The split is fixed and stratified: 1,047 for training, 250 for validation, 500 f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from pydantic import Field
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 
-from oscbench.tasks import Batch, ImageInputs, Metric, Split, Task, TaskConfig
+from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
+from oscbench.tasks._in_memory import Classification
 from oscbench.tasks._training_subsets import training_rows
 
 SPLIT_SEED = 20_260_101
@@ -33,7 +32,7 @@ class DigitsConfig(TaskConfig):
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
-class Digits(Task):
+class Digits(Classification):
     """Which of ten digits was written."""
 
     Config = DigitsConfig
@@ -51,38 +50,10 @@ class Digits(Task):
         mean, std = scans["train"].inputs.mean(), scans["train"].inputs.std()
         self.splits = {name: Batch((part.inputs - mean) / std, part.targets) for name, part in scans.items()}
         self.background = float(-mean / std)
-        self.num_training_examples = len(kept)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Images and labels of the three splits."""
-        return {
-            f"{split}.{part}": getattr(batch, part)
-            for split, batch in self.splits.items()
-            for part in ("inputs", "targets")
-        }
-
-    def training_batches(
-        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
-    ) -> Iterator[Batch]:
-        """One epoch of shuffled, shifted images; the last batch may be smaller."""
-        train = self.splits["train"]
-        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
-            images = shifted(train.inputs[rows], self.config.shift, self.background, augmentation)
-            yield Batch(images, train.targets[rows])
-
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in its fixed order."""
-        data = self.splits[split]
-        for start in range(0, len(data.targets), batch_size):
-            yield Batch(data.inputs[start : start + batch_size], data.targets[start : start + batch_size])
-
-    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy [nats]."""
-        return cross_entropy(prediction, batch.targets)
-
-    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """1 where the most likely digit is the right one."""
-        return (prediction.argmax(-1) == batch.targets).float()
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Every image shifted."""
+        return Batch(shifted(batch.inputs, self.config.shift, self.background, generator), batch.targets)
 
 
 def digit_splits() -> dict[str, Batch]:

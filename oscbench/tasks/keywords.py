@@ -9,21 +9,20 @@ from __future__ import annotations
 import json
 import tempfile
 import wave
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from oscbench.data import locate
 from oscbench.data.known import KEYWORDS
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, Metric, Split, Task, TaskConfig
+from oscbench.tasks import Batch, Metric, TaskConfig
 from oscbench.tasks import _speech_synthesis as synthesis
+from oscbench.tasks._in_memory import Classification
 from oscbench.tasks._log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
 
 PREPARATION = "keywords v1"
@@ -51,7 +50,7 @@ class FrameInputs:
     num_classes: int
 
 
-class Keywords(Task):
+class Keywords(Classification):
     """Which of ten words was said."""
 
     Config = KeywordsConfig
@@ -76,7 +75,6 @@ class Keywords(Task):
             split: Batch((found[f"{split}.inputs"] - mean) / spread, found[f"{split}.targets"])
             for split in SPLITS
         }
-        self.num_training_examples = len(train)
 
     @classmethod
     def headline(cls, config: KeywordsConfig) -> tuple[str, Metric]:
@@ -91,37 +89,6 @@ class Keywords(Task):
         else:
             recordings(locate(config.path).path)
         return cls.inputs
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Features and words of the three splits."""
-        return {
-            f"{split}.{part}": getattr(batch, part)
-            for split, batch in self.splits.items()
-            for part in ("inputs", "targets")
-        }
-
-    def training_batches(
-        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
-    ) -> Iterator[Batch]:
-        """One epoch in shuffled order; the recipe has no augmentation."""
-        del augmentation
-        train = self.splits["train"]
-        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
-            yield Batch(train.inputs[rows], train.targets[rows])
-
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in its fixed order."""
-        data = self.splits[split]
-        for start in range(0, len(data.targets), batch_size):
-            yield Batch(data.inputs[start : start + batch_size], data.targets[start : start + batch_size])
-
-    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy [nats]."""
-        return cross_entropy(prediction, batch.targets)
-
-    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """1 where the most likely word is the right one."""
-        return (prediction.argmax(-1) == batch.targets).float()
 
 
 def _spoken() -> dict[str, Tensor]:

@@ -13,7 +13,6 @@ different keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -22,7 +21,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from oscbench.models.trunk import named_seed
-from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import Batch, Metric, SequenceInputs, TaskConfig
+from oscbench.tasks._in_memory import InMemoryTask
 
 DATA_SEED = 20_260_102
 NO_TARGET = -100
@@ -89,7 +89,7 @@ class RecallConfig(TaskConfig):
         return self.num_fillers + self.num_keys
 
 
-class Recall(Task):
+class Recall(InMemoryTask):
     """The value that a queried key was bound to."""
 
     Config = RecallConfig
@@ -104,36 +104,12 @@ class Recall(Task):
         self.inputs = self.describe(config)
         sizes = (config.train_examples, config.validation_examples, config.test_examples)
         self.splits = {split: _split(config, split, size) for split, size in zip(SPLITS, sizes, strict=True)}
-        self.num_training_examples = config.train_examples
 
     @classmethod
     def describe(cls, config: RecallConfig) -> SequenceInputs:
         """Ids of fillers, keys and values in; one number for each value out."""
         vocabulary = config.first_value + config.num_values
         return SequenceInputs(vocabulary, config.length, config.num_values, is_causal=True)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Tokens and targets of the three splits."""
-        return {
-            f"{split}.{part}": getattr(batch, part)
-            for split, batch in self.splits.items()
-            for part in ("inputs", "targets")
-        }
-
-    def training_batches(
-        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
-    ) -> Iterator[Batch]:
-        """One epoch of shuffled examples; augmentation is not used."""
-        del augmentation
-        train = self.splits["train"]
-        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
-            yield Batch(train.inputs[rows], train.targets[rows])
-
-    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """A split in its fixed order."""
-        data = self.splits[split]
-        for start in range(0, len(data.targets), batch_size):
-            yield Batch(data.inputs[start : start + batch_size], data.targets[start : start + batch_size])
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of a query [nats]; no other token counts."""

@@ -1,0 +1,66 @@
+"""What tasks share whose three splits stand in memory: an epoch is a shuffle, a split is read in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from oscbench.tasks import Batch, Split, Task
+
+
+class InMemoryTask(Task):
+    """Subclasses fill `splits` with `train`, `validation` and `test`, and say what they ask of an example."""
+
+    splits: dict[str, Batch]
+
+    @property
+    def num_training_examples(self) -> int:  # type: ignore[override]
+        """Examples of an epoch."""
+        return len(self.splits["train"].targets)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Inputs and targets of the three splits."""
+        return {
+            f"{split}.{part}": getattr(batch, part)
+            for split, batch in self.splits.items()
+            for part in ("inputs", "targets")
+        }
+
+    def training_batches(
+        self, batch_size: int, order: torch.Generator, augmentation: torch.Generator
+    ) -> Iterator[Batch]:
+        """One epoch of shuffled, augmented examples; the last batch may be smaller."""
+        train = self.splits["train"]
+        for rows in torch.randperm(self.num_training_examples, generator=order).split(batch_size):
+            yield self.augmented(self.ready(Batch(train.inputs[rows], train.targets[rows])), augmentation)
+
+    def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
+        """A split in its fixed order."""
+        data = self.splits[split]
+        for start in range(0, len(data.targets), batch_size):
+            rows = slice(start, start + batch_size)
+            yield self.ready(Batch(data.inputs[rows], data.targets[rows]))
+
+    def ready(self, batch: Batch) -> Batch:
+        """What a model reads of stored examples; the same by default."""
+        return batch
+
+    def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """A training batch with its random changes; none by default."""
+        del generator
+        return batch
+
+
+class Classification(InMemoryTask):
+    """One class an example."""
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy [nats]."""
+        return cross_entropy(prediction, batch.targets)
+
+    def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """1 where the most likely class is the right one."""
+        return (prediction.argmax(-1) == batch.targets).float()
