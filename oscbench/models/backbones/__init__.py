@@ -5,17 +5,37 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context
-from oscbench.models.trunk import Output, Trunk
+from oscbench.mechanisms import Context, Positions, Shape
+from oscbench.models.positions import AddedPositions, PositionMode
+from oscbench.models.trunk import Activation, Output, Trunk, named_seed
 
 
 class BackboneConfig(BaseModel):
-    """Settings of a backbone, as they stand in a suite under `model`; unknown keys are refused."""
+    """Settings that every backbone has, as they stand in a suite under `model`; unknown keys are refused.
+
+    Attributes:
+        width: channels of the residual stream, D.
+        heads: H.
+        layers: number of blocks.
+        mlp_ratio: hidden units of the MLP over D, before matching.
+        activation: `gelu` or `swiglu`.
+        position: what is added to tokens; `auto` follows the mechanism's trait.
+        dropout: on embeddings and MLP outputs.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=64, ge=1)
+    heads: int = Field(default=4, ge=1)
+    layers: int = Field(default=4, ge=1)
+    mlp_ratio: float = Field(default=4.0, gt=0.0)
+    activation: Activation = "gelu"
+    position: PositionMode = "auto"
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class Backbone(nn.Module, ABC):
@@ -23,6 +43,9 @@ class Backbone(nn.Module, ABC):
 
     Config: ClassVar[type[BackboneConfig]]
     version: ClassVar[int] = 1
+    config: Any
+    added: AddedPositions
+    dropout: nn.Dropout
     trunk: Trunk
 
     @abstractmethod
@@ -37,6 +60,26 @@ class Backbone(nn.Module, ABC):
         seed: int,
     ) -> None:
         """Build from settings, what the task says of its inputs, the mechanism, and the MLP's hidden units (None: as set)."""
+
+    def surround(
+        self,
+        mechanism_class: type,
+        mechanism_config: Any,
+        positions: Positions,
+        *,
+        hidden: int | None,
+        seed: int,
+    ) -> None:
+        """Make what stands between front and head: the mechanism, added positions, dropout and the trunk."""
+        config = self.config
+        num_tokens, axes = positions.coordinates.shape
+        generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
+        shape = Shape(config.width, config.heads, config.layers, num_tokens, axes, generator)
+        mechanism = mechanism_class(mechanism_config, shape)
+        self.added = AddedPositions(config.position, mechanism, positions)
+        self.dropout = nn.Dropout(config.dropout)
+        hidden = hidden or round(config.mlp_ratio * config.width)
+        self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
 
     @abstractmethod
     def embed(self, inputs: Tensor) -> Tensor:

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context, Shape
+from oscbench.mechanisms import Context
 from oscbench.models.backbones import Backbone, BackboneConfig
-from oscbench.models.positions import AddedPositions, PositionMode, sequence_positions
-from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
+from oscbench.models.positions import sequence_positions
+from oscbench.models.trunk import initialise
 
 
 class FramesConfig(BackboneConfig):
-    """Settings of the frame encoder; the defaults are the paper's for keywords.
-
-    Attributes:
-        width: channels of the residual stream, D.
-        heads: H.
-        layers: number of blocks.
-        mlp_ratio: hidden units of the MLP over D, before matching.
-        activation: `gelu` or `swiglu`.
-        position: what is added to frames; `auto` follows the mechanism's trait, the paper's own models have `none`.
-        dropout: on embeddings and MLP outputs.
-    """
+    """Settings of the frame encoder; the defaults are the paper's for keywords, whose models have no positions (`none`)."""
 
     width: int = Field(default=32, ge=1)
     heads: int = Field(default=2, ge=1)
     layers: int = Field(default=1, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0.0)
-    activation: Activation = "gelu"
-    position: PositionMode = "auto"
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class Frames(Backbone):
@@ -54,14 +39,9 @@ class Frames(Backbone):
     ) -> None:
         nn.Module.__init__(self)
         self.config, self.inputs = config, inputs
-        generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
-        shape = Shape(config.width, config.heads, config.layers, inputs.length, 1, generator)
-        mechanism = mechanism_class(mechanism_config, shape)
         self.front = nn.Linear(inputs.features, config.width)
-        self.added = AddedPositions(config.position, mechanism, sequence_positions(inputs.length))
-        self.dropout = nn.Dropout(config.dropout)
-        hidden = hidden or round(config.mlp_ratio * config.width)
-        self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
+        positions = sequence_positions(inputs.length)
+        self.surround(mechanism_class, mechanism_config, positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
         if not self.front.weight.is_meta:
             initialise(self, seed)

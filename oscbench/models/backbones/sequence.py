@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context, Shape
+from oscbench.mechanisms import Context
 from oscbench.models import generation
 from oscbench.models.backbones import Backbone, BackboneConfig
-from oscbench.models.positions import AddedPositions, PositionMode, sequence_positions
-from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
+from oscbench.models.positions import sequence_positions
+from oscbench.models.trunk import initialise
 from oscbench.ops.decode import Cache
 
 
@@ -20,24 +20,11 @@ class SequenceConfig(BackboneConfig):
     """Settings of the sequence backbone.
 
     Attributes:
-        width: channels of the residual stream, D.
-        heads: H.
-        layers: number of blocks.
-        mlp_ratio: hidden units of the MLP over D, before matching.
-        activation: `gelu` or `swiglu`.
         tied: the head is the embedding's transpose (language modelling only, and only where features are D wide).
-        position: what is added to tokens; `auto` follows the mechanism's trait.
-        dropout: on embeddings and MLP outputs.
     """
 
     width: int = Field(default=128, ge=1)
-    heads: int = Field(default=4, ge=1)
-    layers: int = Field(default=4, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0.0)
-    activation: Activation = "gelu"
     tied: bool = False
-    position: PositionMode = "auto"
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class Sequence(Backbone):
@@ -58,14 +45,9 @@ class Sequence(Backbone):
     ) -> None:
         nn.Module.__init__(self)
         self.config, self.inputs = config, inputs
-        generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
-        shape = Shape(config.width, config.heads, config.layers, inputs.length, 1, generator)
-        mechanism = mechanism_class(mechanism_config, shape)
         self.embedding = nn.Embedding(inputs.vocabulary, config.width)
-        self.added = AddedPositions(config.position, mechanism, sequence_positions(inputs.length))
-        self.dropout = nn.Dropout(config.dropout)
-        hidden = hidden or round(config.mlp_ratio * config.width)
-        self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
+        positions = sequence_positions(inputs.length)
+        self.surround(mechanism_class, mechanism_config, positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
         if config.tied:
             if self.embedding.weight.shape != self.head.weight.shape:

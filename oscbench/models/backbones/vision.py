@@ -8,34 +8,22 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context, Shape
+from oscbench.mechanisms import Context
 from oscbench.models.backbones import Backbone, BackboneConfig
-from oscbench.models.positions import AddedPositions, PositionMode, image_positions
-from oscbench.models.trunk import Trunk, initialise, named_seed
+from oscbench.models.positions import image_positions
+from oscbench.models.trunk import initialise
 
 
 class VisionConfig(BackboneConfig):
     """Settings of the vision backbone.
 
     Attributes:
-        width: channels of the residual stream, D.
-        heads: H.
-        layers: number of blocks.
         patch: side of a square patch [pixels]; it must divide the image.
-        mlp_ratio: hidden units of the MLP over D, before matching.
         pool: read the CLS token, or the mean of the patches.
-        position: what is added to tokens; `auto` follows the mechanism's trait.
-        dropout: on embeddings and MLP outputs.
     """
 
-    width: int = Field(default=64, ge=1)
-    heads: int = Field(default=4, ge=1)
-    layers: int = Field(default=4, ge=1)
     patch: int = Field(default=2, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0.0)
     pool: Literal["cls", "mean"] = "cls"
-    position: PositionMode = "auto"
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class Vision(Backbone):
@@ -63,16 +51,11 @@ class Vision(Backbone):
         rows, columns = inputs.height // config.patch, inputs.width // config.patch
         num_special = 1 if config.pool == "cls" else 0
         self.positions = image_positions(rows, columns, num_special)
-        generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
-        shape = Shape(config.width, config.heads, config.layers, self.num_tokens, 2, generator)
-        mechanism = mechanism_class(mechanism_config, shape)
         self.patch_features = inputs.channels * config.patch**2
         self.patches = nn.Linear(self.patch_features, config.width)
         if num_special:
             self.cls = nn.Embedding(1, config.width)
-        self.added = AddedPositions(config.position, mechanism, self.positions)
-        self.dropout = nn.Dropout(config.dropout)
-        self.trunk = Trunk(mechanism, hidden or round(config.mlp_ratio * config.width), config.dropout)
+        self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
         if not self.patches.weight.is_meta:
             initialise(self, seed)
