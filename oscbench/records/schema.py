@@ -72,7 +72,12 @@ class Matching(_Frozen):
     """How this model was made comparable.
 
     `by` is the mode (`params`, `flops`, `time` or `none`), `target` the reference model's value, `value` this model's,
-    `residual` = value/target - 1 and `hidden` the hidden units of the MLP that the solver chose.
+    `residual` = value/target - 1 and `hidden` the hidden units of the MLP that the solver chose. A `control` is matched
+    otherwise than its suite on purpose; its reference is a model as the suite matches it.
+
+    By `time`, `target` and `value` are median seconds of a training step, `residual` is the median ratio of steps taken in
+    turn - 1, `spread` half of its 95 % interval, `converged` whether both are within the tolerance, and `details` says on
+    which machine, in how many rounds and after which tries. One measurement serves all seeds of a run.
     """
 
     by: str
@@ -81,6 +86,10 @@ class Matching(_Frozen):
     value: float | None = None
     residual: float | None = None
     hidden: int
+    control: bool = False
+    spread: float | None = None
+    converged: bool | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Record(_Frozen):
@@ -88,7 +97,8 @@ class Record(_Frozen):
 
     `identity` hashes the resolved spec (never a measured value). `suite` is the suite's label: its name, and in square
     brackets whatever `--set` changed, as in `smoke[train.epochs=3]`. Task, mechanism, variant and seed are unique in it.
-    `protocol` hashes all of the spec that a fair comparison must share (everything but mechanism, variant and seed).
+    `protocol` hashes all of the spec that a fair comparison must share (everything but mechanism, variant, seed and what
+    makes a control of a cell).
     `metric` names the entry of `measures` that is the task's headline result, on the test split.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -21,8 +23,11 @@ from oscbench.errors import UserError
 from oscbench.records.schema import Record
 
 _LOG = logging.getLogger(__name__)
-_PRIVATE = (".locks", ".set_aside", "published")
+_PRIVATE = (".locks", ".set_aside", ".measured", "published")
 """Folders below a results folder that hold no records; `published` holds the papers' numbers."""
+
+LEDGER_SUFFIX = ".ledger.json"
+"""Files that stand among the records and are none."""
 
 _COMMITTED = ("reference",)
 """Folders directly below a results folder that are read only when they are asked for by their own path."""
@@ -81,11 +86,15 @@ class Store:
         except OSError as error:
             raise ResultsError(f"{self.root}: results folder cannot be written ({error.strerror})") from error
 
+    def folder(self, suite: str) -> Path:
+        """Where the records of a suite lie, whatever its label."""
+        return self.root / _slug(suite_name(suite))
+
     def path(self, suite: str, task: str, mechanism: str, variant: str, seed: int, identity: str) -> Path:
         """Where the record of such a cell lies."""
         label = "" if suite == suite_name(suite) else f"-{hashlib.sha256(suite.encode()).hexdigest()[:8]}"
         name = f"{_short(task)}-{_short(mechanism)}-{_short(variant)}-seed{seed}-{identity}{label}.json"
-        return self.root / _slug(suite_name(suite)) / name
+        return self.folder(suite) / name
 
     def path_of(self, record: Record) -> Path:
         """Where a record lies."""
@@ -102,7 +111,7 @@ class Store:
             tidy: set a damaged file in its place aside; it counts as absent either way.
         """
         other = None
-        for path in sorted((self.root / _slug(suite_name(suite))).glob(f"*-{identity}*.json")):
+        for path in sorted(self.folder(suite).glob(f"*-{identity}*.json")):
             loaded = read(path)
             if isinstance(loaded, Record) and loaded.identity == identity:
                 if loaded.suite == suite:
@@ -149,7 +158,7 @@ class Store:
     @contextlib.contextmanager
     def lock(self, suite: str, identity: str) -> Iterator[bool]:
         """Hold the cell's lock, or yield False where another process does; the lock dies with its process."""
-        folder = self.root / _slug(suite_name(suite)) / ".locks"
+        folder = self.folder(suite) / ".locks"
         lock = FileLock(folder / f"{identity}.lock")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -166,6 +175,30 @@ class Store:
             if held:
                 lock.release()
 
+    def once(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A value that is measured once in this folder and then shared: who asks first makes it, and others wait.
+
+        Raises:
+            ResultsError: the file system refuses.
+        """
+        path = self.root / ".measured" / f"{key}.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file counts as absent
+                    return dict(json.loads(path.read_text(encoding="utf-8")))
+                made = make()
+                temporary = path.with_suffix(".tmp")
+                temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
+                temporary.replace(path)
+                return made
+        except OSError as error:
+            raise ResultsError(f"{path}: cannot be shared ({error.strerror})") from error
+
+    def forget(self, key: str) -> None:
+        """Have a shared value measured anew."""
+        (self.root / ".measured" / f"{key}.json").unlink(missing_ok=True)
+
     def read_all(self) -> tuple[list[Record], list[Damaged]]:
         """Every record below the folder in a stable order, and every file that is none.
 
@@ -178,7 +211,8 @@ class Store:
         damaged: list[Damaged] = []
         for path in sorted(self.root.rglob("*.json")):
             parts = path.relative_to(self.root).parts
-            if parts[0] in _COMMITTED or any(part in _PRIVATE for part in parts):
+            private = parts[0] in _COMMITTED or any(part in _PRIVATE for part in parts)
+            if private or path.name.endswith(LEDGER_SUFFIX):
                 continue
             loaded = read(path)
             if isinstance(loaded, Record):

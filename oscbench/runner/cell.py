@@ -13,12 +13,14 @@ import torch
 
 from oscbench import catalog
 from oscbench.measures import Findings, Measure, Subject
-from oscbench.models.matching import Matched
+from oscbench.models.matching import Matched, MatchingError
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
 from oscbench.records.schema import Status
 from oscbench.runner.environment import commit, environment
-from oscbench.runner.plan import Cell, match_spec, parts_of
+from oscbench.runner.plan import Cell
+from oscbench.runner.specs import match_spec, parts_of, recipe, wanted_match
+from oscbench.runner.step_time import measure_all
 from oscbench.runner.timing_cell import run_timing
 from oscbench.runner.training import DivergedError, Progress, curves_of, data_generators, train
 from oscbench.suite.errors import without_name
@@ -69,7 +71,7 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
                 _run(cell, device, outcome, progress)
         except DivergedError as error:
             outcome.status, outcome.reason = "diverged", str(error)
-        except UnsupportedError as error:
+        except (UnsupportedError, MatchingError) as error:
             outcome.status, outcome.reason = "unsupported", str(error)
         except (MemoryError, torch.OutOfMemoryError) as error:
             outcome.status, outcome.reason = "oom", _first_line(error)
@@ -85,7 +87,7 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
     parts = parts_of(spec)
     task = parts.task_class(parts.task_config)
     outcome.data_hash = task.data_hash()
-    outcome.matched = match_spec(spec, task.inputs)
+    outcome.matched = match_spec(spec, task.inputs, measure_all(spec, task, device, cell.measured))
     model = parts.build(spec["mechanism"], outcome.matched.hidden, spec["seed"], task.inputs).to(device)
     mechanism = model.trunk.mechanism
     outcome.traits = dict(vars(mechanism.traits))
@@ -101,7 +103,7 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
     measures = _measures(spec)
     _gather(outcome.findings, (measure.before(subject) for measure in measures))
     try:
-        train(subject, spec["train"], spec["seed"], progress)
+        train(subject, recipe(spec), spec["seed"], progress)
     finally:
         outcome.curves = curves_of(task, subject.history)
     outcome.findings.measures |= _results(task, subject)
@@ -163,8 +165,9 @@ def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
     head, dirty = commit()
     matching = None
     if outcome.matched is not None:
-        reference = spec["match"]["reference"]["name"] if outcome.matched.by != "none" else None
-        matching = Matching(reference=reference, **outcome.matched.as_dict())
+        reference = wanted_match(spec)["reference"]["name"] if outcome.matched.by != "none" else None
+        control = "own_match" in spec
+        matching = Matching(reference=reference, control=control, **outcome.matched.as_dict())
     return Record(
         identity=cell.identity,
         suite=cell.suite,
@@ -209,11 +212,8 @@ def _headline(spec: dict[str, Any]) -> tuple[str, str]:
     if spec["kind"] == "timing":
         return f"timing of {spec['family']}", f"{spec['setting']['passes'][0]}_s/{spec['reference']}"
     parts = parts_of(spec)
-    task_class: Any = parts.task_class
-    if hasattr(task_class, "headline"):  # a task whose settings choose the data says what they make of it
-        label, metric = task_class.headline(parts.task_config)
-        return label, metric.name
-    return task_class.label, task_class.metric.name
+    label, metric = parts.task_class.headline(parts.task_config)
+    return label, metric.name
 
 
 def _card(name: str, traits: dict[str, bool]) -> MechanismCard:

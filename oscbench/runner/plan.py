@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,14 +10,14 @@ from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
 from oscbench.errors import first_line
-from oscbench.models.backbones import Backbone
-from oscbench.models.matching import Matched, match
 from oscbench.records import identity, protocol
+from oscbench.runner.search_space import check_names, own_space, with_values
+from oscbench.runner.specs import Measured, match_spec, parts_of
 from oscbench.runner.timing_plan import timing_specs
 from oscbench.runner.training import VERSION
 from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
 from oscbench.suite.errors import place, without_name
-from oscbench.tasks import Task
+from oscbench.suite.schema import Match, Tune
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Cell:
         spec: everything resolved; plain values only.
         identity: hash of the spec.
         protocol: hash of what a fair comparison shares.
+        measured: what matching by time has measured for this run. It follows from the spec and the machine, and is no part of
+            the request; a cell without it measures for itself.
     """
 
     suite: str
@@ -39,6 +41,7 @@ class Cell:
     spec: dict[str, Any]
     identity: str
     protocol: str
+    measured: Measured = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -46,47 +49,6 @@ class Cell:
         variant = self.spec["variant"]
         shown = "" if variant == "default" else f":{variant}"
         return f"{self.spec['mechanism']['name']}{shown} seed {self.spec['seed']}"
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Classes and checked settings behind a spec, and a way to build its model."""
-
-    task_class: type[Task]
-    task_config: Any
-    backbone_class: type[Backbone]
-    backbone_config: Any
-
-    def build(self, mechanism: dict[str, Any], hidden: int | None, seed: int, inputs: Any) -> Backbone:
-        """The model of a mechanism with so many hidden units."""
-        mechanism_class = catalog.load("mechanisms", mechanism["name"])
-        config = mechanism_class.Config.model_validate(without_name(mechanism))
-        return self.backbone_class(
-            self.backbone_config, inputs, mechanism_class, config, hidden=hidden, seed=seed
-        )
-
-
-def parts_of(spec: dict[str, Any]) -> Parts:
-    """Load what a resolved spec names."""
-    task_class = catalog.load("tasks", spec["task"]["name"])
-    backbone_class = catalog.load("backbones", spec["model"]["name"])
-    return Parts(
-        task_class,
-        task_class.Config.model_validate(without_name(spec["task"])),
-        backbone_class,
-        backbone_class.Config.model_validate(without_name(spec["model"])),
-    )
-
-
-def match_spec(spec: dict[str, Any], inputs: Any) -> Matched:
-    """Hidden units of a cell's model."""
-    parts, wanted = parts_of(spec), spec["match"]
-    return match(
-        wanted["by"],
-        lambda hidden: parts.build(spec["mechanism"], hidden, spec["seed"], inputs),
-        lambda hidden: parts.build(wanted["reference"], hidden, spec["seed"], inputs),
-        wanted["tolerance"],
-    )
 
 
 def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> list[Cell]:
@@ -101,19 +63,24 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
     shared = _shared_spec(suite, source, _device(device or suite.device))
     requests = expand(suite, source)
     mechanisms: dict[str, tuple[dict[str, Any], int]] = {}
+    owned: dict[int, dict[str, Any]] = {}
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
+    check_names(suite, source)
     for request in requests:
         key = f"{request.mechanism}:{request.variant}"
         if key not in mechanisms:
             where = ("mechanisms", request.index)
             mechanisms[key] = _mechanism(request.mechanism, request.settings, source, where)
-            spec = _cell_spec(shared, request, mechanisms[key])
-            _prove_buildable(spec, f"{source}: {place(where)} ({request.mechanism}, {request.variant})")
+            owned[request.index] = _own_match(suite, request.index, source)
+            spec = _cell_spec(shared, request, mechanisms[key], owned[request.index])
+            named = f"{source}: {place(where)} ({request.mechanism}, {request.variant})"
+            _prove_buildable(spec, named)
+            _prove_searchable(suite, request, spec, named)
     cells = []
     for request in select(requests, only):
         resolved = mechanisms[f"{request.mechanism}:{request.variant}"]
-        spec = _cell_spec(shared, request, resolved)
+        spec = _cell_spec(shared, request, resolved, owned[request.index])
         given = {
             "source": source,
             "mechanism": suite.mechanisms[request.index].model_dump(mode="json"),
@@ -123,6 +90,8 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
             "train": suite.train.model_dump(mode="json", exclude_unset=True),
             "device": device or suite.device,
         }
+        if suite.tune is not None:
+            given["tune"] = suite.tune.model_dump(mode="json", exclude_unset=True)
         cells.append(Cell(loaded.label, suite.description, given, spec, identity(spec), protocol(spec)))
     return cells
 
@@ -144,9 +113,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
     backbone_class = _load("backbones", str(backbone_name), f"{source}: model.name")
     settings = without_name(suite.model)
     model = _resolve(backbone_class, backbone_name, settings, source, ("model",))
-    reference = suite.match.reference
-    reference_class = _load("mechanisms", reference.name, f"{source}: match.reference.name")
-    where = ("match", "reference", "settings")
+    matching, reference_version = _matching(suite.match, source, ("match",))
     measures, versions = [], {}
     for index, measure in enumerate(suite.measures):
         measure_class = _load("measures", measure.name, f"{source}: measures[{index}].name")
@@ -155,14 +122,11 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
         )
         versions[measure.name] = measure_class.version
     return {
+        **_search(suite.tune),
         "kind": "train",
         "task": task,
         "model": model,
-        "match": {
-            "by": suite.match.by,
-            "reference": _resolve(reference_class, reference.name, reference.settings, source, where),
-            "tolerance": suite.match.tolerance,
-        },
+        "match": matching,
         "train": suite.train.resolved(),
         "measures": measures,
         "device": device,
@@ -170,19 +134,48 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
         "versions": {
             "task": task_class.version,
             "backbone": backbone_class.version,
-            "reference": reference_class.version,
+            "reference": reference_version,
             "training": VERSION,
             "measures": versions,
         },
     }
 
 
+def _search(tune: Tune | None) -> dict[str, Any]:
+    """The search that all entries share, as it stands in a spec; nothing where there is none."""
+    if tune is None:
+        return {}
+    space = {key: axis.model_dump(mode="json", exclude_defaults=True) for key, axis in tune.space.items()}
+    shared = {"trials": tune.trials, "seeds": tune.scoring_seeds(), "sampler_seed": tune.sampler_seed}
+    return {"tune": {**shared, "space": space}}
+
+
+def _matching(wanted: Match, source: str, where: tuple[str | int, ...]) -> tuple[dict[str, Any], int]:
+    """A matching with its reference resolved, and the reference's version."""
+    at = (*where, "reference")
+    resolved, version = _mechanism(wanted.reference.name, wanted.reference.settings, source, at)
+    return {"by": wanted.by, "reference": resolved, "tolerance": wanted.tolerance}, version
+
+
+def _own_match(suite: Suite, index: int, source: str) -> dict[str, Any]:
+    """What makes an entry a control, as it stands in a spec; nothing for all others, whose specs do not know the key."""
+    own = suite.mechanisms[index].match
+    if own is None:
+        return {}
+    matching, version = _matching(own.over(suite.match), source, ("mechanisms", index, "match"))
+    return {"own_match": {**matching, "version": version}}
+
+
 def _cell_spec(
-    shared: dict[str, Any], request: CellRequest, mechanism: tuple[dict[str, Any], int]
+    shared: dict[str, Any],
+    request: CellRequest,
+    mechanism: tuple[dict[str, Any], int],
+    own_match: dict[str, Any],
 ) -> dict[str, Any]:
     resolved, version = mechanism
     return {
         **shared,
+        **own_match,
         "mechanism": resolved,
         "variant": request.variant,
         "seed": request.seed,
@@ -229,6 +222,14 @@ def _prove_buildable(spec: dict[str, Any], where: str) -> None:
     except Exception as error:  # sizes that torch refuses, or whatever stands in somebody's mechanism
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise SuiteError(f"{where}: the model cannot be built: {reason}") from error
+
+
+def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], where: str) -> None:
+    """Build with every choice and with both ends of every range, the rest as given."""
+    for key, axis in own_space(suite, request).items():
+        for value in axis.ends():
+            there = f"{where}: tune, {key} = {value}"
+            _prove_buildable(with_values(spec, {key: value}, there), there)
 
 
 def _device(wanted: str) -> str:

@@ -83,7 +83,7 @@ class Pool:
         Ctrl-C ends the cells in progress (they lose their work, nothing else does) and is raised again.
         """
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_modules(cells))
+        context.set_forkserver_preload(modules(cells))
         pending, elsewhere, records = deque(cells), deque[Cell](), list[Record]()
         self._began = datetime.now(UTC)
         with _Interrupt() as interrupt:
@@ -121,7 +121,7 @@ class Pool:
             lock.close()
             elsewhere.append(cell)
             return
-        _start_server()
+        start_server()
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=work, args=(cell, theirs), name=cell.name, daemon=True)
         process.start()
@@ -178,7 +178,7 @@ class Pool:
         return record
 
 
-def _modules(cells: list[Cell]) -> list[str]:
+def modules(cells: list[Cell]) -> list[str]:
     """What the fork server imports once for all cells: the worker, what cells name, torch's lazy parts."""
     named = {
         (kind, cell.spec[key]["name"])
@@ -243,7 +243,7 @@ class _Interrupt:
         self.noted = True
 
 
-def _start_server() -> None:
+def start_server() -> None:
     """Start the fork server with Ctrl-C blocked; all cells inherit that: the main process alone decides."""
     resource_tracker.ensure_running()  # first, since it unblocks the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

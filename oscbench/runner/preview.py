@@ -13,8 +13,9 @@ from oscbench.measures import Subject
 from oscbench.models.matching import num_parameters
 from oscbench.records import Store
 from oscbench.runner.cell import PROBE_SIZE, prepare_process
-from oscbench.runner.plan import Cell, match_spec, parts_of
+from oscbench.runner.plan import Cell
 from oscbench.runner.pool import FINAL
+from oscbench.runner.specs import match_spec, parts_of, recipe
 from oscbench.runner.training import total_steps, train
 
 TIMED_STEPS = 3
@@ -102,7 +103,7 @@ def _first_steps(subject: Subject, spec: dict[str, Any]) -> None:
 
     progress: Callable[[int, int], None] = stop
     with contextlib.suppress(_EnoughError):
-        train(subject, spec["train"], spec["seed"], progress)
+        train(subject, recipe(spec), spec["seed"], progress)
 
 
 def total_seconds(previews: list[Preview], jobs: int) -> float:

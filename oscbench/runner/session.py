@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 from tqdm import tqdm
 
 from oscbench.records import Record, Store
+from oscbench.records.ledger import ledger_path, trial_label, write_ledger
+from oscbench.runner.measurements import Measurements
 from oscbench.runner.plan import Cell, make_plan
-from oscbench.runner.pool import Pool
-from oscbench.runner.preview import preview, total_seconds
+from oscbench.runner.pool import FINAL, Pool, Reporter
+from oscbench.runner.preview import Preview, preview, total_seconds
 from oscbench.runner.progress import reporter
-from oscbench.suite import load_suite
+from oscbench.runner.tuning import Search, key_of, ledger_of, search, searches, with_choices
+from oscbench.suite import Suite, load_suite
 
 NOT_WELL = ("failed", "oom")
 
@@ -42,14 +47,48 @@ def run_suite(
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
-    cells = make_plan(load_suite(suite, overrides), only=only, device=device)
+    loaded = load_suite(suite, overrides)
+    cells = make_plan(loaded, only=only, device=device)
     store = Store(results, tell=_tell)
     store.prepare()
-    if fresh:
-        _put_aside(cells, store)
+
+    # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
+    anew = fresh and not any(choice.startswith("seed") for choice in only)
+    measurements = Measurements(store, anew=anew)
+
+    def computed(asked: list[Cell], told: Reporter) -> list[Record]:
+        if fresh:
+            _put_aside(asked, store)
+        asked = measurements.given_to(asked)
+        return Pool(store, _at_once(asked, jobs), told, adopt=not fresh).run(asked)
+
+    trials: dict[str, Record] = {}
+    found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
+    if found:
+        trials = _tuned(found, computed, store)
+        cells = with_choices(cells, found)
     with reporter(cells[0].suite, len(cells)) as told:
-        records = Pool(store, _at_once(cells, jobs), told, adopt=not fresh).run(cells)
-    return _summary(records, results, cells[0].suite)
+        records = computed(cells, told)
+    return _summary([*trials.values(), *records], results, cells[0].suite)
+
+
+def _tuned(
+    found: list[Search], computed: Callable[[list[Cell], Reporter], list[Record]], store: Store
+) -> dict[str, Record]:
+    """Run the searches and keep their ledger; all trial cells by identity."""
+    records: dict[str, Record] = {}
+    total = sum(one.tune.trials * one.tune.seeds for one in found)
+    with reporter(trial_label(found[0].cell.suite), total) as told:
+
+        def run(asked: list[Cell]) -> list[Record]:
+            # A choice that came up again is here already, and `--fresh` does not mean it.
+            new = [cell for cell in asked if cell.identity not in records]
+            records.update({record.identity: record for record in computed(new, told)} if new else {})
+            return [records[cell.identity] for cell in asked]
+
+        search(found, run, lambda: write_ledger(store, ledger_of(found)))
+    print(f"ledger of the search in {ledger_path(store, found[0].cell.suite)}", file=sys.stderr)
+    return records
 
 
 def dry_run(
@@ -66,9 +105,17 @@ def dry_run(
     Raises:
         UserError: a mistake in the suite or its options.
     """
-    cells = make_plan(load_suite(suite, overrides), only=only, device=device)
-    previews = preview(cells, Store(results))
-    rows = [
+    loaded = load_suite(suite, overrides)
+    cells = make_plan(loaded, only=only, device=device)
+    store = Store(results)
+    found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
+    search(found, lambda asked: _there(asked, store))
+    if all(one.finished for one in found):
+        cells = with_choices(cells, found)
+    previews = preview(cells, store)
+    trials = [_trial_preview(one, previews) for one in found]
+    rows = [_trial_row(one, left) for one, left in zip(found, trials, strict=True)]
+    rows += [
         {
             "task": one.cell.spec["task"]["name"],
             "mechanism": one.cell.spec["mechanism"]["name"],
@@ -82,9 +129,42 @@ def dry_run(
         for one in previews
     ]
     jobs = _at_once(cells, jobs)
-    seconds = timedelta(seconds=round(total_seconds(previews, jobs)))
+    spent = total_seconds([*previews, *itertools.chain(*trials)], jobs)
+    seconds = timedelta(seconds=round(spent))
     waiting = sum(not one.there for one in previews)
-    return rows, f"{waiting} of {len(cells)} cells to run, about {seconds} with {jobs} at once"
+    line = f"{waiting} of {len(cells)} cells to run, about {seconds} with {jobs} at once"
+    if found:
+        total = sum(one.tune.trials * one.tune.seeds for one in found)
+        line = f"{sum(map(len, trials))} of {total} trial cells and then {line}"
+    return rows, line
+
+
+def _there(asked: list[Cell], store: Store) -> list[Record]:
+    """Records that need not be computed."""
+    found = [store.find(cell.suite, cell.identity, tidy=False) for cell in asked]
+    return [record for record in found if record is not None and record.status in FINAL]
+
+
+def _trial_preview(one: Search, previews: list[Preview]) -> list[Preview]:
+    """The trial cells of a search that have still to run, each as long as a reported cell that has."""
+    like = [p for p in previews if key_of(p.cell) == key_of(one.cell)]
+    slowest = max(like, key=lambda p: p.seconds)
+    return [slowest] * ((one.tune.trials - len(one.rows)) * one.tune.seeds)
+
+
+def _trial_row(one: Search, left: list[Preview]) -> dict[str, object]:
+    """A search in the table of a dry run."""
+    name, variant = key_of(one.cell)
+    return {
+        "task": one.cell.spec["task"]["name"],
+        "mechanism": name,
+        "variant": variant,
+        "seed": f"{one.tune.trials} trials × {one.tune.seeds}",
+        "params": "",
+        "MFLOP/sample": "",
+        "residual": "",
+        "seconds": f"{sum(p.seconds for p in left):.0f}" if left else "there",
+    }
 
 
 def _at_once(cells: list[Cell], jobs: int | None) -> int:

@@ -13,7 +13,7 @@ import torch
 from oscbench.measures import History, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
-from oscbench.tasks import Task
+from oscbench.tasks import Batch, Task
 
 VERSION = 2
 """Raised when the same recipe would train to other values: 2 is the fused AdamW, which rounds otherwise."""
@@ -68,6 +68,19 @@ def data_generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
     return order, augmentation
 
 
+def update(
+    model: torch.nn.Module, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float | None
+) -> torch.Tensor:
+    """One step of the optimiser on one batch; returns the loss before it."""
+    loss = task.loss(model(batch.inputs).prediction, batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return loss
+
+
 def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> None:
     """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
@@ -93,12 +106,7 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
             started = time.perf_counter()
             history.waiting_seconds += started - asked
             batch = batch.to(device)
-            loss = task.loss(model(batch.inputs).prediction, batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if settings["clip"] is not None:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), settings["clip"])
-            optimizer.step()
+            loss = update(model, task, batch, optimizer, settings["clip"])
             schedule.step()
             value = float(loss.detach())  # waits for the device, so the clock is true
             history.step_seconds.append(time.perf_counter() - started)

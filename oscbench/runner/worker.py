@@ -13,8 +13,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from oscbench.errors import first_line
-from oscbench.runner.cell import lost_record, run_cell
+from oscbench.runner.cell import lost_record, prepare_process, run_cell
 from oscbench.runner.plan import Cell
+from oscbench.runner.specs import parts_of
+from oscbench.runner.step_time import measure
 from oscbench.runner.training import Progress
 
 REPORT_EVERY_S = 0.2
@@ -38,6 +40,21 @@ def work(cell: Cell, pipe: Connection) -> None:
     record = _record(cell, progress)
     with contextlib.suppress(BrokenPipeError):  # the parent is dead, and this process is about to be
         pipe.send(("record", record))
+        pipe.close()
+
+
+def measure_for(cell: Cell, pipe: Connection) -> None:
+    """Measure what a cell's matching by time needs; None goes through the pipe where that breaks."""
+    os.setpgid(0, 0)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    found = None
+    # The cells that need it will break in the same way, and then leave records that say how.
+    with contextlib.suppress(Exception):
+        device = prepare_process(cell.spec)
+        parts = parts_of(cell.spec)
+        found = measure(cell.spec, parts.task_class(parts.task_config), device, cell.measured)
+    with contextlib.suppress(BrokenPipeError):
+        pipe.send(found)
         pipe.close()
 
 

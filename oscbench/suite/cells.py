@@ -63,12 +63,12 @@ def _variants(entry: MechanismEntry) -> list[tuple[str, dict[str, Any]]]:
         chosen = dict(zip(entry.grid, values, strict=True))
         described = {**chosen} if entry.variant else {**entry.settings, **chosen}
         parts = [entry.variant] if entry.variant else []
-        parts += [f"{key}={_plain(value)}" for key, value in described.items()]
+        parts += [f"{key}={plain(value)}" for key, value in described.items()]
         found.append(("+".join(parts) or "default", {**entry.settings, **chosen}))
     return found
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A setting's value in a label, as YAML writes it; no commas, which separate names in `--only`."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text.replace(", ", ";").replace(",", ";").replace("\n", " ").strip()

@@ -42,7 +42,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
         text = f"{where}: got {got}; allowed: {', '.join(allowed)}; {nearest(str(first['input']), allowed)}"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        text = f"{where}: got {got}; {message[:1].lower()}{message[1:]}"
+        text = f"{message[:1].lower()}{message[1:]}"
+        text = f"{where}: got {got}; {text}" if where else text
     more = len(mistakes) - 1
     return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
 

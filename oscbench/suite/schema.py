@@ -5,9 +5,11 @@ Settings of a task, backbone, mechanism or measure are checked by their own conf
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from oscbench.catalog import nearest
 
 VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
 """No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""
@@ -15,6 +17,87 @@ VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Axis(_Strict):
+    """What a search may give one setting: one of `choices`, or a number from `low` to `high`, both included.
+
+    Two whole numbers are searched in whole numbers; write 1.0 for real ones.
+
+    Attributes:
+        choices: values to choose from.
+        low: of a range.
+        high: of a range.
+        log: the range is searched in its logarithm.
+    """
+
+    choices: list[Any] | None = Field(default=None, min_length=1)
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Axis:
+        if (self.choices is None) == (self.low is None and self.high is None):
+            raise ValueError("give either choices, or low and high")
+        if self.choices is not None:
+            if self.log:
+                raise ValueError("log belongs to low and high")
+            if any(value in self.choices[:place] for place, value in enumerate(self.choices)):
+                raise ValueError("a choice is named twice")
+        elif self.low is None or self.high is None:
+            raise ValueError("low and high belong together")
+        elif not self.low < self.high:
+            raise ValueError("low must be below high")
+        elif self.log and self.low <= 0:
+            raise ValueError("a range in logarithms starts above 0")
+        return self
+
+    def ends(self) -> list[Any]:
+        """All choices, or both ends of the range: what must be allowed if everything between is to be."""
+        return list(self.choices) if self.choices is not None else [self.low, self.high]
+
+
+TUNABLE = ("learning_rate", "weight_decay", "warmup", "beta2", "clip")
+"""Of the recipe; its length and batch size are not searched, since every mechanism is to see the same data as often."""
+
+
+def _known_places(space: dict[str, Axis]) -> dict[str, Axis]:
+    for key in space:
+        kind, dot, name = key.partition(".")
+        if not dot or not name or kind not in ("train", "settings"):
+            raise ValueError(f'"{key}" is no place; write train.learning_rate, or settings.gamma')
+        if kind == "train" and name not in TUNABLE:
+            raise ValueError(
+                f'"{key}" is not searched; {nearest(key, [f"train.{name}" for name in TUNABLE])}'
+            )
+    return space
+
+
+Space = Annotated[dict[str, Axis], AfterValidator(_known_places)]
+
+
+class Tune(_Strict):
+    """A search with the same number of trials for every mechanism and variant, before the reported seeds run.
+
+    Attributes:
+        trials: of every mechanism and variant.
+        seeds: that each trial is scored on, by the validation metric after the last step.
+        first_seed: the first of them; none may be a reported seed.
+        sampler_seed: of the search's own draws.
+        space: `train.x` or `settings.x` -> what may be chosen. A mechanism without such a setting, or whose entry fixes it,
+            ignores it and has as many trials.
+    """
+
+    trials: int = Field(ge=1)
+    seeds: int = Field(default=2, ge=1)
+    first_seed: int = Field(default=100, ge=0)
+    sampler_seed: int = Field(default=0, ge=0)
+    space: Space = Field(min_length=1)
+
+    def scoring_seeds(self) -> list[int]:
+        """Seeds of every trial."""
+        return list(range(self.first_seed, self.first_seed + self.seeds))
 
 
 class _Named(BaseModel):
@@ -38,6 +121,41 @@ class NamedSettings(_Named):
         return {"name": value} if isinstance(value, str) else value
 
 
+class Reference(_Strict):
+    """The mechanism whose model sets the target of a matching; a bare name is the same with default settings.
+
+    Attributes:
+        name: file name of the mechanism.
+        settings: of the mechanism.
+    """
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Match(_Strict):
+    """How models are made comparable.
+
+    Attributes:
+        by: `params`, `flops` (forward, a sample), `time` (of a training step, measured where it runs) or `none`.
+        reference: the mechanism whose model sets the target, as its settings say.
+        tolerance: largest allowed relative residual.
+    """
+
+    by: Literal["params", "flops", "time", "none"] = "params"
+    reference: Reference = Reference(name="softmax")
+    tolerance: float = Field(default=0.01, gt=0.0, lt=1.0)
+
+    def over(self, shared: Match) -> Match:
+        """This matching, with whatever it leaves out as in `shared`."""
+        return shared.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})
+
+
 class MechanismEntry(_Strict):
     """One mechanism of the comparison, with fixed settings and, if wanted, a grid over others.
 
@@ -46,12 +164,17 @@ class MechanismEntry(_Strict):
         variant: label in records and reports; by default what its settings say, or `default`.
         settings: of the mechanism.
         grid: setting -> list of values; every combination becomes a variant.
+        match: makes a control of it, matched otherwise than the suite; what it leaves out is the suite's. Its reference is
+            a model as the suite matches it, so `{by: flops, reference: kope}` is what the suite's own KoPE spends.
+        tune: what its search may choose besides the suite's `tune.space`.
     """
 
     name: str
     variant: str | None = Field(default=None, max_length=100, pattern=VARIANT)
     settings: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
+    match: Match | None = None
+    tune: Space = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -65,20 +188,6 @@ class MechanismEntry(_Strict):
             if not values:
                 raise ValueError(f"grid over {key} has no values")
         return grid
-
-
-class Match(_Strict):
-    """How models are made comparable.
-
-    Attributes:
-        by: `params`, `flops` (forward, a sample) or `none`.
-        reference: the mechanism whose model sets the target, as its settings say.
-        tolerance: largest allowed relative residual.
-    """
-
-    by: Literal["params", "flops", "none"] = "params"
-    reference: MechanismEntry = MechanismEntry(name="softmax")
-    tolerance: float = Field(default=0.01, gt=0.0, lt=1.0)
 
 
 class Train(_Strict):
@@ -132,6 +241,7 @@ class Suite(_Strict):
         threads: CPU threads of a cell; part of its identity, so that a resumed run is bitwise the same.
         device: `auto`, `cpu` or `cuda`.
         measures: what is measured beside the task's metric.
+        tune: a search before the reported seeds.
     """
 
     kind: Literal["train"] = "train"
@@ -150,6 +260,20 @@ class Suite(_Strict):
             NamedSettings(name=name) for name in ("params", "flops", "training_time", "health")
         ]
     )
+
+    tune: Tune | None = None
+
+    @model_validator(mode="after")
+    def _fresh_seeds(self) -> Suite:
+        for index, entry in enumerate(self.mechanisms):
+            if entry.tune and self.tune is None:
+                raise ValueError(
+                    f"mechanisms[{index}].tune: adds to a search that the suite does not ask for"
+                )
+        shared = sorted(set(self.seeds) & set(self.tune.scoring_seeds())) if self.tune else []
+        if shared:
+            raise ValueError(f"seed {shared[0]} would be tuned on and reported; move tune.first_seed")
+        return self
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,14 @@ import torch
 
 from oscbench import catalog
 from oscbench.models.backbones.vision import Vision, VisionConfig
-from oscbench.models.matching import MatchingError, match, num_parameters
+from oscbench.models.matching import (
+    MatchingError,
+    StepRatio,
+    match,
+    match_time,
+    median_with_spread,
+    num_parameters,
+)
 from oscbench.tasks import ImageInputs
 
 INPUTS = ImageInputs(channels=3, height=12, width=8, num_classes=5)
@@ -87,3 +95,78 @@ def test_parameters_of_the_block_are_the_published_ones() -> None:
         trunk = Trunk(found(found.Config(), shape), hidden=2048)
         counts[name] = num_parameters(trunk) - num_parameters(trunk.final_norm)
     assert counts == {"softmax": 3_152_384, "ssa": 3_152_393}
+
+
+def stopwatch(
+    fixed: float, each: float, noise: Callable[[int], float] = lambda call: 1.0, spread: float | None = 0.001
+) -> tuple[Callable[[int], StepRatio], list[int]]:
+    """A measurer for which a step takes `fixed + each · hidden` of the reference's, and the list of what it was asked."""
+    asked: list[int] = []
+
+    def measure(hidden: int) -> StepRatio:
+        asked.append(hidden)
+        ratio = (fixed + each * hidden) * noise(len(asked))
+        return StepRatio(ratio, spread, 11, ratio * 0.02, 0.02)
+
+    return measure, asked
+
+
+@pytest.mark.parametrize(("fixed", "each"), [(0.3, 0.7 / 128), (0.6, 0.01), (0.1, 0.001), (0.9, 0.003)])
+def test_time_is_matched_and_what_is_recorded_was_measured_afresh(fixed: float, each: float) -> None:
+    measure, asked = stopwatch(fixed, each)
+    matched = match_time(128, measure, 0.02)
+    assert matched.converged
+    assert matched.residual == pytest.approx(fixed + each * matched.hidden - 1.0)
+    assert abs(matched.residual) <= 0.02
+    assert asked[-2:] == [matched.hidden, matched.hidden], (
+        "a try that was chosen for being near proves nothing"
+    )
+    assert [units for units, _ in matched.details["tried"]] == asked
+    assert (matched.target, matched.value) == (0.02, pytest.approx(0.02 * (1.0 + matched.residual)))
+
+
+def test_noise_that_reaches_beyond_the_tolerance_is_told() -> None:
+    measure, asked = stopwatch(0.3, 0.7 / 128, noise=lambda call: 1.0 + (0.05 if call % 2 else -0.05))
+    matched = match_time(128, measure, 0.01)
+    assert matched.converged is False
+    assert len(asked) <= 15
+    assert 100 < matched.hidden < 160
+
+
+@pytest.mark.parametrize("spread", [None, 0.03])
+def test_residual_whose_spread_is_too_wide_or_unknown_has_not_converged(spread: float | None) -> None:
+    matched = match_time(128, stopwatch(0.3, 0.7 / 128, spread=spread)[0], 0.02)
+    assert matched.residual == pytest.approx(0.0)
+    assert matched.converged is False
+    assert matched.spread == spread
+
+
+def test_mechanism_that_is_too_slow_without_any_mlp_is_refused() -> None:
+    with pytest.raises(MatchingError, match=r"with one hidden unit a training step still takes 1\.4"):
+        match_time(128, stopwatch(1.4, 0.001)[0], 0.02)
+
+
+def test_steps_in_the_time_end_the_search_at_the_nearest_model() -> None:
+    """Kernels take widths in blocks, so that no model may lie within the tolerance."""
+
+    def measure(hidden: int) -> StepRatio:
+        return StepRatio(0.9 if hidden < 96 else 1.2, 0.001, 11, 1.0, 1.0)
+
+    matched = match_time(128, measure, 0.02)
+    assert matched.hidden < 96
+    assert matched.residual == pytest.approx(-0.1)
+    assert matched.converged is False
+
+
+def test_spread_is_that_of_a_notched_box_and_needs_five_rounds() -> None:
+    assert median_with_spread([1.0, 2.0, 3.0, 4.0]) == (2.5, None)
+    median, spread = median_with_spread([1.0, 1.0, 1.0, 1.0, 1.0, 9.0])
+    assert median == 1.0
+    assert spread is not None
+    assert spread > 0
+    assert median_with_spread([1.0] * 9) == (1.0, 0.0)
+
+
+def test_models_to_be_matched_by_time_are_planned_with_their_usual_width() -> None:
+    planned = match("time", builder("kope"), builder("softmax"))
+    assert (planned.hidden, planned.residual, planned.converged) == (128, None, None)

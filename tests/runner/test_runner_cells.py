@@ -72,7 +72,7 @@ def training_inputs(cell):
     """The first batch as calibration sees it, and every batch of training."""
     from oscbench.measures import Subject
     from oscbench.runner.cell import _first_batch, prepare_process
-    from oscbench.runner.plan import match_spec, parts_of
+    from oscbench.runner.specs import match_spec, parts_of
     from oscbench.runner.training import train
 
     spec, batches = cell.spec, []

@@ -64,7 +64,7 @@ def mistake(path, *overrides):
         ({"mechanisms": "[{name: kope, grid: {gamma: 1}}]"}, "mechanisms[0].grid.gamma: got 1"),
         (
             {"match": "{by: param}"},
-            'match.by: got "param"; allowed: params, flops, none; did you mean "params"?',
+            'match.by: got "param"; allowed: params, flops, time, none; did you mean "params"?',
         ),
         ({"match": "{tolerance: 2}"}, "match.tolerance: got 2;"),
         ({"seeds": "0"}, "seeds: got 0; at least one seed is needed"),

@@ -1,0 +1,142 @@
+"""The ledger of a search: what every mechanism was given, what it cost, what came out, and what was chosen (no torch)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from oscbench.records.schema import Status
+from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, suite_name
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class TrialRow(_Frozen):
+    """One trial.
+
+    Attributes:
+        values: place -> what was chosen.
+        score: mean over the scoring seeds, null where one of them has none.
+        scores: of each scoring seed, in order.
+        statuses: of each scoring seed's cell.
+        identities: of these cells.
+        repeats: the trial is a choice that was made before, since the space holds no more; it cost nothing again.
+        seconds: all its cells took.
+        training_flops: 3 × forward FLOPs × examples, over all its cells; null where FLOPs were not counted.
+    """
+
+    values: dict[str, Any]
+    score: float | None
+    scores: tuple[float | None, ...]
+    statuses: tuple[Status, ...]
+    identities: tuple[str, ...]
+    repeats: bool
+    seconds: float
+    training_flops: float | None
+
+
+class LedgerEntry(_Frozen):
+    """The search of one mechanism and variant.
+
+    Attributes:
+        space: place -> what could be chosen.
+        trials: all, in order.
+        chosen: values of the best trial; empty where none ended well, and the suite's own values then hold.
+        score: of the chosen values; null where no trial ended well.
+        seconds: of all trials.
+        training_flops: of all trials; null where a trial has none.
+        by_setting: place -> (value, score) of every trial that has a score, by value.
+        finished: all trials have run.
+    """
+
+    mechanism: str
+    variant: str
+    space: dict[str, Any]
+    trials: tuple[TrialRow, ...]
+    chosen: dict[str, Any]
+    score: float | None
+    seconds: float
+    training_flops: float | None
+    by_setting: dict[str, tuple[tuple[Any, float], ...]]
+    finished: bool
+
+
+class Ledger(_Frozen):
+    """All searches of a suite.
+
+    Attributes:
+        suite: label of the reported records.
+        trial_suite: label of the trials' records.
+        trials: that every entry was granted.
+        scoring_seeds: of every trial.
+        metric: by which trials are scored, on validation.
+        direction: of the metric.
+        sampler: what drew the values, with version and seed.
+        request: hash of what all entries share; an older ledger with another one is replaced, not continued.
+        entries: one a mechanism and variant.
+    """
+
+    schema_version: Literal[1] = 1
+    suite: str
+    trial_suite: str
+    trials: int
+    scoring_seeds: tuple[int, ...]
+    metric: str
+    direction: Literal["higher", "lower"]
+    sampler: str
+    request: str
+    entries: tuple[LedgerEntry, ...]
+
+
+def trial_label(suite: str) -> str:
+    """The label of trials: `digits` -> `digits[tune]`, `digits[train.epochs=3]` -> `digits[train.epochs=3,tune]`."""
+    return f"{suite[:-1]},tune]" if suite.endswith("]") else f"{suite}[tune]"
+
+
+def is_trial(suite: str) -> bool:
+    """Whether records of this label are trials of a search, which are kept and not reported."""
+    return suite.endswith(("[tune]", ",tune]"))
+
+
+def ledger_path(store: Store, suite: str) -> Path:
+    """Where the ledger of a suite's label lies, beside its records."""
+    mark = "" if suite == suite_name(suite) else f"-{hashlib.sha256(suite.encode()).hexdigest()[:8]}"
+    return store.folder(suite) / f"tuning{mark}{LEDGER_SUFFIX}"
+
+
+def read_ledger(path: Path) -> Ledger | None:
+    """The ledger in a file; None where there is none, or none that can be read."""
+    try:
+        return Ledger.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_ledger(store: Store, ledger: Ledger) -> Path:
+    """Write a ledger in one step; entries of an earlier one that this run left out (`--only`) stay.
+
+    Raises:
+        ResultsError: the file system refuses.
+    """
+    path = ledger_path(store, ledger.suite)
+    earlier = read_ledger(path)
+    if earlier is not None and earlier.request == ledger.request:
+        entries = {(entry.mechanism, entry.variant): entry for entry in (*earlier.entries, *ledger.entries)}
+        ledger = ledger.model_copy(update={"entries": tuple(entries.values())})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(ledger.model_dump_json(indent=1))
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ResultsError(f"{path}: ledger cannot be written ({error.strerror})") from error
+    return path

@@ -1,0 +1,111 @@
+"""What a resolved spec says: the classes it names, its recipe, and how its model is matched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oscbench import catalog
+from oscbench.models.backbones import Backbone
+from oscbench.models.matching import Matched, MatchingError, match
+from oscbench.records.identity import digest
+from oscbench.suite.errors import without_name
+from oscbench.tasks import Task
+
+Measured = Mapping[str, Mapping[str, Any]]
+"""What matching by time has measured: `request_key` -> a matching as a record holds it, or `impossible` and why."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Classes and checked settings behind a spec, and a way to build its model."""
+
+    task_class: type[Task]
+    task_config: Any
+    backbone_class: type[Backbone]
+    backbone_config: Any
+
+    def build(self, mechanism: dict[str, Any], hidden: int | None, seed: int, inputs: Any) -> Backbone:
+        """The model of a mechanism with so many hidden units."""
+        mechanism_class = catalog.load("mechanisms", mechanism["name"])
+        config = mechanism_class.Config.model_validate(without_name(mechanism))
+        return self.backbone_class(
+            self.backbone_config, inputs, mechanism_class, config, hidden=hidden, seed=seed
+        )
+
+
+def parts_of(spec: dict[str, Any]) -> Parts:
+    """Load what a resolved spec names."""
+    task_class = catalog.load("tasks", spec["task"]["name"])
+    backbone_class = catalog.load("backbones", spec["model"]["name"])
+    return Parts(
+        task_class,
+        task_class.Config.model_validate(without_name(spec["task"])),
+        backbone_class,
+        backbone_class.Config.model_validate(without_name(spec["model"])),
+    )
+
+
+def recipe(spec: dict[str, Any]) -> dict[str, Any]:
+    """The training settings of a cell: the suite's, and over them what a search chose."""
+    return {**spec["train"], **spec.get("tuned", {})}
+
+
+def wanted_match(spec: dict[str, Any]) -> dict[str, Any]:
+    """The matching of a cell: its own if it is a control, otherwise the suite's."""
+    wanted: dict[str, Any] = spec.get("own_match") or spec["match"]
+    return wanted
+
+
+def reference_spec(spec: dict[str, Any]) -> dict[str, Any] | None:
+    """The spec of a control's reference, which is matched as the suite matches; None where the reference stays as it is."""
+    if "own_match" not in spec or spec["own_match"]["by"] == "none":
+        return None
+    others = {key: value for key, value in spec.items() if key != "own_match"}
+    return {**others, "mechanism": spec["own_match"]["reference"]}
+
+
+def match_spec(spec: dict[str, Any], inputs: Any, measured: Measured | None = None) -> Matched:
+    """Hidden units of a cell's model.
+
+    Args:
+        spec: of the cell.
+        inputs: what the task says of its inputs.
+        measured: what matching by time has measured. Without it a model that is matched by time has the hidden units that
+            its settings say, which is enough to plan with.
+
+    Raises:
+        MatchingError: no number of hidden units comes near enough.
+    """
+    parts, wanted, reference = parts_of(spec), wanted_match(spec), reference_spec(spec)
+    if wanted["by"] == "time" and measured is not None:
+        found = measured[request_key(spec)]
+        if "impossible" in found:
+            raise MatchingError(str(found["impossible"]))
+        return Matched(**found)
+    of_reference = match_spec(reference, inputs, measured).hidden if reference else None
+    return match(
+        wanted["by"],
+        lambda hidden: parts.build(spec["mechanism"], hidden, spec["seed"], inputs),
+        lambda _: parts.build(wanted["reference"], of_reference, spec["seed"], inputs),
+        wanted["tolerance"],
+    )
+
+
+def time_requests(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Specs whose hidden units have to be measured before this one's model can be built, in the order in which they can be."""
+    if spec["kind"] != "train":
+        return []
+    reference = reference_spec(spec)
+    own = [spec] if wanted_match(spec)["by"] == "time" else []
+    return [*(time_requests(reference) if reference else []), *own]
+
+
+def request_key(spec: dict[str, Any]) -> str:
+    """What a measurement of step time depends on: neither seed nor label, so that all seeds get one model."""
+    named = ("task", "model", "mechanism", "match", "own_match", "device", "threads")
+    request = {key: spec[key] for key in named if key in spec}
+    versions = {key: version for key, version in spec["versions"].items() if key != "measures"}
+    train = {"batch_size": spec["train"]["batch_size"], "clips": spec["train"]["clip"] is not None}
+    return digest({**request, "versions": versions, "train": train})

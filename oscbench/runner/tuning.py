@@ -1,0 +1,269 @@
+"""The search before the reported seeds: as many trials for every mechanism and variant, chosen on validation.
+
+A trial is as many ordinary cells as there are scoring seeds, under a label of its own. Which values a trial has depends on
+the sampler's seed and on the scores before it alone, so a run that was stopped asks the same again, finds what is there,
+and goes on.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oscbench.records import Record, identity, protocol
+from oscbench.records.identity import canonical, digest
+from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, trial_label
+from oscbench.runner.plan import Cell
+from oscbench.runner.search_space import given_values, own_space, rounded, trial_spec, with_values
+from oscbench.runner.specs import parts_of
+from oscbench.suite import Suite, expand
+from oscbench.suite.schema import Axis, Tune
+
+MAX_ASKS = 30
+"""For a choice that was made before another one is drawn, at most so often; then the space is taken to hold no more."""
+Key = tuple[str, str]
+Run = Callable[[list[Cell]], Iterable[Record]]
+
+
+def key_of(cell: Cell) -> Key:
+    """Mechanism and variant."""
+    return cell.spec["mechanism"]["name"], cell.spec["variant"]
+
+
+@dataclass
+class Search:
+    """The search of one mechanism and variant.
+
+    Attributes:
+        cell: one of its reported cells, as the suite gives it.
+        space: place -> what may be chosen.
+        tune: what the suite asks for.
+        rows: trials so far.
+    """
+
+    cell: Cell
+    space: dict[str, Axis]
+    tune: Tune
+    rows: list[TrialRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        import optuna  # only a suite that tunes pays for loading it
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._guided = optuna.samplers.TPESampler(
+            seed=self.tune.sampler_seed, n_startup_trials=max(1, self.tune.trials // 2)
+        )
+        self._random = optuna.samplers.RandomSampler(seed=self.tune.sampler_seed)
+        self._study = optuna.create_study(sampler=self._guided)
+        self._failed = optuna.trial.TrialState.FAIL
+        self._distributions = {key: _distribution(axis) for key, axis in self.space.items()}
+        # The first trial is what the suite gives, as far as that lies in the space.
+        given = given_values(self.cell.spec, self.space)
+        self._study.enqueue_trial({key: _position(self.space[key], value) for key, value in given.items()})
+        self._asked: Any = None
+        self._values: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all trials have their scores."""
+        return len(self.rows) == self.tune.trials
+
+    def ask(self) -> list[Cell]:
+        """Cells of the next trial, one a scoring seed; cells of an earlier one where the space holds no more."""
+        if self._asked is None:
+            seen = {canonical(row.values) for row in self.rows}
+            for left in reversed(range(MAX_ASKS)):
+                self._asked = self._study.ask(self._distributions)
+                self._values = {key: _value(self.space[key], v) for key, v in self._asked.params.items()}
+                if not left or canonical(self._values) not in seen:
+                    break
+                # Among few choices the sampler insists on the one that it thinks best.
+                self._study.tell(self._asked, state=self._failed)
+                self._study.sampler = self._random
+            self._study.sampler = self._guided
+        cells = []
+        for seed in self.tune.scoring_seeds():
+            spec = trial_spec(self.cell.spec, self._values, seed)
+            label = trial_label(self.cell.suite)
+            made = replace(
+                self.cell, suite=label, spec=spec, identity=identity(spec), protocol=protocol(spec)
+            )
+            cells.append(made)
+        return cells
+
+    def tell(self, records: list[Record]) -> None:
+        """Score the trial that was asked for: the mean over its seeds, and as bad as can be where one has no number."""
+        scores = [_score(record) for record in records]
+        numbers = [score for score in scores if score is not None]
+        score = sum(numbers) / len(numbers) if len(numbers) == len(scores) else None
+        identities = tuple(record.identity for record in records)
+        flops = [_training_flops(record) for record in records]
+        repeats = any(row.identities == identities for row in self.rows)
+        row = TrialRow(
+            values=self._values,
+            score=score,
+            scores=tuple(scores),
+            statuses=tuple(record.status for record in records),
+            identities=identities,
+            repeats=repeats,
+            seconds=0.0 if repeats else sum(record.seconds for record in records),
+            training_flops=0.0 if repeats else _sum(flops),
+        )
+        self.rows.append(row)
+        self._study.tell(self._asked, self._loss(row))
+        self._asked = None
+
+    def _loss(self, row: TrialRow) -> float:
+        if row.score is None:
+            return math.inf
+        return row.score if metric_of(self.cell)[1] == "lower" else -row.score
+
+    def best(self) -> TrialRow | None:
+        """The best trial so far, the earlier of equals; None where none has a score."""
+        scored = [row for row in self.rows if row.score is not None]
+        return min(scored, key=self._loss) if scored else None
+
+    def entry(self) -> LedgerEntry:
+        """Its part of the ledger."""
+        best = self.best()
+        by_setting = {
+            key: tuple(
+                sorted(
+                    ((row.values[key], row.score) for row in self.rows if row.score is not None),
+                    key=lambda pair: _position(axis, pair[0]),
+                )
+            )
+            for key, axis in self.space.items()
+        }
+        mechanism, variant = key_of(self.cell)
+        return LedgerEntry(
+            mechanism=mechanism,
+            variant=variant,
+            space={
+                key: axis.model_dump(mode="json", exclude_defaults=True) for key, axis in self.space.items()
+            },
+            trials=tuple(self.rows),
+            chosen=best.values if best else {},
+            score=best.score if best else None,
+            seconds=sum(row.seconds for row in self.rows),
+            training_flops=_sum([row.training_flops for row in self.rows]),
+            by_setting=by_setting,
+            finished=self.finished,
+        )
+
+
+def searches(suite: Suite, source: str, cells: list[Cell]) -> list[Search]:
+    """One search for every mechanism and variant among the cells; none where the suite asks for none."""
+    if suite.tune is None:
+        return []
+    requests = {(request.mechanism, request.variant): request for request in expand(suite, source)}
+    first: dict[Key, Cell] = {}
+    for cell in cells:
+        first.setdefault(key_of(cell), cell)
+    return [Search(cell, own_space(suite, requests[key]), suite.tune) for key, cell in first.items()]
+
+
+def search(found: list[Search], run: Run, note: Callable[[], object] = lambda: None) -> None:
+    """Run all trials, one of every search at a time, so that an interrupted run has equal searches.
+
+    Args:
+        found: the searches, which may have trials already.
+        run: gives the records of cells; where it leaves one out, that search stays where it is.
+        note: is called after every round.
+    """
+    going = [one for one in found if not one.finished]
+    while going:
+        asked = [one.ask() for one in going]
+        records = {record.identity: record for record in run(list(itertools.chain(*asked)))}
+        still = []
+        for one, cells in zip(going, asked, strict=True):
+            if all(cell.identity in records for cell in cells):
+                one.tell([records[cell.identity] for cell in cells])
+                still += [] if one.finished else [one]
+        going = still
+        note()
+
+
+def with_choices(cells: list[Cell], found: list[Search]) -> list[Cell]:
+    """The reported cells with what their searches chose; as the suite gives them where no trial ended well."""
+    chosen = {key_of(one.cell): best.values for one in found if (best := one.best())}
+    tuned = []
+    for cell in cells:
+        spec = with_values(cell.spec, chosen.get(key_of(cell), {}), "tune")
+        tuned.append(replace(cell, spec=spec, identity=identity(spec), protocol=protocol(spec)))
+    return tuned
+
+
+def ledger_of(found: list[Search]) -> Ledger:
+    """What all searches were given, cost and chose."""
+    one = found[0]
+    metric, direction = metric_of(one.cell)
+    shared = {"tune": one.cell.spec["tune"], "protocol": one.cell.protocol}
+    version = importlib.metadata.version("optuna")
+    return Ledger(
+        suite=one.cell.suite,
+        trial_suite=trial_label(one.cell.suite),
+        trials=one.tune.trials,
+        scoring_seeds=tuple(one.tune.scoring_seeds()),
+        metric=f"validation_{metric}",
+        direction="lower" if direction == "lower" else "higher",
+        sampler=f"optuna {version} TPE, seed {one.tune.sampler_seed}",
+        request=digest(shared),
+        entries=tuple(search.entry() for search in found),
+    )
+
+
+def metric_of(cell: Cell) -> tuple[str, str]:
+    """Name and direction of the task's metric, which its settings may decide."""
+    parts = parts_of(cell.spec)
+    task_class: Any = parts.task_class
+    metric = (
+        task_class.headline(parts.task_config)[1] if hasattr(task_class, "headline") else task_class.metric
+    )
+    return metric.name, metric.direction
+
+
+def _score(record: Record) -> float | None:
+    measured = record.measures.get(f"validation_{record.metric}")
+    if record.status != "ok" or measured is None or measured.value is None:
+        return None
+    return float(measured.value) if math.isfinite(measured.value) else None
+
+
+def _training_flops(record: Record) -> float | None:
+    """3 × forward FLOPs × examples, over the steps that were taken."""
+    flops, losses = record.measures.get("flops"), record.curves.get("train_loss")
+    if flops is None or flops.value is None or losses is None:
+        return None
+    return 3.0 * float(flops.value) * losses.x[-1] * float(record.spec["train"]["batch_size"])
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    numbers = list(values)
+    return None if any(number is None for number in numbers) else sum(n for n in numbers if n is not None)
+
+
+def _distribution(axis: Axis) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if axis.choices is not None:  # by position, since a choice may be a list
+        return CategoricalDistribution(tuple(range(len(axis.choices))))
+    assert axis.low is not None
+    assert axis.high is not None
+    if isinstance(axis.low, int) and isinstance(axis.high, int):
+        return IntDistribution(axis.low, axis.high, log=axis.log)
+    return FloatDistribution(float(axis.low), float(axis.high), log=axis.log)
+
+
+def _position(axis: Axis, value: Any) -> Any:
+    """A value as the sampler knows it."""
+    return axis.choices.index(value) if axis.choices is not None else value
+
+
+def _value(axis: Axis, drawn: Any) -> Any:
+    """What the sampler drew as a setting."""
+    return axis.choices[drawn] if axis.choices is not None else rounded(axis, drawn)

@@ -1,0 +1,291 @@
+"""Tuning: equal searches, chosen on validation, replayed exactly; scores are made up here, so nothing trains."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+
+import pytest
+from command_line import run
+
+from oscbench.records import Store
+from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
+from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
+from oscbench.runner.plan import make_plan
+from oscbench.runner.specs import recipe
+from oscbench.runner.tuning import key_of, ledger_of, search, searches, with_choices
+from oscbench.suite import SuiteError, load_suite
+
+SPACE = (
+    "{train.learning_rate: {low: 1e-4, high: 1e-2, log: true}, settings.gamma: {choices: [0.02, 0.1, 0.2]}}"
+)
+TUNE = f"{{trials: 6, seeds: 2, space: {SPACE}}}"
+BEST = 2e-3
+
+
+@pytest.fixture
+def planned(tiny):
+    def plan(**changes):
+        path = tiny(**({"tune": TUNE} | changes))
+        loaded = load_suite(str(path))
+        return loaded, make_plan(loaded, only=[], device="cpu")
+
+    return plan
+
+
+def begun(loaded, cells):
+    return searches(loaded.suite, loaded.source, cells)
+
+
+def score_of(cell):
+    """Best at one learning rate and the smallest gamma; seeds differ a little."""
+    distance = abs(math.log(recipe(cell.spec)["learning_rate"] / BEST))
+    return 1.0 - 0.1 * distance - cell.spec["mechanism"].get("gamma", 0.0) + 1e-3 * cell.spec["seed"]
+
+
+def record_of(cell, status="ok"):
+    """What a runner would leave of a trial cell with a made-up score."""
+    value = score_of(cell)
+    now = datetime.now(UTC)
+    metric = Measurement(value=value, unit="1", label="validation accuracy", direction="higher")
+    measures = {"validation_accuracy": metric, "flops": Measurement(value=100, unit="FLOP", label="flops")}
+    return Record(
+        identity=cell.identity,
+        suite=cell.suite,
+        protocol=cell.protocol,
+        task="digits",
+        task_label="",
+        mechanism=cell.spec["mechanism"]["name"],
+        variant=cell.spec["variant"],
+        seed=cell.spec["seed"],
+        status=status,
+        device="cpu",
+        metric="accuracy",
+        card=MechanismCard(name="x", label="x", idea="", citation="", traits={}),
+        spec_given={},
+        spec=cell.spec,
+        versions={},
+        measures=measures if status == "ok" else {},
+        curves={"train_loss": Curve(label="", unit="", x=(7.0,), y=(1.0,))},
+        started_utc=now,
+        finished_utc=now,
+        seconds=2.0,
+    )
+
+
+def all_records(cells):
+    return [record_of(cell) for cell in cells]
+
+
+def test_every_mechanism_has_as_many_trials_and_ignores_what_it_has_not(planned):
+    loaded, cells = planned()
+    found = begun(loaded, cells)
+    search(found, all_records)
+    by_name = {key_of(one.cell)[0]: one for one in found}
+    assert {name: len(one.rows) for name, one in by_name.items()} == {"softmax": 6, "kope": 6}
+    assert set(by_name["softmax"].rows[0].values) == {"train.learning_rate"}
+    assert set(by_name["kope"].rows[0].values) == {"train.learning_rate", "settings.gamma"}
+    for one in found:
+        choices = [json.dumps(row.values) for row in one.rows]
+        assert len(set(choices)) == 6, "a trial is a new choice while there are any"
+        assert all(1e-4 <= row.values["train.learning_rate"] <= 1e-2 for row in one.rows)
+
+
+def test_first_trial_is_what_the_suite_gives(planned):
+    loaded, cells = planned(train="{epochs: 1, learning_rate: 3e-3}")
+    first = {key_of(one.cell)[0]: one.ask()[0] for one in begun(loaded, cells)}
+    assert recipe(first["softmax"].spec)["learning_rate"] == 3e-3
+
+
+def test_trials_are_cells_of_their_own_label_on_seeds_of_their_own(planned):
+    loaded, cells = planned(measures="[params, flops, health]")
+    one = begun(loaded, cells)[0]
+    asked = one.ask()
+    assert [cell.spec["seed"] for cell in asked] == [100, 101]
+    assert {cell.suite for cell in asked} == {"tiny[tune]"}
+    assert [measure["name"] for measure in asked[0].spec["measures"]] == ["params", "flops"]
+    assert asked[0].spec["variant"].startswith("default+learning_rate=")
+    assert not {cell.identity for cell in asked} & {cell.identity for cell in cells}
+    assert trial_label("tiny[train.epochs=3]") == "tiny[train.epochs=3,tune]"
+    assert [is_trial(label) for label in ("tiny[tune]", "tiny[a=1,tune]", "tiny", "tune")] == [1, 1, 0, 0]
+
+
+def test_chosen_values_are_the_best_and_stand_outside_the_protocol(planned):
+    loaded, cells = planned()
+    found = begun(loaded, cells)
+    search(found, all_records)
+    tuned = with_choices(cells, found)
+    for one in found:
+        best = max(one.rows, key=lambda row: row.score)
+        assert one.best() == best
+        own = [cell for cell in tuned if key_of(cell) == key_of(one.cell)]
+        for cell in own:
+            assert recipe(cell.spec)["learning_rate"] == best.values["train.learning_rate"]
+            assert cell.spec["train"]["learning_rate"] == 1e-3, "the suite's recipe stays what all share"
+            if "settings.gamma" in best.values:
+                assert cell.spec["mechanism"]["gamma"] == best.values["settings.gamma"]
+    assert len({cell.protocol for cell in tuned}) == 1
+    assert len({cell.identity for cell in [*cells, *tuned]}) == len(cells) + len(tuned)
+
+
+def test_search_that_was_stopped_goes_on_with_the_same_trials(planned):
+    loaded, cells = planned()
+    whole = begun(loaded, cells)
+    search(whole, all_records)
+    kept = {}
+
+    def two_rounds(asked):
+        if len(kept) < 8:
+            kept.update({cell.identity: record_of(cell) for cell in asked})
+        return [kept[cell.identity] for cell in asked if cell.identity in kept]
+
+    stopped = begun(loaded, cells)
+    search(stopped, two_rounds)
+    assert [len(one.rows) for one in stopped] == [2, 2]
+    computed = []
+
+    def rest(asked):
+        computed.extend(cell for cell in asked if cell.identity not in kept)
+        return [kept.get(cell.identity) or record_of(cell) for cell in asked]
+
+    again = begun(loaded, cells)
+    search(again, rest)
+    assert [[row.values for row in one.rows] for one in again] == [
+        [row.values for row in one.rows] for one in whole
+    ]
+    assert len(computed) == 2 * 4 * 2, "two mechanisms, four trials left, two seeds"
+
+
+def test_diverged_trial_is_a_bad_trial_and_no_error(planned):
+    loaded, cells = planned()
+    found = begun(loaded, cells)
+
+    def run(asked):
+        hot = [recipe(cell.spec)["learning_rate"] > BEST and cell.spec["seed"] == 101 for cell in asked]
+        return [record_of(cell, "diverged" if bad else "ok") for cell, bad in zip(asked, hot, strict=True)]
+
+    search(found, run)
+    for one in found:
+        bad = [row for row in one.rows if row.values["train.learning_rate"] > BEST]
+        assert bad, "otherwise this shows nothing"
+        assert all(row.score is None for row in bad)
+        assert one.best().values["train.learning_rate"] <= BEST
+        assert len(one.rows) == 6
+
+
+def test_where_no_trial_ends_well_the_suites_own_values_run(planned):
+    loaded, cells = planned()
+    found = begun(loaded, cells)
+    search(found, lambda asked: [record_of(cell, "diverged") for cell in asked])
+    assert [cell.identity for cell in with_choices(cells, found)] == [cell.identity for cell in cells]
+    assert [entry.chosen for entry in ledger_of(found).entries] == [{}, {}]
+
+
+def test_space_that_holds_no_more_repeats_at_no_cost(planned):
+    loaded, cells = planned(tune="{trials: 4, seeds: 1, space: {settings.gamma: {choices: [0.05, 0.1]}}}")
+    found = begun(loaded, cells)
+    search(found, all_records)
+    by_name = {entry.mechanism: entry for entry in ledger_of(found).entries}
+    assert [row.repeats for row in by_name["softmax"].trials] == [False, True, True, True]
+    assert sorted(row.repeats for row in by_name["kope"].trials) == [False, False, True, True]
+    assert by_name["softmax"].seconds == 2.0
+    assert by_name["kope"].seconds == 4.0
+
+
+def test_ledger_counts_the_cost_and_keeps_entries_that_a_run_left_out(planned, tmp_path):
+    loaded, cells = planned()
+    found = begun(loaded, cells)
+    search(found, all_records)
+    store = Store(tmp_path / "results")
+    write_ledger(store, ledger_of(found))
+    entries = read_ledger(ledger_path(store, "tiny")).entries
+    assert [entry.seconds for entry in entries] == [6 * 2 * 2.0] * 2
+    assert entries[0].training_flops == 6 * 2 * 3 * 100 * 7 * 128
+    for entry in entries:
+        assert entry.finished
+        values = [value for value, _ in entry.by_setting["train.learning_rate"]]
+        assert values == sorted(values)
+    write_ledger(store, ledger_of(found[:1]))
+    assert len(read_ledger(ledger_path(store, "tiny")).entries) == 2
+    assert store.read_all() == ([], []), "a ledger is no record, and no damaged one"
+
+
+def test_suite_without_a_search_has_the_specs_it_had(planned):
+    _, cells = planned(tune="")
+    assert all("tune" not in cell.spec and "tuned" not in cell.spec for cell in cells)
+
+
+def test_an_entrys_own_places_are_added_and_what_it_fixes_is_left_alone(planned):
+    kope = "{name: kope, variant: weak, settings: {gamma: 0.01}}"
+    fixed = "{name: fixed_query, tune: {settings.d_osc: {choices: [4, 8]}}}"
+    loaded, cells = planned(mechanisms=f"[softmax, {{name: kope}}, {kope}, {fixed}]")
+    spaces = {key_of(one.cell): set(one.space) for one in begun(loaded, cells)}
+    assert spaces["kope", "weak"] == {"train.learning_rate"}
+    assert spaces["kope", "default"] == {"train.learning_rate", "settings.gamma"}
+    assert spaces["fixed_query", "default"] == {"train.learning_rate", "settings.d_osc"}
+
+
+def test_run_searches_and_then_reports_and_a_second_run_computes_nothing(tiny, tmp_path, capfd):
+    suite = tiny(
+        train="{steps: 1, batch_size: 8}",
+        mechanisms="[softmax]",
+        tune="{trials: 2, seeds: 1, space: {train.learning_rate: {choices: [1e-3, 2e-3]}}}",
+    )
+    results = tmp_path / "results"
+    assert run(suite, results, jobs=1) == 0
+    found, damaged = Store(results).read_all()
+    assert not damaged
+    assert sorted(record.suite for record in found) == ["tiny", "tiny[tune]", "tiny[tune]"]
+    (entry,) = read_ledger(ledger_path(Store(results), "tiny")).entries
+    (reported,) = (record for record in found if record.suite == "tiny")
+    assert reported.spec["tuned"] == {"learning_rate": entry.chosen["train.learning_rate"]}
+    assert entry.score == max(row.score for row in entry.trials)
+    capfd.readouterr()
+    assert run(suite, results, jobs=1) == 0
+    assert capfd.readouterr().err.count("already there") == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"tune": "{trials: 2, space: {learning_rate: {choices: [1]}}}"}, '"learning_rate" is no place'),
+        ({"tune": "{trials: 2, space: {train.epochs: {choices: [1, 2]}}}"}, '"train.epochs" is not searched'),
+        ({"tune": "{trials: 2, space: {}}"}, "tune.space: got {}"),
+        ({"tune": "{trials: 0, space: {train.clip: {choices: [1]}}}"}, "tune.trials: got 0"),
+        ({"tune": "{trials: 2, space: {train.clip: {low: 1.0}}}"}, "low and high belong together"),
+        ({"tune": "{trials: 2, space: {train.clip: {low: 2.0, high: 1.0}}}"}, "low must be below high"),
+        ({"tune": "{trials: 2, space: {train.clip: {low: 0.0, high: 1.0, log: true}}}"}, "starts above 0"),
+        ({"tune": "{trials: 2, space: {train.clip: {choices: [1, 1]}}}"}, "a choice is named twice"),
+        (
+            {"tune": "{trials: 2, space: {settings.gama: {choices: [0.1]}}}"},
+            'tune.space.settings.gama: no mechanism of this suite has it; did you mean "settings.gamma"?',
+        ),
+        (
+            {"tune": "{trials: 2, first_seed: 0, space: {train.clip: {choices: [1, 2]}}}"},
+            "seed 0 would be tuned on and reported",
+        ),
+        ({"tune": "{trials: 2, space: {settings.gamma: {choices: [high]}}}"}, "tune, settings.gamma = high"),
+        ({"tune": "{trials: 2, space: {train.beta2: {low: 0.5, high: 2.0}}}"}, "train.beta2: got 2.0"),
+        (
+            {"mechanisms": "[{name: kope, tune: {settings.d_osc: {choices: [4]}}}]"},
+            "mechanisms[0].tune.settings.d_osc: kope has no such setting",
+        ),
+        (
+            {
+                "mechanisms": "[{name: kope, settings: {gamma: 0.1}, tune: {settings.gamma: {choices: [1]}}}]",
+                "tune": "{trials: 2, space: {train.clip: {choices: [1]}}}",
+            },
+            "the entry fixes gamma and searches it",
+        ),
+        (
+            {"mechanisms": "[{name: kope, tune: {settings.gamma: {choices: [1]}}}]", "tune": ""},
+            "mechanisms[0].tune: adds to a search that the suite does not ask for",
+        ),
+    ],
+)
+def test_mistakes_in_a_search_are_one_line_with_the_place(planned, changes, expected):
+    with pytest.raises(SuiteError) as caught:
+        planned(**changes)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
