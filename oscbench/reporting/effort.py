@@ -89,10 +89,11 @@ def target_of(section: Section) -> tuple[float, str] | None:
         r.matching.reference
         for s in section.standings
         for r in s.finished
-        if r.matching and r.matching.reference
+        if r.matching and r.matching.reference and not r.matching.control
     }
     for standing in section.standings:
-        if references & {standing.entry.mechanism, str(standing.entry)}:
+        control = any(r.matching and r.matching.control for r in standing.finished)
+        if not control and references & {standing.entry.mechanism, str(standing.entry)}:
             best = min if section.direction == "lower" else max
             reached = [
                 best(r.curves[name].y) for r in standing.finished if name in r.curves and r.curves[name].y

@@ -10,7 +10,7 @@ from oscbench.records import Record
 from oscbench.reporting.formats import ranges
 
 # What may differ between two entries of a fair comparison; everything else in a spec is protocol.
-_OWN = ("mechanism", "variant", "seed", "versions")
+_OWN = ("mechanism", "variant", "seed", "versions", "own_match", "tuned")
 
 
 def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
@@ -23,10 +23,10 @@ def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
     Returns:
         One clause a reason: unlike matching, device, data or protocol.
     """
+    modes = [_values(matching_mode(r) for r in records) for records in (first, second)]
+    on_purpose = bool(control_notes([*first, *second]))
     reasons = [
-        _unlike(
-            "matching", _values(matching_mode(r) for r in first), _values(matching_mode(r) for r in second)
-        ),
+        None if on_purpose else _unlike("matching", *modes),
         _unlike("device", _values(r.device for r in first), _values(r.device for r in second)),
         _unlike_data(first, second),
     ]
@@ -39,6 +39,19 @@ def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
 def matching_mode(record: Record) -> str:
     """`params`, `flops`, `time` or `none`."""
     return record.matching.by if record.matching else "none"
+
+
+def control_notes(records: Iterable[Record]) -> list[str]:
+    """One line for every control among these cells: it is matched otherwise than its suite, on purpose."""
+    return sorted(
+        {
+            f"{r.mechanism}:{r.variant} is a control: matched by {r.matching.by}"
+            + (f" to {r.matching.reference}" if r.matching.reference else "")
+            + f", where the suite matches by {r.spec['match']['by']} to {r.spec['match']['reference']['name']}"
+            for r in records
+            if r.matching and r.matching.control
+        }
+    )
 
 
 def _values(values: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
+from oscbench.records.ledger import is_trial
 from oscbench.reporting.errors import ReportError, nearest
 
 KEY = ("suite", "task", "mechanism", "variant", "seed")
@@ -74,7 +75,7 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
     """Read the records of some suites, or of all where none is named.
 
     A plain name (`smoke`) takes every label with that name (`smoke`, `smoke[train.epochs=3]`); a label with
-    brackets takes itself only.
+    brackets takes itself only, and so do the trials of a search (`smoke[tune]`), which nobody gets without asking.
 
     Raises:
         ReportError: the folder is missing, holds no record, or a suite is unknown in it.
@@ -89,12 +90,18 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
     labels = {record.suite for record in records}
     wanted: set[str] = set()
     for name in suites:
-        found = {label for label in labels if name in (label, suite_name(label))}
+        found = {
+            label for label in labels if name == label or (name == suite_name(label) and not is_trial(label))
+        }
         if not found:
             known = labels | {suite_name(label) for label in labels}
             raise ReportError(f'suite "{name}" has no records in {results}{nearest(name, known)}')
         wanted |= found
-    chosen = [record for record in records if not suites or record.suite in wanted]
+    chosen = [r for r in records if (r.suite in wanted if suites else not is_trial(r.suite))]
+    if not chosen:
+        raise ReportError(
+            f"{results}: trials of a search only; run the suite to its end, or name one of {sorted(labels)}"
+        )
     current, superseded = newest(chosen)
     return Loaded(current, superseded, tuple(damaged))
 

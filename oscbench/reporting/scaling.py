@@ -123,7 +123,10 @@ def _with_offset(u: Array, v: Array, smallest: float) -> tuple[float, float, flo
     """Level, exponent and offset; the offset is sought as a share of the smallest y, between none and all of it."""
 
     def law(u: Array, level: float, exponent: float, share: float) -> Array:
-        return np.logaddexp(level - exponent * u, math.log(smallest) + np.log(np.maximum(share, 1e-300)))
+        bent: Array = np.logaddexp(
+            level - exponent * u, math.log(smallest) + np.log(np.maximum(share, 1e-300))
+        )
+        return bent
 
     best: tuple[float, tuple[float, float, float]] | None = None
     for share in STARTS:

@@ -12,7 +12,7 @@ import numpy as np
 
 from oscbench.records import Record
 from oscbench.reporting.comparison import Comparison, compare, correct
-from oscbench.reporting.fairness import matching_mode, origin_notes
+from oscbench.reporting.fairness import control_notes, matching_mode, origin_notes
 from oscbench.reporting.formats import capitalised, quantity, ranges, relative
 from oscbench.reporting.frame import Loaded, headline
 from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
@@ -241,10 +241,11 @@ def _standings(
 def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tuple[str, str]]:
     """What was equal between the entries of a section and by how much, in words and numbers."""
     grouped = _by_entry(cells)
-    modes = sorted({matching_mode(record) for record in cells})
-    references = sorted({r.matching.reference for r in cells if r.matching and r.matching.reference})
+    alike = [r for r in cells if not (r.matching and r.matching.control)]
+    modes = sorted({matching_mode(record) for record in alike})
+    references = sorted({r.matching.reference for r in alike if r.matching and r.matching.reference})
     to = f" to {', '.join(references)}" if references else ""
-    residuals = [abs(r.matching.residual) for r in cells if r.matching and r.matching.residual is not None]
+    residuals = [abs(r.matching.residual) for r in alike if r.matching and r.matching.residual is not None]
     worst = f"; largest residual {100 * max(residuals):.2f} %" if residuals else ""
     facts = [
         ("Matching", f"by {', '.join(modes)}{to}{worst}"),
@@ -253,12 +254,35 @@ def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tup
         ("Data", _data(cells)),
         ("Seeds", _seeds(grouped, names)),
         ("Tested on", _tested(cells)),
-        ("Tuning", "none: every entry ran once with the settings of its suite, no search"),
+        ("Tuning", _tuning(grouped, names)),
         ("Device", ", ".join(sorted({record.device for record in cells}))),
         ("Code", _code(cells)),
         ("Protocol", cells[0].protocol),
     ]
-    return [fact for fact in facts if fact[1]] + [("Note", note) for note in origin_notes(cells)]
+    return [fact for fact in facts if fact[1]] + [
+        ("Note", note) for note in control_notes(cells) + origin_notes(cells)
+    ]
+
+
+def _tuning(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
+    """The search that all entries had, and what it chose for each."""
+    tune = next(iter(grouped.values()))[0].spec.get("tune")
+    if tune is None:
+        return "none: every entry ran once with the settings of its suite, no search"
+    chosen = []
+    for entry, cells in grouped.items():
+        spec = cells[-1].spec
+        values = dict(spec.get("tuned", {}))
+        for place in tune["space"]:
+            kind, _, name = place.partition(".")
+            if kind == "settings" and name in spec["mechanism"]:
+                values[name] = spec["mechanism"][name]
+        if values:
+            chosen.append(f"{names[entry]} " + ", ".join(f"{name} {value}" for name, value in values.items()))
+    return (
+        f"{tune['trials']} trials for every entry, scored on validation at seeds {ranges(tune['seeds'])}, none of them "
+        f"reported; ran with {'; '.join(chosen)}"
+    )
 
 
 def _spread(grouped: dict[Entry, list[Record]], measure: str) -> str:

@@ -89,13 +89,20 @@ def pairs_asked(compare: Sequence[str], entries: Iterable[Entry]) -> list[Pair]:
 
 
 def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:
-    """Without --compare: every entry against the one that the records were matched to.
+    """Without --compare: every entry against the one that the records were matched to, and against its control if it has one.
 
     Empty where they name none.
     """
-    references = {record.matching.reference for record in records if record.matching}
-    entries = sorted({entry_of(record) for record in records})
-    pairs: list[Pair] = []
+    controls = {entry_of(r): r.matching.reference for r in records if r.matching and r.matching.control}
+    references = {r.matching.reference for r in records if r.matching and not r.matching.control}
+    entries = sorted({entry_of(record) for record in records} - controls.keys())
+    # A control is the baseline of the one that it was matched to, and of nobody else.
+    pairs = [
+        Pair(entry, control)
+        for control, reference in sorted(controls.items())
+        for entry in entries
+        if reference in (entry.mechanism, str(entry))
+    ]
     for reference in sorted(name for name in references if name):
         baselines = [entry for entry in entries if reference in (entry.mechanism, str(entry))]
         pairs += [Pair(entry, base) for base in baselines for entry in entries if entry not in baselines]
