@@ -220,10 +220,7 @@ def ledger_of(found: list[Search]) -> Ledger:
 def metric_of(cell: Cell) -> tuple[str, str]:
     """Name and direction of the task's metric, which its settings may decide."""
     parts = parts_of(cell.spec)
-    task_class: Any = parts.task_class
-    metric = (
-        task_class.headline(parts.task_config)[1] if hasattr(task_class, "headline") else task_class.metric
-    )
+    _, metric = parts.task_class.headline(parts.task_config)
     return metric.name, metric.direction
 
 
