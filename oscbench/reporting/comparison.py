@@ -183,6 +183,11 @@ def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int],
             notes.append(f"{name} {status} at seed {ranges(lost)}: left out, which may favour it")
     for name, pool in named:
         notes += [f"{name} is flagged: {flag}" for flag in sorted({f for r in pool for f in r.flags})]
+        loose = [r.matching.residual for r in pool if r.matching and r.matching.converged is False]
+        worst = max((abs(x) for x in loose if x is not None), default=math.nan)
+        notes += (
+            [f"{name}: its match did not settle within the tolerance (off by {worst:.1%})"] if loose else []
+        )
     for name, pool in named:
         rest = sorted({record.seed for record in pool if record.status == "ok"} - set(seeds))
         notes += [f"{name} has unpaired seeds {ranges(rest)}, left out"] if rest else []

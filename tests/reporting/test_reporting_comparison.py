@@ -8,7 +8,7 @@ import re
 import pytest
 from synthetic_records import make_record, toy_suite
 
-from oscbench.records import Record
+from oscbench.records import Matching, Record
 from oscbench.reporting import ReportError
 from oscbench.reporting.answer import aggregate_words, answer
 from oscbench.reporting.comparison import Comparison
@@ -226,3 +226,15 @@ def test_times_of_unlike_machines_are_not_compared() -> None:
     assert comparison.costs.flops == pytest.approx(1.21)
     assert any("more than one kind of machine" in note for note in comparison.caveats)
     assert "training speed" not in answer(comparison).text
+
+
+@pytest.mark.parametrize("converged", [True, False])
+def test_a_match_by_time_that_did_not_settle_is_a_caveat(converged: bool) -> None:
+    by_time = Matching(
+        by="time", reference="plain", target=1.0, value=1.08, residual=0.08, hidden=9, converged=converged
+    )
+    records = runs("plain", [0.5] * 3) + runs("lock", [0.6, 0.7, 0.8])
+    records = [record.model_copy(update={"matching": by_time}) for record in records]
+    said = [note for note in only(records, "lock,plain").caveats if "did not settle" in note]
+    assert bool(said) is not converged
+    assert converged or "8.0%" in said[0]
