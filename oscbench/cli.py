@@ -184,11 +184,9 @@ def compare(
 @app.command()
 def validate(suite: SuiteArgument) -> None:
     """Check a suite without running it."""
-    from oscbench.runner.plan import make_plan
-    from oscbench.suite import load_suite
+    from oscbench.runner import session
 
-    cells = make_plan(load_suite(suite), only=[], device=None)
-    print(f"{suite}: {len(cells)} cells, no mistakes")
+    print(session.validate(suite))
 
 
 def main() -> None:

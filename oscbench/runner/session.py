@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from oscbench.runner.pool import FINAL, Pool, Reporter
 from oscbench.runner.preview import Preview, preview, total_seconds
 from oscbench.runner.progress import reporter
 from oscbench.runner.tuning import Search, key_of, ledger_of, search, searches, with_choices
-from oscbench.suite import Suite, load_suite
+from oscbench.suite import LoadedSuite, Suite, SuiteError, load_points
 
 NOT_WELL = ("failed", "oom")
 
@@ -47,14 +48,55 @@ def run_suite(
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
-    loaded = load_suite(suite, overrides)
-    cells = make_plan(loaded, only=only, device=device)
+    points = _planned(suite, overrides, only, device)
     store = Store(results, tell=_tell)
     store.prepare()
-
     # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
     anew = fresh and not any(choice.startswith("seed") for choice in only)
     measurements = Measurements(store, anew=anew)
+    codes = []
+    for place, (loaded, cells) in enumerate(points, start=1):
+        if len(points) > 1:
+            _tell(f"point {place} of {len(points)}: {loaded.label}")
+        codes.append(_run_point(loaded, cells, store, measurements, jobs, fresh))
+    return max(codes)
+
+
+def _planned(
+    suite: str, overrides: list[str], only: list[str], device: str | None
+) -> list[tuple[LoadedSuite, list[Cell]]]:
+    """All points of a suite with their cells, so that a mistake in the last one is found before the first one runs."""
+    planned = []
+    for loaded in load_points(suite, overrides):
+        try:
+            planned.append((loaded, make_plan(loaded, only=only, device=device)))
+        except SuiteError as error:
+            if loaded.label == loaded.suite.name:
+                raise
+            raise SuiteError(f"{error} (in {loaded.label})") from error
+    return planned
+
+
+def validate(suite: str) -> str:
+    """What a suite holds, in a line.
+
+    Raises:
+        UserError: a mistake in it.
+    """
+    points = _planned(suite, [], [], None)
+    among = f" at {len(points)} points" if len(points) > 1 else ""
+    return f"{suite}: {sum(len(cells) for _, cells in points)} cells{among}, no mistakes"
+
+
+def _run_point(
+    loaded: LoadedSuite,
+    cells: list[Cell],
+    store: Store,
+    measurements: Measurements,
+    jobs: int | None,
+    fresh: bool,
+) -> int:
+    """Search where the suite asks for it, and run the cells; the exit code."""
 
     def computed(asked: list[Cell], told: Reporter) -> list[Record]:
         if fresh:
@@ -69,7 +111,7 @@ def run_suite(
         cells = with_choices(cells, found)
     with reporter(cells[0].suite, len(cells)) as told:
         records = computed(cells, told)
-    return _summary([*trials.values(), *records], results, cells[0].suite)
+    return _summary([*trials.values(), *records], store.root, cells[0].suite)
 
 
 def _tuned(
@@ -105,9 +147,36 @@ def dry_run(
     Raises:
         UserError: a mistake in the suite or its options.
     """
-    loaded = load_suite(suite, overrides)
-    cells = make_plan(loaded, only=only, device=device)
     store = Store(results)
+    points = _planned(suite, overrides, only, device)
+    previewed = [_preview_point(loaded, cells, store) for loaded, cells in points]
+    rows: list[dict[str, object]] = []
+    for (loaded, _), one in zip(points, previewed, strict=True):
+        rows += [{"point": loaded.label, **row} for row in one.rows] if len(points) > 1 else one.rows
+    jobs = _at_once([cell for _, cells in points for cell in cells], jobs)
+    seconds = sum(total_seconds([*one.cells, *one.trials], jobs) for one in previewed)
+    waiting = sum(not cell.there for one in previewed for cell in one.cells)
+    count = sum(len(one.cells) for one in previewed)
+    among = f" at {len(points)} points" if len(points) > 1 else ""
+    told = timedelta(seconds=round(seconds))
+    line = f"{waiting} of {count} cells{among} to run, about {told} with {jobs} at once"
+    total = sum(one.all_trials for one in previewed)
+    if total:
+        line = f"{sum(len(one.trials) for one in previewed)} of {total} trial cells and then {line}"
+    return rows, line
+
+
+@dataclass(frozen=True)
+class _Previewed:
+    """A point in a dry run: its table, its cells, the trial cells that are left, and how many trial cells it has."""
+
+    rows: list[dict[str, object]]
+    cells: list[Preview]
+    trials: list[Preview]
+    all_trials: int
+
+
+def _preview_point(loaded: LoadedSuite, cells: list[Cell], store: Store) -> _Previewed:
     found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
     search(found, lambda asked: _there(asked, store))
     if all(one.finished for one in found):
@@ -115,28 +184,22 @@ def dry_run(
     previews = preview(cells, store)
     trials = [_trial_preview(one, previews) for one in found]
     rows = [_trial_row(one, left) for one, left in zip(found, trials, strict=True)]
-    rows += [
-        {
-            "task": one.cell.spec["task"]["name"],
-            "mechanism": one.cell.spec["mechanism"]["name"],
-            "variant": one.cell.spec["variant"],
-            "seed": one.cell.spec["seed"],
-            "params": "" if one.params is None else f"{one.params:,}",
-            "MFLOP/sample": "" if one.flops is None else f"{one.flops / 1e6:.2f}",
-            "residual": "" if one.residual is None else f"{one.residual:+.2%}",
-            "seconds": "there" if one.there else one.trouble or f"{one.seconds:.0f}",
-        }
-        for one in previews
-    ]
-    jobs = _at_once(cells, jobs)
-    spent = total_seconds([*previews, *itertools.chain(*trials)], jobs)
-    seconds = timedelta(seconds=round(spent))
-    waiting = sum(not one.there for one in previews)
-    line = f"{waiting} of {len(cells)} cells to run, about {seconds} with {jobs} at once"
-    if found:
-        total = sum(one.tune.trials * one.tune.seeds for one in found)
-        line = f"{sum(map(len, trials))} of {total} trial cells and then {line}"
-    return rows, line
+    rows += [_row(one) for one in previews]
+    total = sum(one.tune.trials * one.tune.seeds for one in found)
+    return _Previewed(rows, previews, list(itertools.chain(*trials)), total)
+
+
+def _row(one: Preview) -> dict[str, object]:
+    return {
+        "task": one.cell.spec["task"]["name"],
+        "mechanism": one.cell.spec["mechanism"]["name"],
+        "variant": one.cell.spec["variant"],
+        "seed": one.cell.spec["seed"],
+        "params": "" if one.params is None else f"{one.params:,}",
+        "MFLOP/sample": "" if one.flops is None else f"{one.flops / 1e6:.2f}",
+        "residual": "" if one.residual is None else f"{one.residual:+.2%}",
+        "seconds": "there" if one.there else one.trouble or f"{one.seconds:.0f}",
+    }
 
 
 def _there(asked: list[Cell], store: Store) -> list[Record]:

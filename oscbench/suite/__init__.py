@@ -2,7 +2,7 @@
 
 from oscbench.suite.cells import CellRequest, expand, select
 from oscbench.suite.errors import SuiteError, explain
-from oscbench.suite.load import LoadedSuite, find_suite, load_suite, suite_names
+from oscbench.suite.load import LoadedSuite, find_suite, load_points, load_suite, suite_names
 from oscbench.suite.schema import Suite
 from oscbench.suite.timing import TimingSuite
 
@@ -15,6 +15,7 @@ __all__ = [
     "expand",
     "explain",
     "find_suite",
+    "load_points",
     "load_suite",
     "select",
     "suite_names",

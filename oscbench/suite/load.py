@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -20,7 +21,7 @@ from oscbench.suite.schema import Suite
 from oscbench.suite.timing import TimingSuite
 
 SUFFIXES = (".yaml", ".yml")
-MAX_DEPTH, MAX_VALUES = 50, 100_000
+MAX_DEPTH, MAX_VALUES, MAX_POINTS = 50, 100_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,77 @@ def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
     telling = {
         key: text for key, (text, _) in changed.items() if not _says_nothing(raw, changed, key, suite, source)
     }
-    shown = telling or {key: text for key, (text, _) in changed.items()}
-    label = ",".join(f"{key}={text}" for key, text in sorted(shown.items()))
-    return LoadedSuite(suite, source, f"{suite.name}[{label}]")
+    return LoadedSuite(
+        suite, source, _label(suite, telling or {key: text for key, (text, _) in changed.items()})
+    )
+
+
+def load_points(name: str, overrides: list[str] | None = None) -> list[LoadedSuite]:
+    """Read, change and check a suite, and take it apart into the points that it varies over.
+
+    A point is the suite with its values put in as `--set` puts them, and its label always holds them:
+    `data_efficiency[task.fraction=0.05]`. `--set` on a path that varies leaves that one value of it.
+
+    Args:
+        name: a path, or a suite's name.
+        overrides: `key.path=value`, the value as YAML; `vary={...}` replaces what is varied.
+
+    Returns:
+        The points in the order of the file, the last path fastest; the suite itself where it varies over nothing.
+
+    Raises:
+        SuiteError: as `load_suite`, a path that leads nowhere, or a value that is not allowed there.
+    """
+    given = overrides or []
+    for override in given:
+        if override.startswith("vary."):
+            raise SuiteError(
+                f"--set {override}: write all that varies, as in vary={{task.fraction: [0.1, 1.0]}}"
+            )
+    path = find_suite(name)
+    source = str(path)
+    raw = read_yaml(path)
+    raw.setdefault("name", path.stem)
+    _check(raw, source)
+    whole, changed = _overridden(raw, given, source)
+    if isinstance(whole, TimingSuite) or not (whole.vary or "vary" in changed):
+        return [load_suite(name, given)]
+    raw.pop("vary", None)
+    set_by_hand = [override for key, (_, override) in changed.items() if key != "vary"]
+    axes = {key: values for key, values in whole.vary.items() if key not in changed}
+    if math.prod(map(len, axes.values())) > MAX_POINTS:
+        raise SuiteError(
+            f"{source}: vary: {' × '.join(str(len(v)) for v in axes.values())} points; at most {MAX_POINTS} are allowed"
+        )
+    return [
+        _point(raw, source, set_by_hand, dict(zip(axes, values, strict=True)), whole.vary)
+        for values in itertools.product(*axes.values())
+    ]
+
+
+def _point(
+    raw: dict[str, Any], source: str, set_by_hand: list[str], chosen: dict[str, Any], vary: Iterable[str]
+) -> LoadedSuite:
+    """One point; `task` is put in before `task.fraction`, which lies below it."""
+    placed = [f"{key}={json.dumps(chosen[key], default=str)}" for key in sorted(chosen)]
+    try:
+        suite, changed = _overridden(raw, [*set_by_hand, *placed], source)
+    except SuiteError as error:
+        told = str(error)
+        for start in (*(f"--set {one}: " for one in placed), f"{source}: "):
+            told = told.removeprefix(start)
+        raise SuiteError(f"{source}: vary: at {', '.join(placed)}: {told}") from error
+    shown = {
+        key: text
+        for key, (text, _) in changed.items()
+        if key in vary or not _says_nothing(raw, changed, key, suite, source)
+    }
+    return LoadedSuite(suite, source, _label(suite, shown))
+
+
+def _label(suite: Suite | TimingSuite, shown: dict[str, str]) -> str:
+    changes = ",".join(f"{key}={text}" for key, text in sorted(shown.items()))
+    return f"{suite.name}[{changes}]" if changes else suite.name
 
 
 def _overridden(

@@ -225,6 +225,31 @@ class Train(_Strict):
         return self.model_dump(mode="json", exclude=unused)
 
 
+VARIABLE = ("task", "model", "match", "train", "tune", "threads", "device")
+"""What a suite may vary over: whatever has one value for all entries. Entries vary by their grid, seeds by their list."""
+
+
+def _distinct_points(vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    for key, values in vary.items():
+        part = key.split(".", 1)[0]
+        if part not in VARIABLE:
+            hint = {"mechanisms": "; entries vary by their grid", "seeds": "; seeds are a list of their own"}
+            raise ValueError(
+                f'"{key}" is not varied; allowed: {", ".join(VARIABLE)} and what lies below them, as in '
+                f"task.fraction{hint.get(part, f'; {nearest(part, VARIABLE)}')}"
+            )
+        if not all(key.split(".")):
+            raise ValueError(f'"{key}" is no path; write it as in task.fraction or train.steps')
+        if not values:
+            raise ValueError(f'"{key}" has no values; give at least one, as in {key}: [1, 2]')
+        # True is 1 in Python, and is not in a suite.
+        seen = [(isinstance(value, bool), value) for value in values]
+        for place, value in enumerate(seen):
+            if value in seen[:place]:
+                raise ValueError(f'"{key}" has the value {values[place]!r} twice; each point runs once')
+    return vary
+
+
 class Suite(_Strict):
     """A whole suite file.
 
@@ -242,6 +267,8 @@ class Suite(_Strict):
         device: `auto`, `cpu` or `cuda`.
         measures: what is measured beside the task's metric.
         tune: a search before the reported seeds.
+        vary: path -> its values, as in `{task.fraction: [0.1, 1.0]}`: a suite for each of their combinations, with a label of
+            its own. Never part of a cell.
     """
 
     kind: Literal["train"] = "train"
@@ -262,6 +289,7 @@ class Suite(_Strict):
     )
 
     tune: Tune | None = None
+    vary: Annotated[dict[str, list[Any]], AfterValidator(_distinct_points)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fresh_seeds(self) -> Suite:
