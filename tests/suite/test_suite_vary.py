@@ -103,7 +103,7 @@ def test_timing_suites_vary_nothing():
         ("{mechanisms: [[kope]]}", "entries vary by their grid"),
         ("{mechanisms.0.name: [kope]}", "entries vary by their grid"),
         ("{vary: [1]}", '"vary" is not varied; allowed: task,'),
-        ("{trian.epochs: [1]}", 'did you mean "train"?'),
+        ("{trainn.epochs: [1]}", 'did you mean "train"?'),
         ("{task..fraction: [1]}", '"task..fraction" is no path'),
         (
             "{train.epohcs: [1]}",
