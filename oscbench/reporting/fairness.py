@@ -122,6 +122,23 @@ def origin_notes(records: Sequence[Record]) -> list[str]:
         notes.append(
             "cells ran on more than one kind of machine, so times are compared inside each kind only"
         )
+    notes += busy_notes(records)
     if any(record.data_hash is None for record in records):
         notes.append("some cells carry no data hash")
     return notes
+
+
+def busy_notes(records: Sequence[Record]) -> list[str]:
+    """A warning where at most of the cells more processes wanted to run than the machine has cores; else nothing."""
+    known = [
+        (float(r.environment["load_average"]), int(r.environment["cores"]))
+        for r in records
+        if r.environment.get("load_average") is not None and r.environment.get("cores")
+    ]
+    if 2 * sum(load > cores for load, cores in known) <= len(known):
+        return []
+    loads, cores = [load for load, _ in known], sorted({cores for _, cores in known})
+    return [
+        f"times were taken on a busy machine (load {min(loads):.1f} to {max(loads):.1f} on {', '.join(map(str, cores))} cores): "
+        "do not read training speeds as costs"
+    ]

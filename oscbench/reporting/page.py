@@ -23,6 +23,7 @@ from oscbench.reporting.records_page import RecordGroup
 from oscbench.reporting.sections import Report, Section, aggregates
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
+from oscbench.reporting.varied_view import VariedView
 
 # More sentences than this are no answer any more: the page then counts the verdicts and each section keeps
 # its table.
@@ -72,6 +73,7 @@ class Page:
 
     report: Report
     views: tuple[SectionView, ...]
+    varied: tuple[VariedView, ...]
     timings: tuple[TimingView, ...]
     environment: Table
     unanswered: Table
@@ -90,7 +92,7 @@ class Page:
     @cached_property
     def every_number_links(self) -> bool:
         """Whether each number leads to its records, or in a large report only each row's name."""
-        shown: list[SectionView | TimingView] = [*self.views, *self.timings]
+        shown: list[SectionView | VariedView | TimingView] = [*self.varied, *self.views, *self.timings]
         return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
 
     @property
@@ -156,7 +158,7 @@ def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
     )
 
 
-def within_budget(views: Sequence[SectionView | TimingView]) -> frozenset[str]:
+def within_budget(views: Sequence[SectionView | VariedView | TimingView]) -> frozenset[str]:
     """Names of the pictures that go into the page, in page order until the budget is spent."""
     spent, names = 0, set()
     for shown in views:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from oscbench.reporting.drawing import Picture
     from oscbench.reporting.page import Page, SectionView
     from oscbench.reporting.timing import TimingView
+    from oscbench.reporting.varied_view import VariedView
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
@@ -84,6 +85,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     from oscbench.reporting.records_page import record_groups
     from oscbench.reporting.style import looks
     from oscbench.reporting.timing import timing_views
+    from oscbench.reporting.varied_view import varied_views
 
     colours = looks(report.names.values())
     planned = [(place, plan) for place, s in enumerate(report.sections) for plan in plans(s, colours)]
@@ -94,9 +96,11 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         place, plan = planned[i]
         pictures[place].append(plan.draw())
     views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
+    varied = varied_views(report.sections, colours)
     timings = timing_views(loaded.records)
     return Page(
         report=replace(report, loaded=loaded),
+        varied=varied,
         timings=timings,
         views=views,
         environment=environment_table(loaded.records),
@@ -104,7 +108,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(loaded, report.names, results, output),
         left_out=len(planned) - len(kept),
-        embedded=within_budget([*views, *timings]),
+        embedded=within_budget([*varied, *views, *timings]),
     )
 
 
@@ -113,7 +117,7 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.page import render
     from oscbench.reporting.records_page import FILE
 
-    shown_all: list[SectionView | TimingView] = [*page.views, *page.timings]
+    shown_all: list[SectionView | VariedView | TimingView] = [*page.varied, *page.views, *page.timings]
     tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
     tables += [page.leaderboard] if page.leaderboard else []
     for table in tables:

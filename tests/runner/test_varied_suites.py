@@ -11,7 +11,7 @@ from oscbench.suite import load_points
 SHARES = "{task.fraction: [0.2, 1.0]}"
 
 
-def test_both_points_run_once(tiny, oscbench, tmp_path):
+def test_both_points_run_once_and_are_reported_together(tiny, oscbench, tmp_path):
     path, results = tiny(mechanisms="[softmax, rope]", seeds="2", vary=SHARES), tmp_path / "results"
     ended = oscbench("run", path, "--results", results, "--jobs", 2)
     assert ended.code == 0, ended.err
@@ -31,6 +31,12 @@ def test_both_points_run_once(tiny, oscbench, tmp_path):
     dry = oscbench("run", path, "--results", results, "--dry-run")
     assert "0 of 8 cells at 2 points to run" in dry.out
     assert "tiny[task.fraction=0.2]" in dry.out
+
+    told = oscbench("report", "tiny", "--results", results, "--output", tmp_path / "page")
+    assert told.code == 0, told.err
+    text = (tmp_path / "page" / "report.md").read_text()
+    assert "over task.fraction" in text
+    assert "a scaling law; at least 5 are needed" in text
 
 
 def test_a_mistake_in_the_last_point_is_found_before_the_first_runs(tiny, oscbench, tmp_path):

@@ -1,0 +1,300 @@
+"""Tables and the figure of a suite that varies over a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from oscbench.reporting import formats
+from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
+from oscbench.reporting.scaling import ScalingError, fit_scaling
+from oscbench.reporting.sections import Section
+from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
+from oscbench.reporting.style import Look, settings
+from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
+from oscbench.reporting.varied import Family, Tested, answers, facts, families, smallest_reaching
+
+LOG_FROM = 4.0
+"""Values that span such a factor are drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class VariedView:
+    """A varied suite with everything that is shown of it."""
+
+    slug: str
+    title: str
+    description: str
+    answers: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
+    pictures: tuple[Picture, ...]
+
+
+def varied_views(sections: Sequence[Section], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
+    """One view for every suite and number that it varies over."""
+    return tuple(_view(family, looks) for family in families(sections))
+
+
+def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
+    tables = [values_table(family), differences_table(family), shares_table(family)]
+    scaling, refused = scaling_table(family)
+    notes = facts(family) + ([("Scaling law", refused)] if refused else [])
+    return VariedView(
+        slug=family.slug,
+        title=f"{family.last.task_label} over {family.key} ({family.suite})",
+        description=family.last.description,
+        answers=tuple(answers(family)),
+        facts=tuple(notes),
+        tables=tuple(table for table in (*tables, scaling) if table is not None),
+        pictures=(picture(family, looks),),
+    )
+
+
+def values_table(family: Family) -> Table:
+    """The headline metric of every entry at every value."""
+    rows, raw = [], []
+    for name in family.names:
+        cells = [Cell(name)]
+        for value, section in family.points:
+            standing = family.standing(section, name)
+            found = list(family.by_seed(section, name).values())
+            if standing is None:
+                cells.append(Cell(formats.MISSING))
+                continue
+            mean, ends = float(np.mean(found)), mean_interval(found)
+            half = formats.half_width(ends.low, ends.high, section.unit)
+            cells.append(Cell(f"{formats.quantity(mean, section.unit)} {half}".strip(), mean))
+            raw.append(
+                identify(section, standing)
+                | {"varied": family.key, "value": value, "mean": mean, "unit": section.unit}
+                | {"t_low": ends.low, "t_high": ends.high, "seeds": len(found)}
+            )
+        rows.append(tuple(cells))
+    caption = f"{family.last.metric_label} against {family.key}, mean ± 95 % t interval over seeds"
+    columns = (Column("Mechanism", "left"), *(Column(f"{value:g}") for value in family.values))
+    return Table(f"{family.slug}-values", caption, columns, tuple(rows), tuple(raw))
+
+
+def differences_table(family: Family) -> Table | None:
+    """Every pair at every value; None where nothing is compared."""
+    every = [one for tests in family.tests for one in tests]
+    if not every:
+        return None
+    headings = ("Difference", "95 % interval", "p", "p (Holm over the values)", "Seeds")
+    columns = (
+        Column("Comparison", "left"),
+        Column(family.key),
+        *(Column(h) for h in headings),
+        Column("Verdict", "left"),
+    )
+    found = [_difference(family, one) for one in every]
+    caption = (
+        f"Paired differences in {formats.lowered(family.last.metric_label)} at each value of {family.key}. Holm over the values of "
+        "one pair only; the tables of each value correct over the whole report"
+    )
+    rows, raw = tuple(row for row, _ in found), tuple(line for _, line in found)
+    links = tuple(_link(one) for one in every)
+    return Table(f"{family.slug}-differences", caption, columns, rows, raw, links)
+
+
+def _link(one: Tested) -> str | None:
+    return next((anchor(s) for s in one.section.standings if s.entry == one.comparison.pair.treatment), None)
+
+
+def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str, Any]]:
+    c = one.comparison
+    start = (Cell(f"{c.treatment} {formats.MINUS} {c.baseline}"), Cell(f"{one.value:g}", one.value))
+    raw: dict[str, Any] = {
+        "suite": one.section.suite,
+        "task": one.section.task,
+        "varied": family.key,
+        "value": one.value,
+        "treatment": str(c.pair.treatment),
+        "baseline": str(c.pair.baseline),
+        "unit": c.unit,
+        "verdict": one.verdict,
+        "reason": c.reason,
+    }
+    if c.paired is None:
+        empty = (Cell(formats.MISSING),) * 4
+        return (*start, *empty, Cell("0", 0.0), Cell(f"{c.state}: {c.reason}")), raw
+    ends = c.paired.interval
+    cells = (
+        Cell(formats.difference(c.paired.mean, c.unit), c.paired.mean),
+        Cell(formats.interval(ends.low, ends.high, c.unit), ends.low if ends.exists else None),
+        Cell(formats.p_value(c.paired.p), c.paired.p if math.isfinite(c.paired.p) else None),
+        Cell(formats.p_value(one.p), one.p if math.isfinite(one.p) else None),
+        Cell(str(c.paired.n), float(c.paired.n)),
+        Cell(one.verdict),
+    )
+    numbers = {"difference": c.paired.mean, "t_low": ends.low, "t_high": ends.high}
+    return (*start, *cells), raw | numbers | {"p": c.paired.p, "p_holm": one.p, "seeds": c.paired.n}
+
+
+def shares_table(family: Family) -> Table | None:
+    """The smallest share of the data with which each entry is as good as its baseline with all of them.
+
+    None where the number is no share, no point has all data, or nothing is compared.
+    """
+    if not family.is_share_of_data or family.values[-1] != 1 or not family.tests:
+        return None
+    last, rows, raw = family.last, [], []
+    compared = [(tests[0].comparison.treatment, tests[0].comparison.baseline) for tests in family.tests]
+    baselines = list(dict.fromkeys(baseline for _, baseline in compared))
+    for name, baseline in [(baseline, baseline) for baseline in baselines] + compared:
+        levels = family.by_seed(last, baseline)
+        curves = {value: family.by_seed(section, name) for value, section in family.points}
+        seeds = sorted(levels.keys() & {seed for found in curves.values() for seed in found})
+        if not seeds:
+            continue
+        level = float(np.mean(list(levels.values())))
+        means = {value: float(np.mean(list(found.values()))) for value, found in curves.items() if found}
+        on_means = smallest_reaching(means, level, last.direction)
+        each = [
+            smallest_reaching(
+                {v: f[seed] for v, f in curves.items() if seed in f}, levels[seed], last.direction
+            )
+            for seed in seeds
+        ]
+        summary = summarise_censored(each)
+        rows.append(
+            _share_row(name, f"{baseline} ({formats.quantity(level, last.unit, 4)})", on_means, summary)
+        )
+        raw += [
+            {"suite": family.suite, "task": last.task, "entry": name, "baseline": baseline, "seed": seed}
+            | {"level": levels[seed], "share": share}
+            for seed, share in zip(seeds, each, strict=True)
+        ]
+    caption = (
+        f"The smallest {family.key} at which an entry is as good as its baseline with all data: on the means over seeds, and seed by seed "
+        "(median and quartiles; a seed that never gets there counts as beyond all data). A baseline may get there with less itself"
+    )
+    headings = ("On the means", "Median of the seeds", "Quartiles", "Seeds that reach it")
+    columns = (Column("Mechanism", "left"), Column("As good as", "left"), *(Column(h) for h in headings))
+    return Table(f"{family.slug}-shares", caption, columns, tuple(rows), tuple(raw)) if rows else None
+
+
+def _share_row(name: str, target: str, on_means: float, found: Censored) -> tuple[Cell, ...]:
+    quartiles = f"{_share(found.low_quartile)} to {_share(found.high_quartile)}"
+    return (
+        Cell(name),
+        Cell(target),
+        Cell(_share(on_means), on_means if math.isfinite(on_means) else math.inf),
+        Cell(_share(found.median), found.median),
+        Cell(quartiles),
+        Cell(f"{found.reached}/{found.n}", float(found.reached)),
+    )
+
+
+def _share(value: float) -> str:
+    return f"{value:g}" if math.isfinite(value) else "never"
+
+
+def scaling_table(family: Family) -> tuple[Table | None, str]:
+    """A power law for every entry with its interval, or else why there is none."""
+    last = family.last
+    is_error = last.unit == "fraction" and last.direction == "higher"
+    what = (
+        f"1 {formats.MINUS} {formats.lowered(last.metric_label)}"
+        if is_error
+        else formats.lowered(last.metric_label)
+    )
+    rows: list[tuple[Cell, ...]] = []
+    raw: list[dict[str, Any]] = []
+    refused: dict[str, list[str]] = {}
+    for name in family.names:
+        points = {value: family.by_seed(section, name) for value, section in family.points}
+        results = {
+            value: {seed: 1 - y if is_error else y for seed, y in found.items()}
+            for value, found in points.items()
+            if found
+        }
+        try:
+            # A fixed seed: the same records give the same page, digit for digit.
+            fit = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0))
+        except ScalingError as error:
+            refused.setdefault(str(error), []).append(name)
+            continue
+        ends = fit.exponent
+        interval = f"[{ends.low:.3f}, {ends.high:.3f}]" if ends else "one seed: none"
+        rows.append(
+            (
+                Cell(name),
+                Cell(formats.signed(f"{fit.law.exponent:.3f}"), fit.law.exponent),
+                Cell(formats.signed(interval), ends.low if ends else None),
+                Cell(f"{100 * fit.law.rms:.1f} %", fit.law.rms),
+            )
+        )
+        raw.append(
+            {"suite": family.suite, "task": last.task, "varied": family.key, "entry": name, "of": what}
+            | {"exponent": fit.law.exponent, "scale": fit.law.scale, "rms": fit.law.rms}
+            | {"low": ends.low if ends else None, "high": ends.high if ends else None, "lost": fit.lost}
+        )
+    caption = (
+        f"Power law {what} = a · {family.key}^(−exponent), fitted to the means over seeds in logarithms; 95 % bootstrap interval over "
+        "seeds; the error is that of the points about the law, and a large one says that it is none"
+    )
+    headings = ("Exponent", "95 % interval", "Error")
+    columns = (Column("Mechanism", "left"), *(Column(heading) for heading in headings))
+    table = Table(f"{family.slug}-scaling", caption, columns, tuple(rows), tuple(raw)) if rows else None
+    return table, "; ".join(f"none for {', '.join(names)}: {why}" for why, names in refused.items())
+
+
+def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
+    """The headline metric against the number: mean and 95 % interval of every entry."""
+    last = family.last
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(3.1)
+        log = family.values[0] > 0 and family.values[-1] / family.values[0] >= LOG_FROM
+        words = []
+        for place, name in enumerate(family.names):
+            shown = [
+                (v, y) for v, section in family.points if (y := list(family.by_seed(section, name).values()))
+            ]
+            means = [float(np.mean(y)) for _, y in shown]
+            intervals = [mean_interval(y) for _, y in shown]
+            # Beside one another instead of on top; the same records give the same picture.
+            aside = place - (len(family.names) - 1) / 2
+            x = np.array([v for v, _ in shown])
+            x = x * 1.02**aside if log else x + 0.008 * aside * (family.values[-1] - family.values[0])
+            low = [m - i.low if i.exists else 0.0 for m, i in zip(means, intervals, strict=True)]
+            high = [i.high - m if i.exists else 0.0 for m, i in zip(means, intervals, strict=True)]
+            style: dict[str, Any] = {
+                "color": looks[name].colour,
+                "marker": looks[name].marker,
+                "markersize": 4,
+            }
+            axes.errorbar(
+                x,
+                scaled(means, last.unit),
+                yerr=scaled([low, high], last.unit),
+                label=name,
+                linewidth=1.3,
+                elinewidth=0.9,
+                **style,
+            )
+            words.append(
+                f"{name} "
+                + ", ".join(
+                    f"{formats.quantity(m, last.unit)} at {v:g}"
+                    for m, (v, _) in zip(means, shown, strict=True)
+                )
+            )
+        if log:
+            axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(family.values))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.set_xlabel(family.key)
+        title = f"{last.metric_label} against {family.key}"
+        axes.set_title(axis_label(title, last.unit))
+        legend(figure, axes)
+        alt = f"Lines: {title}, mean and 95 % interval over seeds. {'; '.join(words)}."
+        return finish(figure, family.slug, "varied", title, alt)

@@ -1,0 +1,191 @@
+"""Points of a varied suite side by side: numbers that were put in come out, and nothing is said that they do not hold."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from synthetic_records import make_record
+
+from oscbench.records import protocol
+from oscbench.reporting import build_report
+from oscbench.reporting.fairness import busy_notes
+from oscbench.reporting.frame import Loaded, newest
+from oscbench.reporting.sections import assemble
+from oscbench.reporting.style import looks
+from oscbench.reporting.varied import families, label_parts, smallest_reaching
+from oscbench.reporting.varied_view import scaling_table, shares_table, values_table, varied_views
+
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+NOISE = (0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002)
+
+
+def point(mechanism, share, seed, value, key="task.fraction", name="data", train=3, **changes):
+    made = make_record(mechanism, seed, suite=f"{name}[{key}={share}]", value=value, epochs=train, **changes)
+    top, low = key.split(".")
+    spec = made.spec | {top: {**made.spec.get(top, {}), low: share}}
+    return made.model_copy(update={"spec": spec, "protocol": protocol(spec)})
+
+
+def error_law(exponent, scale=0.1):
+    """Accuracy whose error falls as a power of the share, with the same noise in logarithms at every share."""
+    return lambda share, seed: 1 - scale * share**-exponent * math.exp(20 * NOISE[seed])
+
+
+def records(laws, shares=SHARES, seeds=8, **changes):
+    return [
+        point(mechanism, share, seed, law(share, seed), **changes)
+        for mechanism, law in laws.items()
+        for share in shares
+        for seed in range(seeds)
+    ]
+
+
+def sections_of(found):
+    return assemble(Loaded(newest(found)[0], (), ()), ()).sections
+
+
+def only_family(found):
+    (family,) = families(sections_of(found))
+    return family
+
+
+LAWS = {"plain": error_law(0.3), "wave": error_law(0.3, 0.07)}
+
+
+def test_labels_come_apart_as_they_were_made():
+    assert label_parts("data") == ("data", {})
+    assert label_parts("data[a.b=[1,2],c=0.5]") == ("data", {"a.b": "[1,2]", "c": "0.5"})
+    assert label_parts('data[task={"name":"x","k":1},train.steps=5]')[1] == {
+        "task": '{"name":"x","k":1}',
+        "train.steps": "5",
+    }
+
+
+def test_means_stand_at_their_values():
+    family = only_family(records(LAWS))
+    assert family.values == list(SHARES)
+    table = values_table(family)
+    raw = {(row["mechanism"], row["value"]): row for row in table.raw}
+    for mechanism, law in LAWS.items():
+        for share in SHARES:
+            expected = sum(law(share, seed) for seed in range(8)) / 8
+            assert raw[mechanism, share]["mean"] == pytest.approx(expected, abs=1e-12)
+            assert raw[mechanism, share]["seeds"] == 8
+
+
+def test_holm_runs_over_the_points_of_one_pair():
+    family = only_family(records(LAWS))
+    (tests,) = family.tests
+    smallest = 2 / 2**8
+    assert [one.comparison.paired.p for one in tests] == pytest.approx([smallest] * 5)
+    assert [one.p for one in tests] == pytest.approx([5 * smallest] * 5)
+    assert {one.verdict for one in tests} == {"better"}
+    few = only_family(records(LAWS, seeds=5)).tests[0]
+    assert {one.verdict for one in few} == {"underpowered"}, "2/2⁵ passes at none of five values"
+
+
+def test_worse_and_unclear_are_told_apart():
+    flips = {"plain": error_law(0.3), "wave": lambda share, seed: error_law(0.3)(share, seed) + NOISE[seed]}
+    assert {one.verdict for one in only_family(records(flips)).tests[0]} == {"no clear difference"}
+    worse = {"plain": error_law(0.3), "wave": error_law(0.3, 0.15)}
+    assert {one.verdict for one in only_family(records(worse)).tests[0]} == {"worse"}
+
+
+def test_smallest_share_that_reaches_the_baseline_with_all_data():
+    early = {0.05: 0.8, 0.1: 0.9, 0.25: 0.89, 1.0: 0.95}
+    assert smallest_reaching(early, 0.9, "higher") == 0.1
+    assert smallest_reaching(early, 0.85, "lower") == 0.05
+    assert math.isnan(smallest_reaching(early, 0.96, "higher"))
+
+    table = shares_table(only_family(records(LAWS)))
+    rows = {row[0].text: [cell.text for cell in row[2:]] for row in table.rows}
+    # 0.07 x^-0.3 ≤ 0.1 where x ≥ 0.304: the next share that was run is 0.5.
+    assert rows["wave"] == ["0.5", "0.5", "0.5 to 0.5", "8/8"]
+    assert rows["plain"] == ["1", "1", "1 to 1", "8/8"]
+
+
+def test_an_entry_that_never_gets_there_is_censored():
+    laws = {"plain": error_law(0.3), "wave": error_law(0.3, 0.2)}
+    table = shares_table(only_family(records(laws)))
+    row = next(row for row in table.rows if row[0].text == "wave")
+    assert [cell.text for cell in row[2:]] == ["never", "never", "never to never", "0/8"]
+    assert all(math.isnan(line["share"]) for line in table.raw if line["entry"] == "wave")
+
+
+def test_no_shares_without_all_data_or_for_another_number():
+    assert shares_table(only_family(records(LAWS, shares=(0.1, 0.5)))) is None
+    assert shares_table(only_family(records(LAWS, shares=(0.5, 1.0), key="train.warmup"))) is None
+
+
+def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
+    table, refused = scaling_table(only_family(records(LAWS)))
+    assert refused == ""
+    assert [row["exponent"] for row in table.raw] == pytest.approx([0.3, 0.3], abs=1e-6)
+    assert all(
+        row["low"] <= row["exponent"] + 1e-9 and row["exponent"] <= row["high"] + 1e-9 for row in table.raw
+    )
+    table, refused = scaling_table(only_family(records(LAWS, shares=SHARES[1:])))
+    assert table is None
+    assert refused == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
+
+
+def test_what_else_differs_between_the_points_is_told():
+    plain = varied_views(sections_of(records(LAWS)), looks(LAWS))[0]
+    assert [name for name, _ in plain.facts] == ["Varied"]
+    mixed = records(LAWS, shares=(0.1, 0.25)) + records(LAWS, shares=(0.5, 1.0), train=9)
+    view = varied_views(sections_of(mixed), looks(LAWS))[0]
+    assert dict(view.facts)["Also unlike between the values"] == "train.epochs"
+
+
+def test_other_changes_and_texts_make_no_family():
+    one = records(LAWS, shares=(0.5,))
+    assert families(sections_of(one)) == []
+    texts = [
+        make_record("plain", s, suite=f"data[task.label={w}]") for s in range(2) for w in ("which", "count")
+    ]
+    assert families(sections_of(texts)) == []
+
+
+def test_a_product_gives_a_family_for_each_number_with_the_others_held():
+    found = [
+        r.model_copy(update={"suite": f"data[model.width={width},task.fraction={share}]"})
+        for width in (32, 64)
+        for share in (0.5, 1.0)
+        for r in records(LAWS, shares=(share,), seeds=2)
+    ]
+    made = families(sections_of(found))
+    assert {(f.suite, f.key) for f in made} == {
+        ("data[model.width=32]", "task.fraction"),
+        ("data[model.width=64]", "task.fraction"),
+        ("data[task.fraction=0.5]", "model.width"),
+        ("data[task.fraction=1.0]", "model.width"),
+    }
+
+
+def test_the_page_holds_it_all(save, tmp_path):
+    results = save(records(LAWS))
+    build_report(results, tmp_path / "page", ["data"])
+    html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
+    assert "Digits over task.fraction (data)" in html
+    assert "wave against plain: better at fraction 0.05, 0.1, 0.25, 0.5 and 1" in text
+    names = {file.name for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")}
+    assert names == {
+        f"data-digits-over-task-fraction-{kind}"
+        for kind in ("values.csv", "differences.csv", "shares.csv", "scaling.csv", "varied.png", "varied.svg")
+    }
+
+
+def loaded_machine(load, count, cores=2):
+    return [make_record(seed=s, environment={"load_average": load, "cores": cores}) for s in range(count)]
+
+
+def test_a_busy_machine_is_named_where_most_cells_saw_it():
+    quiet, busy = loaded_machine(1.2, 3), loaded_machine(3.04, 4)
+    assert busy_notes([*quiet, *busy]) == [
+        "times were taken on a busy machine (load 1.2 to 3.0 on 2 cores): do not read training speeds as costs"
+    ]
+    assert busy_notes([*quiet, *busy[:3]]) == [], "half is not most"
+    assert busy_notes([make_record(seed=s) for s in range(3)]) == [], "unknown is not busy"
+    (section,) = sections_of(loaded_machine(9.5, 3))
+    assert any("busy machine" in finding for name, finding in section.facts if name == "Note")
