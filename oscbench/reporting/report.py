@@ -104,7 +104,10 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         timings=timings,
         views=views,
         environment=environment_table(loaded.records),
-        leaderboard=leaderboard_table(report.sections),
+        # A task that was run at five sizes would weigh five times among the tasks.
+        leaderboard=leaderboard_table(
+            [s for s in report.sections if not any(s.slug in v.points for v in varied)]
+        ),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(loaded, report.names, results, output),
         left_out=len(planned) - len(kept),

@@ -26,8 +26,9 @@ LOG_FROM = 4.0
 
 @dataclass(frozen=True)
 class VariedView:
-    """A varied suite with everything that is shown of it."""
+    """A varied suite with everything that is shown of it; `points` are the slugs of its sections."""
 
+    points: frozenset[str]
     slug: str
     title: str
     description: str
@@ -47,6 +48,7 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
     scaling, refused = scaling_table(family)
     notes = facts(family) + ([("Scaling law", refused)] if refused else [])
     return VariedView(
+        points=frozenset(section.slug for _, section in family.points),
         slug=family.slug,
         title=f"{family.last.task_label} over {family.key} ({family.suite})",
         description=family.last.description,
