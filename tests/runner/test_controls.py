@@ -62,8 +62,8 @@ def test_what_a_control_leaves_out_is_the_suites(tiny):
         ("{reference: kopee}", 'mechanisms[0].match.reference.name: got "kopee"; did you mean "kope"?'),
         ("{reference: {name: kope, settings: {gama: 1}}}", "match.reference.settings.gama: unknown key"),
         (
-            "{referenz: kope}",
-            'mechanisms[0].match.referenz: unknown key "referenz"; did you mean "reference"?',
+            "{referenc: kope}",
+            'mechanisms[0].match.referenc: unknown key "referenc"; did you mean "reference"?',
         ),
     ],
 )
