@@ -18,6 +18,9 @@ from oscbench.tasks import Batch, Task
 VERSION = 2
 """Raised when the same recipe would train to other values: 2 is the fused AdamW, which rounds otherwise."""
 
+VALIDATIONS = 50
+"""At most so many validations in a run: epochs of a single batch would spend more time on them than on training."""
+
 
 class DivergedError(Exception):
     """The loss is no longer a number."""
@@ -84,6 +87,7 @@ def update(
 def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> None:
     """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
+    Validates after each epoch, though at most `VALIDATIONS` times, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
 
     Raises:
@@ -98,7 +102,7 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
         optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"])
     )
     model.train()
-    done = 0
+    done = validated = 0
     while done < steps:
         batches = task.training_batches(settings["batch_size"], order, augmentation)
         asked = time.perf_counter()
@@ -116,7 +120,11 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
                 raise DivergedError(f"the loss is {value} at step {done} of {steps}")
             progress(done, steps)
             asked = time.perf_counter()
-        history.validation.append((done, task.evaluate(model, "validation", device)[task.metric.name].value))
+        if done == steps or (done - validated) * VALIDATIONS >= steps:
+            validated = done
+            history.validation.append(
+                (done, task.evaluate(model, "validation", device)[task.metric.name].value)
+            )
     history.training_seconds = sum(history.step_seconds)
 
 

@@ -264,3 +264,13 @@ def test_steps_end_a_run_within_an_epoch_and_validate_there(tiny, tmp_path):
     best = record.measures["best_validation_accuracy"]
     assert best.value == max(curve.y)
     assert record.measures["validation_accuracy"].value == curve.y[-1]
+
+
+def test_epochs_of_a_single_batch_are_not_each_validated(tiny, tmp_path):
+    suite = tiny(
+        train="{steps: 101, batch_size: 64}", mechanisms="[softmax]", task="{name: digits, fraction: 0.05}"
+    )
+    assert run(suite, tmp_path / "results") == 0
+    (record,) = records(tmp_path / "results").values()
+    curve = record.curves["validation_accuracy"]
+    assert curve.x == (*range(3, 100, 3), 101.0), "an epoch is one batch, 2 % of the run a little over two"
