@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oscbench.reporting import formats
-from oscbench.reporting.comparison import Comparison
-from oscbench.reporting.sections import Aggregate
+from oscbench.reporting.comparison import Aggregate, Comparison
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Comparisons of entries.
 
-Pair the seeds, refuse what is unlike, test, correct over the whole report, and count the cost.
+Pair the seeds, refuse what is unlike, test, correct over all that one question asks, and count the cost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from oscbench.reporting.fairness import control_notes, machine, origin_notes, re
 from oscbench.reporting.formats import capitalised, ranges
 from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.selection import Entry, Pair
-from oscbench.reporting.statistics import ALPHA, Paired, compare_paired, holm, seeds_needed
+from oscbench.reporting.statistics import ALPHA, Interval, Paired, compare_paired, holm, seeds_needed
 
 # Cost measures that the training runner promises; the first one present stands for "training speed".
 SPEED_MEASURES = ("step_s", "training_s")
@@ -49,7 +49,7 @@ class Comparison:
         first: Headline value of the treatment at each of them.
         second: The same of the baseline.
         paired: The statistics, None unless compared.
-        p_holm: p after Holm over all comparisons of the report.
+        p_holm: p after Holm over all comparisons of its question.
         tested: Number of comparisons in that correction.
         needed: Smallest number of paired seeds that could reach significance among so many comparisons.
         caveats: What a reader must know, the strongest first.
@@ -90,6 +90,20 @@ class Comparison:
                 return "different"
             return "better" if (self.paired.mean > 0) == (self.direction == "higher") else "worse"
         return "underpowered" if self.underpowered else "no clear difference"
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """One pair over several tasks of one suite: the mean of the tasks' mean differences."""
+
+    suite: str
+    treatment: str
+    baseline: str
+    metric_label: str
+    unit: str
+    tasks: int
+    effect: float
+    interval: Interval
 
 
 def compare(
@@ -198,7 +212,7 @@ def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int],
 
 
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Holm over all comparisons of the report, and the power note that follows from their number."""
+    """Holm over all comparisons of a question, and the power note that follows from their number."""
     p_values = [c.paired.p if c.paired else math.nan for c in comparisons]
     tested = sum(math.isfinite(p) for p in p_values)
     needed = seeds_needed(tested)

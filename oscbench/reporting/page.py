@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from oscbench.reporting.answer import Answer, aggregate_words, answer, overview
+from oscbench.reporting.assembly import Report, aggregates
 from oscbench.reporting.beside import beside, beside_table
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
 from oscbench.reporting.drawing import Picture
@@ -20,18 +21,28 @@ from oscbench.reporting.formats import capitalised
 from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.parts import lengths_table, subsets_table
 from oscbench.reporting.records_page import RecordGroup
-from oscbench.reporting.sections import Report, Section, aggregates
+from oscbench.reporting.sections import Section
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
 from oscbench.reporting.varied_view import VariedView
 
-# More sentences than this are no answer any more: the page then counts the verdicts and each section keeps
-# its table.
+# More answers than this are told in a line each with their strongest caveat, and in full in their sections; more than the second
+# number are no answer any more: the page then counts the verdicts.
 SPOKEN = 12
+BRIEF = 60
 # Numbers beyond this many are not linked one by one.
 LINKED_CELLS = 6_000
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
 EMBEDDED_BYTES = 3_000_000
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The answers of one section, and where it lies in the page."""
+
+    slug: str
+    title: str
+    answers: tuple[Answer, ...]
 
 
 @dataclass(frozen=True)
@@ -96,10 +107,26 @@ class Page:
         return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
 
     @property
+    def lead(self) -> list[Lead]:
+        """What is answered, suites that vary first; their points are left to their sections."""
+        found = [Lead(f.slug, f.title, f.answers) for f in self.varied]
+        found += [
+            Lead(v.section.slug, v.section.title, v.answers)
+            for v in self.views
+            if v.section.slug not in self.report.points
+        ]
+        return [one for one in found if one.answers]
+
+    @property
+    def telling(self) -> str:
+        """How the lead is told: `full`, `brief`, or `counted` where there are too many answers to be read."""
+        count = sum(len(one.answers) for one in self.lead)
+        return "full" if count <= SPOKEN else "brief" if count <= BRIEF else "counted"
+
+    @property
     def overview(self) -> str:
-        """The verdicts counted, where there are too many comparisons to be read as sentences; else empty."""
-        comparisons = self.report.comparisons
-        return overview(comparisons) if len(comparisons) > SPOKEN else ""
+        """The verdicts counted, where not every answer is told in full; else empty."""
+        return overview(self.report.comparisons) if self.telling != "full" else ""
 
     @property
     def aggregates(self) -> list[str]:
@@ -118,8 +145,10 @@ class Page:
     @property
     def method(self) -> str:
         """How differences, intervals and p values of this report came about."""
-        tested = self.report.comparisons[0].tested if self.report.comparisons else 0
-        holm = f", Holm-corrected over all {tested} tests of this report" if tested > 1 else ""
+        questions = [one.tested for one in self.report.comparisons]
+        total = sum(one.paired is not None for one in self.report.comparisons)
+        each = f"all {total}" if total == max(questions, default=0) else f"each of {len(self.lead)} questions"
+        holm = f", Holm-corrected over the tests of {each} (a suite is a question)" if total > 1 else ""
         return (
             "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
             f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}."

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oscbench.records.growth import is_timing
+from oscbench.reporting.assembly import Report, assemble
 from oscbench.reporting.errors import ReportError, nearest
 from oscbench.reporting.export import encode
 from oscbench.reporting.frame import Loaded, load, tidy
-from oscbench.reporting.sections import Report, assemble
 
 if TYPE_CHECKING:
     from oscbench.reporting.drawing import Picture
@@ -96,7 +96,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         place, plan = planned[i]
         pictures[place].append(plan.draw())
     views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
-    varied = varied_views(report.sections, colours)
+    varied = varied_views(report.families, colours)
     timings = timing_views(loaded.records)
     return Page(
         report=replace(report, loaded=loaded),
@@ -105,9 +105,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         views=views,
         environment=environment_table(loaded.records),
         # A task that was run at five sizes would weigh five times among the tasks.
-        leaderboard=leaderboard_table(
-            [s for s in report.sections if not any(s.slug in v.points for v in varied)]
-        ),
+        leaderboard=leaderboard_table([s for s in report.sections if s.slug not in report.points]),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(loaded, report.names, results, output),
         left_out=len(planned) - len(kept),

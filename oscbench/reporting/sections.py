@@ -1,22 +1,21 @@
-"""A report's content before it has a look: one section for each suite, task and protocol."""
+"""One section of a report for each suite, task and protocol: its entries in order, what was equal, its comparisons."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 
 import numpy as np
 
 from oscbench.records import Record
-from oscbench.reporting.comparison import Comparison, compare, correct
+from oscbench.reporting.comparison import Comparison, compare
 from oscbench.reporting.fairness import control_notes, matching_mode, origin_notes
 from oscbench.reporting.formats import capitalised, quantity, ranges, relative
-from oscbench.reporting.frame import Loaded, headline
-from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
-from oscbench.reporting.statistics import Interval, Summary, aggregate_over_tasks, summarise
+from oscbench.reporting.frame import headline
+from oscbench.reporting.selection import Entry, Pair, entry_of
+from oscbench.reporting.statistics import Summary, summarise
 
 _STATES = ("compared", "refused", "missing")
 
@@ -84,84 +83,6 @@ class Section:
         return [record for standing in self.standings for record in standing.cells if record.status != "ok"]
 
 
-@dataclass(frozen=True)
-class Aggregate:
-    """One pair over several tasks of one suite: the mean of the tasks' mean differences."""
-
-    suite: str
-    treatment: str
-    baseline: str
-    metric_label: str
-    unit: str
-    tasks: int
-    effect: float
-    interval: Interval
-
-
-@dataclass(frozen=True)
-class Report:
-    """All sections, in order, and what the folder held besides."""
-
-    sections: tuple[Section, ...]
-    names: dict[Entry, str]
-    loaded: Loaded
-    asked: bool
-
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """Every comparison of the report."""
-        return [comparison for section in self.sections for comparison in section.comparisons]
-
-
-def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
-    """Group the records, pair what is to be compared, and correct over the whole report.
-
-    Raises:
-        ReportError: a compare name is unknown, or names fewer than two entries.
-    """
-    records = loaded.records
-    names = entry_names(records)
-    asked = pairs_asked(compare_names, names) if compare_names else None
-    sections: list[Section] = []
-    for _, group in groupby(records, key=lambda r: (r.suite, r.task)):
-        cells = list(group)
-        protocols = sorted({record.protocol for record in cells}, key=lambda p: _age(cells, p))
-        claimed: set[Pair] = set()
-        for protocol in protocols:
-            inside = [record for record in cells if record.protocol == protocol]
-            pairs = pairs_by_reference(cells) if asked is None else asked
-            sections.append(_section(inside, cells, names, pairs, claimed, len(protocols) > 1))
-    return Report(_corrected(sections), names, loaded, asked is not None)
-
-
-def aggregates(report: Report) -> list[Aggregate]:
-    """Each pair that was compared in several tasks of a suite, in one metric, unit and direction."""
-    groups: dict[tuple[str, Pair, str, str, str], list[Comparison]] = {}
-    for section in report.sections:
-        for c in section.comparisons:
-            if c.state == "compared" and not section.split:
-                key = (section.suite, c.pair, c.metric_label, c.unit, c.direction)
-                groups.setdefault(key, []).append(c)
-    found: list[Aggregate] = []
-    for (suite, _, label, unit, _), group in groups.items():
-        if len(group) > 1:
-            rows = [np.subtract(c.first, c.second) for c in group]
-            effect, interval = aggregate_over_tasks(rows, np.random.default_rng(0))
-            names = (group[0].treatment, group[0].baseline)
-            found.append(Aggregate(suite, *names, label, unit, len(group), effect, interval))
-    return found
-
-
-def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
-    return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
-
-
-def _corrected(sections: Sequence[Section]) -> tuple[Section, ...]:
-    """The sections with Holm over all their comparisons together."""
-    corrected = iter(correct([c for section in sections for c in section.comparisons]))
-    return tuple(replace(s, comparisons=tuple(next(corrected) for _ in s.comparisons)) for s in sections)
-
-
 def _by_entry(cells: Sequence[Record]) -> dict[Entry, list[Record]]:
     grouped: dict[Entry, list[Record]] = {}
     for record in cells:
@@ -169,7 +90,7 @@ def _by_entry(cells: Sequence[Record]) -> dict[Entry, list[Record]]:
     return grouped
 
 
-def _section(
+def make_section(
     inside: Sequence[Record],
     cells: Sequence[Record],
     names: dict[Entry, str],
@@ -177,6 +98,16 @@ def _section(
     claimed: set[Pair],
     split: bool,
 ) -> Section:
+    """One section.
+
+    Args:
+        inside: Its cells.
+        cells: Those of the same suite and task under any protocol.
+        names: Short names of all entries.
+        pairs: What is to be compared.
+        claimed: Pairs that another protocol has told about; those compared or refused here are added.
+        split: Whether there are several protocols.
+    """
     first = inside[0]
     metric = Counter(record.metric for record in inside).most_common(1)[0][0]
     measurement = next((r.measures[metric] for r in inside if metric in r.measures), None)

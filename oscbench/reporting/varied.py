@@ -1,7 +1,7 @@
 """Suites that vary over a number: the headline metric against it, and what is different where.
 
-The points of a varied suite are sections of their own, and comparisons are made inside a point only. Here they stand side by side;
-Holm's correction runs over the points of one pair, because the question is at which of them the pair differs.
+The points of a varied suite are sections of their own, and cells are compared inside a point only. Here they stand side by side: one test a
+pair over all values says whether it differs, and its tests at single values, corrected over them, where.
 """
 
 from __future__ import annotations
@@ -9,51 +9,34 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
 
 from oscbench.reporting import formats
-from oscbench.reporting.comparison import Comparison
+from oscbench.reporting.answer import Answer, answer
+from oscbench.reporting.comparison import Comparison, Costs
 from oscbench.reporting.fairness import spec_differences
 from oscbench.reporting.frame import headline
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.selection import Pair
-from oscbench.reporting.statistics import ALPHA, holm, seeds_needed
+from oscbench.reporting.statistics import compare_paired
 
 _CHANGES = re.compile(r",(?=[A-Za-z_][\w.-]*=)")
 
 
-@dataclass(frozen=True)
-class Tested:
-    """One pair at one value; `p` is Holm-corrected over the values at which the pair was tested.
+RESOURCES = ("fraction", "steps", "epochs", "width", "layers")
+"""Numbers of which a mechanism may need less than another for the same result: data, training, size."""
 
-    Attributes:
-        value: of what varies.
-        section: the point.
-        comparison: as the point's section has it, with p values over the whole report.
-        p: corrected; NaN where there is no test.
-        tested: at how many values there is one.
-    """
+
+class Tested(NamedTuple):
+    """One pair at one value; its p is Holm-corrected over the values at which the pair was tested."""
 
     value: float
     section: Section
     comparison: Comparison
-    p: float
-    tested: int
-
-    @property
-    def verdict(self) -> str:
-        """What the test supports, in words."""
-        paired = self.comparison.paired
-        if paired is None:
-            return self.comparison.state
-        if not math.isfinite(self.p):
-            return "one seed: no test"
-        if self.p > ALPHA:
-            return "underpowered" if paired.n < seeds_needed(self.tested) else "no clear difference"
-        if self.comparison.direction not in ("higher", "lower"):
-            return "different"
-        return "better" if (paired.mean > 0) == (self.comparison.direction == "higher") else "worse"
 
 
 @dataclass(frozen=True)
@@ -65,12 +48,14 @@ class Family:
         key: path of the number, as in task.fraction.
         points: (value, section), ascending.
         left_out: labels of points with several protocols, which are never compared.
+        overall: every pair over all values, as `over_values` has it, corrected.
     """
 
     suite: str
     key: str
     points: tuple[tuple[float, Section], ...]
     left_out: tuple[str, ...]
+    overall: tuple[Comparison, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -88,9 +73,9 @@ class Family:
         return [value for value, _ in self.points]
 
     @property
-    def is_share_of_data(self) -> bool:
-        """Whether the number is the share of the training data."""
-        return self.key.rpartition(".")[2] == "fraction" and self.values[0] > 0 and self.values[-1] <= 1
+    def is_resource(self) -> bool:
+        """Whether the number is of something that one would rather spend less of."""
+        return self.key.rpartition(".")[2] in RESOURCES
 
     @cached_property
     def names(self) -> list[str]:
@@ -109,16 +94,11 @@ class Family:
     @cached_property
     def tests(self) -> list[list[Tested]]:
         """For every pair its comparisons at all values."""
-        pairs: dict[Pair, list[tuple[float, Section, Comparison]]] = {}
+        pairs: dict[Pair, list[Tested]] = {}
         for value, section in self.points:
             for comparison in section.comparisons:
-                pairs.setdefault(comparison.pair, []).append((value, section, comparison))
-        found = []
-        for group in pairs.values():
-            p_values = holm([c.paired.p if c.paired else math.nan for *_, c in group])
-            tested = sum(map(math.isfinite, p_values))
-            found.append([Tested(*one, p, tested) for one, p in zip(group, p_values, strict=True)])
-        return found
+                pairs.setdefault(comparison.pair, []).append(Tested(value, section, comparison))
+        return list(pairs.values())
 
 
 def families(sections: Sequence[Section]) -> list[Family]:
@@ -183,17 +163,102 @@ def _unlike(family: Family) -> Iterable[str]:
                         yield text.partition(":")[0]
 
 
-def answers(family: Family) -> list[str]:
-    """A sentence for every pair: at which values it differs."""
-    sentences = []
-    for tests in family.tests:
+def over_values(family: Family) -> list[Comparison]:
+    """Every pair over all values: seed by seed the mean over the values, so that a pair is one test; not corrected yet.
+
+    The mean weighs all values alike: with values in equal ratios it is the area between the two curves over the logarithm of the number.
+    """
+    return [_over_values(family, tests) for tests in family.tests]
+
+
+def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
+    parts = [one for one in tests if one.comparison.paired]
+    first = (parts or tests)[0].comparison
+    last = family.key.rpartition(".")[2]
+    blank = replace(first, state="missing", seeds=(), first=(), second=(), paired=None, caveats=())
+    if len(parts) < 2:
+        return replace(blank, reason=f"compared at fewer than two values of {family.key}")
+    seeds = sorted(set.intersection(*(set(one.comparison.seeds) for one in parts)))
+    if not seeds:
+        return replace(blank, reason=f"no seed was finished at every value of {family.key}")
+    found = [[dict(zip(c.seeds, side, strict=True)) for side in (c.first, c.second)] for *_, c in parts]
+    means = [tuple(float(np.mean([sides[i][seed] for sides in found])) for seed in seeds) for i in (0, 1)]
+    costs = [one.comparison.costs for one in parts]
+    return replace(
+        blank,
+        metric_label=f"{first.metric_label}, mean over {last} {listed([one.value for one in parts])}",
+        state="compared",
+        reason="",
+        seeds=tuple(seeds),
+        first=means[0],
+        second=means[1],
+        # A fixed seed: the same records give the same page, digit for digit.
+        paired=compare_paired(means[0], means[1], first.direction, np.random.default_rng(0)),
+        costs=Costs(*(_median([getattr(c, f.name) for c in costs]) for f in fields(Costs))),
+        caveats=tuple(_caveats_over(last, tests, parts)),
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.median(finite)) if finite else math.nan
+
+
+def _caveats_over(last: str, tests: Sequence[Tested], parts: Sequence[Tested]) -> list[str]:
+    """What must be known of single values, said once with the values that it holds for."""
+    where: dict[str, list[float]] = {}
+    for one in tests:
+        if one not in parts:
+            where.setdefault(f"left out: {one.comparison.state}: {one.comparison.reason}", []).append(
+                one.value
+            )
+    for one in parts:
+        for note in one.comparison.caveats:
+            where.setdefault(note, []).append(one.value)
+    return [
+        note if len(values) == len(tests) else f"{note} (at {last} {listed(values)})"
+        for note, values in where.items()
+    ]
+
+
+def answers(family: Family) -> list[Answer]:
+    """A sentence for every pair over all values, then at which of them it differs, and what it needs of a resource."""
+    found = []
+    for whole, tests in zip(family.overall, family.tests, strict=True):
         verdicts: dict[str, list[float]] = {}
         for one in tests:
-            verdicts.setdefault(one.verdict, []).append(one.value)
+            verdicts.setdefault(one.comparison.verdict, []).append(one.value)
         last = family.key.rpartition(".")[2]
         told = "; ".join(f"{verdict} at {last} {listed(values)}" for verdict, values in verdicts.items())
-        sentences.append(f"{tests[0].comparison.treatment} against {tests[0].comparison.baseline}: {told}")
-    return sentences
+        plain = answer(whole)
+        sentences = [plain.text, f"{formats.capitalised(told)}.", _need(family, whole)]
+        found.append(replace(plain, text=" ".join(filter(None, sentences))))
+    return found
+
+
+def _need(family: Family, whole: Comparison) -> str:
+    """With how little of a resource the treatment is as good as its baseline with most; empty where that is no question."""
+    if not family.is_resource or not whole.paired:
+        return ""
+    last, top = family.key.rpartition(".")[2], family.values[-1]
+    baseline = reaching_on_means(family, whole.baseline, whole.baseline)
+    treatment = reaching_on_means(family, whole.treatment, whole.baseline)
+    reached = f"from {last} {treatment:g} on" if math.isfinite(treatment) else "nowhere"
+    itself = "" if baseline == top else f", which itself is so from {baseline:g} on"
+    return f"On the means as good as {whole.baseline} at {last} {top:g}{itself}: {reached}."
+
+
+def reaching_on_means(family: Family, name: str, baseline: str) -> float:
+    """The smallest value at which an entry's mean over seeds is as good as its baseline's at the largest; NaN where none is."""
+    means = {
+        value: float(np.mean(list(found.values())))
+        for value, section in family.points
+        if (found := family.by_seed(section, name))
+    }
+    level = family.by_seed(family.last, baseline)
+    if not level:
+        return math.nan
+    return smallest_reaching(means, float(np.mean(list(level.values()))), family.last.direction)
 
 
 def listed(values: Sequence[float]) -> str:

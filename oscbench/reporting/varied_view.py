@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench.reporting import formats
+from oscbench.reporting.answer import Answer
 from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.scaling import ScalingError, fit_scaling
-from oscbench.reporting.sections import Section
 from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
 from oscbench.reporting.style import Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
-from oscbench.reporting.varied import Family, Tested, answers, facts, families, smallest_reaching
+from oscbench.reporting.varied import Family, Tested, answers, facts, reaching_on_means, smallest_reaching
 
 LOG_FROM = 4.0
 """Values that span such a factor are drawn on a logarithmic axis."""
@@ -32,15 +32,15 @@ class VariedView:
     slug: str
     title: str
     description: str
-    answers: tuple[str, ...]
+    answers: tuple[Answer, ...]
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     pictures: tuple[Picture, ...]
 
 
-def varied_views(sections: Sequence[Section], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
+def varied_views(families: Sequence[Family], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
     """One view for every suite and number that it varies over."""
-    return tuple(_view(family, looks) for family in families(sections))
+    return tuple(_view(family, looks) for family in families)
 
 
 def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
@@ -99,7 +99,7 @@ def differences_table(family: Family) -> Table | None:
     found = [_difference(family, one) for one in every]
     caption = (
         f"Paired differences in {formats.lowered(family.last.metric_label)} at each value of {family.key}. Holm over the values of "
-        "one pair only; the tables of each value correct over the whole report"
+        "one pair"
     )
     rows, raw = tuple(row for row, _ in found), tuple(line for _, line in found)
     links = tuple(_link(one) for one in every)
@@ -121,7 +121,7 @@ def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str
         "treatment": str(c.pair.treatment),
         "baseline": str(c.pair.baseline),
         "unit": c.unit,
-        "verdict": one.verdict,
+        "verdict": one.comparison.verdict,
         "reason": c.reason,
     }
     if c.paired is None:
@@ -132,20 +132,20 @@ def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str
         Cell(formats.difference(c.paired.mean, c.unit), c.paired.mean),
         Cell(formats.interval(ends.low, ends.high, c.unit), ends.low if ends.exists else None),
         Cell(formats.p_value(c.paired.p), c.paired.p if math.isfinite(c.paired.p) else None),
-        Cell(formats.p_value(one.p), one.p if math.isfinite(one.p) else None),
+        Cell(formats.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None),
         Cell(str(c.paired.n), float(c.paired.n)),
-        Cell(one.verdict),
+        Cell(one.comparison.verdict),
     )
     numbers = {"difference": c.paired.mean, "t_low": ends.low, "t_high": ends.high}
-    return (*start, *cells), raw | numbers | {"p": c.paired.p, "p_holm": one.p, "seeds": c.paired.n}
+    return (*start, *cells), raw | numbers | {"p": c.paired.p, "p_holm": c.p_holm, "seeds": c.paired.n}
 
 
 def shares_table(family: Family) -> Table | None:
-    """The smallest share of the data with which each entry is as good as its baseline with all of them.
+    """The smallest value at which each entry is as good as its baseline at the largest: what it can do without.
 
-    None where the number is no share, no point has all data, or nothing is compared.
+    None where the number is no resource or nothing is compared.
     """
-    if not family.is_share_of_data or family.values[-1] != 1 or not family.tests:
+    if not family.is_resource or not family.tests:
         return None
     last, rows, raw = family.last, [], []
     compared = [(tests[0].comparison.treatment, tests[0].comparison.baseline) for tests in family.tests]
@@ -157,8 +157,7 @@ def shares_table(family: Family) -> Table | None:
         if not seeds:
             continue
         level = float(np.mean(list(levels.values())))
-        means = {value: float(np.mean(list(found.values()))) for value, found in curves.items() if found}
-        on_means = smallest_reaching(means, level, last.direction)
+        on_means = reaching_on_means(family, name, baseline)
         each = [
             smallest_reaching(
                 {v: f[seed] for v, f in curves.items() if seed in f}, levels[seed], last.direction
@@ -175,8 +174,8 @@ def shares_table(family: Family) -> Table | None:
             for seed, share in zip(seeds, each, strict=True)
         ]
     caption = (
-        f"The smallest {family.key} at which an entry is as good as its baseline with all data: on the means over seeds, and seed by seed "
-        "(median and quartiles; a seed that never gets there counts as beyond all data). A baseline may get there with less itself"
+        f"The smallest {family.key} at which an entry is as good as its baseline at {family.values[-1]:g}: on the means over seeds, and "
+        "seed by seed (median and quartiles; a seed that never gets there counts as beyond all). A baseline may get there with less itself"
     )
     headings = ("On the means", "Median of the seeds", "Quartiles", "Seeds that reach it")
     columns = (Column("Mechanism", "left"), Column("As good as", "left"), *(Column(h) for h in headings))

@@ -11,9 +11,9 @@ from synthetic_records import make_record, toy_suite
 from oscbench.records import Matching, Record
 from oscbench.reporting import ReportError
 from oscbench.reporting.answer import aggregate_words, answer
+from oscbench.reporting.assembly import Report, aggregates, assemble
 from oscbench.reporting.comparison import Comparison
 from oscbench.reporting.frame import Loaded
-from oscbench.reporting.sections import Report, aggregates, assemble
 from oscbench.reporting.selection import Entry, entry_names, pairs_asked
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from synthetic_records import make_record
 
 from oscbench.records import Record
+from oscbench.reporting.assembly import assemble
 from oscbench.reporting.frame import Loaded
 from oscbench.reporting.leaderboard import leaderboard_table
-from oscbench.reporting.sections import Section, assemble
+from oscbench.reporting.sections import Section
 
 
 def sections(records: list[Record]) -> tuple[Section, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from synthetic_records import make_record, replaced
 
 from oscbench.records import Measurement, Record
+from oscbench.reporting.assembly import assemble
 from oscbench.reporting.frame import Loaded
 from oscbench.reporting.parts import lengths_table, subsets_table
-from oscbench.reporting.sections import Section, assemble
+from oscbench.reporting.sections import Section
 
 
 def fraction(value: float | None, **more: object) -> Measurement:

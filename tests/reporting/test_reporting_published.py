@@ -12,10 +12,11 @@ from oscbench.records import Matching, Measurement, Record
 from oscbench.records.answers import read_answers
 from oscbench.records.growth import TimingRow
 from oscbench.records.published import PublishedError, find_published, read_published
+from oscbench.reporting.assembly import assemble
 from oscbench.reporting.beside import Beside, beside, beside_table, verdict
 from oscbench.reporting.beside_timing import ratios_table, unanswered_table
 from oscbench.reporting.frame import Loaded
-from oscbench.reporting.sections import Section, assemble
+from oscbench.reporting.sections import Section
 from oscbench.reporting.statistics import welch_interval
 
 CONFIG_G = {"width": 32, "heads": 1, "layers": 1, "position": "sinusoidal", "dropout": 0.1}

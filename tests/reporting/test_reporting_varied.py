@@ -9,11 +9,11 @@ from synthetic_records import make_record
 
 from oscbench.records import protocol
 from oscbench.reporting import build_report
+from oscbench.reporting.assembly import assemble
 from oscbench.reporting.fairness import busy_notes
 from oscbench.reporting.frame import Loaded, newest
-from oscbench.reporting.sections import assemble
 from oscbench.reporting.style import looks
-from oscbench.reporting.varied import families, label_parts, smallest_reaching
+from oscbench.reporting.varied import label_parts, smallest_reaching
 from oscbench.reporting.varied_view import scaling_table, shares_table, values_table, varied_views
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -41,12 +41,12 @@ def records(laws, shares=SHARES, seeds=8, **changes):
     ]
 
 
-def sections_of(found):
-    return assemble(Loaded(newest(found)[0], (), ()), ()).sections
+def report_of(found):
+    return assemble(Loaded(newest(found)[0], (), ()), ())
 
 
 def only_family(found):
-    (family,) = families(sections_of(found))
+    (family,) = report_of(found).families
     return family
 
 
@@ -79,17 +79,60 @@ def test_holm_runs_over_the_points_of_one_pair():
     (tests,) = family.tests
     smallest = 2 / 2**8
     assert [one.comparison.paired.p for one in tests] == pytest.approx([smallest] * 5)
-    assert [one.p for one in tests] == pytest.approx([5 * smallest] * 5)
-    assert {one.verdict for one in tests} == {"better"}
+    assert [one.comparison.p_holm for one in tests] == pytest.approx([5 * smallest] * 5)
+    assert {one.comparison.verdict for one in tests} == {"better"}
     few = only_family(records(LAWS, seeds=5)).tests[0]
-    assert {one.verdict for one in few} == {"underpowered"}, "2/2⁵ passes at none of five values"
+    assert {one.comparison.verdict for one in few} == {"underpowered"}, "2/2⁵ passes at none of five values"
+
+
+def test_a_pair_is_one_test_over_all_values():
+    laws = LAWS | {"ring": lambda share, seed: error_law(0.3)(share, seed) + 0.01 + NOISE[seed]}
+    whole = {c.treatment: c for c in only_family(records(laws)).overall}
+    for name, law in laws.items():
+        if name == "plain":
+            continue
+        seeds = [
+            sum(law(share, seed) - laws["plain"](share, seed) for share in SHARES) / 5 for seed in range(8)
+        ]
+        differences = [a - b for a, b in zip(whole[name].first, whole[name].second, strict=True)]
+        assert differences == pytest.approx(seeds, abs=1e-12)
+        assert whole[name].paired.mean == pytest.approx(sum(seeds) / 8, abs=1e-12)
+        assert whole[name].p_holm == pytest.approx(2 * 2 / 2**8), "two pairs are asked about, not ten"
+        assert whole[name].verdict == "better"
+
+
+def test_what_a_report_answers_does_not_grow_with_what_else_it_holds():
+    alone = report_of(records(LAWS)).comparisons
+    (varied,) = alone
+    others = [make_record(m, s, suite=f"other{i}") for m in LAWS for s in range(8) for i in range(9)]
+    beside = report_of(records(LAWS) + others)
+    assert beside.comparisons[0].p_holm == varied.p_holm
+    assert len(beside.comparisons) == 10, "five points are one answer"
+
+
+def test_a_value_that_is_refused_and_a_seed_that_is_lost_are_left_out_and_said():
+    found = records(LAWS)
+    odd = [
+        r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=0.1]" in r.suite else r
+        for r in found
+    ]
+    lost = [r for r in odd if not (r.mechanism == "wave" and "=0.5]" in r.suite and r.seed == 3)]
+    (whole,) = only_family(lost).overall
+    assert whole.seeds == (0, 1, 2, 4, 5, 6, 7)
+    assert whole.metric_label.endswith("mean over fraction 0.05, 0.25, 0.5 and 1")
+    assert any(
+        note.startswith("left out: refused: ") and "(at fraction 0.1)" in note for note in whole.caveats
+    )
+    assert "plain has unpaired seeds 3, left out (at fraction 0.5)" in whole.caveats
+    (alone,) = only_family([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]).overall
+    assert alone.verdict == "missing"
 
 
 def test_worse_and_unclear_are_told_apart():
     flips = {"plain": error_law(0.3), "wave": lambda share, seed: error_law(0.3)(share, seed) + NOISE[seed]}
-    assert {one.verdict for one in only_family(records(flips)).tests[0]} == {"no clear difference"}
+    assert {one.comparison.verdict for one in only_family(records(flips)).tests[0]} == {"no clear difference"}
     worse = {"plain": error_law(0.3), "wave": error_law(0.3, 0.15)}
-    assert {one.verdict for one in only_family(records(worse)).tests[0]} == {"worse"}
+    assert {one.comparison.verdict for one in only_family(records(worse)).tests[0]} == {"worse"}
 
 
 def test_smallest_share_that_reaches_the_baseline_with_all_data():
@@ -113,8 +156,8 @@ def test_an_entry_that_never_gets_there_is_censored():
     assert all(math.isnan(line["share"]) for line in table.raw if line["entry"] == "wave")
 
 
-def test_no_shares_without_all_data_or_for_another_number():
-    assert shares_table(only_family(records(LAWS, shares=(0.1, 0.5)))) is None
+def test_no_shares_of_a_number_that_is_no_resource():
+    assert shares_table(only_family(records(LAWS, shares=(0.1, 0.5)))) is not None
     assert shares_table(only_family(records(LAWS, shares=(0.5, 1.0), key="train.warmup"))) is None
 
 
@@ -131,20 +174,20 @@ def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
 
 
 def test_what_else_differs_between_the_points_is_told():
-    plain = varied_views(sections_of(records(LAWS)), looks(LAWS))[0]
+    plain = varied_views(report_of(records(LAWS)).families, looks(LAWS))[0]
     assert [name for name, _ in plain.facts] == ["Varied"]
     mixed = records(LAWS, shares=(0.1, 0.25)) + records(LAWS, shares=(0.5, 1.0), train=9)
-    view = varied_views(sections_of(mixed), looks(LAWS))[0]
+    view = varied_views(report_of(mixed).families, looks(LAWS))[0]
     assert dict(view.facts)["Also unlike between the values"] == "train.epochs"
 
 
 def test_other_changes_and_texts_make_no_family():
     one = records(LAWS, shares=(0.5,))
-    assert families(sections_of(one)) == []
+    assert list(report_of(one).families) == []
     texts = [
         make_record("plain", s, suite=f"data[task.label={w}]") for s in range(2) for w in ("which", "count")
     ]
-    assert families(sections_of(texts)) == []
+    assert list(report_of(texts).families) == []
 
 
 def test_a_product_gives_a_family_for_each_number_with_the_others_held():
@@ -154,7 +197,7 @@ def test_a_product_gives_a_family_for_each_number_with_the_others_held():
         for share in (0.5, 1.0)
         for r in records(LAWS, shares=(share,), seeds=2)
     ]
-    made = families(sections_of(found))
+    made = report_of(found).families
     assert {(f.suite, f.key) for f in made} == {
         ("data[model.width=32]", "task.fraction"),
         ("data[model.width=64]", "task.fraction"),
@@ -168,7 +211,10 @@ def test_the_page_holds_it_all(save, tmp_path):
     build_report(results, tmp_path / "page", ["data"])
     html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
     assert "Digits over task.fraction (data)" in html
-    assert "wave against plain: better at fraction 0.05, 0.1, 0.25, 0.5 and 1" in text
+    assert "mean over fraction 0.05, 0.1, 0.25, 0.5 and 1, 95 % interval" in text
+    assert "Better at fraction 0.05, 0.1, 0.25, 0.5 and 1." in text
+    assert "On the means as good as plain at fraction 1: from fraction 0.5 on." in text
+    assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
     names = {file.name for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")}
     assert names == {
         f"data-digits-over-task-fraction-{kind}"
@@ -195,5 +241,5 @@ def test_a_busy_machine_is_named_where_most_cells_saw_it():
     ]
     assert busy_notes([*quiet, *busy[:3]]) == [], "half is not most"
     assert busy_notes([make_record(seed=s) for s in range(3)]) == [], "unknown is not busy"
-    (section,) = sections_of(loaded_machine(9.5, 3))
+    (section,) = report_of(loaded_machine(9.5, 3)).sections
     assert any("busy machine" in finding for name, finding in section.facts if name == "Note")
