@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from oscbench.records.identity import digest
 from oscbench.records.schema import Status
 from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, suite_name
 
@@ -47,6 +49,7 @@ class LedgerEntry(_Frozen):
 
     Attributes:
         space: place -> what could be chosen.
+        given: what the suite itself says of these places, as a trial has it; null where part of it lies outside the space.
         trials: all, in order.
         chosen: values of the best trial; empty where none ended well, and the suite's own values then hold.
         score: of the chosen values; null where no trial ended well.
@@ -59,6 +62,7 @@ class LedgerEntry(_Frozen):
     mechanism: str
     variant: str
     space: dict[str, Any]
+    given: dict[str, Any] | None = None
     trials: tuple[TrialRow, ...]
     chosen: dict[str, Any]
     score: float | None
@@ -66,6 +70,21 @@ class LedgerEntry(_Frozen):
     training_flops: float | None
     by_setting: dict[str, tuple[tuple[Any, float], ...]]
     finished: bool
+
+    @property
+    def chosen_trial(self) -> TrialRow | None:
+        """The trial whose values were chosen; None where no trial ended well."""
+        if self.score is None:
+            return None
+        rows = (row for row in self.trials if row.values == self.chosen and row.score == self.score)
+        return next(rows, None)
+
+    @property
+    def given_trial(self) -> TrialRow | None:
+        """The trial of what the suite itself gives, which is the first one where the space holds it."""
+        if self.given is None:
+            return None
+        return next((row for row in self.trials if row.values == self.given), None)
 
 
 class Ledger(_Frozen):
@@ -117,6 +136,20 @@ def read_ledger(path: Path) -> Ledger | None:
         return Ledger.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def find_ledgers(root: Path) -> Iterator[tuple[Store, Ledger]]:
+    """Every ledger among the records below a folder, with the store that holds its trials, in a stable order."""
+    store = Store(root)
+    for path in store.files(LEDGER_SUFFIX):
+        ledger = read_ledger(path)
+        if ledger is not None:
+            yield Store(path.parent.parent, store.tell), ledger
+
+
+def shared_request(tune: Mapping[str, Any], protocol: str) -> str:
+    """Hash of what all entries of a search share: what was asked for, and under which protocol."""
+    return digest({"tune": tune, "protocol": protocol})
 
 
 def write_ledger(store: Store, ledger: Ledger) -> Path:

@@ -199,6 +199,15 @@ class Store:
         """Have a shared value measured anew."""
         (self.root / ".measured" / f"{key}.json").unlink(missing_ok=True)
 
+    def files(self, suffix: str) -> list[Path]:
+        """Files below the folder that end so, without those that are kept apart, in a stable order."""
+        found = []
+        for path in sorted(self.root.rglob(f"*{suffix}")):
+            parts = path.relative_to(self.root).parts
+            if parts[0] not in _COMMITTED and not any(part in _PRIVATE for part in parts):
+                found.append(path)
+        return found
+
     def read_all(self) -> tuple[list[Record], list[Damaged]]:
         """Every record below the folder in a stable order, and every file that is none.
 
@@ -209,10 +218,8 @@ class Store:
             raise ResultsError(f"{self.root}: no such results folder")
         records: list[Record] = []
         damaged: list[Damaged] = []
-        for path in sorted(self.root.rglob("*.json")):
-            parts = path.relative_to(self.root).parts
-            private = parts[0] in _COMMITTED or any(part in _PRIVATE for part in parts)
-            if private or path.name.endswith(LEDGER_SUFFIX):
+        for path in self.files(".json"):
+            if path.name.endswith(LEDGER_SUFFIX):
                 continue
             loaded = read(path)
             if isinstance(loaded, Record):

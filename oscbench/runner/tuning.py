@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oscbench.records import Record, identity, protocol
-from oscbench.records.identity import canonical, digest
-from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, trial_label
+from oscbench.records.identity import canonical
+from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, trial_label
 from oscbench.runner.plan import Cell
 from oscbench.runner.search_space import given_values, own_space, rounded, trial_spec, with_values
 from oscbench.runner.specs import parts_of
@@ -127,6 +127,13 @@ class Search:
         scored = [row for row in self.rows if row.score is not None]
         return min(scored, key=self._loss) if scored else None
 
+    def _given(self) -> dict[str, Any] | None:
+        """What the suite itself says, as the sampler would hand it out; None where the space does not hold all of it."""
+        given = given_values(self.cell.spec, self.space)
+        if given.keys() != self.space.keys():
+            return None
+        return {key: _value(axis, _position(axis, given[key])) for key, axis in self.space.items()}
+
     def entry(self) -> LedgerEntry:
         """Its part of the ledger."""
         best = self.best()
@@ -146,6 +153,7 @@ class Search:
             space={
                 key: axis.model_dump(mode="json", exclude_defaults=True) for key, axis in self.space.items()
             },
+            given=self._given(),
             trials=tuple(self.rows),
             chosen=best.values if best else {},
             score=best.score if best else None,
@@ -202,7 +210,6 @@ def ledger_of(found: list[Search]) -> Ledger:
     """What all searches were given, cost and chose."""
     one = found[0]
     metric, direction = metric_of(one.cell)
-    shared = {"tune": one.cell.spec["tune"], "protocol": one.cell.protocol}
     version = importlib.metadata.version("optuna")
     return Ledger(
         suite=one.cell.suite,
@@ -212,7 +219,7 @@ def ledger_of(found: list[Search]) -> Ledger:
         metric=f"validation_{metric}",
         direction="lower" if direction == "lower" else "higher",
         sampler=f"optuna {version} TPE, seed {one.tune.sampler_seed}",
-        request=digest(shared),
+        request=shared_request(one.cell.spec["tune"], one.cell.protocol),
         entries=tuple(search.entry() for search in found),
     )
 
