@@ -97,8 +97,11 @@ def run(
 def report(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to report on; all by default.")] = None,
     compare: Annotated[
-        str, typer.Option(help="mechanism or mechanism:variant, a,b,…; each is compared with the last.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            help="mechanism or mechanism:variant, a,b,…; each is compared with the last; may be repeated."
+        ),
+    ] = None,
     results: ResultsOption = Path("results"),
     output: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports"),
     formats: Annotated[
@@ -108,7 +111,7 @@ def report(
     """Write the comparison: a page, its tables as CSV, its figures as PNG and SVG."""
     from oscbench.reporting import build_report
 
-    page = build_report(results, output, suites or [], _names(compare), _names(formats))
+    page = build_report(results, output, suites or [], compare or [], _names(formats))
     print(page)
 
 

@@ -24,6 +24,7 @@ from oscbench.reporting.records_page import RecordGroup
 from oscbench.reporting.sections import Section
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
+from oscbench.reporting.tuned_view import TunedView
 from oscbench.reporting.varied_view import VariedView
 
 # More answers than this are told in a line each with their strongest caveat, and in full in their sections; more than the second
@@ -78,6 +79,9 @@ class SectionView:
         return [picture for picture in self.pictures if picture.kind.startswith(prefixes)]
 
 
+Shown = SectionView | VariedView | TunedView | TimingView
+
+
 @dataclass(frozen=True)
 class Page:
     """All that the templates are given."""
@@ -86,6 +90,7 @@ class Page:
     views: tuple[SectionView, ...]
     varied: tuple[VariedView, ...]
     timings: tuple[TimingView, ...]
+    tuned: tuple[TunedView, ...]
     environment: Table
     unanswered: Table
     leaderboard: Table | None
@@ -103,7 +108,7 @@ class Page:
     @cached_property
     def every_number_links(self) -> bool:
         """Whether each number leads to its records, or in a large report only each row's name."""
-        shown: list[SectionView | VariedView | TimingView] = [*self.varied, *self.views, *self.timings]
+        shown: list[Shown] = [*self.varied, *self.views, *self.tuned, *self.timings]
         return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
 
     @property
@@ -147,8 +152,12 @@ class Page:
         """How differences, intervals and p values of this report came about."""
         questions = [one.tested for one in self.report.comparisons]
         total = sum(one.paired is not None for one in self.report.comparisons)
-        each = f"all {total}" if total == max(questions, default=0) else f"each of {len(self.lead)} questions"
-        holm = f", Holm-corrected over the tests of {each} (a suite is a question)" if total > 1 else ""
+        over = (
+            "over all of them"
+            if total == max(questions, default=0)
+            else "over those of each suite, a question"
+        )
+        holm = f", Holm-corrected {over}" if total > 1 else ""
         return (
             "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
             f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}."
@@ -187,7 +196,7 @@ def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
     )
 
 
-def within_budget(views: Sequence[SectionView | VariedView | TimingView]) -> frozenset[str]:
+def within_budget(views: Sequence[Shown]) -> frozenset[str]:
     """Names of the pictures that go into the page, in page order until the budget is spent."""
     spent, names = 0, set()
     for shown in views:

@@ -15,9 +15,7 @@ from oscbench.reporting.frame import Loaded, load, tidy
 
 if TYPE_CHECKING:
     from oscbench.reporting.drawing import Picture
-    from oscbench.reporting.page import Page, SectionView
-    from oscbench.reporting.timing import TimingView
-    from oscbench.reporting.varied_view import VariedView
+    from oscbench.reporting.page import Page, Shown
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
@@ -38,8 +36,8 @@ def build_report(
         output: Folder to write; made where it does not exist, and files of an earlier report of the same
             name replaced.
         suites: Names or labels of suites, each section of one; all when empty.
-        compare: `mechanism` or `mechanism:variant` names, each compared with the **last** one; when
-            empty, every entry is compared with the reference that the records were matched to, if any.
+        compare: Lists with commas of `mechanism` or `mechanism:variant` names, each compared with the
+            **last** one of its list; when empty, every entry is compared with the reference that the records were matched to, if any.
         formats: Any of `html`, `md`, `latex` (LaTeX adds tables/*.tex); CSV and figures are always written.
 
     Returns:
@@ -85,6 +83,8 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     from oscbench.reporting.records_page import record_groups
     from oscbench.reporting.style import looks
     from oscbench.reporting.timing import timing_views
+    from oscbench.reporting.tuned import tuned_sections
+    from oscbench.reporting.tuned_view import tuned_view
     from oscbench.reporting.varied_view import varied_views
 
     colours = looks(report.names.values())
@@ -98,18 +98,21 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
     varied = varied_views(report.families, colours)
     timings = timing_views(loaded.records)
+    tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.sections, loaded, results))
+    trials = tuple(record for one in tuned for record in one.trials)
     return Page(
         report=replace(report, loaded=loaded),
         varied=varied,
         timings=timings,
+        tuned=tuned,
         views=views,
         environment=environment_table(loaded.records),
         # A task that was run at five sizes would weigh five times among the tasks.
         leaderboard=leaderboard_table([s for s in report.sections if s.slug not in report.points]),
         unanswered=unanswered_table(loaded.records),
-        groups=record_groups(loaded, report.names, results, output),
+        groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
         left_out=len(planned) - len(kept),
-        embedded=within_budget([*varied, *views, *timings]),
+        embedded=within_budget([*varied, *views, *tuned, *timings]),
     )
 
 
@@ -118,7 +121,7 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.page import render
     from oscbench.reporting.records_page import FILE
 
-    shown_all: list[SectionView | VariedView | TimingView] = [*page.varied, *page.views, *page.timings]
+    shown_all: list[Shown] = [*page.varied, *page.views, *page.tuned, *page.timings]
     tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
     tables += [page.leaderboard] if page.leaderboard else []
     for table in tables:

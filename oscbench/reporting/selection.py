@@ -65,14 +65,18 @@ def pairs_asked(compare: Sequence[str], entries: Iterable[Entry]) -> list[Pair]:
     """What `--compare a,b,…` asks for: every name before the last is compared with the last, the baseline.
 
     Args:
-        compare: Names, or comma-separated lists of names: `mechanism` or `mechanism:variant`.
+        compare: Comma-separated lists of names, `mechanism` or `mechanism:variant`, each list with a baseline of its own.
         entries: All that the results hold, finished or not.
 
     Raises:
-        ReportError: an unknown name, or fewer than two different entries.
+        ReportError: an unknown name, or fewer than two different entries in a list.
     """
     known = sorted(set(entries))
-    names = [name.strip() for item in compare for name in item.split(",") if name.strip()]
+    return list(dict.fromkeys(pair for item in compare for pair in _pairs_of(item, known)))
+
+
+def _pairs_of(item: str, known: Sequence[Entry]) -> list[Pair]:
+    names = [name.strip() for name in item.split(",") if name.strip()]
     if not names:
         raise ReportError("--compare: no names given; write for example --compare a,b (a minus b)")
     groups = [expand(name, known) for name in names]
@@ -80,12 +84,10 @@ def pairs_asked(compare: Sequence[str], entries: Iterable[Entry]) -> list[Pair]:
         raise ReportError(
             f'--compare: only "{names[0]}" is named; give a baseline too, as in --compare {names[0]},baseline'
         )
-    pairs: list[Pair] = []
-    for group in groups[:-1]:
-        pairs += [Pair(a, b) for a in group for b in groups[-1] if a != b]
+    pairs = [Pair(a, b) for group in groups[:-1] for a in group for b in groups[-1] if a != b]
     if not pairs:
         raise ReportError(f'--compare: "{", ".join(names)}" names one entry only; give a second one')
-    return list(dict.fromkeys(pairs))
+    return pairs
 
 
 def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from oscbench.records import Record
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer, answer
 from oscbench.reporting.comparison import Comparison, Costs
-from oscbench.reporting.fairness import spec_differences
+from oscbench.reporting.fairness import control_notes, origin_notes, spec_differences
 from oscbench.reporting.frame import headline
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.selection import Pair
@@ -205,20 +206,29 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _caveats_over(last: str, tests: Sequence[Tested], parts: Sequence[Tested]) -> list[str]:
-    """What must be known of single values, said once with the values that it holds for."""
+    """What must be known of all cells, and of those at single values with the values that it holds for."""
+    everything = [_cells(one) for one in parts]
+    flat = [record for cells in everything for record in cells]
     where: dict[str, list[float]] = {}
     for one in tests:
         if one not in parts:
-            where.setdefault(f"left out: {one.comparison.state}: {one.comparison.reason}", []).append(
-                one.value
-            )
-    for one in parts:
+            reason = f"left out: {one.comparison.state}: {one.comparison.reason}"
+            where.setdefault(reason, []).append(one.value)
+    for one, cells in zip(parts, everything, strict=True):
+        shared = {*control_notes(cells), *origin_notes(cells)}
         for note in one.comparison.caveats:
-            where.setdefault(note, []).append(one.value)
-    return [
+            if note not in shared:
+                where.setdefault(note, []).append(one.value)
+    found = [
         note if len(values) == len(tests) else f"{note} (at {last} {listed(values)})"
         for note, values in where.items()
     ]
+    return control_notes(flat) + found + origin_notes(flat)
+
+
+def _cells(one: Tested) -> list[Record]:
+    pair = one.comparison.pair
+    return [r for s in one.section.standings if s.entry in (pair.treatment, pair.baseline) for r in s.cells]
 
 
 def answers(family: Family) -> list[Answer]:

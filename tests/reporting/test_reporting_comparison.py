@@ -40,7 +40,9 @@ def test_the_last_name_is_the_baseline_and_a_bare_mechanism_means_all_its_varian
         ("lock:a", "plain:default"),
         ("lock:b", "plain:default"),
     ]
-    assert pairs_asked(["lock", "plain"], ENTRIES) == pairs
+    assert pairs_asked(["lock,plain", "lock:a,plain"], ENTRIES) == pairs
+    both = pairs_asked(["lock:a,plain", "plain,lock:b"], ENTRIES)
+    assert [str(p.baseline) for p in both] == ["plain:default", "lock:b"], "each list has its own baseline"
     assert len(pairs_asked(["plain,lock"], ENTRIES)) == 2
     assert [str(p.baseline) for p in pairs_asked(["lock:a,lock:b"], ENTRIES)] == ["lock:b"]
 
@@ -51,6 +53,7 @@ def test_the_last_name_is_the_baseline_and_a_bare_mechanism_means_all_its_varian
         (["plan,lock"], 'nothing is called "plan" .*did you mean "plain"'),
         (["lock:c,plain"], 'did you mean "lock:[ab]"'),
         (["plain"], "give a baseline"),
+        (["lock,plain", "plain"], "give a baseline"),
         (["plain,plain"], "one entry only"),
         ([" , "], "no names"),
     ],
