@@ -1,15 +1,24 @@
-"""A report says what was searched, and leaves the trials out unless they are asked for."""
+"""A report says what was searched, shows the ledger, and leaves the trials out of what is compared unless they are asked for."""
 
 from __future__ import annotations
+
+import csv
+import math
+import re
 
 import pytest
 from synthetic_records import make_record
 
-from oscbench.records import Store
+from oscbench.records import Store, identity, protocol
+from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
+from oscbench.reporting import build_report
+from oscbench.reporting.assembly import assemble
 from oscbench.reporting.errors import ReportError
 from oscbench.reporting.frame import load
 from oscbench.reporting.sections import fairness_facts
 from oscbench.reporting.selection import entry_names
+from oscbench.reporting.tuned import edge, facts, tuned_sections
+from oscbench.reporting.tuned_view import ledger_table, rank_correlation, sensitivity_table, trials_table
 
 TUNE = {
     "trials": 8,
@@ -63,3 +72,225 @@ def test_fairness_tells_the_search_and_what_it_chose():
     assert "plain learning_rate 0.002; wave learning_rate 0.004, gamma 0.2" in told
     untuned = [make_record("plain", 0)]
     assert dict(fairness_facts(untuned, entry_names(untuned)))["Tuning"].startswith("none")
+
+
+RATE, GAMMA = "train.learning_rate", "settings.gamma"
+SPACE = {RATE: {"low": 1e-4, "high": 1e-2, "log": True}, GAMMA: {"choices": [0.1, 0.2, 0.4]}}
+SEARCH = {"trials": 4, "seeds": [100, 101], "sampler_seed": 0, "space": SPACE}
+RATES = (1e-3, 1e-2, 3e-4, 2e-3)
+GAMMAS = (0.1, 0.2, 0.4, 0.1)
+LEVEL = {"plain": (0.80, None, 0.70, 0.85), "wave": (0.82, 0.60, 0.75, 0.81)}
+"""Mean scores of the four trials; the second of `plain` diverges at one of its seeds."""
+COST = 1e9
+
+
+def searched(mechanism, seed, spec, **changes):
+    """A record of a tuned suite, with an identity and a protocol of its own."""
+    made = make_record(mechanism, seed, **changes)
+    spec = made.spec | spec
+    named = spec | {"suite": made.suite}
+    return made.model_copy(update={"spec": spec, "identity": identity(named), "protocol": protocol(spec)})
+
+
+def trial(store, mechanism, number, repeats=False):
+    """A trial's row; its cells are written."""
+    level, values = LEVEL[mechanism][number], {RATE: RATES[number]}
+    values |= {GAMMA: GAMMAS[number]} if mechanism == "wave" else {}
+    scores = [None, 0.5] if level is None else [level - 0.01, level + 0.01]
+    cells = [
+        searched(
+            mechanism,
+            seed,
+            {"tuned": {"learning_rate": RATES[number]}},
+            suite="toy[tune]",
+            variant=f"default+learning_rate={RATES[number]}",
+            status="ok" if score is not None else "diverged",
+        )
+        for seed, score in zip((100, 101), scores, strict=True)
+    ]
+    for cell in cells:
+        store.write(cell)
+    return TrialRow(
+        values=values,
+        score=level,
+        scores=scores,
+        statuses=[cell.status for cell in cells],
+        identities=[cell.identity for cell in cells],
+        repeats=repeats,
+        seconds=0.0 if repeats else 120.0,
+        training_flops=0.0 if repeats else COST,
+    )
+
+
+def entry_of_ledger(store, mechanism, **changes):
+    rows = tuple(trial(store, mechanism, number) for number in range(4))
+    best = max((row for row in rows if row.score is not None), key=lambda row: row.score)
+    places = [RATE, GAMMA] if mechanism == "wave" else [RATE]
+    fields = {
+        "mechanism": mechanism,
+        "variant": "default",
+        "space": {place: SPACE[place] for place in places},
+        "given": {place: rows[0].values[place] for place in places},
+        "trials": rows,
+        "chosen": best.values,
+        "score": best.score,
+        "seconds": 480.0,
+        "training_flops": 4 * COST,
+        "by_setting": {},
+        "finished": True,
+    }
+    return LedgerEntry(**(fields | changes))
+
+
+def reported(mechanism, seed, chosen):
+    settings = {"gamma": chosen[GAMMA]} if GAMMA in chosen else {}
+    changes = {"tune": SEARCH, "tuned": {"learning_rate": chosen.get(RATE, 1e-3)}}
+    return searched(mechanism, seed, changes | {"mechanism": {"name": mechanism, **settings}})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A finished tuned suite: trials, ledger and three reported seeds of two mechanisms; changes go to `wave`'s entry."""
+
+    def make(seeds=(0, 1, 2), request=None, **changes):
+        store = Store(tmp_path / "results")
+        entries = [entry_of_ledger(store, "plain"), entry_of_ledger(store, "wave", **changes)]
+        cells = [reported(entry.mechanism, seed, entry.chosen) for entry in entries for seed in seeds]
+        for cell in cells:
+            store.write(cell)
+        ledger = Ledger(
+            suite="toy",
+            trial_suite="toy[tune]",
+            trials=4,
+            scoring_seeds=(100, 101),
+            metric="validation_accuracy",
+            direction="higher",
+            sampler="a sampler, seed 0",
+            request=request or shared_request(SEARCH, cells[0].protocol),
+            entries=entries,
+        )
+        write_ledger(store, ledger)
+        return store.root
+
+    return make
+
+
+def only_search(results):
+    loaded = load(results, [])
+    (found,) = tuned_sections(assemble(loaded, ()).sections, loaded, results)
+    return found
+
+
+def test_ledger_counts_trials_cost_gain_and_choice(folder):
+    tuned = only_search(folder())
+    rows = {row["mechanism"]: row for row in ledger_table(tuned).raw}
+    plain, wave = rows["plain"], rows["wave"]
+    assert (plain["trials"], plain["cells_ok"], plain["cells_diverged"]) == (4, 7, 1)
+    assert plain["training_flops"] == 4 * COST
+    assert plain["gain"] == pytest.approx(0.05)
+    assert (plain["own_values"], plain["best"], plain[f"chosen_{RATE}"]) == (0.80, 0.85, 2e-3)
+    assert (plain["lowest"], plain["median"], plain["highest"]) == (0.70, 0.80, 0.85)
+    assert wave["gain"] == 0
+    assert (wave[f"chosen_{RATE}"], wave[f"chosen_{GAMMA}"]) == (1e-3, 0.1)
+    told = dict(facts(tuned))
+    assert told["Trials"] == "4 for every entry"
+    assert "seeds 100\u2013101; none of them reported" in told["Scored by"]
+    assert "8.00 GFLOP" in told["Compute"]
+    assert "2.67\u00d7" in told["Compute"], "960 s of trials beside 360 s of reported cells"
+    assert "gamma: 0.1, 0.2, 0.4 (wave only)" in told["Searched"]
+
+
+def test_gain_where_lower_is_better_has_its_sign(folder):
+    tuned = only_search(folder())
+    wave = next(one for one in tuned.searches if one.name == "plain")
+    assert wave.gain("higher") == pytest.approx(0.05)
+    assert wave.gain("lower") == pytest.approx(-0.05)
+
+
+def test_sensitivity_says_where_the_choice_lies(folder):
+    tuned = only_search(folder())
+    rows = {(row["mechanism"], row["setting"]): row for row in sensitivity_table(tuned).raw}
+    assert rows["plain", RATE]["lies"] == "inside"
+    assert rows["wave", GAMMA]["lies"] == "at the low end"
+    assert rows["plain", RATE]["better_half"] == "0.001 to 0.002"
+    assert rows["plain", RATE]["rank_correlation"] == pytest.approx(1.0)
+    assert rows["wave", RATE]["scored_trials"] == 4
+    assert "wave took gamma 0.1 at the low end" in dict(facts(tuned))["At the edge"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "expected"),
+    [
+        ({"low": 1e-4, "high": 1e-2, "log": True}, 1e-4, "at the low end"),
+        ({"low": 1e-4, "high": 1e-2, "log": True}, 9.5e-3, "at the high end"),
+        ({"low": 1e-4, "high": 1e-2, "log": True}, 1e-3, "inside"),
+        ({"low": 0.0, "high": 1.0}, 0.2, "inside"),
+        ({"choices": [4, 8]}, 4, ""),
+        ({"choices": ["a", "b", "c"]}, "a", ""),
+        ({"choices": [4, 16, 8]}, 16, "at the high end"),
+    ],
+)
+def test_edge_of_a_space(axis, value, expected):
+    assert edge(axis, value) == expected
+
+
+def test_rank_correlation_takes_ties_at_their_mean_rank():
+    assert rank_correlation([(1, 0.1), (2, 0.3), (3, 0.2)]) == pytest.approx(0.5)
+    assert rank_correlation([(1, 0.1), (1, 0.3), (2, 0.2), (2, 0.4)]) == pytest.approx(1 / math.sqrt(5))
+    assert math.isnan(rank_correlation([(1, 0.1), (1, 0.2), (1, 0.3)]))
+    assert math.isnan(rank_correlation([("a", 0.1), ("b", 0.2), ("c", 0.3)]))
+
+
+def test_every_trial_is_listed_and_leads_to_its_cells(folder, tmp_path):
+    results = folder()
+    table = trials_table(only_search(results))
+    assert len(table.rows) == 8
+    assert sum(row["chosen"] for row in table.raw) == 2
+    assert "diverged" in table.rows[next(i for i, r in enumerate(table.raw) if r["score"] is None)][-1].text
+    page = build_report(results, tmp_path / "out", formats=("html", "md", "latex"))
+    there = set(re.findall(r'<h2 id="([^"]+)"', (tmp_path / "out" / "records.html").read_text("utf-8")))
+    assert set(table.links) <= there
+    html = page.read_text("utf-8")
+    for name in ("ledger", "sensitivity", "trials"):
+        assert f"toy-digits-search-{name}.csv" in html
+        assert (tmp_path / "out" / "tables" / f"toy-digits-search-{name}.tex").exists()
+    assert html.count('alt="Points: Accuracy on validation against') == 2
+    assert "Search before" in (tmp_path / "out" / "report.md").read_text("utf-8")
+
+
+def test_trials_are_neither_compared_nor_ranked_nor_exported(folder, tmp_path):
+    build_report(folder(), tmp_path / "out")
+    with (tmp_path / "out" / "tables" / "cells.csv").open(encoding="utf-8") as file:
+        assert {row["suite"] for row in csv.DictReader(file)} == {"toy"}
+    results = (tmp_path / "out" / "tables" / "toy-digits-results.csv").read_text("utf-8")
+    assert "learning_rate=" not in results
+    assert not list((tmp_path / "out" / "tables").glob("*leaderboard*"))
+    assert "toy[tune]" not in re.sub(
+        r"<details>.*?</details>", "", (tmp_path / "out" / "index.html").read_text("utf-8")
+    )
+
+
+def test_ledger_of_another_search_is_not_shown(folder):
+    tuned = only_search(folder(request="somethingelse"))
+    assert tuned.searches == ()
+    assert facts(tuned)[0][1].startswith("none of this very search")
+
+
+def test_unequal_searches_and_seeds_that_are_reported_too_are_told(folder):
+    short = only_search(folder(trials=(), given=None, chosen={}, score=None, finished=False, seeds=(0, 100)))
+    told = dict(facts(short))
+    assert "NOT equal: wave has 0" in told["Trials"]
+    assert "seed 100 is REPORTED TOO" in told["Scored by"]
+
+
+def test_cells_that_ran_with_other_values_than_were_chosen_are_told(folder):
+    results = folder()
+    assert "Not what was chosen" not in dict(facts(only_search(results)))
+    other = reported("plain", 3, {RATE: 5e-3})
+    Store(results).write(other)
+    assert "plain ran with learning rate 0.005" in dict(facts(only_search(results)))["Not what was chosen"]
+
+
+def test_suite_without_a_search_has_no_view(save):
+    loaded = load(save([make_record("plain", 0)]), [])
+    assert tuned_sections(assemble(loaded, ()).sections, loaded, save([])) == ()
