@@ -78,6 +78,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
     from oscbench.reporting.figures import plans
+    from oscbench.reporting.grids import grid_views
     from oscbench.reporting.leaderboard import leaderboard_table
     from oscbench.reporting.page import Page, view, within_budget
     from oscbench.reporting.records_page import record_groups
@@ -96,7 +97,8 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         place, plan = planned[i]
         pictures[place].append(plan.draw())
     views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
-    varied = varied_views(report.families, colours)
+    single = [s for s in report.sections if s.slug not in report.points]
+    varied = (*varied_views(report.families, colours), *grid_views(single, colours))
     timings = timing_views(loaded.records)
     tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.sections, loaded, results))
     trials = tuple(record for one in tuned for record in one.trials)
