@@ -30,7 +30,7 @@ class Preview:
         params: of its model.
         flops: forward, a sample.
         residual: of the matching (value/target - 1), if there is one.
-        seconds: estimated from timed steps; 0 where the record is there already, or no step could be taken.
+        estimate: seconds from timed steps; 0 where no step could be taken.
         trouble: why no step could be taken.
         there: the record is there already.
     """
@@ -39,9 +39,14 @@ class Preview:
     params: int | None = None
     flops: int | None = None
     residual: float | None = None
-    seconds: float = 0.0
+    estimate: float = 0.0
     trouble: str | None = None
     there: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """What it would take now: nothing where the record is there already."""
+        return 0.0 if self.there else self.estimate
 
 
 def preview(cells: list[Cell], store: Store) -> list[Preview]:
@@ -54,8 +59,7 @@ def preview(cells: list[Cell], store: Store) -> list[Preview]:
             measured[key] = _timing(cell) if cell.spec["kind"] == "timing" else _measure(cell)
         record = store.find(cell.suite, cell.identity, tidy=False)
         there = record is not None and record.status in FINAL
-        seconds = 0.0 if there else measured[key].seconds
-        found.append(replace(measured[key], cell=cell, seconds=seconds, there=there))
+        found.append(replace(measured[key], cell=cell, there=there))
     return found
 
 
@@ -63,7 +67,7 @@ def _timing(cell: Cell) -> Preview:
     """At most its effort for every contender, pass and mode."""
     spec = cell.spec
     points = len(spec["contenders"]) * len(spec["setting"]["passes"]) * len(spec["setting"]["modes"])
-    return Preview(cell, seconds=points * spec["effort"]["seconds"])
+    return Preview(cell, estimate=points * spec["effort"]["seconds"])
 
 
 def _measure(cell: Cell) -> Preview:
@@ -89,7 +93,7 @@ def _measure(cell: Cell) -> Preview:
     # The first step also pays for warming up; evaluation adds its share of what is not a step.
     a_step = min(steps)
     seconds = a_step * total_steps(task, spec["train"]) * 1.1 + (spent - sum(steps))
-    return replace(sizes, seconds=seconds)
+    return replace(sizes, estimate=seconds)
 
 
 class _EnoughError(Exception):
@@ -106,7 +110,6 @@ def _first_steps(subject: Subject, spec: dict[str, Any]) -> None:
         train(subject, recipe(spec), spec["seed"], progress)
 
 
-def total_seconds(previews: list[Preview], jobs: int) -> float:
-    """Estimated wall-clock seconds of a run with so many cells at once; no less than its longest cell."""
-    seconds = [one.seconds for one in previews]
-    return max(sum(seconds) / max(1, jobs), *seconds)
+def total_seconds(seconds: list[float], jobs: int) -> float:
+    """Estimated wall-clock seconds of cells that take so long each, some of them at once; no less than the longest."""
+    return max(sum(seconds) / max(1, jobs), max(seconds, default=0.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from collections import Counter
@@ -17,10 +16,11 @@ from oscbench.records import Record, Store
 from oscbench.records.ledger import ledger_path, trial_label, write_ledger
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.plan import Cell, make_plan
-from oscbench.runner.pool import FINAL, Pool, Reporter
+from oscbench.runner.pool import Pool, Reporter
 from oscbench.runner.preview import Preview, preview, total_seconds
 from oscbench.runner.progress import reporter
-from oscbench.runner.tuning import Search, key_of, ledger_of, search, searches, with_choices
+from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
+from oscbench.runner.tuning import Search, ledger_of, search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, load_points
 
 NOT_WELL = ("failed", "oom")
@@ -154,39 +154,40 @@ def dry_run(
     for (loaded, _), one in zip(points, previewed, strict=True):
         rows += [{"point": loaded.label, **row} for row in one.rows] if len(points) > 1 else one.rows
     jobs = _at_once([cell for _, cells in points for cell in cells], jobs)
-    seconds = sum(total_seconds([*one.cells, *one.trials], jobs) for one in previewed)
+    seconds = sum(
+        search_seconds(one.searches, jobs) + total_seconds([cell.seconds for cell in one.cells], jobs)
+        for one in previewed
+    )
     waiting = sum(not cell.there for one in previewed for cell in one.cells)
     count = sum(len(one.cells) for one in previewed)
     among = f" at {len(points)} points" if len(points) > 1 else ""
     told = timedelta(seconds=round(seconds))
     line = f"{waiting} of {count} cells{among} to run, about {told} with {jobs} at once"
-    total = sum(one.all_trials for one in previewed)
-    if total:
-        line = f"{sum(len(one.trials) for one in previewed)} of {total} trial cells and then {line}"
+    trials = [search for one in previewed for search in one.searches]
+    if trials:
+        total = sum(search.total for search in trials)
+        line = f"{sum(search.left for search in trials)} of {total} trial cells and then {line}"
     return rows, line
 
 
 @dataclass(frozen=True)
 class _Previewed:
-    """A point in a dry run: its table, its cells, the trial cells that are left, and how many trial cells it has."""
+    """A point in a dry run: its table, its cells, and the searches before them."""
 
     rows: list[dict[str, object]]
     cells: list[Preview]
-    trials: list[Preview]
-    all_trials: int
+    searches: list[SearchPreview]
 
 
 def _preview_point(loaded: LoadedSuite, cells: list[Cell], store: Store) -> _Previewed:
     found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
-    search(found, lambda asked: _there(asked, store))
+    search(found, lambda asked: there(asked, store))
     if all(one.finished for one in found):
         cells = with_choices(cells, found)
     previews = preview(cells, store)
-    trials = [_trial_preview(one, previews) for one in found]
-    rows = [_trial_row(one, left) for one, left in zip(found, trials, strict=True)]
-    rows += [_row(one) for one in previews]
-    total = sum(one.tune.trials * one.tune.seeds for one in found)
-    return _Previewed(rows, previews, list(itertools.chain(*trials)), total)
+    searching = [preview_search(one, previews, store) for one in found]
+    rows = [one.row() for one in searching] + [_row(one) for one in previews]
+    return _Previewed(rows, previews, searching)
 
 
 def _row(one: Preview) -> dict[str, object]:
@@ -199,34 +200,6 @@ def _row(one: Preview) -> dict[str, object]:
         "MFLOP/sample": "" if one.flops is None else f"{one.flops / 1e6:.2f}",
         "residual": "" if one.residual is None else f"{one.residual:+.2%}",
         "seconds": "there" if one.there else one.trouble or f"{one.seconds:.0f}",
-    }
-
-
-def _there(asked: list[Cell], store: Store) -> list[Record]:
-    """Records that need not be computed."""
-    found = [store.find(cell.suite, cell.identity, tidy=False) for cell in asked]
-    return [record for record in found if record is not None and record.status in FINAL]
-
-
-def _trial_preview(one: Search, previews: list[Preview]) -> list[Preview]:
-    """The trial cells of a search that have still to run, each as long as a reported cell that has."""
-    like = [p for p in previews if key_of(p.cell) == key_of(one.cell)]
-    slowest = max(like, key=lambda p: p.seconds)
-    return [slowest] * ((one.tune.trials - len(one.rows)) * one.tune.seeds)
-
-
-def _trial_row(one: Search, left: list[Preview]) -> dict[str, object]:
-    """A search in the table of a dry run."""
-    name, variant = key_of(one.cell)
-    return {
-        "task": one.cell.spec["task"]["name"],
-        "mechanism": name,
-        "variant": variant,
-        "seed": f"{one.tune.trials} trials × {one.tune.seeds}",
-        "params": "",
-        "MFLOP/sample": "",
-        "residual": "",
-        "seconds": f"{sum(p.seconds for p in left):.0f}" if left else "there",
     }
 
 

@@ -72,6 +72,12 @@ class Search:
         """Whether all trials have their scores."""
         return len(self.rows) == self.tune.trials
 
+    @property
+    def distinct_trials(self) -> int:
+        """How many trials have a choice of their own; fewer than there are trials where the space holds no more."""
+        choices = math.prod(_count(axis) for axis in self.space.values())
+        return int(min(self.tune.trials, choices))
+
     def ask(self) -> list[Cell]:
         """Cells of the next trial, one a scoring seed; cells of an earlier one where the space holds no more."""
         if self._asked is None:
@@ -261,6 +267,15 @@ def _distribution(axis: Axis) -> Any:
     if isinstance(axis.low, int) and isinstance(axis.high, int):
         return IntDistribution(axis.low, axis.high, log=axis.log)
     return FloatDistribution(float(axis.low), float(axis.high), log=axis.log)
+
+
+def _count(axis: Axis) -> float:
+    """How many values may be chosen; infinite where a range is of fractions."""
+    if axis.choices is not None:
+        return len(axis.choices)
+    if isinstance(axis.low, int) and isinstance(axis.high, int):
+        return axis.high - axis.low + 1
+    return math.inf
 
 
 def _position(axis: Axis, value: Any) -> Any:

@@ -13,6 +13,9 @@ from oscbench.records import Store
 from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
 from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
 from oscbench.runner.plan import make_plan
+from oscbench.runner.preview import Preview, total_seconds
+from oscbench.runner.search_preview import preview_search, search_seconds
+from oscbench.runner.session import dry_run
 from oscbench.runner.specs import recipe
 from oscbench.runner.tuning import key_of, ledger_of, search, searches, with_choices
 from oscbench.suite import SuiteError, load_suite
@@ -244,6 +247,89 @@ def test_run_searches_and_then_reports_and_a_second_run_computes_nothing(tiny, t
     capfd.readouterr()
     assert run(suite, results, jobs=1) == 0
     assert capfd.readouterr().err.count("already there") == 3
+
+
+def dry(suite, results):
+    return dry_run(str(suite), results=results, only=[], overrides=[], jobs=1, device="cpu")
+
+
+def test_dry_run_counts_the_trials_that_are_left(tiny, tmp_path):
+    suite = tiny(tune=TUNE, train="{steps: 1, batch_size: 8}")
+    results = tmp_path / "results"
+    store = Store(results)
+    rows, line = dry(suite, results)
+    assert not results.exists(), "a dry run writes nothing"
+    assert line.startswith("24 of 24 trial cells and then 2 of 2 cells to run, about 0:00:")
+    assert [row["seconds"].split(" for ")[1] for row in rows[:2]] == ["12 cells", "12 cells"]
+    assert rows[0]["seed"] == "6 trials × 2"
+    assert [row["params"] for row in rows[:2]] == [rows[2]["params"], rows[3]["params"]]
+    loaded = load_suite(str(suite))
+    cells = make_plan(loaded, only=[], device="cpu")
+    stopped = begun(loaded, cells)
+    written = []
+
+    def rounds(asked):
+        """One whole round, and of the second one all cells but the last."""
+        kept = asked if not written else asked[:-1]
+        if len(written) <= 4:
+            written.extend(record_of(cell) for cell in kept)
+        return [record for record in written if record.identity in {cell.identity for cell in asked}]
+
+    search(stopped, rounds)
+    for record in written:
+        store.write(record)
+    assert len(written) == 7
+    rows, line = dry(suite, results)
+    assert line.startswith("17 of 24 trial cells and then 2 of 2 cells")
+    assert [row["seconds"].split(" for ")[1] for row in rows[:2]] == ["8 cells", "9 cells"]
+    found = begun(loaded, cells)
+    search(found, all_records)
+    trials = [cell for one in found for row in one.rows for cell in row.identities]
+
+    def keep(asked):
+        for cell in asked:
+            store.write(record_of(cell))
+        return all_records(asked)
+
+    search(begun(loaded, cells), keep)
+    store.write(record_of(with_choices(cells, found)[0]))
+    rows, line = dry(suite, results)
+    assert line.startswith(f"0 of {len(trials)} trial cells and then 1 of 2 cells")
+    assert [row["seconds"] for row in rows[:3]] == ["there"] * 3
+
+
+def test_dry_run_expects_no_trials_that_a_space_cannot_hold(planned, tmp_path):
+    loaded, cells = planned(tune="{trials: 4, seeds: 2, space: {settings.gamma: {choices: [0.05, 0.1]}}}")
+    previews = [Preview(cell, estimate=10.0) for cell in cells]
+    found = [preview_search(one, previews, Store(tmp_path)) for one in begun(loaded, cells)]
+    by_name = {key_of(one.search.cell)[0]: one for one in found}
+    assert {name: (one.left, one.total) for name, one in by_name.items()} == {
+        "softmax": (2, 2),
+        "kope": (4, 4),
+    }
+    # Four cells in the first round and two in the second, three at once.
+    assert search_seconds(found, jobs=3) == pytest.approx(40 / 3 + 10)
+
+
+def test_cells_take_no_less_than_the_longest_of_them():
+    assert total_seconds([10.0, 1.0, 1.0], jobs=4) == 10.0
+    assert total_seconds([3.0, 3.0, 3.0], jobs=2) == 4.5
+    assert total_seconds([], jobs=2) == 0.0
+
+
+def test_what_the_suite_gives_is_marked_in_the_ledger(planned):
+    wider = TUNE.replace("[0.02, ", "[0.05, ")
+    loaded, cells = planned(train="{epochs: 1, learning_rate: 0.00123456}", tune=wider)
+    found = begun(loaded, cells)
+    search(found, all_records)
+    for entry in ledger_of(found).entries:
+        assert entry.given["train.learning_rate"] == 0.00123
+        assert entry.given_trial is entry.trials[0]
+        assert entry.chosen_trial.score == entry.score
+    loaded, cells = planned(train="{epochs: 1, learning_rate: 0.05}")
+    found = begun(loaded, cells)
+    search(found, all_records)
+    assert [entry.given_trial for entry in ledger_of(found).entries] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""A dry run of a search: how many trial cells are left, how large they are, and how long its rounds would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from oscbench.records import Record, Store
+from oscbench.runner.plan import Cell
+from oscbench.runner.pool import FINAL
+from oscbench.runner.preview import Preview, total_seconds
+from oscbench.runner.tuning import Search, key_of
+
+
+@dataclass(frozen=True)
+class SearchPreview:
+    """One search before it runs, or goes on.
+
+    Attributes:
+        search: which, with the trials that are there.
+        like: one of its reported cells, as large and as long as a trial cell.
+        rounds: trial cells that are left, of each trial: the first may be there in part.
+    """
+
+    search: Search
+    like: Preview
+    rounds: tuple[int, ...]
+
+    @property
+    def left(self) -> int:
+        """Trial cells that have still to run."""
+        return sum(self.rounds)
+
+    @property
+    def total(self) -> int:
+        """All trial cells, there or not; a space that holds fewer choices than there are trials has no more."""
+        return self.search.distinct_trials * self.search.tune.seeds
+
+    def row(self) -> dict[str, object]:
+        """Its line in the table of a dry run."""
+        name, variant = key_of(self.search.cell)
+        like, count = self.like, f"{self.left} cell{'s' if self.left > 1 else ''}"
+        spent = like.trouble or f"{self.left * like.estimate:.0f} for {count}"
+        return {
+            "task": self.search.cell.spec["task"]["name"],
+            "mechanism": name,
+            "variant": variant,
+            "seed": f"{self.search.tune.trials} trials × {self.search.tune.seeds}",
+            "params": "" if like.params is None else f"{like.params:,}",
+            "MFLOP/sample": "" if like.flops is None else f"{like.flops / 1e6:.2f}",
+            "residual": "" if like.residual is None else f"{like.residual:+.2%}",
+            "seconds": spent if self.left else "there",
+        }
+
+
+def there(asked: list[Cell], store: Store) -> list[Record]:
+    """Records that need not be computed."""
+    found = [store.find(cell.suite, cell.identity, tidy=False) for cell in asked]
+    return [record for record in found if record is not None and record.status in FINAL]
+
+
+def preview_search(one: Search, previews: list[Preview], store: Store) -> SearchPreview:
+    """What is left of a search that has been given all trials that are there."""
+    like = max((p for p in previews if key_of(p.cell) == key_of(one.cell)), key=lambda p: p.estimate)
+    if one.finished:
+        return SearchPreview(one, like, ())
+    asked = one.ask()
+    begun = len(asked) - len(there(asked, store))
+    new = one.distinct_trials - sum(not row.repeats for row in one.rows)
+    return SearchPreview(one, like, (begun, *[one.tune.seeds] * max(0, new - 1)))
+
+
+def search_seconds(found: list[SearchPreview], jobs: int) -> float:
+    """Estimated wall-clock seconds: the searches go on together, but each waits for a trial before it asks for the next."""
+    seconds = 0.0
+    for counts in zip_longest(*(one.rounds for one in found), fillvalue=0):
+        cells = [one.like.estimate for one, count in zip(found, counts, strict=True) for _ in range(count)]
+        seconds += total_seconds(cells, jobs)
+    return seconds
