@@ -82,8 +82,8 @@ class Tuned:
 
     @property
     def metric_label(self) -> str:
-        """What trials are scored by."""
-        return f"{self.section.metric_label} on validation"
+        """What trials are scored by, as in `validation accuracy`."""
+        return self.ledger.metric.replace("_", " ") if self.ledger is not None else ""
 
     @cached_property
     def places(self) -> list[str]:
@@ -226,12 +226,15 @@ def facts(tuned: Tuned) -> list[tuple[str, str]]:
     reported = {record.seed for standing in section.standings for record in standing.cells}
     both = sorted(reported & set(ledger.scoring_seeds))
     seeds = formats.ranges(list(ledger.scoring_seeds))
+    over = f"mean over seeds {seeds}" if len(ledger.scoring_seeds) > 1 else f"at seed {seeds}"
+    outside = ", ".join(one.name for one in tuned.searches if one.entry.given_trial is None)
     apart = f"but seed {formats.ranges(both)} is REPORTED TOO" if both else "none of them reported"
     found = [
         ("Trials", _equal(tuned, ledger)),
-        ("Scored by", f"{formats.lowered(tuned.metric_label)}, mean over seeds {seeds}; {apart}"),
+        ("Scored by", f"{tuned.metric_label}, {over}; {apart}"),
         ("Searched", "; ".join(f"{setting(key)}: {text}" for key, text in _spaces(tuned))),
         ("Drawn by", ledger.sampler),
+        ("The suite's own values", f"not among the trials of {outside}" if outside else ""),
         ("Compute", _compute(tuned)),
         ("At the edge", "; ".join(_edges(tuned))),
         ("Not what was chosen", "; ".join(_unlike(tuned))),

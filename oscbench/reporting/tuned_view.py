@@ -63,9 +63,9 @@ def tuned_view(tuned: Tuned, looks: Mapping[str, Look]) -> TunedView:
         slug=tuned.slug,
         title=f"Search before {tuned.section.title}",
         description=(
-            "Every entry had the same number of trials before anything here was reported. A trial trains under the same "
-            "recipe and is scored on validation; the first one is what the suite itself gives. The best trial's values then "
-            "ran on fresh seeds, and the test split was looked at only there."
+            "Every entry had the same number of trials before anything here was reported. A trial trains under the same recipe and "
+            "is scored on validation; the first one is what the suite itself gives, as far as the space holds it. The best trial's "
+            "values then ran on fresh seeds, and the test split was looked at only there."
         ),
         answers=tuple(answers(tuned)),
         facts=tuple(facts(tuned)),
@@ -89,7 +89,7 @@ def ledger_table(tuned: Tuned) -> Table:
         Column("Chosen", "left"),
     )
     caption = (
-        f"Ledger of the search: {formats.lowered(tuned.metric_label)}, mean over the scoring seeds; own values are the suite's, "
+        f"Ledger of the search: {tuned.metric_label}, mean over the scoring seeds; own values are the suite's, "
         "and numbers lead to the trial that was chosen"
     )
     links = tuple(one.link(one.entry.chosen_trial) for one in tuned.searches)
@@ -176,7 +176,7 @@ def sensitivity_table(tuned: Tuned) -> Table | None:
             )
     caption = (
         "Sensitivity to each setting over the scored trials: the values among the better half of them, and the rank correlation of "
-        f"value and {formats.lowered(tuned.section.metric_label)}; all settings moved at once, so few trials say little of one alone"
+        f"value and {tuned.metric_label}; all settings moved at once, so few trials say little of one alone"
     )
     left = ("Setting", "Searched", "Chosen", "Lies", "Better half")
     columns = (Column("Mechanism", "left"), *(Column(heading, "left") for heading in left))
@@ -244,9 +244,7 @@ def trials_table(tuned: Tuned) -> Table:
         Column("Time"),
         Column("Note", "left"),
     )
-    caption = (
-        f"Every trial: {formats.lowered(tuned.metric_label)}, mean over the scoring seeds and each of them"
-    )
+    caption = f"Every trial: {tuned.metric_label}, mean over the scoring seeds and each of them"
     return Table(f"{tuned.slug}-trials", caption, columns, tuple(rows), tuple(raw), tuple(links))
 
 
@@ -285,7 +283,7 @@ def picture(tuned: Tuned, place: str, looks: Mapping[str, Look]) -> Picture:
         words = [_drawn(axes, tuned, one, place, at, looks.get(one.name, _ELSEWHERE)) for one in own]
         _value_axis(axes, own, place, ordered, numbers)
         axes.set_xlabel(setting(place))
-        title = f"{tuned.metric_label} against {setting(place)}"
+        title = f"{formats.capitalised(tuned.metric_label)} against {setting(place)}"
         axes.set_title(axis_label(title, section.unit))
         legend(figure, axes)
         alt = (
