@@ -13,7 +13,7 @@ from oscbench.records import Record
 from oscbench.reporting.comparison import Aggregate, Comparison, correct
 from oscbench.reporting.frame import Loaded
 from oscbench.reporting.sections import Section, make_section
-from oscbench.reporting.selection import Entry, Pair, entry_names, pairs_asked, pairs_by_reference
+from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
 from oscbench.reporting.statistics import aggregate_over_tasks
 from oscbench.reporting.varied import Family, families, label_parts, over_values
 
@@ -58,15 +58,15 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
     """
     records = loaded.records
     names = entry_names(records)
-    asked = pairs_asked(compare_names, names) if compare_names else None
+    groups = [list(group) for _, group in groupby(records, key=lambda r: (r.suite, r.task))]
+    asked = _where_asked(pairs_asked(compare_names, names), groups) if compare_names else None
     sections: list[Section] = []
-    for _, group in groupby(records, key=lambda r: (r.suite, r.task)):
-        cells = list(group)
+    for place, cells in enumerate(groups):
         protocols = sorted({record.protocol for record in cells}, key=lambda p: _age(cells, p))
         claimed: set[Pair] = set()
+        pairs = pairs_by_reference(cells) if asked is None else asked[place]
         for protocol in protocols:
             inside = [record for record in cells if record.protocol == protocol]
-            pairs = pairs_by_reference(cells) if asked is None else asked
             sections.append(make_section(inside, cells, names, pairs, claimed, len(protocols) > 1))
     corrected = _corrected(sections)
     return Report(corrected, _answered(sections, corrected), names, loaded, asked is not None)
@@ -88,6 +88,13 @@ def aggregates(report: Report) -> list[Aggregate]:
             names = (group[0].treatment, group[0].baseline)
             found.append(Aggregate(suite, *names, label, unit, len(group), effect, interval))
     return found
+
+
+def _where_asked(asked: Sequence[Pair], groups: Sequence[Sequence[Record]]) -> list[list[Pair]]:
+    """For each suite and task the pairs that both have cells there; a pair that has them nowhere is told missing everywhere."""
+    present = [{entry_of(record) for record in cells} for cells in groups]
+    nowhere = [p for p in asked if not any({p.treatment, p.baseline} <= here for here in present)]
+    return [[p for p in asked if p in nowhere or {p.treatment, p.baseline} <= here] for here in present]
 
 
 def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:

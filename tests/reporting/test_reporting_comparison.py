@@ -199,6 +199,17 @@ def test_one_section_a_suite_task_and_protocol() -> None:
     assert len({s.slug for s in sections}) == 3
 
 
+def test_a_pair_is_told_in_the_suites_that_hold_both_and_missing_only_where_none_does() -> None:
+    here = runs("plain", [0.8] * 2) + runs("wave", [0.9] * 2)
+    other = runs("plain", [0.8] * 2, suite="other") + runs("ring", [0.9] * 2, suite="other")
+    found = report(here + other, "wave,plain", "wave,ring").comparisons
+    assert [(c.treatment, c.baseline, c.state) for c in found] == [
+        ("wave", "ring", "missing"),
+        ("wave", "plain", "compared"),
+        ("wave", "ring", "missing"),
+    ]
+
+
 def test_fairness_facts_name_what_was_equal() -> None:
     facts = dict(report(toy_suite()).sections[0].facts)
     assert facts["Matching"] == "by params to plain; largest residual 0.20 %"
