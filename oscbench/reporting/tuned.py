@@ -152,7 +152,9 @@ def setting(place: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A chosen value."""
+    """A chosen value, as a suite spells it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -250,7 +250,6 @@ def trials_table(tuned: Tuned) -> Table:
 
 def _trial_row(tuned: Tuned, one: Search, number: int, row: TrialRow) -> tuple[Cell, ...]:
     unit = tuned.section.unit
-    values = [row.values.get(key) for key in tuned.places]
     notes = ["the suite's own values"] if row is one.entry.given_trial else []
     notes += ["chosen"] if row is one.entry.chosen_trial else []
     notes += ["a choice that was made before"] if row.repeats else []
@@ -258,16 +257,21 @@ def _trial_row(tuned: Tuned, one: Search, number: int, row: TrialRow) -> tuple[C
     return (
         Cell(one.name),
         Cell(str(number), float(number)),
-        *(
-            Cell("" if value is None else value_text(value), value if is_number(value) else None)
-            for value in values
-        ),
+        *(_value_cell(row.values, key) for key in tuned.places),
         number_cell(math.nan if row.score is None else row.score, unit),
         *(number_cell(math.nan if score is None else score, unit) for score in row.scores),
         number_cell(math.nan if row.training_flops is None else row.training_flops, "FLOP"),
         number_cell(row.seconds, "s"),
         Cell(", ".join(notes)),
     )
+
+
+def _value_cell(values: Mapping[str, Any], place: str) -> Cell:
+    """What a trial had in one place; empty where its mechanism has no such setting."""
+    if place not in values:
+        return Cell("")
+    value = values[place]
+    return Cell(value_text(value), value if is_number(value) else None)
 
 
 def picture(tuned: Tuned, place: str, looks: Mapping[str, Look]) -> Picture:

@@ -17,8 +17,15 @@ from oscbench.reporting.errors import ReportError
 from oscbench.reporting.frame import load
 from oscbench.reporting.sections import fairness_facts
 from oscbench.reporting.selection import entry_names
+from oscbench.reporting.style import looks
 from oscbench.reporting.tuned import edge, facts, tuned_sections
-from oscbench.reporting.tuned_view import ledger_table, rank_correlation, sensitivity_table, trials_table
+from oscbench.reporting.tuned_view import (
+    ledger_table,
+    picture,
+    rank_correlation,
+    sensitivity_table,
+    trials_table,
+)
 
 TUNE = {
     "trials": 8,
@@ -265,9 +272,49 @@ def test_trials_are_neither_compared_nor_ranked_nor_exported(folder, tmp_path):
     results = (tmp_path / "out" / "tables" / "toy-digits-results.csv").read_text("utf-8")
     assert "learning_rate=" not in results
     assert not list((tmp_path / "out" / "tables").glob("*leaderboard*"))
-    assert "toy[tune]" not in re.sub(
-        r"<details>.*?</details>", "", (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert "[tune]" not in (tmp_path / "out" / "index.html").read_text("utf-8")
+
+
+def test_figure_tells_every_trial_in_words(folder):
+    tuned = only_search(folder())
+    drawn = picture(tuned, RATE, looks(["plain", "wave"]))
+    assert drawn.name == "toy-digits-search-sensitivity-train-learning-rate"
+    assert (
+        "plain 70.0 % at 0.0003, 80.0 % at 0.001, 85.0 % at 0.002 and 1 without a score (crosses)"
+        in drawn.alt
     )
+    assert "wave 75.0 % at 0.0003, 82.0 % at 0.001, 81.0 % at 0.002, 60.0 % at 0.01" in drawn.alt
+
+
+def test_choices_without_an_order_have_places_and_words(folder):
+    clips = (None, 1.0, True, "high")
+    rows = [
+        TrialRow(
+            values={"train.clip": clip},
+            score=score,
+            scores=[score],
+            statuses=["ok"],
+            identities=[str(score)],
+            repeats=False,
+            seconds=1.0,
+            training_flops=None,
+        )
+        for clip, score in zip(clips, (0.7, 0.8, 0.5, 0.6), strict=True)
+    ]
+    changes = {
+        "trials": rows,
+        "chosen": {"train.clip": 1.0},
+        "score": 0.8,
+        "given": {"train.clip": None},
+        "training_flops": None,
+    }
+    tuned = only_search(folder(space={"train.clip": {"choices": list(clips)}}, **changes))
+    alt = picture(tuned, "train.clip", {}).alt
+    assert "wave 70.0 % at null, 80.0 % at 1, 50.0 % at true, 60.0 % at high." in alt
+    row = next(row for row in sensitivity_table(tuned).raw if row["setting"] == "train.clip")
+    assert (row["lies"], row["better_half"]) == ("", "1, null")
+    assert math.isnan(row["rank_correlation"])
+    assert "FLOP" not in dict(facts(tuned))["Compute"]
 
 
 def test_ledger_of_another_search_is_not_shown(folder):
