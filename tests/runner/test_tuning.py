@@ -12,6 +12,7 @@ from command_line import run
 from oscbench.records import Store
 from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
 from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
+from oscbench.runner import session
 from oscbench.runner.plan import make_plan
 from oscbench.runner.preview import Preview, total_seconds
 from oscbench.runner.search_preview import preview_search, search_seconds
@@ -247,6 +248,68 @@ def test_run_searches_and_then_reports_and_a_second_run_computes_nothing(tiny, t
     capfd.readouterr()
     assert run(suite, results, jobs=1) == 0
     assert capfd.readouterr().err.count("already there") == 3
+
+
+class Scored:
+    """Stands in for the pool: finds records, makes the others up, and is interrupted when its patience ends."""
+
+    patience = math.inf
+
+    def __init__(self, store, jobs, reporter, adopt):
+        self.store = store
+
+    def run(self, cells):
+        records = []
+        for cell in cells:
+            found = self.store.find(cell.suite, cell.identity)
+            if found is None:
+                if Scored.patience <= 0:
+                    raise KeyboardInterrupt
+                Scored.patience -= 1
+                found = record_of(cell)
+                self.store.write(found)
+            records.append(found)
+        return records
+
+
+def test_interrupted_search_leaves_its_ledger_and_goes_on_to_the_same(tiny, tmp_path, oscbench, monkeypatch):
+    monkeypatch.setattr(session, "Pool", Scored)
+    suite, results, whole = tiny(tune=TUNE), tmp_path / "results", tmp_path / "whole"
+    assert oscbench("run", suite, "--results", whole).code == 0
+    monkeypatch.setattr(Scored, "patience", 11)  # two rounds of four cells, and three cells of the third
+    ended = oscbench("run", suite, "--results", results)
+    assert ended.code == 130
+    assert "Traceback" not in ended.err
+    begun_entries = read_ledger(ledger_path(Store(results), "tiny")).entries
+    assert [(len(entry.trials), entry.finished) for entry in begun_entries] == [(2, False)] * 2
+    assert len(Store(results).read_all()[0]) == 11
+    monkeypatch.setattr(Scored, "patience", math.inf)
+    assert oscbench("run", suite, "--results", results).code == 0
+    for one, other in zip(
+        read_ledger(ledger_path(Store(results), "tiny")).entries,
+        read_ledger(ledger_path(Store(whole), "tiny")).entries,
+        strict=True,
+    ):
+        assert one == other
+    names = [sorted(path.name for path in folder.rglob("*.json")) for folder in (results, whole)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    "tune",
+    [
+        "{trials: 0, space: {settings.gamma: {choices: [0.1]}}}",
+        "{trials: 2, space: {settings.gama: {choices: [0.1]}}}",
+        "{trials: 2, space: {train.clip: {low: 2.0, high: 1.0}}}",
+        "{trials: 2, space: {settings.dynamics: {choices: [frozzen]}}}",
+        "{trials: 2, space: {train.learning_rate: [1e-3]}}",
+    ],
+)
+@pytest.mark.parametrize("command", [("run",), ("run", "--dry-run"), ("validate",)])
+def test_mistakes_in_a_search_end_with_code_2_and_one_line(tiny, oscbench, command, tune):
+    ended = oscbench(*command, tiny(tune=tune))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "tune" in ended.err
 
 
 def dry(suite, results):
