@@ -25,13 +25,18 @@ for (const table of document.querySelectorAll("table.sortable")) {
     field.className = "filter";
     field.placeholder = "Filter rows";
     field.setAttribute("aria-label", "Filter rows of this table");
+    const count = document.createElement("output");
+    count.className = "quiet";
     field.addEventListener("input", () => {
+      let shown = 0;
       const words = field.value.toLowerCase().split(/\s+/);
       for (const row of table.tBodies[0].rows) {
         const text = row.textContent.toLowerCase();
         row.hidden = !words.every((word) => text.includes(word));
+        shown += row.hidden ? 0 : 1;
       }
+      count.value = field.value.trim() ? `${shown} of ${table.tBodies[0].rows.length} rows` : "";
     });
-    table.parentElement.before(field);
+    table.parentElement.before(field, count);
   }
 }
