@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from oscbench.reporting import formats
 from oscbench.reporting.comparison import Aggregate, Comparison
+
+_BESIDE = 3
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,12 @@ class Answer:
         """All in one line, without the caveat."""
         return f"{self.head}: {self.text}"
 
+    def without(self, told: Collection[str]) -> Answer:
+        """The same answer without caveats that are told elsewhere."""
+        left = [note for note in (*self.caveats, *self.more) if note not in told]
+        return replace(self, caveats=tuple(left[:_BESIDE]), more=tuple(left[_BESIDE:]))
 
-_BESIDE = 3
+
 _MEANING = {
     "better": "Better",
     "worse": "Worse",

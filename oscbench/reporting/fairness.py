@@ -137,8 +137,9 @@ def busy_notes(records: Sequence[Record]) -> list[str]:
     ]
     if 2 * sum(load > cores for load, cores in known) <= len(known):
         return []
-    loads, cores = [load for load, _ in known], sorted({cores for _, cores in known})
+    cores = sorted({cores for _, cores in known})
+    # Without the load itself, which differs from pair to pair: the same warning everywhere can be given once.
     return [
-        f"times were taken on a busy machine (load {min(loads):.1f} to {max(loads):.1f} on {', '.join(map(str, cores))} cores): "
+        f"times were taken on a busy machine, with more to run than its {', '.join(map(str, cores))} cores: "
         "do not read training speeds as costs"
     ]

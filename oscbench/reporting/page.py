@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class Page:
         shown: list[Shown] = [*self.varied, *self.views, *self.tuned, *self.timings]
         return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
 
-    @property
+    @cached_property
     def lead(self) -> list[Lead]:
         """What is answered, suites that vary first; their points are left to their sections."""
         found = [Lead(f.slug, f.title, f.answers) for f in self.varied]
@@ -120,7 +120,20 @@ class Page:
             for v in self.views
             if v.section.slug not in self.report.points
         ]
-        return [one for one in found if one.answers]
+        shared = {*self.shared_caveats}
+        return [
+            replace(one, answers=tuple(answer.without(shared) for answer in one.answers))
+            for one in found
+            if one.answers
+        ]
+
+    @cached_property
+    def shared_caveats(self) -> list[str]:
+        """Caveats of every comparison of the report, which are told once."""
+        every = [c.caveats for c in self.report.comparisons if c.paired]
+        if len(every) < 2:
+            return []
+        return [capitalised(note) for note in every[0] if all(note in notes for notes in every)]
 
     @property
     def telling(self) -> str:

@@ -251,11 +251,12 @@ def _need(family: Family, whole: Comparison) -> str:
     if not family.is_resource or not whole.paired:
         return ""
     last, top = family.key.rpartition(".")[2], family.values[-1]
-    baseline = reaching_on_means(family, whole.baseline, whole.baseline)
-    treatment = reaching_on_means(family, whole.treatment, whole.baseline)
-    reached = f"from {last} {treatment:g} on" if math.isfinite(treatment) else "nowhere"
-    itself = "" if baseline == top else f", which itself is so from {baseline:g} on"
-    return f"On the means as good as {whole.baseline} at {last} {top:g}{itself}: {reached}."
+    reached, itself = (
+        reaching_on_means(family, name, whole.baseline) for name in (whole.treatment, whole.baseline)
+    )
+    where = f"from {reached:g} on" if math.isfinite(reached) else "nowhere"
+    own = f" (its own does from {itself:g} on)" if itself != top else ""
+    return f"Reaches the mean of {whole.baseline} at {last} {top:g}{own} {where}."
 
 
 def reaching_on_means(family: Family, name: str, baseline: str) -> float:

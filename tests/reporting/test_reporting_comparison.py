@@ -252,3 +252,11 @@ def test_a_match_by_time_that_did_not_settle_is_a_caveat(converged: bool) -> Non
     said = [note for note in only(records, "lock,plain").caveats if "did not settle" in note]
     assert bool(said) is not converged
     assert converged or "8.0%" in said[0]
+
+
+def test_caveats_told_once_for_all_are_not_said_again() -> None:
+    told = answer(only(runs("plain", [0.8]) + runs("wave", [0.9], dirty=True), "wave,plain"))
+    assert len(told.caveats) == 2
+    left = told.without({told.caveats[0]})
+    assert left.caveats == told.caveats[1:]
+    assert left.text == told.text

@@ -142,7 +142,7 @@ def test_markdown_says_the_same(built: Path) -> None:
     text = (built / "report.md").read_text()
     assert text.startswith("# oscbench report: Digits\n")
     assert "**wave \u2212 plain**: +1.98 points accuracy" in text
-    assert "**Caveat:** Underpowered" in text
+    assert "**For all of these:** Underpowered" in text
     for path in re.findall(r"\]\(([^)]+)\)", text):
         assert (built / path).is_file(), path
     rows = [line for line in text.splitlines() if line.startswith("| Wave")]

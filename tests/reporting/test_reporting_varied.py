@@ -213,7 +213,7 @@ def test_the_page_holds_it_all(save, tmp_path):
     assert "Digits over task.fraction (data)" in html
     assert "mean over fraction 0.05, 0.1, 0.25, 0.5 and 1, 95 % interval" in text
     assert "Better at fraction 0.05, 0.1, 0.25, 0.5 and 1." in text
-    assert "On the means as good as plain at fraction 1: from fraction 0.5 on." in text
+    assert "Reaches the mean of plain at fraction 1 from 0.5 on." in text
     assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
     names = {file.name for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")}
     assert names == {
@@ -237,7 +237,7 @@ def loaded_machine(load, count, cores=2):
 def test_a_busy_machine_is_named_where_most_cells_saw_it():
     quiet, busy = loaded_machine(1.2, 3), loaded_machine(3.04, 4)
     assert busy_notes([*quiet, *busy]) == [
-        "times were taken on a busy machine (load 1.2 to 3.0 on 2 cores): do not read training speeds as costs"
+        "times were taken on a busy machine, with more to run than its 2 cores: do not read training speeds as costs"
     ]
     assert busy_notes([*quiet, *busy[:3]]) == [], "half is not most"
     assert busy_notes([make_record(seed=s) for s in range(3)]) == [], "unknown is not busy"
