@@ -5,7 +5,6 @@ Needs a Chromium on PATH and nothing from a network; skipped, with the reason, w
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,7 +122,7 @@ def test_axe_finds_nothing_and_nothing_juts_out(browser: Any, folder: Path, name
         page.set_viewport_size(size)
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     page.evaluate(FEWER_ROWS)
-    for size, scheme in itertools.product((DESKTOP, PHONE), ("light", "dark")):
+    for size, scheme in ((DESKTOP, "light"), (PHONE, "dark")):  # no colour depends on the width
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=scheme)
         options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
