@@ -255,8 +255,8 @@ def _need(family: Family, whole: Comparison) -> str:
         reaching_on_means(family, name, whole.baseline) for name in (whole.treatment, whole.baseline)
     )
     where = f"from {reached:g} on" if math.isfinite(reached) else "nowhere"
-    own = f" (its own does from {itself:g} on)" if itself != top else ""
-    return f"Reaches the mean of {whole.baseline} at {last} {top:g}{own} {where}."
+    own = f"; {whole.baseline} itself from {itself:g} on" if itself != top else ""
+    return f"Reaches the mean of {whole.baseline} at {last} {top:g} {where}{own}."
 
 
 def reaching_on_means(family: Family, name: str, baseline: str) -> float:
