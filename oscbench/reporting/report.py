@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
-MAX_FIGURES = 60
+MAX_FIGURES = 40
 
 
 def build_report(
