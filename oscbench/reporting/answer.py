@@ -66,26 +66,39 @@ def answer(comparison: Comparison) -> Answer:
         holm = f" (Holm {formats.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
         parts.append(f"p {sign}{formats.p_value(paired.p)}{holm}")
     text = ", ".join(parts) + _cost_words(comparison) + "."
-    names = (comparison.treatment, comparison.baseline)
-    caveats = [n if n.startswith(names) else formats.capitalised(n) for n in comparison.caveats]
+    caveats = [as_sentence(note, comparison) for note in comparison.caveats]
     return Answer(head, text, verdict, tuple(caveats[:_BESIDE]), tuple(caveats[_BESIDE:]))
 
 
+def as_sentence(note: str, comparison: Comparison) -> str:
+    """A caveat with a capital, unless it begins with the name of an entry, which is spelled as it is."""
+    names = (comparison.treatment, comparison.baseline)
+    return note if note.startswith(names) else formats.capitalised(note)
+
+
 def _cost_words(comparison: Comparison) -> str:
-    costs = comparison.costs
+    low, high = comparison.costs, comparison.costs_to or comparison.costs
     found = [
-        _more(costs.params, "parameters"),
-        _more(costs.flops, "FLOPs"),
-        f"{formats.times(costs.speed)} training speed" if math.isfinite(costs.speed) else "",
+        _more(low.params, high.params, "parameters"),
+        _more(low.flops, high.flops, "FLOPs"),
+        _speed(low.speed, high.speed),
     ]
     words = ", ".join(word for word in found if word)
     return f"; {words}" if words else ""
 
 
-def _more(ratio: float, what: str) -> str:
-    if not math.isfinite(ratio):
+def _more(low: float, high: float, what: str) -> str:
+    if not math.isfinite(low):
         return ""
-    return f"equal {what}" if abs(ratio - 1) < 5e-4 else f"{formats.relative(ratio)} {what}"
+    if max(abs(low - 1), abs(high - 1)) < 5e-4:
+        return f"equal {what}"
+    ends = list(dict.fromkeys(map(formats.relative, (low, high))))
+    return f"{' to '.join(ends)} {what}"
+
+
+def _speed(low: float, high: float) -> str:
+    ends = list(dict.fromkeys(map(formats.times, (low, high))))
+    return f"{' to '.join(ends)} training speed" if math.isfinite(low) else ""
 
 
 def aggregate_words(aggregate: Aggregate) -> str:

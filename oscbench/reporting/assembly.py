@@ -101,16 +101,20 @@ def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
     return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
 
 
+def _varied_by(label: str) -> tuple[str, ...]:
+    """A suite's name, and the names of what was changed in it: points that differ in the same things are of one question."""
+    name, changes = label_parts(label)
+    return (name, *sorted(changes))
+
+
 def _corrected(sections: Sequence[Section]) -> tuple[Section, ...]:
     """The sections with p values corrected: over a suite, and for the points of one that varies over those of each pair."""
     points = {section.slug for family in families(sections) for _, section in family.points}
-    groups: dict[tuple[str, str, Pair | None], list[tuple[int, int]]] = {}
+    groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     for place, section in enumerate(sections):
         for at, comparison in enumerate(section.comparisons):
-            name = label_parts(section.suite)[0]
-            question = (
-                (name, section.task, comparison.pair) if section.slug in points else (section.suite, "", None)
-            )
+            inside = (_varied_by(section.suite), section.task, comparison.pair)
+            question = inside if section.slug in points else (section.suite,)
             groups.setdefault(question, []).append((place, at))
     made: dict[tuple[int, int], Comparison] = {}
     for members in groups.values():
@@ -123,13 +127,13 @@ def _corrected(sections: Sequence[Section]) -> tuple[Section, ...]:
 
 
 def _answered(plain: Sequence[Section], corrected: Sequence[Section]) -> tuple[Family, ...]:
-    """The suites that vary with their comparisons over all values, corrected over all of a suite."""
+    """The suites that vary with their comparisons over all values, corrected over all of a suite, its tasks and numbers together."""
     # Taken before the correction of single values, whose notes on power are not theirs.
     wholes = [over_values(family) for family in families(plain)]
     found = families(corrected)
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, ...], list[int]] = {}
     for place, family in enumerate(found):
-        groups.setdefault((family.suite, family.key), []).append(place)
+        groups.setdefault(_varied_by(family.last.suite), []).append(place)
     answered = list(found)
     for places in groups.values():
         together = iter(correct([c for place in places for c in wholes[place]]))

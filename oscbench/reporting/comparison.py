@@ -51,6 +51,8 @@ class Comparison:
         paired: The statistics, None unless compared.
         p_holm: p after Holm over all comparisons of its question.
         tested: Number of comparisons in that correction.
+        costs: Treatment over baseline; over several sections the smallest there.
+        costs_to: The largest over several sections; None in a single one.
         needed: Smallest number of paired seeds that could reach significance among so many comparisons.
         caveats: What a reader must know, the strongest first.
     """
@@ -68,6 +70,7 @@ class Comparison:
     second: tuple[float, ...] = ()
     paired: Paired | None = None
     costs: Costs = field(default_factory=lambda: Costs(math.nan, math.nan, math.nan))
+    costs_to: Costs | None = None
     p_holm: float = math.nan
     tested: int = 0
     needed: int = 0

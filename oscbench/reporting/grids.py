@@ -1,11 +1,14 @@
 """Values of one setting side by side: does a mechanism need it tuned, and anew for each task?
 
-A grid in a suite gives entries whose variant is the setting, `gamma=0.05`. In each section every value is compared with the best one, paired
-by seed and Holm-corrected over the values; over sections with the same grid it is asked whether one value serves them all.
+A grid in a suite gives entries whose variant ends in the setting, `gamma=0.05`. In each section one permutation test over all values
+says whether the setting matters at all; only then are values called worse than the best one, paired by seed and Holm-corrected. Over
+sections with the same setting it is asked whether one value serves them all.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,62 +24,92 @@ from oscbench.reporting.comparison import Comparison, compare, correct
 from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.frame import headline
 from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.selection import Entry, Pair
-from oscbench.reporting.statistics import mean_interval
+from oscbench.reporting.selection import Pair
+from oscbench.reporting.statistics import ALPHA, mean_interval, within_seeds_p
 from oscbench.reporting.style import Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
-from oscbench.reporting.varied import label_parts, listed
+from oscbench.reporting.varied import listed
 from oscbench.reporting.varied_view import VariedView
 
-_ONE_NUMBER = re.compile(r"([A-Za-z_]\w*)=([-+]?[\d.]+(?:e[-+]?\d+)?)")
-_SELECTION = "the best value was picked on the numbers that it is compared on, which flatters it"
+_SETTING = re.compile(r"(?:(.*)\+)?([A-Za-z_]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)")
+_SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
+_UNDECIDED = ("underpowered", "one seed: no test", "refused", "missing")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One mechanism at several values of one setting in a section, ascending."""
+    """One mechanism at several values of one setting in a section, ascending.
+
+    Attributes:
+        name: of the mechanism, with what else its variants share.
+        key: the setting.
+        points: every value, finished or not.
+        others: finished entries of the section that are in no grid, which a reader measures this one by.
+    """
 
     section: Section
-    mechanism: str
+    name: str
     key: str
     points: tuple[tuple[float, Standing], ...]
+    others: tuple[Standing, ...]
 
     @property
-    def values(self) -> list[float]:
-        """What the setting was."""
-        return [value for value, _ in self.points]
+    def place(self) -> str:
+        """The task and suite in words."""
+        return f"{formats.lowered(self.section.task_label)} ({self.section.suite})"
+
+    @cached_property
+    def whole(self) -> dict[float, Standing]:
+        """Values that finished at as many seeds as any: one that lost seeds to divergence is no candidate."""
+        most = max(len(standing.finished) for _, standing in self.points)
+        return {value: s for value, s in self.points if len(s.finished) == most}
+
+    @property
+    def lost(self) -> list[float]:
+        """Values that did not."""
+        return [value for value, _ in self.points if value not in self.whole]
 
     @cached_property
     def means(self) -> dict[float, float]:
-        """Mean headline over seeds at each value."""
-        return {value: float(np.mean(_results(standing))) for value, standing in self.points}
+        """Mean headline over seeds at each value that finished."""
+        return {value: float(np.mean(_results(s))) for value, s in self.points if s.finished}
 
     @cached_property
     def best(self) -> float:
         """The value with the best mean; the smallest of equals."""
         sign = -1 if self.section.direction == "higher" else 1
-        return min(self.means, key=lambda value: (sign * self.means[value], value))
+        return min(self.whole, key=lambda value: (sign * self.means[value], value))
+
+    @cached_property
+    def p(self) -> float:
+        """Of the test whether the values differ at all; NaN where two values or two seeds are not shared."""
+        rows = [{r.seed: headline(r) for r in standing.finished} for standing in self.whole.values()]
+        seeds = sorted(set.intersection(*(set(row) for row in rows)))
+        if len(rows) < 2 or len(seeds) < 2:
+            return math.nan
+        return within_seeds_p([[row[seed] for row in rows] for seed in seeds], np.random.default_rng(0))
 
     @cached_property
     def against_best(self) -> dict[float, Comparison]:
-        """Every other value minus the best one, corrected over them."""
-        standings = dict(self.points)
+        """Every other finished value minus the best one, corrected over them."""
+        standings = {value: standing for value, standing in self.points if standing.finished}
         cells = {s.entry: s.cells for s in standings.values()}
-        names = {s.entry: f"{self.key} {value:g}" for value, s in self.points}
+        names = {s.entry: f"{self.key} {value:g}" for value, s in standings.items()}
         top = standings[self.best].entry
-        others = [value for value in self.values if value != self.best]
+        others = [value for value in standings if value != self.best]
         found = [compare(Pair(standings[value].entry, top), names, cells, {}) for value in others]
         return dict(zip(others, correct(found), strict=True))
 
     @property
     def worse(self) -> list[float]:
-        """Values that are clearly worse than the best."""
-        return [value for value, c in self.against_best.items() if c.verdict == "worse"]
+        """Values that are clearly worse than the best; none where the values do not clearly differ at all."""
+        matters = self.p <= ALPHA
+        return [value for value, c in self.against_best.items() if matters and c.verdict == "worse"]
 
     @property
-    def loss(self) -> dict[float, float]:
-        """How far each value's mean is from the best one's, 0 or worse, in the metric's unit."""
-        return {value: abs(mean - self.means[self.best]) for value, mean in self.means.items()}
+    def undecided(self) -> list[float]:
+        """Values of which nothing could have been told."""
+        return [value for value, c in self.against_best.items() if c.verdict in _UNDECIDED]
 
 
 def _results(standing: Standing) -> list[float]:
@@ -91,101 +124,136 @@ def grids(sections: Sequence[Section]) -> list[Grid]:
             continue
         groups: dict[tuple[str, str], dict[float, Standing]] = {}
         for standing in section.standings:
-            match = _ONE_NUMBER.fullmatch(standing.entry.variant)
-            if match and standing.finished:
-                key = (standing.entry.mechanism, match[1])
-                groups.setdefault(key, {})[float(match[2])] = standing
+            if match := _SETTING.fullmatch(standing.entry.variant):
+                name = standing.entry.mechanism + (f":{match[1]}" if match[1] else "")
+                groups.setdefault((name, match[2]), {})[float(match[3])] = standing
+        kept = {
+            key: points
+            for key, points in groups.items()
+            if sum(bool(s.finished) for s in points.values()) > 2
+        }
+        inside = {standing.entry for points in kept.values() for standing in points.values()}
+        others = tuple(s for s in section.standings if s.finished and s.entry not in inside)
         found += [
-            Grid(section, mechanism, key, tuple(sorted(points.items())))
-            for (mechanism, key), points in groups.items()
-            if len(points) > 2
+            Grid(section, name, key, tuple(sorted(points.items())), others)
+            for (name, key), points in kept.items()
         ]
     return found
 
 
 def grid_views(sections: Sequence[Section], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
-    """One view for each mechanism and setting, over all sections that have the same values of it."""
-    groups: dict[tuple[str, str, tuple[float, ...]], list[Grid]] = {}
+    """One view for each mechanism and setting, over all sections that have a grid of it."""
+    groups: dict[tuple[str, str], list[Grid]] = {}
     for grid in grids(sections):
-        groups.setdefault((grid.mechanism, grid.key, tuple(grid.values)), []).append(grid)
+        groups.setdefault((grid.name, grid.key), []).append(grid)
     return tuple(_view(same, looks) for same in groups.values())
 
 
 def _view(same: Sequence[Grid], looks: Mapping[str, Look]) -> VariedView:
     first = same[0]
-    where = ", ".join(label_parts(grid.section.suite)[0] for grid in same)
-    slug = formats.slug(f"{first.mechanism} {first.key} {where}")
-    together = [over_tasks(same)] if len({grid.section.task for grid in same}) > 1 else []
+    suites = ", ".join(dict.fromkeys(grid.section.suite for grid in same))
+    # The names of many suites together would be longer than a file's name may be.
+    mark = hashlib.sha256(" ".join(grid.section.slug for grid in same).encode()).hexdigest()[:6]
+    slug = formats.slug(f"{first.name} {first.key} {mark}")
     return VariedView(
-        points=frozenset(),
         slug=slug,
-        title=f"{first.mechanism}: {first.key} ({where})",
+        title=f"{first.name}: {first.key} ({suites})",
         description=f"Values of {first.key} side by side, everything else equal.",
-        answers=(*together, *(in_words(grid) for grid in same)),
+        answers=(*over_tasks(same), *(in_words(grid) for grid in same)),
         facts=(
-            ("Values", listed(first.values)),
-            ("Corrected", "Holm over the values of a task; each is compared with the best one of that task"),
+            ("Values", listed(sorted({value for grid in same for value, _ in grid.points}))),
+            (
+                "Tested",
+                "on each task first whether the values differ at all, by permuting them within seeds; where they do, each against the "
+                "best one, Holm-corrected",
+            ),
         ),
         tables=(values_table(slug, same),),
-        pictures=tuple(picture(slug, grid, looks) for grid in same),
+        pictures=tuple(picture(f"{slug}-{place}", grid, looks) for place, grid in enumerate(same, 1)),
     )
 
 
 def in_words(grid: Grid) -> Answer:
-    """Which value is best on a task, which are clearly worse, and which might be as good."""
+    """Whether the setting matters on a task, which value is best, which are clearly worse, and which might be as good."""
     unit, best = grid.section.unit, grid.best
     worse = [
         f"{value:g} ({formats.difference(c.paired.mean, unit)})"
         for value, c in grid.against_best.items()
-        if c.verdict == "worse" and c.paired
+        if value in grid.worse and c.paired
     ]
-    others = [value for value in grid.against_best if value not in grid.worse]
+    others = [v for v in grid.against_best if v not in grid.worse and v not in grid.undecided]
     parts = [f"best at {grid.key} {best:g} ({formats.quantity(grid.means[best], unit)})"]
     parts += [f"clearly worse: {', '.join(worse)}"] if worse else []
     parts += [f"not told apart from it: {listed(others)}"] if others else []
-    seeds = max((c.paired.n for c in grid.against_best.values() if c.paired), default=0)
-    parts.append(f"{seeds} paired seeds, Holm over {len(grid.against_best)} tests")
-    weak = [
-        value for value, c in grid.against_best.items() if c.verdict in ("underpowered", "missing", "refused")
-    ]
-    caveats = [f"nothing could have been told of {listed(weak)} with so few seeds"] if weak else []
-    verdict = "Matters" if worse else "No clear difference"
-    head = (
-        f"{grid.mechanism}: {grid.key} on {formats.lowered(grid.section.task_label)} ({grid.section.suite})"
+    parts += [f"undecided: {listed(grid.undecided)}"] if grid.undecided else []
+    counts = sorted({c.paired.n for c in grid.against_best.values() if c.paired})
+    parts.append(
+        f"{' to '.join(map(str, counts[:: len(counts) - 1 or 1]))} paired seeds"
+        if counts
+        else "no paired seed"
     )
-    return Answer(head, "; ".join(parts) + ".", verdict, (*caveats, formats.capitalised(_SELECTION)), ())
-
-
-def over_tasks(same: Sequence[Grid]) -> Answer:
-    """Whether one value serves every task: one that is on none of them clearly worse than the best one there."""
-    first = same[0]
-    serving = [value for value in first.values if not any(value in grid.worse for grid in same)]
-    alike = len({(grid.section.unit, grid.section.metric_label) for grid in same}) == 1
-    largest = {value: max(grid.loss[value] for grid in same) for value in serving or first.values}
-    single = min(largest, key=lambda value: (largest[value], value))
-    apart = "; ".join(f"{grid.best:g} on {formats.lowered(grid.section.task_label)}" for grid in same)
-    loss = (
-        f", at most {formats.difference(largest[single], first.section.unit)[1:]} from the best on any"
-        if alike
-        else ""
-    )
-    if serving:
-        text = (
-            f"{first.key} {listed(serving)} {'is' if len(serving) == 1 else 'are'} on none of {len(same)} tasks clearly worse than the "
-            f"best value there ({apart}): no need to tune it for each task was seen; {single:g} serves all{loss}."
-        )
+    if math.isnan(grid.p):
+        verdict = "Undecided: too few seeds"
     else:
-        text = (
-            f"every {first.key} is clearly worse than the best value on one of {len(same)} tasks ({apart}): tuning for each task pays; "
-            f"the best compromise is {single:g}{loss}."
+        parts.append(
+            f"p {'' if grid.p < 0.001 else '= '}{formats.p_value(grid.p)} that no value differs from another"
         )
-    head = f"{first.mechanism}: one {first.key} for all tasks?"
+        verdict = "Matters" if grid.p <= ALPHA else "No clear difference"
+    notes = (
+        [f"{grid.key} {listed(grid.lost)} lost seeds that others finished, so cannot be the best"]
+        if grid.lost
+        else []
+    )
+    notes += [
+        note for c in grid.against_best.values() for note in c.caveats if grid.lost or c.verdict in _UNDECIDED
+    ]
+    notes += [c.reason for c in grid.against_best.values() if c.reason]
+    caveats = [formats.capitalised(note) for note in dict.fromkeys(notes)]
     return Answer(
-        head,
-        text,
-        "One value serves all" if serving else "Needs tuning",
-        (formats.capitalised(_SELECTION),),
-        (),
+        f"{grid.name}: {grid.key} on {grid.place}",
+        "; ".join(parts) + ".",
+        verdict,
+        (*caveats[:2], _SELECTION),
+        tuple(caveats[2:]),
+    )
+
+
+def over_tasks(same: Sequence[Grid]) -> list[Answer]:
+    """Whether one value serves every task: whether one is on none of them clearly worse than the best there. Nothing for a single task."""
+    tasks = {grid.section.task for grid in same}
+    common = sorted(set.intersection(*({value for value, _ in grid.points} for grid in same)))
+    if len(tasks) < 2 or len(common) < 2:
+        return []
+    key = same[0].key
+    best = "; ".join(f"{grid.best:g} on {grid.place}" for grid in same)
+    serving = [v for v in common if not any(v in grid.worse or v in grid.lost for grid in same)]
+    undecided = [grid for grid in same if math.isnan(grid.p) or grid.undecided]
+    loss = _compromise(same, common)
+    if undecided:
+        verdict, text = (
+            "Undecided: too few seeds",
+            f"best at {best}; {len(undecided)} of {len(same)} could not be decided{loss}.",
+        )
+    elif serving:
+        are = "is" if len(serving) == 1 else "are"
+        verdict = "No need of tuning seen"
+        text = f"{key} {listed(serving)} {are} on none of {len(tasks)} tasks clearly worse than the best there (best at {best}){loss}."
+    else:
+        verdict = "Needs tuning"
+        text = f"every common {key} is clearly worse than the best on one of {len(tasks)} tasks (best at {best}){loss}."
+    return [Answer(f"{same[0].name}: one {key} for all tasks?", text, verdict, (_SELECTION,), ())]
+
+
+def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
+    """The value that loses least where it loses most, in words; empty where results of unlike kinds cannot be weighed."""
+    first = same[0].section
+    candidates = [value for value in common if all(value in grid.whole for grid in same)]
+    if len({(g.section.unit, g.section.metric_label) for g in same}) > 1 or not candidates:
+        return ""
+    loss = {v: max(abs(grid.means[v] - grid.means[grid.best]) for grid in same) for v in candidates}
+    least = min(candidates, key=lambda value: (loss[value], value))
+    return (
+        f"; {least:g} for all of them loses at most {formats.difference(loss[least], first.unit)[1:]} on any"
     )
 
 
@@ -194,59 +262,61 @@ def values_table(slug: str, same: Sequence[Grid]) -> Table:
     headings = ("Result", "Minus the best", "95 % interval", "p (Holm)", "Seeds")
     key = same[0].key
     columns = (Column("Task", "left"), Column(key), *(Column(h) for h in headings), Column("Verdict", "left"))
-    rows, raw, links = [], [], []
-    for grid in same:
-        unit = grid.section.unit
-        for value, standing in grid.points:
-            found = _results(standing)
-            ends = mean_interval(found)
-            c = grid.against_best.get(value)
-            paired = c.paired if c else None
-            shown = (
-                f"{formats.quantity(grid.means[value], unit)} {formats.half_width(ends.low, ends.high, unit)}"
-            )
-            rows.append(
-                (
-                    Cell(f"{grid.section.task_label} ({grid.section.suite})"),
-                    Cell(f"{value:g}", value),
-                    Cell(shown.strip(), grid.means[value]),
-                    Cell(formats.difference(paired.mean, unit), paired.mean)
-                    if paired
-                    else Cell(formats.MISSING),
-                    Cell(
-                        formats.interval(paired.interval.low, paired.interval.high, unit), paired.interval.low
-                    )
-                    if paired and paired.interval.exists
-                    else Cell(formats.MISSING),
-                    Cell(formats.p_value(c.p_holm), c.p_holm) if c and paired else Cell(formats.MISSING),
-                    Cell(str(len(found)), float(len(found))),
-                    Cell("best" if c is None else c.verdict),
-                )
-            )
-            raw.append(
-                identify(grid.section, standing)
-                | {"setting": grid.key, "value": value, "mean": grid.means[value], "unit": unit}
-                | {"t_low": ends.low, "t_high": ends.high, "seeds": len(found)}
-                | {
-                    "minus_best": paired.mean if paired else None,
-                    "p_holm": c.p_holm if paired and c else None,
-                }
-            )
-            links.append(anchor(standing))
+    found = [_row(grid, value, standing) for grid in same for value, standing in grid.points]
     caption = (
         f"{same[0].section.metric_label} at each {key}, mean ± 95 % t interval over seeds, and paired differences from the best value of the "
         "same task"
     )
-    return Table(f"{slug}-values", caption, columns, tuple(rows), tuple(raw), tuple(links))
+    links = tuple(anchor(standing) for grid in same for _, standing in grid.points)
+    return Table(
+        f"{slug}-values",
+        caption,
+        columns,
+        tuple(row for row, _ in found),
+        tuple(raw for _, raw in found),
+        links,
+    )
 
 
-def picture(slug: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
+def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...], dict[str, object]]:
+    unit, results, none = grid.section.unit, _results(standing), Cell(formats.MISSING)
+    start = (Cell(f"{grid.section.task_label} ({grid.section.suite})"), Cell(f"{value:g}", value))
+    raw = identify(grid.section, standing) | {
+        "setting": grid.key,
+        "value": value,
+        "unit": unit,
+        "seeds": len(results),
+    }
+    if not results:
+        states = ", ".join(sorted({record.status for record in standing.cells}))
+        return (*start, none, none, none, none, Cell("0", 0.0), Cell(states)), raw
+    ends, mean, c = mean_interval(results), grid.means[value], grid.against_best.get(value)
+    shown = f"{formats.quantity(mean, unit)} {formats.half_width(ends.low, ends.high, unit)}".strip()
+    raw |= {"mean": mean, "t_low": ends.low, "t_high": ends.high}
+    cells = [Cell(shown, mean), none, none, none, Cell(str(len(results)), float(len(results))), Cell("best")]
+    if c:
+        cells[5] = Cell(
+            "no clear difference" if c.verdict == "worse" and value not in grid.worse else c.verdict
+        )
+    if c and c.paired:
+        interval = c.paired.interval
+        cells[1] = Cell(formats.difference(c.paired.mean, unit), c.paired.mean)
+        cells[2] = Cell(
+            formats.interval(interval.low, interval.high, unit), interval.low if interval.exists else None
+        )
+        cells[3] = Cell(formats.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None)
+        raw |= {"minus_best": c.paired.mean, "p_holm": c.p_holm}
+    return (*start, *cells), raw
+
+
+def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
     """The headline metric against the setting, with the other entries of the section as level lines."""
     section = grid.section
+    shown = [(value, standing) for value, standing in grid.points if standing.finished]
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(2.8)
-        look = looks[grid.points[0][1].name]
-        found = [_results(standing) for _, standing in grid.points]
+        look = looks[shown[0][1].name]
+        found = [_results(standing) for _, standing in shown]
         means = [float(np.mean(one)) for one in found]
         ends = [mean_interval(one) for one in found]
         low = [m - i.low if i.exists else 0.0 for m, i in zip(means, ends, strict=True)]
@@ -257,18 +327,17 @@ def picture(slug: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
             x,
             scaled(means, section.unit),
             yerr=scaled([low, high], section.unit),
-            label=grid.mechanism,
+            label=grid.name,
             color=look.colour,
             marker=look.marker,
             markersize=4,
             linewidth=1.3,
             elinewidth=0.9,
         )
-        inside = {standing.entry for _, standing in grid.points}
         words = [
-            f"{formats.quantity(m, section.unit)} at {v:g}" for v, m in zip(grid.values, means, strict=True)
+            f"{formats.quantity(m, section.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
         ]
-        for standing in _others(section, inside):
+        for standing in grid.others:
             level = float(np.mean(_results(standing)))
             axes.axhline(
                 float(scaled(level, section.unit)),
@@ -280,19 +349,10 @@ def picture(slug: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
             words.append(f"{standing.name} {formats.quantity(level, section.unit)}")
         axes.xaxis.set_major_locator(FixedLocator(list(x)))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{grid.values[round(place)]:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{shown[round(place)][0]:g}"))
         axes.set_xlabel(grid.key)
         title = f"{section.metric_label} against {grid.key}, {formats.lowered(section.task_label)}"
         axes.set_title(axis_label(title, section.unit))
         legend(figure, axes)
         alt = f"Line: {title}, mean and 95 % interval over seeds. {'; '.join(words)}."
-        return finish(figure, f"{slug}-{section.slug}", "grid", title, alt)
-
-
-def _others(section: Section, inside: set[Entry]) -> list[Standing]:
-    """Entries that are no point of any grid: those a reader measures the grid by."""
-    return [
-        s
-        for s in section.standings
-        if s.finished and s.entry not in inside and not _ONE_NUMBER.fullmatch(s.entry.variant)
-    ]
+        return finish(figure, name, "grid", title, alt)

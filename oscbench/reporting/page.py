@@ -130,10 +130,10 @@ class Page:
     @cached_property
     def shared_caveats(self) -> list[str]:
         """Caveats of every comparison of the report, which are told once."""
-        every = [c.caveats for c in self.report.comparisons if c.paired]
+        every = [(*a.caveats, *a.more) for a in map(answer, (c for c in self.report.comparisons if c.paired))]
         if len(every) < 2:
             return []
-        return [capitalised(note) for note in every[0] if all(note in notes for notes in every)]
+        return [note for note in every[0] if all(note in notes for notes in every)]
 
     @property
     def telling(self) -> str:

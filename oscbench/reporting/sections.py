@@ -105,7 +105,7 @@ def make_section(
         cells: Those of the same suite and task under any protocol.
         names: Short names of all entries.
         pairs: What is to be compared.
-        claimed: Pairs that another protocol has told about; those compared or refused here are added.
+        claimed: Pairs that another protocol has told about; those refused or missing here are added.
         split: Whether there are several protocols.
     """
     first = inside[0]

@@ -183,6 +183,36 @@ def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
     return float(found.pvalue)
 
 
+def within_seeds_p(rows: ArrayLike, rng: np.random.Generator) -> float:
+    """p of the permutation test that no treatment differs from another, where every seed ran all of them.
+
+    Under the null the results of a seed are exchangeable among the treatments, so they are permuted within each seed; the statistic is the
+    variance of the treatments' means over seeds. Fisher, The Design of Experiments (1935), randomised blocks.
+
+    Args:
+        rows: [seeds, treatments] results.
+        rng: Draws of permutations where there are too many to take all.
+
+    Returns:
+        NaN with fewer than two seeds or treatments; 1 where nothing differs.
+    """
+    array = np.asarray(rows, dtype=np.float64)
+    if min(array.shape) < 2:
+        return math.nan
+    if not np.ptp(array, axis=1).any():
+        return 1.0
+    found = stats.permutation_test(
+        tuple(array),
+        lambda *seeds, axis: np.var(np.mean(np.stack(np.broadcast_arrays(*seeds)), axis=0), axis=axis),
+        permutation_type="pairings",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        rng=rng,
+    )
+    return float(found.pvalue)
+
+
 def exact_proportion_interval(wins: float, n: int) -> Interval:
     """Clopper–Pearson interval of a proportion; half wins (ties) are allowed.
 

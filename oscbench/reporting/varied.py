@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -48,7 +48,7 @@ class Family:
         suite: its name, with other changes than that number if there are any.
         key: path of the number, as in task.fraction.
         points: (value, section), ascending.
-        left_out: labels of points with several protocols, which are never compared.
+        left_out: labels of points that are never compared, with the reason.
         overall: every pair over all values, as `over_values` has it, corrected.
     """
 
@@ -75,8 +75,8 @@ class Family:
 
     @property
     def is_resource(self) -> bool:
-        """Whether the number is of something that one would rather spend less of."""
-        return self.key.rpartition(".")[2] in RESOURCES
+        """Whether the number is of something that one would rather spend less of, on a metric where better has a direction."""
+        return self.key.rpartition(".")[2] in RESOURCES and self.last.direction in ("higher", "lower")
 
     @cached_property
     def names(self) -> list[str]:
@@ -105,7 +105,7 @@ class Family:
 def families(sections: Sequence[Section]) -> list[Family]:
     """Suites of which several labels differ in one number, `x[train.steps=100]` and `x[train.steps=200]`."""
     groups: dict[tuple[str, str, str], dict[float, Section]] = {}
-    split: dict[tuple[str, str, str], set[str]] = {}
+    left_out: dict[tuple[str, str, str], set[str]] = {}
     for section in sections:
         name, changes = label_parts(section.suite)
         for key, text in changes.items():
@@ -115,11 +115,11 @@ def families(sections: Sequence[Section]) -> list[Family]:
             rest = ",".join(f"{k}={v}" for k, v in changes.items() if k != key)
             group = (f"{name}[{rest}]" if rest else name, section.task, key)
             if section.split:
-                split.setdefault(group, set()).add(section.suite)
-            else:
-                groups.setdefault(group, {}).setdefault(value, section)
+                left_out.setdefault(group, set()).add(f"{section.suite}: several protocols")
+            elif groups.setdefault(group, {}).setdefault(value, section) is not section:
+                left_out.setdefault(group, set()).add(f"{section.suite}: a second spelling of {value:g}")
     return [
-        Family(suite, key, tuple(sorted(points.items())), tuple(sorted(split.get((suite, task, key), ()))))
+        Family(suite, key, tuple(sorted(points.items())), tuple(sorted(left_out.get((suite, task, key), ()))))
         for (suite, task, key), points in groups.items()
         if len(points) > 1 and any(s.summary for section in points.values() for s in section.standings)
     ]
@@ -147,7 +147,7 @@ def facts(family: Family) -> list[tuple[str, str]]:
     ]
     unlike = sorted(set(_unlike(family)))
     found += [("Also unlike between the values", "; ".join(unlike[:6]))] if unlike else []
-    found += [("Left out", f"{label}: several protocols") for label in family.left_out]
+    found += [("Left out", reason) for reason in family.left_out]
     return found
 
 
@@ -178,13 +178,19 @@ def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
     last = family.key.rpartition(".")[2]
     blank = replace(first, state="missing", seeds=(), first=(), second=(), paired=None, caveats=())
     if len(parts) < 2:
-        return replace(blank, reason=f"compared at fewer than two values of {family.key}")
+        refused = any(one.comparison.state == "refused" for one in tests)
+        why = "; ".join(_told_where(last, [one for one in tests if one not in parts]))
+        reason = f"compared at fewer than two values of {family.key} ({why})"
+        return replace(blank, state="refused" if refused else "missing", reason=reason)
+    every = {seed for one in parts for seed in one.comparison.seeds}
     seeds = sorted(set.intersection(*(set(one.comparison.seeds) for one in parts)))
     if not seeds:
         return replace(blank, reason=f"no seed was finished at every value of {family.key}")
     found = [[dict(zip(c.seeds, side, strict=True)) for side in (c.first, c.second)] for *_, c in parts]
     means = [tuple(float(np.mean([sides[i][seed] for sides in found])) for seed in seeds) for i in (0, 1)]
     costs = [one.comparison.costs for one in parts]
+    lost = sorted(every - set(seeds))
+    notes = [f"seeds {formats.ranges(lost)} did not finish at every value: left out"] if lost else []
     return replace(
         blank,
         metric_label=f"{first.metric_label}, mean over {last} {listed([one.value for one in parts])}",
@@ -195,35 +201,40 @@ def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
         second=means[1],
         # A fixed seed: the same records give the same page, digit for digit.
         paired=compare_paired(means[0], means[1], first.direction, np.random.default_rng(0)),
-        costs=Costs(*(_median([getattr(c, f.name) for c in costs]) for f in fields(Costs))),
-        caveats=tuple(_caveats_over(last, tests, parts)),
+        costs=Costs(*(_end(min, [getattr(c, f.name) for c in costs]) for f in fields(Costs))),
+        costs_to=Costs(*(_end(max, [getattr(c, f.name) for c in costs]) for f in fields(Costs))),
+        caveats=(*notes, *_caveats_over(last, tests, parts)),
     )
 
 
-def _median(values: Sequence[float]) -> float:
+def _end(choose: Callable[[Iterable[float]], float], values: Sequence[float]) -> float:
     finite = [value for value in values if math.isfinite(value)]
-    return float(np.median(finite)) if finite else math.nan
+    return choose(finite) if finite else math.nan
+
+
+def _told_where(last: str, tests: Sequence[Tested]) -> list[str]:
+    """Why pairs were not compared, each reason once with its values."""
+    where: dict[str, list[float]] = {}
+    for one in tests:
+        where.setdefault(f"{one.comparison.state}: {one.comparison.reason}", []).append(one.value)
+    return [f"at {last} {listed(values)} {reason}" for reason, values in where.items()]
 
 
 def _caveats_over(last: str, tests: Sequence[Tested], parts: Sequence[Tested]) -> list[str]:
     """What must be known of all cells, and of those at single values with the values that it holds for."""
-    everything = [_cells(one) for one in parts]
-    flat = [record for cells in everything for record in cells]
+    flat = [record for one in parts for record in _cells(one)]
+    controls, origins = control_notes(flat), origin_notes(flat)
     where: dict[str, list[float]] = {}
-    for one in tests:
-        if one not in parts:
-            reason = f"left out: {one.comparison.state}: {one.comparison.reason}"
-            where.setdefault(reason, []).append(one.value)
-    for one, cells in zip(parts, everything, strict=True):
-        shared = {*control_notes(cells), *origin_notes(cells)}
+    for one in parts:
         for note in one.comparison.caveats:
-            if note not in shared:
+            if note not in controls and note not in origins:
                 where.setdefault(note, []).append(one.value)
-    found = [
+    found = [f"left out: {why}" for why in _told_where(last, [one for one in tests if one not in parts])]
+    found += [
         note if len(values) == len(tests) else f"{note} (at {last} {listed(values)})"
         for note, values in where.items()
     ]
-    return control_notes(flat) + found + origin_notes(flat)
+    return controls + found + origins
 
 
 def _cells(one: Tested) -> list[Record]:
@@ -241,35 +252,44 @@ def answers(family: Family) -> list[Answer]:
         last = family.key.rpartition(".")[2]
         told = "; ".join(f"{verdict} at {last} {listed(values)}" for verdict, values in verdicts.items())
         plain = answer(whole)
-        sentences = [plain.text, f"{formats.capitalised(told)}.", _need(family, whole)]
+        told = f"{formats.capitalised(told)}." if whole.paired else ""
+        sentences = [plain.text, told, _need(family, whole, tests)]
         found.append(replace(plain, text=" ".join(filter(None, sentences))))
     return found
 
 
-def _need(family: Family, whole: Comparison) -> str:
+def _need(family: Family, whole: Comparison, tests: Sequence[Tested]) -> str:
     """With how little of a resource the treatment is as good as its baseline with most; empty where that is no question."""
-    if not family.is_resource or not whole.paired:
+    level = level_at_last(family, tests)
+    if not family.is_resource or not whole.paired or level is None:
         return ""
     last, top = family.key.rpartition(".")[2], family.values[-1]
     reached, itself = (
-        reaching_on_means(family, name, whole.baseline) for name in (whole.treatment, whole.baseline)
+        reaching_on_means(family, tests, name, level) for name in (whole.treatment, whole.baseline)
     )
-    where = f"from {reached:g} on" if math.isfinite(reached) else "nowhere"
-    own = f"; {whole.baseline} itself from {itself:g} on" if itself != top else ""
+    where = f"first at {reached:g}" if math.isfinite(reached) else "nowhere"
+    own = f"; {whole.baseline} itself first at {itself:g}" if itself != top else ""
     return f"Reaches the mean of {whole.baseline} at {last} {top:g} {where}{own}."
 
 
-def reaching_on_means(family: Family, name: str, baseline: str) -> float:
-    """The smallest value at which an entry's mean over seeds is as good as its baseline's at the largest; NaN where none is."""
+def level_at_last(family: Family, tests: Sequence[Tested]) -> float | None:
+    """The baseline's mean at the largest value; None where the pair is not compared there."""
+    if not tests[-1].comparison.paired or tests[-1].section is not family.last:
+        return None
+    return float(np.mean(list(family.by_seed(family.last, tests[-1].comparison.baseline).values())))
+
+
+def reaching_on_means(family: Family, tests: Sequence[Tested], name: str, level: float) -> float:
+    """The smallest value at which an entry's mean over seeds is as good as `level`; NaN where none is.
+
+    Only where the pair is compared: what is refused there has reached nothing.
+    """
     means = {
-        value: float(np.mean(list(found.values())))
-        for value, section in family.points
-        if (found := family.by_seed(section, name))
+        one.value: float(np.mean(list(family.by_seed(one.section, name).values())))
+        for one in tests
+        if one.comparison.paired
     }
-    level = family.by_seed(family.last, baseline)
-    if not level:
-        return math.nan
-    return smallest_reaching(means, float(np.mean(list(level.values()))), family.last.direction)
+    return smallest_reaching(means, level, family.last.direction)
 
 
 def listed(values: Sequence[float]) -> str:

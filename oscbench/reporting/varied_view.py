@@ -18,7 +18,15 @@ from oscbench.reporting.scaling import ScalingError, fit_scaling
 from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
 from oscbench.reporting.style import Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
-from oscbench.reporting.varied import Family, Tested, answers, facts, reaching_on_means, smallest_reaching
+from oscbench.reporting.varied import (
+    Family,
+    Tested,
+    answers,
+    facts,
+    level_at_last,
+    reaching_on_means,
+    smallest_reaching,
+)
 
 LOG_FROM = 4.0
 """Values that span such a factor are drawn on a logarithmic axis."""
@@ -26,9 +34,8 @@ LOG_FROM = 4.0
 
 @dataclass(frozen=True)
 class VariedView:
-    """A varied suite with everything that is shown of it; `points` are the slugs of its sections."""
+    """A varied suite, or values of a setting, with everything that is shown of it."""
 
-    points: frozenset[str]
     slug: str
     title: str
     description: str
@@ -48,7 +55,6 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
     scaling, refused = scaling_table(family)
     notes = facts(family) + ([("Scaling law", refused)] if refused else [])
     return VariedView(
-        points=frozenset(section.slug for _, section in family.points),
         slug=family.slug,
         title=f"{family.last.task_label} over {family.key} ({family.suite})",
         description=family.last.description,
@@ -89,7 +95,7 @@ def differences_table(family: Family) -> Table | None:
     every = [one for tests in family.tests for one in tests]
     if not every:
         return None
-    headings = ("Difference", "95 % interval", "p", "p (Holm over the values)", "Seeds")
+    headings = ("Difference", "95 % interval", "p", "p (Holm)", "Seeds")
     columns = (
         Column("Comparison", "left"),
         Column(family.key),
@@ -98,7 +104,7 @@ def differences_table(family: Family) -> Table | None:
     )
     found = [_difference(family, one) for one in every]
     caption = (
-        f"Paired differences in {formats.lowered(family.last.metric_label)} at each value of {family.key}. Holm over the values of "
+        f"Paired differences in {formats.lowered(family.last.metric_label)} at each value of {family.key}. Holm over all points of "
         "one pair"
     )
     rows, raw = tuple(row for row, _ in found), tuple(line for _, line in found)
@@ -148,16 +154,21 @@ def shares_table(family: Family) -> Table | None:
     if not family.is_resource or not family.tests:
         return None
     last, rows, raw = family.last, [], []
-    compared = [(tests[0].comparison.treatment, tests[0].comparison.baseline) for tests in family.tests]
-    baselines = list(dict.fromkeys(baseline for _, baseline in compared))
-    for name, baseline in [(baseline, baseline) for baseline in baselines] + compared:
+    compared = {}
+    for tests in family.tests:
+        c, level = tests[0].comparison, level_at_last(family, tests)
+        if level is not None:
+            compared[c.baseline, c.baseline] = tests, level
+            compared[c.treatment, c.baseline] = tests, level
+    for (name, baseline), (tests, level) in sorted(
+        compared.items(), key=lambda item: item[0][0] != item[0][1]
+    ):
         levels = family.by_seed(last, baseline)
-        curves = {value: family.by_seed(section, name) for value, section in family.points}
+        curves = {one.value: family.by_seed(one.section, name) for one in tests if one.comparison.paired}
         seeds = sorted(levels.keys() & {seed for found in curves.values() for seed in found})
         if not seeds:
             continue
-        level = float(np.mean(list(levels.values())))
-        on_means = reaching_on_means(family, name, baseline)
+        on_means = reaching_on_means(family, tests, name, level)
         each = [
             smallest_reaching(
                 {v: f[seed] for v, f in curves.items() if seed in f}, levels[seed], last.direction
@@ -174,8 +185,9 @@ def shares_table(family: Family) -> Table | None:
             for seed, share in zip(seeds, each, strict=True)
         ]
     caption = (
-        f"The smallest {family.key} at which an entry is as good as its baseline at {family.values[-1]:g}: on the means over seeds, and "
-        "seed by seed (median and quartiles; a seed that never gets there counts as beyond all). A baseline may get there with less itself"
+        f"The smallest {family.key} at which an entry is as good as its baseline at {family.values[-1]:g} (larger ones need not be): on the "
+        "means over seeds, and seed by seed (median and quartiles; a seed that never gets there counts as beyond all). A baseline may "
+        "get there with less itself"
     )
     headings = ("On the means", "Median of the seeds", "Quartiles", "Seeds that reach it")
     columns = (Column("Mechanism", "left"), Column("As good as", "left"), *(Column(h) for h in headings))

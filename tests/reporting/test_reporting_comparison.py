@@ -110,7 +110,7 @@ def test_few_seeds_are_called_underpowered_and_get_no_star() -> None:
     assert "3 paired seeds cannot reach p ≤ 0.05 among one comparison; 6 could" in comparison.caveats[0]
 
 
-def test_holm_counts_all_comparisons_of_the_report() -> None:
+def test_holm_counts_all_comparisons_of_a_suite() -> None:
     found = report(toy_suite(), "wave,ring,lock:dead,plain").comparisons
     assert [c.tested for c in found] == [3, 3, 3]
     assert [c.p_holm for c in found] == pytest.approx([3 * 0.03125] * 3)

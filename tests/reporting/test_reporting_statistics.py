@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -22,6 +23,7 @@ from oscbench.reporting.statistics import (
     summarise,
     summarise_censored,
     t_interval,
+    within_seeds_p,
 )
 
 
@@ -95,6 +97,26 @@ def test_sign_flip_rejects_a_true_null_no_more_often_than_it_says() -> None:
     draws = rng(2).standard_t(3, (600, 7))
     rejected = np.mean([sign_flip_p(row, rng()) <= 0.05 for row in draws])
     assert 0.02 <= rejected <= 0.07
+
+
+def test_permutation_within_seeds_agrees_with_the_literal_enumeration() -> None:
+    rows = rng(3).normal(0.0, 1.0, (3, 3)) + np.array([0.0, 0.5, 2.0])
+    orders = list(itertools.permutations(range(3)))
+    drawn = [
+        np.var([sum(rows[i, order[j]] for i, order in enumerate(chosen)) / 3 for j in range(3)])
+        for chosen in itertools.product(orders, repeat=3)
+    ]
+    literal = np.mean(np.array(drawn) >= np.var(rows.mean(axis=0)) - 1e-12)
+    assert within_seeds_p(rows, rng()) == pytest.approx(literal)
+
+
+def test_permutation_within_seeds_keeps_its_size_and_sees_what_seeds_share() -> None:
+    null = rng(4).normal(0.0, 1.0, (300, 6, 4)) + 5 * rng(5).normal(0.0, 1.0, (300, 6, 1))
+    assert 0.02 <= np.mean([within_seeds_p(rows, rng()) <= 0.05 for rows in null]) <= 0.08
+    shifted = null[:40] + np.array([0.0, 0.0, 0.0, 3.0])
+    assert np.mean([within_seeds_p(rows, rng()) <= 0.05 for rows in shifted]) > 0.9
+    assert within_seeds_p([[0.1, 0.1], [0.2, 0.2]], rng()) == 1.0
+    assert math.isnan(within_seeds_p([[0.1, 0.2, 0.3]], rng()))
 
 
 def test_sign_flip_of_nothing() -> None:

@@ -82,7 +82,7 @@ def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path)
     store = Store(tmp_path / "results")
     for record in records:
         store.write(record)
-    page = build_report(tmp_path / "results", tmp_path / "page", compare=["plain", "ring"])
+    page = build_report(tmp_path / "results", tmp_path / "page", compare=["plain,ring"])
     html = page.read_text(encoding="utf-8")
     assert "timing_toy: D64, batch 1, on cpu" in html
     assert "Nothing was trained here" in html
@@ -94,7 +94,7 @@ def test_trained_and_timed_records_share_a_page(records, tmp_path):
     store = Store(tmp_path / "results")
     for record in [*records, *(make_record(name, seed) for name in ("plain", "wave") for seed in range(3))]:
         store.write(record)
-    page = build_report(tmp_path / "results", tmp_path / "page", compare=["wave", "plain"])
+    page = build_report(tmp_path / "results", tmp_path / "page", compare=["wave,plain"])
     html = page.read_text(encoding="utf-8")
     assert "wave − plain" in html
     assert "timing_toy" in html

@@ -13,7 +13,7 @@ from oscbench.reporting.assembly import assemble
 from oscbench.reporting.fairness import busy_notes
 from oscbench.reporting.frame import Loaded, newest
 from oscbench.reporting.style import looks
-from oscbench.reporting.varied import label_parts, smallest_reaching
+from oscbench.reporting.varied import answers, label_parts, smallest_reaching
 from oscbench.reporting.varied_view import scaling_table, shares_table, values_table, varied_views
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -120,12 +120,73 @@ def test_a_value_that_is_refused_and_a_seed_that_is_lost_are_left_out_and_said()
     (whole,) = only_family(lost).overall
     assert whole.seeds == (0, 1, 2, 4, 5, 6, 7)
     assert whole.metric_label.endswith("mean over fraction 0.05, 0.25, 0.5 and 1")
-    assert any(
-        note.startswith("left out: refused: ") and "(at fraction 0.1)" in note for note in whole.caveats
-    )
+    assert "left out: at fraction 0.1 refused: unlike data hashes at seed 0\u20137" in whole.caveats
     assert "plain has unpaired seeds 3, left out (at fraction 0.5)" in whole.caveats
+    assert "seeds 3 did not finish at every value: left out" in whole.caveats
     (alone,) = only_family([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]).overall
-    assert alone.verdict == "missing"
+    assert alone.verdict == "refused"
+    assert "at fraction 0.1 refused: " in alone.reason
+    told = answers(only_family([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]))[0]
+    assert told.verdict == "Refused"
+
+
+def test_costs_that_grow_with_the_value_are_told_as_a_range():
+    dear = [
+        r.model_copy(
+            update={
+                "measures": r.measures
+                | {
+                    "flops": r.measures["flops"].model_copy(
+                        update={"value": 1e6 * (2 if "=0.1]" in r.suite else 1.5)}
+                    )
+                }
+            }
+        )
+        if r.mechanism == "wave"
+        else r.model_copy(
+            update={"measures": r.measures | {"flops": r.measures["flops"].model_copy(update={"value": 1e6})}}
+        )
+        for r in records(LAWS)
+    ]
+    family = only_family(dear)
+    assert (family.overall[0].costs.flops, family.overall[0].costs_to.flops) == (1.5, 2.0)
+    assert "+50 % to +100 % FLOPs" in answers(family)[0].text
+
+
+def test_what_is_refused_has_reached_nothing():
+    odd = [
+        r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=0.5]" in r.suite else r
+        for r in records(LAWS)
+    ]
+    family = only_family(odd)
+    row = next(row for row in shares_table(family).rows if row[0].text == "wave")
+    assert row[2].text == "1", "0.5 is refused"
+    assert "first at 1." in answers(family)[0].text
+    last = [
+        r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=1.0]" in r.suite else r
+        for r in records(LAWS)
+    ]
+    assert shares_table(only_family(last)) is None
+    assert "Reaches" not in answers(only_family(last))[0].text
+
+
+def test_two_numbers_are_one_question_and_other_changes_are_another():
+    def grid(extra=""):
+        return [
+            r.model_copy(update={"suite": f"data[model.width={width},task.fraction={share}{extra}]"})
+            for width in (32, 64)
+            for share in (0.5, 1.0)
+            for r in records(LAWS, shares=(share,))
+        ]
+
+    alone = report_of(grid())
+    assert {c.tested for c in alone.comparisons} == {4}, "two families over the width, two over the share"
+    assert {c.tested for s in alone.sections for c in s.comparisons} == {4}
+    twin = report_of(grid() + records(LAWS, shares=(0.5, 1.0)))
+    points = [s for s in twin.sections if "width" in s.suite]
+    assert {c.tested for s in points for c in s.comparisons} == {4}, (
+        "what else lies in the folder changes nothing"
+    )
 
 
 def test_worse_and_unclear_are_told_apart():
@@ -213,7 +274,7 @@ def test_the_page_holds_it_all(save, tmp_path):
     assert "Digits over task.fraction (data)" in html
     assert "mean over fraction 0.05, 0.1, 0.25, 0.5 and 1, 95 % interval" in text
     assert "Better at fraction 0.05, 0.1, 0.25, 0.5 and 1." in text
-    assert "Reaches the mean of plain at fraction 1 from 0.5 on." in text
+    assert "Reaches the mean of plain at fraction 1 first at 0.5." in text
     assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
     names = {file.name for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")}
     assert names == {
