@@ -43,16 +43,16 @@ def _their_ratios(
 
 
 def _our_ratios(ratio: OurRatio, rows: Sequence[TimingRow]) -> dict[int, float]:
-    """Median forward time of one contender over another's, by tokens."""
-    times: dict[tuple[str, int], float] = {
+    """Forward time of one contender over another's by tokens: the median of the ratios taken in turn, as every other table of the report."""
+    over_reference: dict[tuple[str, int], float] = {
         (row.contender, row.tokens): row.value
         for row in rows
-        if row.quantity == "forward_s" and row.family == ratio.family and row.value
+        if row.quantity == "forward_ratio" and row.family == ratio.family and row.value
     }
     return {
-        n: time / times[ratio.baseline, n]
-        for (contender, n), time in sorted(times.items())
-        if contender == ratio.treatment and (ratio.baseline, n) in times
+        n: value / over_reference[ratio.baseline, n]
+        for (contender, n), value in sorted(over_reference.items())
+        if contender == ratio.treatment and (ratio.baseline, n) in over_reference
     }
 
 

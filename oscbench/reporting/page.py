@@ -152,6 +152,17 @@ class Page:
         return [aggregate_words(aggregate) for aggregate in aggregates(self.report)]
 
     @property
+    def timed(self) -> list[TimingView]:
+        """The timing sections that have a ratio to tell in words."""
+        return [shown for shown in self.timings if shown.answer]
+
+    @property
+    def size(self) -> str:
+        """How many cells and trained entries the page tells of."""
+        cells, entries = len(self.report.loaded.records), len(self.report.names)
+        return f"{cells} cells" + (f", {entries} entries" if entries else "")
+
+    @property
     def span(self) -> str:
         """Days from the first to the last record, UTC.
 
@@ -181,7 +192,7 @@ class Page:
         """The caveat that holds for the whole report; empty where none does."""
         if not self.report.comparisons:
             if not self.views:
-                return "Nothing was trained here; the timing sections below hold their own ratios."
+                return "Nothing was trained here, so nothing is said of accuracy."
             return "Nothing is compared: the records name no reference, and --compare was not given."
         return ""
 

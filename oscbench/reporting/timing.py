@@ -28,6 +28,7 @@ class TimingView:
 
     slug: str
     title: str
+    answer: str
     description: str
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
@@ -47,6 +48,11 @@ def timing_views(records: Sequence[Record]) -> tuple[TimingView, ...]:
 def _op(contender: str) -> str:
     """What is computed; colour and marker tell it, the line tells by which backend."""
     return contender.split(":", 1)[0]
+
+
+def _pass(name: str) -> str:
+    """What was timed, in words."""
+    return "training step" if name == "step" else f"{name.replace('_', ' ')} pass"
 
 
 def _line(contender: str) -> str:
@@ -71,8 +77,9 @@ def _view(
         for (*group, contender, number, quantity), fitted in growth.items()
         if (*group, number) == key
     }
+    references = [str(record.spec.get("reference")) for record in records]
     order = [str(contender["key"]) for record in records for contender in record.spec["contenders"]]
-    rows.sort(key=lambda row: order.index(row.contender))
+    rows.sort(key=lambda row: (references + order).index(row.contender))
     colours = looks({_op(row.contender) for row in rows})
     tables, pictures = [], []
     for quantity in _quantities(rows, TIME):
@@ -88,7 +95,27 @@ def _view(
     tables = [replace(table, links=tuple(link for _ in table.rows)) for table in tables]
     title = f"{suite}: {setting}, batch {batch}, on {device}"
     description = records[0].suite_description
-    return TimingView(slug, title, description, _facts(records), tuple(tables), tuple(pictures))
+    return TimingView(
+        slug, title, _answer(references, rows), description, _facts(records), tuple(tables), tuple(pictures)
+    )
+
+
+def _answer(references: Sequence[str], rows: Sequence[TimingRow]) -> str:
+    """What the last pass of the suite costs at the largest size, each op by its fastest backend there; empty without a ratio."""
+    ratios = [
+        row for row in rows if row.quantity.endswith(RATIO) and row.value and row.contender not in references
+    ]
+    if not ratios:
+        return ""
+    quantity = _quantities(ratios, RATIO)[-1]
+    tokens = max(row.tokens for row in ratios if row.quantity == quantity)
+    fastest: dict[str, TimingRow] = {}
+    for row in sorted(ratios, key=lambda row: row.value or math.inf):
+        if row.quantity == quantity and row.tokens == tokens:
+            fastest.setdefault(_op(row.contender), row)
+    name = _pass(quantity.removesuffix(RATIO))
+    costs = ", ".join(f"{row.contender} {row.value:.2f}×" for row in fastest.values())
+    return f"a {name} at N {tokens}, over the time of {', '.join(dict.fromkeys(references))}: {costs}."
 
 
 def _facts(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
@@ -182,7 +209,7 @@ def _ratio_table(
         raw += [
             _raw(times[contender, n], ratios.get((contender, n))) for n in sizes if (contender, n) in times
         ]
-    caption = f"{name.replace('_', ' ').capitalize()} pass: time over the reference's, taken in turn; by number of tokens N"
+    caption = f"{_pass(name).capitalize()}: time over the reference's, taken in turn; by number of tokens N"
     return Table(f"{slug}-{name.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
 
 
@@ -217,8 +244,9 @@ def _peak_table(
             if row is not None:
                 raw.append({"contender": contender, "tokens": n, "bytes": value, "reason": row.reason})
         shown.append((*cells, _growth_cell(growth.get((contender, quantity)))))
-    name = quantity.removesuffix(PEAK).replace("_", " ")
-    caption = f"Peak memory of a {name} pass above the level before it, in a fresh process"
+    caption = (
+        f"Peak memory of a {_pass(quantity.removesuffix(PEAK))} above the level before it, in a fresh process"
+    )
     return Table(f"{slug}-{quantity.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
 
 

@@ -248,11 +248,11 @@ def test_the_table_names_source_interval_and_seeds() -> None:
 
 def test_published_ratios_stand_beside_ours_by_tokens() -> None:
     def row(contender: str, value: float) -> TimingRow:
-        more = {"suite": "t", "device": "cpu", "setting": "x", "batch": 1, "unit": "s", "reason": None}
+        more = {"suite": "t", "device": "cpu", "setting": "x", "batch": 1, "unit": "1", "reason": None}
         return TimingRow(
             family="blocks",
             contender=contender,
-            quantity="forward_s",
+            quantity="forward_ratio",
             tokens=128,
             value=value,
             samples=(),
@@ -260,12 +260,12 @@ def test_published_ratios_stand_beside_ours_by_tokens() -> None:
             **more,
         )
 
-    table = ratios_table("slug", [row("softmax", 2.0), row("ssa", 5.0)])
+    table = ratios_table("slug", [row("softmax", 1.0), row("ssa", 2.5)])
     assert table is not None
     assert [cell.text for cell in table.rows[0][:3]] == ["128", "1.56×", "2.50×"]
     assert table.rows[1][2].text == "n/a"
     assert "Not comparable as times (other hardware" in table.caption
-    assert ratios_table("slug", [row("softmax", 2.0)]) is None
+    assert ratios_table("slug", [row("softmax", 1.0)]) is None
 
 
 def test_what_nothing_answers_says_why() -> None:

@@ -67,6 +67,7 @@ def test_growth_ratio_and_ceiling_are_those_of_the_records(records):
     ratios, peaks = view.tables
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in ratios.rows}
     assert list(rows) == list(CONTENDERS)
+    assert view.answer == "a forward pass at N 1024, over the time of plain:fused: ring:blocked 32.00×."
     assert rows["plain:fused"][:4] == ["1.00×"] * 4
     assert rows["plain:fused"][4].startswith("N^1.00 [1.00, 1.00]")
     assert rows["plain:reference"][3] == "n/a"
@@ -86,6 +87,8 @@ def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path)
     html = page.read_text(encoding="utf-8")
     assert "timing_toy: D64, batch 1, on cpu" in html
     assert "Nothing was trained here" in html
+    assert "over the time of plain:fused: ring:blocked 32.00×." in html
+    assert "entries" not in html.split("<main>")[0]
     assert (tmp_path / "page" / "figures" / "timing-toy-cpu-d64-b1-forward-time.svg").is_file()
     assert "42 % of matmul" in (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
 
