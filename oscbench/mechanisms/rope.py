@@ -51,7 +51,8 @@ class RoPEConfig(MechanismConfig):
 
     Attributes:
         base: of the frequencies; by default 10 000 over sequences and 20 over images.
-        position: `none` as published, or `learned` positions added to the tokens, beside which KoPE differs in its phases alone.
+        position: `none` as published, or `learned` positions added to the tokens, as KoPE has them;
+            what KoPE then has beyond it is turned values, mixing and steps.
     """
 
     base: float | None = Field(default=None, gt=1.0)
