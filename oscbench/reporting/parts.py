@@ -37,7 +37,13 @@ def lengths_table(section: Section) -> Table | None:
 
 
 def _names(section: Section) -> list[str]:
-    return sorted({name for s in section.standings for r in s.finished for name in r.measures})
+    names = {name for s in section.standings for r in s.finished for name in r.measures}
+    return sorted(names, key=_counted)
+
+
+def _counted(name: str) -> list[str | int]:
+    """So that 2 pairs come before 16."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def _table(section: Section, kind: str, headings: Mapping[str, str], caption: str) -> Table:

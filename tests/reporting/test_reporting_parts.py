@@ -35,6 +35,17 @@ def test_subsets_stand_beside_the_whole() -> None:
     assert subsets_table(section([make_record()])) is None
 
 
+def test_subsets_stand_in_the_order_of_their_numbers() -> None:
+    counts = {f"accuracy_{n}_pairs": fraction(0.5) for n in (16, 2, 8)}
+    table = subsets_table(section([replaced(make_record("plain"), counts)]))
+    assert table is not None
+    assert [column.heading.split(" (")[0] for column in table.columns[2:]] == [
+        "2 pairs",
+        "8 pairs",
+        "16 pairs",
+    ]
+
+
 def test_a_refused_length_says_why_and_is_not_a_number() -> None:
     why = "unsupported: learned positions end at 64 tokens"
     refused = fraction(None, method="unavailable", reason=why)
