@@ -13,7 +13,9 @@ Symbols:
 
 Deviations:
     CLS and register tokens have angle 0. Base 20 over images, as in KoPE (arXiv 2604.07904), 10 000 over sequences. No positions
-    are added to tokens; `position: learned` adds them, as KoPE's recipe has them.
+    are added to tokens; `position: learned` adds them, as KoPE's recipe has them. `rotate_values` turns values forth by the
+    sender's angle and back by the receiver's, o_i = R(-φ_i) Σ_j a_ij R(φ_j) v_j, as KoPE does: with learned positions this is
+    KoPE without mixing and steps.
 
 Cost:
     As softmax, and 4 N D multiply-adds for the rotations a layer; no state that changes; cache 2 D a token and layer.
@@ -53,10 +55,12 @@ class RoPEConfig(MechanismConfig):
         base: of the frequencies; by default 10 000 over sequences and 20 over images.
         position: `none` as published, or `learned` positions added to the tokens, as KoPE has them;
             what KoPE then has beyond it is turned values, mixing and steps.
+        rotate_values: turn values too.
     """
 
     base: float | None = Field(default=None, gt=1.0)
     position: Literal["none", "learned"] = "none"
+    rotate_values: bool = False
 
 
 class RoPE(Mechanism):
@@ -66,7 +70,7 @@ class RoPE(Mechanism):
     version = 1
     label = "RoPE"
     traits = Traits(order_sensitive=True, cacheable=True)
-    examples = ({"position": "learned"},)
+    examples = ({"position": "learned"}, {"rotate_values": True})
 
     def __init__(self, config: RoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -80,7 +84,7 @@ class RoPE(Mechanism):
         return angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
-        """Rotated queries and keys, plain values."""
+        """Rotated queries and keys, and values where these turn too."""
         assert state is not None
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
@@ -95,11 +99,13 @@ class RoPE(Mechanism):
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, phases: tuple[Tensor, ...], context: Context
     ) -> Tensor:
         cos, sin = phases
+        rotate_values = self.config.rotate_values
         if context.cache is not None:
-            senders = context.cache.extend(layer, rotate(k, cos, sin), v)
+            turned_v = rotate(v, cos, sin) if rotate_values else v
+            senders = context.cache.extend(layer, rotate(k, cos, sin), turned_v)
             if context.first:
-                return decode.kope_attention(q, cos, sin, *senders, rotate_values=False)
-        return kope_attention(q, k, v, cos, sin, rotate_values=False, **context.hearing())
+                return decode.kope_attention(q, cos, sin, *senders, rotate_values=rotate_values)
+        return kope_attention(q, k, v, cos, sin, rotate_values=rotate_values, **context.hearing())
 
     def flops(self, tokens: int) -> int:
         """Four projections and one attention a layer."""
@@ -109,11 +115,12 @@ class RoPE(Mechanism):
         return shape.layers * (projections + attention)
 
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
-        """Four projections, one attention and the turning of queries and keys a layer."""
+        """Four projections, one attention and the turning of queries, keys and perhaps values a layer."""
         del evaluations
         shape = self.shape
+        rotated = 4 if self.config.rotate_values else 2
         attention = attention_operations(
-            "kope_attention", 1, shape.heads, tokens, shape.head_width, rotated=2
+            "kope_attention", 1, shape.heads, tokens, shape.head_width, rotated=rotated
         )
         return shape.layers * (4 * linear_operations(tokens, shape.width, shape.width) + attention)
 

@@ -106,14 +106,17 @@ def test_zero_gamma_is_frozen_phases_on_shared_weights() -> None:
     assert torch.allclose(first(x, Context(line()))[0], second(x, Context(line()))[0], atol=1e-12)
 
 
-def test_kope_that_neither_steps_nor_mixes_nor_turns_values_is_rope() -> None:
-    kope = mechanism_of("kope", dynamics="frozen", mix=False, rotate_values=False)
-    rope = mechanism_of("rope")
+@pytest.mark.parametrize("rotate_values", [True, False])
+def test_kope_that_neither_steps_nor_mixes_is_rope(rotate_values: bool) -> None:
+    kope = mechanism_of("kope", dynamics="frozen", mix=False, rotate_values=rotate_values)
+    rope = mechanism_of("rope", rotate_values=rotate_values)
     rope.load_state_dict(kope.state_dict())
     first, second = Trunk(kope, 24).double(), Trunk(rope, 24).double()
     initialise(first, 1), initialise(second, 1)
     x = random(2, TOKENS, WIDTH)
     assert torch.allclose(first(x, Context(line()))[0], second(x, Context(line()))[0], atol=1e-12)
+    assert kope.flops(TOKENS) == rope.flops(TOKENS)
+    assert kope.operations(TOKENS) == rope.operations(TOKENS)
 
 
 def test_one_layer_takes_no_step_and_says_so() -> None:
