@@ -51,8 +51,9 @@ def expand(suite: Suite, source: str) -> list[CellRequest]:
             variants[key] = (settings, index)
     return [
         CellRequest(name, variant, settings, seed, index)
-        for seed in suite.seeds
+        for place, seed in enumerate(suite.seeds)
         for (name, variant), (settings, index) in variants.items()
+        if place < (suite.mechanisms[index].seeds or len(suite.seeds))
     ]
 
 

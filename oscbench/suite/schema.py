@@ -167,6 +167,7 @@ class MechanismEntry(_Strict):
         match: makes a control of it, matched otherwise than the suite; what it leaves out is the suite's. Its reference is
             a model as the suite matches it, so `{by: flops, reference: kope}` is what the suite's own KoPE spends.
         tune: what its search may choose besides the suite's `tune.space`.
+        seeds: run the first so many of the suite's seeds alone, where an entry is worth less time; the report says what is underpowered.
     """
 
     name: str
@@ -175,6 +176,7 @@ class MechanismEntry(_Strict):
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     match: Match | None = None
     tune: Space = Field(default_factory=dict)
+    seeds: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -292,11 +294,16 @@ class Suite(_Strict):
     vary: Annotated[dict[str, list[Any]], AfterValidator(_distinct_points)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _fresh_seeds(self) -> Suite:
+    def _consistent(self) -> Suite:
         for index, entry in enumerate(self.mechanisms):
             if entry.tune and self.tune is None:
                 raise ValueError(
                     f"mechanisms[{index}].tune: adds to a search that the suite does not ask for"
+                )
+            if entry.seeds is not None and entry.seeds > len(self.seeds):
+                raise ValueError(
+                    f"mechanisms[{index}].seeds: {entry.seeds} are more than the suite's {len(self.seeds)}; "
+                    "an entry may run fewer seeds than the others, not other ones"
                 )
         shared = sorted(set(self.seeds) & set(self.tune.scoring_seeds())) if self.tune else []
         if shared:

@@ -93,6 +93,18 @@ def test_sign_flip_agrees_with_the_literal_enumeration() -> None:
     assert sign_flip_p(values, rng()) == pytest.approx((np.abs(means) >= abs(values.mean()) - 1e-12).mean())
 
 
+def test_sign_flip_counts_ties_that_rounding_hides() -> None:
+    # Accuracies over 2,000 items differ by whole items, so the exact p follows from integers; near a mean of 0 rounding is not small.
+    draws = rng()
+    signs = np.array(list(itertools.product([-1, 1], repeat=8)))
+    for _ in range(100):
+        items = draws.integers(-13, 14, size=8)
+        items[-1] = draws.integers(-2, 3) - items[:-1].sum()
+        before = draws.integers(1200, 1500, size=8)
+        exact = (np.abs(signs @ items) >= abs(items.sum())).mean()
+        assert sign_flip_p((before + items) / 2000 - before / 2000, rng()) == pytest.approx(exact)
+
+
 def test_sign_flip_rejects_a_true_null_no_more_often_than_it_says() -> None:
     draws = rng(2).standard_t(3, (600, 7))
     rejected = np.mean([sign_flip_p(row, rng()) <= 0.05 for row in draws])

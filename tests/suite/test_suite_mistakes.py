@@ -159,6 +159,22 @@ def test_seeds_are_a_list_or_how_many(suite):
     assert load_suite(suite(seeds="[7, 3]")).suite.seeds == [7, 3]
 
 
+def test_an_entry_may_run_the_first_seeds_alone(suite):
+    path = suite(mechanisms="[softmax, {name: kope, seeds: 2}]", seeds="[5, 3, 9]")
+    assert [(cell.mechanism, cell.seed) for cell in cells(path)] == [
+        ("softmax", 5),
+        ("kope", 5),
+        ("softmax", 3),
+        ("kope", 3),
+        ("softmax", 9),
+    ]
+
+
+def test_an_entry_has_no_more_seeds_than_the_suite(suite):
+    path = suite(mechanisms="[softmax, {name: kope, seeds: 2}]", seeds="1")
+    assert "mechanisms[1].seeds: 2 are more than the suite's 1" in mistake(path)
+
+
 def test_bare_names_are_names_without_settings(suite):
     assert load_suite(suite(task="{name: digits}")).suite == load_suite(suite()).suite
     assert load_suite(suite(mechanisms="[{name: softmax}, {name: kope}]")).suite == load_suite(suite()).suite
