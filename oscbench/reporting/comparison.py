@@ -17,7 +17,15 @@ from oscbench.reporting.fairness import control_notes, machine, origin_notes, re
 from oscbench.reporting.formats import capitalised, ranges
 from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.selection import Entry, Pair
-from oscbench.reporting.statistics import ALPHA, Interval, Paired, compare_paired, holm, seeds_needed
+from oscbench.reporting.statistics import (
+    ALPHA,
+    Interval,
+    Paired,
+    can_pass,
+    compare_paired,
+    holm,
+    seeds_needed,
+)
 
 # Cost measures that the training runner promises; the first one present stands for "training speed".
 SPEED_MEASURES = ("step_s", "training_s")
@@ -50,10 +58,10 @@ class Comparison:
         second: The same of the baseline.
         paired: The statistics, None unless compared.
         p_holm: p after Holm over all comparisons of its question.
-        tested: Number of comparisons in that correction.
+        tested: Number of comparisons in that correction; of one that took no part in it, all of the question.
         costs: Treatment over baseline; over several sections the smallest there.
         costs_to: The largest over several sections; None in a single one.
-        needed: Smallest number of paired seeds that could reach significance among so many comparisons.
+        needed: Where no outcome could have reached significance, how many paired seeds could have; else 0.
         caveats: What a reader must know, the strongest first.
     """
 
@@ -200,11 +208,8 @@ def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int],
             notes.append(f"{name} {status} at seed {ranges(lost)}: left out, which may favour it")
     for name, pool in named:
         notes += [f"{name} is flagged: {flag}" for flag in sorted({f for r in pool for f in r.flags})]
-        loose = [r.matching.residual for r in pool if r.matching and r.matching.converged is False]
-        worst = max((abs(x) for x in loose if x is not None), default=math.nan)
-        notes += (
-            [f"{name}: its match did not settle within the tolerance (off by {worst:.1%})"] if loose else []
-        )
+        loose = [r for r in pool if r.matching and r.matching.converged is False]
+        notes += [f"{name}: its match by measured time did not settle ({_unsettled(loose)})"] if loose else []
     for name, pool in named:
         rest = sorted({record.seed for record in pool if record.status == "ok"} - set(seeds))
         notes += [f"{name} has unpaired seeds {ranges(rest)}, left out"] if rest else []
@@ -214,20 +219,44 @@ def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int],
     return control_notes(everything) + notes + origin_notes(everything)
 
 
+def _unsettled(records: Sequence[Record]) -> str:
+    """How far the step times of a matching were off, how well that was known, and what was allowed."""
+    matchings = [r.matching for r in records if r.matching]
+    worst = max((abs(m.residual) for m in matchings if m.residual is not None), default=math.nan)
+    spread = max((m.spread for m in matchings if m.spread is not None), default=math.nan)
+    known = f", known to ± {spread:.1%}" if math.isfinite(spread) else ", with too few steps timed to know it"
+    allowed = max(
+        (float(r.spec["match"]["tolerance"]) for r in records if "match" in r.spec), default=math.nan
+    )
+    return f"off by {worst:.1%}{known}" + (f"; both may be {allowed:.1%}" if math.isfinite(allowed) else "")
+
+
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Holm over all comparisons of a question, and the power note that follows from their number."""
+    """Holm over the comparisons of a question that their seeds let pass it, and a note at the others.
+
+    These have Bonferroni's p over all comparisons, which is above the level whatever came out.
+    """
+    seeds = [c.paired.n if c.paired and math.isfinite(c.paired.p) else 0 for c in comparisons]
+    family = can_pass(seeds)
     p_values = [c.paired.p if c.paired else math.nan for c in comparisons]
-    tested = sum(math.isfinite(p) for p in p_values)
-    needed = seeds_needed(tested)
+    inside = holm([p if member else math.nan for p, member in zip(p_values, family, strict=True)])
+    total = sum(math.isfinite(p) for p in p_values)
+    needed = seeds_needed(total)
     corrected: list[Comparison] = []
-    for comparison, p in zip(comparisons, holm(p_values), strict=True):
+    for comparison, p, adjusted, member in zip(comparisons, p_values, inside, family, strict=True):
         first: tuple[str, ...] = ()
         if comparison.paired is not None and comparison.paired.n == 1:
             first = ("one paired seed gives no interval and no test",)
-        elif comparison.paired is not None and comparison.paired.n < needed:
-            first = (_power_note(comparison.paired.n, tested, needed),)
+        elif comparison.paired is not None and not member:
+            first = (_power_note(comparison.paired.n, total, needed),)
         corrected.append(
-            replace(comparison, p_holm=p, tested=tested, needed=needed, caveats=first + comparison.caveats)
+            replace(
+                comparison,
+                p_holm=adjusted if member else float(np.minimum(total * p, 1.0)),
+                tested=sum(family) if member else total,
+                needed=0 if member else needed,
+                caveats=first + comparison.caveats,
+            )
         )
     return corrected
 

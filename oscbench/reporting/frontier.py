@@ -148,7 +148,8 @@ def missing_reason(section: Section, names: Sequence[str], asked_by: str | None)
 
 def _tolerance(section: Section, measure: str) -> float:
     """Models matched in a cost count as equal in it, as far as the matching went."""
-    finished = [r for s in section.standings for r in s.finished]
+    every = (r for s in section.standings for r in s.finished)
+    finished = [r for r in every if not (r.matching and r.matching.control)]
     if not finished or any(matching_mode(r) != measure for r in finished):
         return 0.0
     match = finished[0].spec.get("match")

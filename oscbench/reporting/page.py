@@ -182,6 +182,8 @@ class Page:
             else "over those of each suite, a question"
         )
         holm = f", Holm-corrected {over}" if total > 1 else ""
+        if holm and any(one.needed for one in self.report.comparisons):
+            holm += "; comparisons whose few seeds could pass nothing take no part in that (Tarone 1990)"
         return (
             "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
             f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}."

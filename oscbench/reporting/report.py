@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,9 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     from oscbench.reporting.tuned_view import tuned_view
     from oscbench.reporting.varied_view import varied_views
 
-    colours = looks(report.names.values())
+    # Entries that stand in most sections, which are those that are compared, get the colours that nobody shares.
+    sections = Counter(standing.name for section in report.sections for standing in section.standings)
+    colours = looks(sorted(report.names.values(), key=lambda name: (-sections[name], name)))
     planned = [(place, plan) for place, s in enumerate(report.sections) for plan in plans(s, colours)]
     # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
     kept = sorted(range(len(planned)), key=lambda i: planned[i][1].rank)[:MAX_FIGURES]

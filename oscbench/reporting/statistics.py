@@ -281,6 +281,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def can_pass(seeds: Sequence[int], alpha: float = ALPHA) -> list[bool]:
+    """Which of several sign-flip tests take part in the correction: those that so many seeds let pass it at all.
+
+    A comparison of three seeds, p ≥ 1/4, can never be called different, so it need not cost the others of eight seeds anything. With K
+    the smallest number such that no more than K of the tests could reach alpha/K, these are kept. The choice depends on the seeds
+    alone and not on what they showed. Tarone, A modified Bonferroni method for discrete data, Biometrics 46 (1990).
+
+    Args:
+        seeds: Paired seeds of each comparison; a test needs two.
+        alpha: Of the whole family.
+    """
+    smallest = np.array([2.0 / 2**n if n > 1 else np.inf for n in seeds])
+    allowed = next(k for k in range(1, len(smallest) + 2) if (smallest <= alpha / k).sum() <= k)
+    return [bool(value) for value in smallest <= alpha / allowed]
+
+
 def seeds_needed(comparisons: int, alpha: float = ALPHA) -> int:
     """The fewest paired seeds with which a sign-flip test can reach `alpha` after Holm: m·2/2ⁿ ≤ alpha."""
     n = 1

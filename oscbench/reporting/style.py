@@ -47,11 +47,11 @@ class Look(tuple[str, str]):
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A colour and a marker for each name, by its place among the sorted names.
+    """A colour and a marker for each name, by its place, so that the first eight share no colour.
 
     The pair repeats only after 88 names.
     """
-    ordered = sorted(set(names))
+    ordered = dict.fromkeys(names)
     return {
         name: Look((PALETTE[i % len(PALETTE)][0], MARKERS[i % len(MARKERS)]))
         for i, name in enumerate(ordered)

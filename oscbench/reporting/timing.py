@@ -80,7 +80,7 @@ def _view(
     references = [str(record.spec.get("reference")) for record in records]
     order = [str(contender["key"]) for record in records for contender in record.spec["contenders"]]
     rows.sort(key=lambda row: (references + order).index(row.contender))
-    colours = looks({_op(row.contender) for row in rows})
+    colours = looks(sorted({_op(row.contender) for row in rows}))
     tables, pictures = [], []
     for quantity in _quantities(rows, TIME):
         name = quantity.removesuffix(TIME)

@@ -7,7 +7,7 @@ import math
 import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
-from oscbench.records import Curve, Measurement, Record
+from oscbench.records import Curve, Matching, Measurement, Record
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.effort import energy_reason, energy_table, target_of, targets_table
 from oscbench.reporting.frame import Loaded
@@ -73,6 +73,16 @@ def test_a_section_has_a_front_for_each_cost_or_a_reason() -> None:
     assert len(table.rows) == 3
     assert "No front for operations a sample: not measured" in table.caption
     assert {row.get("state") for row in table.raw} >= {"front", "dominated"}
+
+
+def test_a_control_matched_otherwise_leaves_matched_costs_equal() -> None:
+    control = Matching(by="flops", reference="lock", hidden=9, control=True)
+    wide = make_record("plain", 0, variant="wide").model_copy(update={"matching": control})
+    wide = wide.model_copy(
+        update={"spec": wide.spec | {"match": {"by": "params", "reference": {"name": "plain"}}}}
+    )
+    found = {front.cost: front for front in fronts(section([*toy_suite(), wide]))}
+    assert found["Parameters"].places["lock:dead"].state == "dominated"
 
 
 def test_where_less_is_better_the_front_turns() -> None:

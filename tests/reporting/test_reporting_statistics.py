@@ -13,6 +13,7 @@ from oscbench.reporting.statistics import (
     Interval,
     aggregate_over_tasks,
     bca_interval,
+    can_pass,
     compare_paired,
     exact_proportion_interval,
     holm,
@@ -129,6 +130,25 @@ def test_permutation_within_seeds_keeps_its_size_and_sees_what_seeds_share() -> 
     assert np.mean([within_seeds_p(rows, rng()) <= 0.05 for rows in shifted]) > 0.9
     assert within_seeds_p([[0.1, 0.1], [0.2, 0.2]], rng()) == 1.0
     assert math.isnan(within_seeds_p([[0.1, 0.2, 0.3]], rng()))
+
+
+def test_tests_that_can_pass_nothing_cost_the_others_nothing() -> None:
+    assert can_pass([8] * 4 + [3] * 3) == [True] * 4 + [False] * 3
+    assert can_pass([8] * 7) == [False] * 7, "seven tests of 2/2⁸ pass nothing"
+    assert can_pass([9] * 7) == [True] * 7
+    assert can_pass([1, 0, 6]) == [False, False, True]
+    assert can_pass([]) == []
+
+
+@pytest.mark.parametrize("seeds", [[8, 8, 8, 3, 3], [10, 7, 6, 6], [6, 5, 4, 4, 4]])
+def test_correction_of_unlike_seeds_keeps_the_error_of_the_family(seeds: list[int]) -> None:
+    # Exact sign-flip p values under the null are uniform on multiples of 2/2ⁿ.
+    draws, family, wrong = rng(), can_pass(seeds), 0
+    for _ in range(4000):
+        p = [draws.integers(1, 2 ** (n - 1) + 1) * 2.0 / 2**n for n in seeds]
+        corrected = holm([value if member else math.nan for value, member in zip(p, family, strict=True)])
+        wrong += any(value <= 0.05 for value in corrected)
+    assert wrong / 4000 <= 0.06
 
 
 def test_sign_flip_of_nothing() -> None:
