@@ -117,4 +117,4 @@ def overview(comparisons: Sequence[Comparison]) -> str:
     """One line that counts the verdicts, for a report with more comparisons than a reader takes in."""
     counts = Counter(comparison.verdict for comparison in comparisons)
     words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"{len(comparisons)} comparisons: {words}."
+    return f"Of {len(comparisons)} comparisons came out: {words}."

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from oscbench.records import Record
-from oscbench.reporting.fairness import control_notes, machine, origin_notes, refusals
+from oscbench.reporting.fairness import control_notes, machine, origin_notes, refusals, scope_notes
 from oscbench.reporting.formats import capitalised, ranges
 from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.selection import Entry, Pair
@@ -216,7 +216,7 @@ def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int],
     if paired.n > 1 and paired.std == 0:
         notes.append("every seed gave the same difference, so the interval has no width")
     everything = [record for pool in pools for record in pool]
-    return control_notes(everything) + notes + origin_notes(everything)
+    return control_notes(everything) + notes + scope_notes(everything) + origin_notes(everything)
 
 
 def _unsettled(records: Sequence[Record]) -> str:

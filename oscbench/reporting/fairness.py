@@ -98,6 +98,16 @@ def _flat(spec: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def scope_notes(records: Sequence[Record]) -> list[str]:
+    """What the intervals over seeds leave out: another draw of the data, and tuning that nobody had."""
+    notes = []
+    if len({r.seed for r in records}) > 1 and len({r.data_hash for r in records} - {None}) == 1:
+        notes.append("all seeds share one draw of training and test data, so no interval covers another draw")
+    if not any(record.spec.get("tuned") for record in records):
+        notes.append("nothing was tuned for anyone")
+    return notes
+
+
 def machine(record: Record) -> tuple[str, ...]:
     """What times depend on; unknown properties are empty."""
     return tuple(str(record.environment.get(key, "")) for key in ("processor", "accelerator", "threads"))

@@ -142,6 +142,14 @@ class Page:
         return "full" if count <= SPOKEN else "brief" if count <= BRIEF else "counted"
 
     @property
+    def told(self) -> list[Lead]:
+        """What is told in words: all of the lead, or where that is too long only the suites that vary, each a question of its own."""
+        if self.telling != "counted":
+            return self.lead
+        varied = {shown.slug for shown in self.varied}
+        return [one for one in self.lead if one.slug in varied]
+
+    @property
     def overview(self) -> str:
         """The verdicts counted, where not every answer is told in full; else empty."""
         return overview(self.report.comparisons) if self.telling != "full" else ""

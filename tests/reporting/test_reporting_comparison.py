@@ -79,7 +79,7 @@ def test_the_answer_in_words() -> None:
     assert "+21 % FLOPs" in told.text
     assert "training speed" in told.text
     assert told.verdict == "Better"
-    assert told.caveats == ()
+    assert told.caveats == ("Nothing was tuned for anyone",)
 
 
 def test_lower_is_better_where_the_record_says_so() -> None:
@@ -271,9 +271,25 @@ def test_a_match_by_time_may_be_near_and_yet_not_known_well_enough() -> None:
     assert said.startswith("its match by measured time did not settle (off by 1.0%, known to ± 20.0%")
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_seeds_that_share_their_data_say_what_the_interval_leaves_out(shared: bool) -> None:
+    hashes = ["one"] * 3 if shared else ["a", "b", "c"]
+    records = [
+        make_record(name, seed, data_hash=hashes[seed]) for name in ("plain", "wave") for seed in range(3)
+    ]
+    said = [note for note in only(records, "wave,plain").caveats if "one draw" in note]
+    assert bool(said) is shared
+
+
+def test_a_tuned_pair_is_not_called_untuned() -> None:
+    records = runs("plain", [0.5] * 3) + runs("wave", [0.6] * 3)
+    records = [r.model_copy(update={"spec": r.spec | {"tuned": {"gamma": 0.1}}}) for r in records]
+    assert not [note for note in only(records, "wave,plain").caveats if "nothing was tuned" in note]
+
+
 def test_caveats_told_once_for_all_are_not_said_again() -> None:
     told = answer(only(runs("plain", [0.8]) + runs("wave", [0.9], dirty=True), "wave,plain"))
-    assert len(told.caveats) == 2
+    assert len(told.caveats) == 3
     left = told.without({told.caveats[0]})
     assert left.caveats == told.caveats[1:]
     assert left.text == told.text
