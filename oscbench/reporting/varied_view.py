@@ -17,7 +17,15 @@ from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, lege
 from oscbench.reporting.scaling import ScalingError, fit_scaling
 from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
 from oscbench.reporting.style import Look, settings
-from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
+from oscbench.reporting.tables import (
+    Cell,
+    Column,
+    Table,
+    anchor,
+    comparison_numbers,
+    comparison_rows,
+    identify,
+)
 from oscbench.reporting.varied import (
     Family,
     Tested,
@@ -34,7 +42,12 @@ LOG_FROM = 4.0
 
 @dataclass(frozen=True)
 class VariedView:
-    """A varied suite, or values of a setting, with everything that is shown of it."""
+    """A varied suite, or values of a setting, with everything that is shown of it.
+
+    Attributes:
+        tables: all of them, `overall` first where there is one.
+        overall: what the suite as a whole answers, which stands above everything else in its section.
+    """
 
     slug: str
     title: str
@@ -43,6 +56,12 @@ class VariedView:
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     pictures: tuple[Picture, ...]
+    overall: Table | None = None
+
+    @property
+    def details(self) -> list[Table]:
+        """The tables below the one of the suite as a whole."""
+        return [table for table in self.tables if table is not self.overall]
 
 
 def varied_views(families: Sequence[Family], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
@@ -51,7 +70,8 @@ def varied_views(families: Sequence[Family], looks: Mapping[str, Look]) -> tuple
 
 
 def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
-    tables = [values_table(family), differences_table(family), shares_table(family)]
+    overall = overall_table(family)
+    tables = [overall, values_table(family), differences_table(family), shares_table(family)]
     scaling, refused = scaling_table(family)
     notes = facts(family) + ([("Scaling law", refused)] if refused else [])
     return VariedView(
@@ -62,7 +82,29 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
         facts=tuple(notes),
         tables=tuple(table for table in (*tables, scaling) if table is not None),
         pictures=(picture(family, looks),),
+        overall=overall,
     )
+
+
+def overall_table(family: Family) -> Table | None:
+    """Every pair over all values: the one test that the suite answers with; None where nothing is compared."""
+    if not family.overall:
+        return None
+    columns, rows = comparison_rows(family.overall)
+    last = family.last
+    raw = tuple(
+        {"suite": family.suite, "task": last.task, "varied": family.key, "metric": c.metric_label}
+        | comparison_numbers(c)
+        for c in family.overall
+    )
+    unit = "percentage points" if last.unit == "fraction" else last.unit
+    caption = (
+        f"Over all values of {family.key} at which a pair is compared: differences by seed in the mean over the values of "
+        f"{formats.lowered(last.metric_label)}{f', {unit}' if unit not in ('', '1') else ''}. One test a pair, Holm over the pairs of the "
+        "suite; costs from the least to the most at any value"
+    )
+    links = tuple(_link(tests[0]) for tests in family.tests)
+    return Table(f"{family.slug}-overall", caption, columns, rows, raw, links)
 
 
 def values_table(family: Family) -> Table:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import math
 
 import pytest
-from synthetic_records import make_record
+from synthetic_records import make_record, replaced
 
 from oscbench.records import protocol
-from oscbench.reporting import build_report
+from oscbench.reporting import build_report, formats
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.fairness import busy_notes
 from oscbench.reporting.frame import Loaded, newest
 from oscbench.reporting.style import looks
 from oscbench.reporting.varied import answers, label_parts, smallest_reaching
-from oscbench.reporting.varied_view import scaling_table, shares_table, values_table, varied_views
+from oscbench.reporting.varied_view import (
+    overall_table,
+    scaling_table,
+    shares_table,
+    values_table,
+    varied_views,
+)
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 NOISE = (0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002)
@@ -153,6 +160,64 @@ def test_costs_that_grow_with_the_value_are_told_as_a_range():
     assert "+50 % to +100 % FLOPs" in answers(family)[0].text
 
 
+def written(table):
+    """The rows of a table's CSV, as a reader of the file gets them."""
+    return list(csv.DictReader(table.csv().splitlines()))
+
+
+def slowed(record):
+    """The record, with steps twice as long where a treatment has a tenth of the data; all else costs the same everywhere."""
+    step = record.measures["step_s"]
+    factor = 2 if "=0.1]" in record.suite and record.mechanism != "plain" else 1
+    return replaced(record, {"step_s": step.model_copy(update={"value": factor * step.value})})
+
+
+def test_the_test_over_all_values_is_a_table_with_its_csv():
+    family = only_family(list(map(slowed, records(LAWS | {"ring": error_law(0.3, 0.2)}))))
+    table = overall_table(family)
+    headings = [column.heading for column in table.columns]
+    assert headings[1:8] == [
+        "Difference",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        "P(better)",
+        "Seeds",
+        "Parameters",
+    ]
+    shown = {row[0].text: dict(zip(headings, row, strict=True)) for row in table.rows}
+    for whole, line in zip(family.overall, written(table), strict=True):
+        row = shown[f"{whole.treatment} {formats.MINUS} plain"]
+        assert row["Difference"].value == whole.paired.mean
+        assert (row["Verdict"].text, row["p (Holm)"].value) == (whole.verdict, whole.p_holm)
+        assert row["FLOPs"].text == {"wave": "+21 %", "ring": "+90 %"}[whole.treatment]
+        assert row["Training speed"].text.count(formats.TIMES) == 2, "from the slowest value to the fastest"
+        assert float(line["difference"]) == whole.paired.mean, "the file rounds nothing"
+        assert float(line["t_low"]) == whole.paired.interval.low
+        assert float(line["p_holm"]) == whole.p_holm
+        assert float(line["speed_ratio"]) == whole.costs.speed < whole.costs_to.speed
+        assert float(line["speed_ratio_to"]) == whole.costs_to.speed
+        assert (line["varied"], line["suite"]) == ("task.fraction", "data")
+    assert {row["Verdict"].text for row in shown.values()} == {"better", "worse"}
+
+
+def test_the_table_over_all_values_has_bca_from_ten_seeds_and_tells_refusals():
+    def law(gain):
+        return lambda share, seed: 0.8 + gain + 0.1 * share + 0.001 * ((7 * seed) % 5)
+
+    ten = overall_table(only_family(records({"plain": law(0), "wave": law(0.01)}, seeds=10)))
+    assert ten.columns[3].heading == "BCa 95 %"
+    assert "bca_low" in written(ten)[0]
+    assert "BCa 95 %" not in [column.heading for column in overall_table(only_family(records(LAWS))).columns]
+    odd = [r.model_copy(update={"data_hash": f"{r.mechanism}"}) for r in records(LAWS)]
+    table = overall_table(only_family(odd))
+    assert len(table.rows[0]) == len(table.columns)
+    assert table.rows[0][-1].text.startswith("refused: compared at fewer than two values of task.fraction")
+    assert written(table)[0]["state"] == "refused"
+    alone = [r.model_copy(update={"matching": None}) for r in records({"plain": error_law(0.3)})]
+    assert overall_table(only_family(alone)) is None
+
+
 def test_what_is_refused_has_reached_nothing():
     odd = [
         r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=0.5]" in r.suite else r
@@ -269,17 +334,35 @@ def test_a_product_gives_a_family_for_each_number_with_the_others_held():
 
 def test_the_page_holds_it_all(save, tmp_path):
     results = save(records(LAWS))
-    build_report(results, tmp_path / "page", ["data"])
+    build_report(results, tmp_path / "page", ["data"], formats=("html", "md", "latex"))
     html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
     assert "Digits over task.fraction (data)" in html
     assert "mean over fraction 0.05, 0.1, 0.25, 0.5 and 1, 95 % interval" in text
     assert "Better at fraction 0.05, 0.1, 0.25, 0.5 and 1." in text
     assert "Reaches the mean of plain at fraction 1 first at 0.5." in text
     assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
-    names = {file.name for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")}
+    first = "Over all values of task.fraction"
+    for page in (html, text):
+        section = page[page.rindex("Digits over task.fraction (data)") :]
+        assert section.index(first) < section.index("Varied") < section.index("mean ± 95 % t interval")
+    latex = (tmp_path / "page" / "tables" / "data-digits-over-task-fraction-overall.tex").read_text()
+    assert "wave $-$ plain & +4.93 & " in latex, "0.03 x^-0.3 over the five shares"
+    names = {
+        file.name
+        for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")
+        if file.suffix != ".tex"
+    }
     assert names == {
         f"data-digits-over-task-fraction-{kind}"
-        for kind in ("values.csv", "differences.csv", "shares.csv", "scaling.csv", "varied.png", "varied.svg")
+        for kind in (
+            "overall.csv",
+            "values.csv",
+            "differences.csv",
+            "shares.csv",
+            "scaling.csv",
+            "varied.png",
+            "varied.svg",
+        )
     }
 
 
