@@ -13,11 +13,11 @@ from oscbench.reporting import build_report, formats
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.fairness import busy_notes
 from oscbench.reporting.frame import Loaded, newest
+from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.style import looks
 from oscbench.reporting.varied import answers, label_parts, smallest_reaching
 from oscbench.reporting.varied_view import (
     overall_table,
-    scaling_table,
     shares_table,
     values_table,
     varied_views,
@@ -288,15 +288,67 @@ def test_no_shares_of_a_number_that_is_no_resource():
 
 
 def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
-    table, refused = scaling_table(only_family(records(LAWS)))
-    assert refused == ""
+    family = only_family(records(LAWS))
+    fits = scaling_fits(family)
+    table = scaling_table(family, fits)
+    assert fits.refused == ""
     assert [row["exponent"] for row in table.raw] == pytest.approx([0.3, 0.3], abs=1e-6)
-    assert all(
-        row["low"] <= row["exponent"] + 1e-9 and row["exponent"] <= row["high"] + 1e-9 for row in table.raw
+    assert {row["over"] for row in table.raw} == {"task.fraction"}
+    for row in table.raw:
+        for kind in ("t", "bootstrap"):
+            assert row[f"{kind}_low"] <= row["exponent"] + 1e-9
+            assert row["exponent"] <= row[f"{kind}_high"] + 1e-9
+    few = only_family(records(LAWS, shares=SHARES[1:]))
+    assert scaling_table(few, scaling_fits(few)) is None
+    assert (
+        scaling_fits(few).refused
+        == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
     )
-    table, refused = scaling_table(only_family(records(LAWS, shares=SHARES[1:])))
-    assert table is None
-    assert refused == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
+    assert varied_views([few], looks(LAWS))[0].plans == ()
+
+
+def sized(record, width):
+    """The record, of a model that has as many parameters as its width squared."""
+    count = record.measures["params"].model_copy(update={"value": width**2})
+    return replaced(record, {"params": count})
+
+
+def test_a_size_is_fitted_to_parameters_too():
+    """An error that falls as the width to the 0.4 falls as the parameters, its square, to the 0.2."""
+    widths = (32, 48, 64, 96, 128)
+    found = [
+        sized(r, width)
+        for width in widths
+        for r in records({"plain": error_law(0.4), "wave": error_law(0.2)}, (width,), key="model.width")
+    ]
+    fits = scaling_fits(only_family(found))
+    assert [(fit.name, fit.over) for fit in fits.found] == [
+        (name, over) for over in ("model.width", "parameters") for name in ("plain", "wave")
+    ]
+    exponents = [fit.scaling.law.exponent for fit in fits.found]
+    assert exponents == pytest.approx([0.4, 0.2, 0.2, 0.1], abs=1e-6)
+    assert fits.found[-1].scaling.x == tuple(width**2 for width in widths)
+    assert {fit.over for fit in fits.drawn} == {"parameters"}
+    uncounted = [r.model_copy(update={"measures": {"accuracy": r.measures["accuracy"]}}) for r in found]
+    alone = scaling_fits(only_family(uncounted))
+    assert {fit.over for fit in alone.found} == {"model.width"}
+    assert alone.refused.startswith("none for plain, wave: ")
+
+
+def test_the_figure_of_the_laws_shows_what_they_leave_over():
+    def bent(share, seed):
+        """Twice the error of the law at a quarter of the data."""
+        return 1 - (2 if share == 0.25 else 1) * (1 - error_law(0.3, 0.05)(share, seed))
+
+    family = only_family(records({"plain": error_law(0.3), "wave": bent}))
+    fits = scaling_fits(family)
+    found = scaling_picture(family, fits, looks(["plain", "wave"]))
+    worst = max(abs(r) for fit in fits.found if fit.name == "wave" for r in fit.scaling.law.residuals)
+    assert f"wave exponent 0.289, largest residual +{100 * worst:.1f} % at 0.25" in found.alt
+    assert "plain exponent 0.300, largest residual" in found.alt
+    for words in ("Residual [%]", "task.fraction", "wave"):
+        assert words in found.svg
+    assert found.svg == scaling_picture(family, fits, looks(["plain", "wave"])).svg
 
 
 def test_what_else_differs_between_the_points_is_told():
@@ -362,6 +414,8 @@ def test_the_page_holds_it_all(save, tmp_path):
             "scaling.csv",
             "varied.png",
             "varied.svg",
+            "scaling.png",
+            "scaling.svg",
         )
     }
 
