@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 
 import pytest
 from synthetic_records import make_record, replaced
@@ -13,6 +14,7 @@ from oscbench.reporting import build_report, formats
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.fairness import busy_notes
 from oscbench.reporting.frame import Loaded, newest
+from oscbench.reporting.page import EMBEDDED_BYTES
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.style import looks
 from oscbench.reporting.varied import answers, label_parts, smallest_reaching
@@ -441,3 +443,41 @@ def test_a_busy_machine_is_named_where_most_cells_saw_it():
     assert busy_notes([make_record(seed=s) for s in range(3)]) == [], "unknown is not busy"
     (section,) = report_of(loaded_machine(9.5, 3)).sections
     assert any("busy machine" in finding for name, finding in section.facts if name == "Note")
+
+
+ENTRIES = ("plain", "wave_of_many_angles", "ring_of_fixed_queries", "lock", "spin_with_learned_positions")
+
+
+def many_suites(count, seeds=2):
+    return [
+        point(name, share, seed, error_law(0.3)(share, seed), name=f"data_efficiency_{i}")
+        for i in range(count)
+        for name in ENTRIES
+        for share in SHARES
+        for seed in range(seeds)
+    ]
+
+
+def test_a_page_of_many_varied_suites_stays_small_and_says_what_it_leaves_out(save, tmp_path, monkeypatch):
+    """27 suites of 5 values and 5 entries, with all the pictures that a page may hold, stay below 5 MB."""
+    monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
+    build_report(save(many_suites(4)), tmp_path / "page")
+    html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
+    without = re.sub('"data:image[^"]*"', "", html)
+    assert 27 / 4 * len(without.encode()) + EMBEDDED_BYTES < 5e6
+    left = re.search(r"\d+ less important figures are left out", html)
+    assert left
+    assert left[0] in text
+    files = re.findall(r'href="(tables/data-efficiency-0-task-fraction-0-05-[^"]*)"', html)
+    assert any(name.endswith("-comparisons.csv") for name in files)
+    assert any(name.endswith("-health.csv") for name in files)
+    for name in files:
+        assert (tmp_path / "page" / name).is_file(), name
+
+
+def test_a_small_report_folds_nothing(save, tmp_path, monkeypatch):
+    monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
+    build_report(save(records(LAWS, seeds=2)), tmp_path / "page")
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert "is in files" not in html
+    assert html.count("Health as a table") == 5
