@@ -54,6 +54,13 @@ def canvas(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def stacked(height: float, ratios: tuple[int, int]) -> tuple[Figure, tuple[Axes, Axes]]:
+    """Two pairs of axes above one another with one horizontal axis, `height` inches together and their own heights as `ratios`."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
+    return figure, (above, below)
+
+
 def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Picture:
     """Render once to PNG (on white) and once to SVG (on nothing); the same figure gives the same bytes."""
     FigureCanvasAgg(figure)

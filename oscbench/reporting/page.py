@@ -31,7 +31,7 @@ from oscbench.reporting.varied_view import VariedView
 # number are no answer any more: the page then counts the verdicts.
 SPOKEN = 12
 BRIEF = 60
-# Numbers beyond this many are not linked one by one.
+# Numbers beyond this many are not linked one by one, and points of suites that vary keep but their results in the page.
 LINKED_CELLS = 6_000
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
 EMBEDDED_BYTES = 3_000_000
@@ -74,6 +74,13 @@ class SectionView:
         every += [self.subsets, self.lengths, self.measures, self.health, self.failures]
         return [table for table in every if table is not None]
 
+    @property
+    def files(self) -> list[tuple[str, Table]]:
+        """The tables besides results and failures, with what they are about: what a large report leaves to their CSV files."""
+        start = f"{self.section.slug}-"
+        rest = [table for table in self.tables if table not in (self.results, self.failures)]
+        return [(table.name.removeprefix(start).replace("-", " "), table) for table in rest]
+
     def of_kind(self, *prefixes: str) -> list[Picture]:
         """Pictures whose kind starts with one of some words."""
         return [picture for picture in self.pictures if picture.kind.startswith(prefixes)]
@@ -110,6 +117,17 @@ class Page:
         """Whether each number leads to its records, or in a large report only each row's name."""
         shown: list[Shown] = [*self.varied, *self.views, *self.tuned, *self.timings]
         return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
+
+    def folded(self, shown: SectionView) -> bool:
+        """Whether a section shows its results alone: a point of a varied suite in a large report, whose suite compares it already."""
+        return not self.every_number_links and shown.section.slug in self.report.points
+
+    @property
+    def left_out_words(self) -> str:
+        """How many figures a report of this size does without; empty where none."""
+        if not self.left_out:
+            return ""
+        return f"{self.left_out} less important figures are left out of a report of this size; a report of fewer suites draws more."
 
     @cached_property
     def lead(self) -> list[Lead]:

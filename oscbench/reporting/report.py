@@ -16,6 +16,7 @@ from oscbench.reporting.frame import Loaded, load, tidy
 
 if TYPE_CHECKING:
     from oscbench.reporting.drawing import Picture
+    from oscbench.reporting.figures import Plan
     from oscbench.reporting.page import Page, Shown
 
 FORMATS = ("html", "md", "latex")
@@ -92,16 +93,14 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     # Entries that stand in most sections, which are those that are compared, get the colours that nobody shares.
     sections = Counter(standing.name for section in report.sections for standing in section.standings)
     colours = looks(sorted(report.names.values(), key=lambda name: (-sections[name], name)))
-    planned = [(place, plan) for place, s in enumerate(report.sections) for plan in plans(s, colours)]
-    # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
-    kept = sorted(range(len(planned)), key=lambda i: planned[i][1].rank)[:MAX_FIGURES]
-    pictures: list[list[Picture]] = [[] for _ in report.sections]
-    for i in sorted(kept):
-        place, plan = planned[i]
-        pictures[place].append(plan.draw())
-    views = tuple(view(s, p) for s, p in zip(report.sections, pictures, strict=True))
+    families = varied_views(report.families, colours)
+    pictures, left_out = _drawn([f.plans for f in families] + [plans(s, colours) for s in report.sections])
+    families = tuple(
+        replace(f, pictures=(*f.pictures, *drawn)) for f, drawn in zip(families, pictures, strict=False)
+    )
+    views = tuple(view(s, p) for s, p in zip(report.sections, pictures[len(families) :], strict=True))
     single = [s for s in report.sections if s.slug not in report.points]
-    varied = (*varied_views(report.families, colours), *grid_views(single, colours))
+    varied = (*families, *grid_views(single, colours))
     timings = timing_views(loaded.records)
     tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.sections, loaded, results))
     trials = tuple(record for one in tuned for record in one.trials)
@@ -116,9 +115,21 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         leaderboard=leaderboard_table([s for s in report.sections if s.slug not in report.points]),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
-        left_out=len(planned) - len(kept),
+        left_out=left_out,
         embedded=within_budget([*varied, *views, *tuned, *timings]),
     )
+
+
+def _drawn(plans: Sequence[Sequence[Plan]]) -> tuple[list[list[Picture]], int]:
+    """The figures of each suite or section, as many as a report has room for, and how many are left out."""
+    planned = [(place, plan) for place, own in enumerate(plans) for plan in own]
+    # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
+    kept = sorted(range(len(planned)), key=lambda i: planned[i][1].rank)[:MAX_FIGURES]
+    pictures: list[list[Picture]] = [[] for _ in plans]
+    for i in sorted(kept):
+        place, plan = planned[i]
+        pictures[place].append(plan.draw())
+    return pictures, len(planned) - len(kept)
 
 
 def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -219,7 +219,22 @@ def comparisons_table(section: Section) -> Table | None:
     """
     if not section.comparisons:
         return None
-    from_ten = any(c.paired and c.paired.bca for c in section.comparisons)
+    columns, rows = comparison_rows(section.comparisons)
+    raw = tuple(_comparison_raw(section, comparison) for comparison in section.comparisons)
+    unit = "percentage points" if section.unit == "fraction" else section.unit
+    caption = f"Differences by seed in {section.metric_label}" + (
+        f", {unit}" if unit not in ("", "1") else ""
+    )
+    links = {s.entry: anchor(s) for s in section.standings}
+    to = tuple(links.get(comparison.pair.treatment) for comparison in section.comparisons)
+    return Table(f"{section.slug}-comparisons", caption, columns, rows, raw, to)
+
+
+def comparison_rows(
+    comparisons: Sequence[Comparison],
+) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
+    """Columns and rows of effect, interval, test and cost; BCa intervals only where some comparison has ten seeds."""
+    from_ten = any(c.paired and c.paired.bca for c in comparisons)
     columns = (
         Column("Comparison", "left"),
         Column("Difference"),
@@ -234,15 +249,7 @@ def comparisons_table(section: Section) -> Table | None:
         Column("Training speed"),
         Column("Verdict", "left"),
     )
-    rows = tuple(_comparison_row(comparison, from_ten) for comparison in section.comparisons)
-    raw = tuple(_comparison_raw(section, comparison) for comparison in section.comparisons)
-    unit = "percentage points" if section.unit == "fraction" else section.unit
-    caption = f"Differences by seed in {section.metric_label}" + (
-        f", {unit}" if unit not in ("", "1") else ""
-    )
-    links = {s.entry: anchor(s) for s in section.standings}
-    to = tuple(links.get(comparison.pair.treatment) for comparison in section.comparisons)
-    return Table(f"{section.slug}-comparisons", caption, columns, rows, raw, to)
+    return columns, tuple(_comparison_row(comparison, from_ten) for comparison in comparisons)
 
 
 def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
@@ -266,24 +273,38 @@ def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
         ),
         Cell(chance, paired.improvement),
         Cell(str(paired.n), float(paired.n)),
-        Cell(formats.relative(comparison.costs.params)),
-        Cell(formats.relative(comparison.costs.flops)),
-        Cell(formats.times(comparison.costs.speed)),
+        *_cost_cells(comparison),
         Cell(comparison.verdict),
     )
 
 
+def _cost_cells(comparison: Comparison) -> tuple[Cell, ...]:
+    """Costs over the baseline's, as ranges where the comparison is over several sections."""
+    low, high = comparison.costs, comparison.costs_to or comparison.costs
+    return (
+        _range_cell(formats.relative, low.params, high.params),
+        _range_cell(formats.relative, low.flops, high.flops),
+        _range_cell(formats.times, low.speed, high.speed),
+    )
+
+
+def _range_cell(show: Callable[[float], str], low: float, high: float) -> Cell:
+    return Cell(" to ".join(dict.fromkeys((show(low), show(high)))))
+
+
 def _comparison_raw(section: Section, comparison: Comparison) -> dict[str, Any]:
+    place = {"suite": section.suite, "task": section.task, "protocol": section.protocol}
+    return place | {"metric": section.metric} | comparison_numbers(comparison)
+
+
+def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as columns of a CSV row, without where it was made."""
     raw: dict[str, Any] = {
-        "suite": section.suite,
-        "task": section.task,
-        "protocol": section.protocol,
         "treatment": str(comparison.pair.treatment),
         "baseline": str(comparison.pair.baseline),
         "state": comparison.state,
         "verdict": comparison.verdict,
         "reason": comparison.reason,
-        "metric": section.metric,
         "unit": comparison.unit,
         "direction": comparison.direction,
     }
@@ -298,5 +319,14 @@ def _comparison_raw(section: Section, comparison: Comparison) -> dict[str, Any]:
         if paired.improvement_interval:
             raw |= {"pi_low": paired.improvement_interval.low, "pi_high": paired.improvement_interval.high}
         raw |= {"params_ratio": comparison.costs.params, "flops_ratio": comparison.costs.flops}
-        raw |= {"speed_ratio": comparison.costs.speed, "caveats": "; ".join(comparison.caveats)}
+        raw |= {"speed_ratio": comparison.costs.speed}
+        raw |= _largest_costs(comparison) | {"caveats": "; ".join(comparison.caveats)}
     return raw
+
+
+def _largest_costs(comparison: Comparison) -> dict[str, float]:
+    """The upper ends of cost ranges; nothing where there is one section, whose costs are no range."""
+    to = comparison.costs_to
+    if to is None:
+        return {}
+    return {"params_ratio_to": to.params, "flops_ratio_to": to.flops, "speed_ratio_to": to.speed}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -14,10 +15,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer
 from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
-from oscbench.reporting.scaling import ScalingError, fit_scaling
+from oscbench.reporting.figures import Plan
+from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
 from oscbench.reporting.style import Look, settings
-from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
+from oscbench.reporting.tables import (
+    Cell,
+    Column,
+    Table,
+    anchor,
+    comparison_numbers,
+    comparison_rows,
+    identify,
+)
 from oscbench.reporting.varied import (
     Family,
     Tested,
@@ -34,7 +44,13 @@ LOG_FROM = 4.0
 
 @dataclass(frozen=True)
 class VariedView:
-    """A varied suite, or values of a setting, with everything that is shown of it."""
+    """A varied suite, or values of a setting, with everything that is shown of it.
+
+    Attributes:
+        tables: all of them, `overall` first where there is one.
+        overall: what the suite as a whole answers, which stands above everything else in its section.
+        plans: figures that a large report leaves out; those that it draws are among `pictures`.
+    """
 
     slug: str
     title: str
@@ -43,6 +59,13 @@ class VariedView:
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     pictures: tuple[Picture, ...]
+    overall: Table | None = None
+    plans: tuple[Plan, ...] = ()
+
+    @property
+    def details(self) -> list[Table]:
+        """The tables below the one of the suite as a whole."""
+        return [table for table in self.tables if table is not self.overall]
 
 
 def varied_views(families: Sequence[Family], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
@@ -51,18 +74,43 @@ def varied_views(families: Sequence[Family], looks: Mapping[str, Look]) -> tuple
 
 
 def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
-    tables = [values_table(family), differences_table(family), shares_table(family)]
-    scaling, refused = scaling_table(family)
-    notes = facts(family) + ([("Scaling law", refused)] if refused else [])
+    overall = overall_table(family)
+    tables = [overall, values_table(family), differences_table(family), shares_table(family)]
+    fits = scaling_fits(family)
+    tables.append(scaling_table(family, fits))
+    notes = facts(family) + ([("Scaling law", fits.refused)] if fits.refused else [])
     return VariedView(
         slug=family.slug,
         title=f"{family.last.task_label} over {family.key} ({family.suite})",
         description=family.last.description,
         answers=tuple(answers(family)),
         facts=tuple(notes),
-        tables=tuple(table for table in (*tables, scaling) if table is not None),
+        tables=tuple(table for table in tables if table is not None),
         pictures=(picture(family, looks),),
+        overall=overall,
+        plans=(Plan(0, partial(scaling_picture, family, fits, looks)),) if fits.found else (),
     )
+
+
+def overall_table(family: Family) -> Table | None:
+    """Every pair over all values: the one test that the suite answers with; None where nothing is compared."""
+    if not family.overall:
+        return None
+    columns, rows = comparison_rows(family.overall)
+    last = family.last
+    raw = tuple(
+        {"suite": family.suite, "task": last.task, "varied": family.key, "metric": c.metric_label}
+        | comparison_numbers(c)
+        for c in family.overall
+    )
+    unit = "percentage points" if last.unit == "fraction" else last.unit
+    caption = (
+        f"Over all values of {family.key} at which a pair is compared: differences by seed in the mean over the values of "
+        f"{formats.lowered(last.metric_label)}{f', {unit}' if unit not in ('', '1') else ''}. One test a pair, Holm over the pairs of the "
+        "suite; costs from the least to the most at any value"
+    )
+    links = tuple(_link(tests[0]) for tests in family.tests)
+    return Table(f"{family.slug}-overall", caption, columns, rows, raw, links)
 
 
 def values_table(family: Family) -> Table:
@@ -208,56 +256,6 @@ def _share_row(name: str, target: str, on_means: float, found: Censored) -> tupl
 
 def _share(value: float) -> str:
     return f"{value:g}" if math.isfinite(value) else "never"
-
-
-def scaling_table(family: Family) -> tuple[Table | None, str]:
-    """A power law for every entry with its interval, or else why there is none."""
-    last = family.last
-    is_error = last.unit == "fraction" and last.direction == "higher"
-    what = (
-        f"1 {formats.MINUS} {formats.lowered(last.metric_label)}"
-        if is_error
-        else formats.lowered(last.metric_label)
-    )
-    rows: list[tuple[Cell, ...]] = []
-    raw: list[dict[str, Any]] = []
-    refused: dict[str, list[str]] = {}
-    for name in family.names:
-        points = {value: family.by_seed(section, name) for value, section in family.points}
-        results = {
-            value: {seed: 1 - y if is_error else y for seed, y in found.items()}
-            for value, found in points.items()
-            if found
-        }
-        try:
-            # A fixed seed: the same records give the same page, digit for digit.
-            fit = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0))
-        except ScalingError as error:
-            refused.setdefault(str(error), []).append(name)
-            continue
-        ends = fit.exponent
-        interval = f"[{ends.low:.3f}, {ends.high:.3f}]" if ends else "one seed: none"
-        rows.append(
-            (
-                Cell(name),
-                Cell(formats.signed(f"{fit.law.exponent:.3f}"), fit.law.exponent),
-                Cell(formats.signed(interval), ends.low if ends else None),
-                Cell(f"{100 * fit.law.rms:.1f} %", fit.law.rms),
-            )
-        )
-        raw.append(
-            {"suite": family.suite, "task": last.task, "varied": family.key, "entry": name, "of": what}
-            | {"exponent": fit.law.exponent, "scale": fit.law.scale, "rms": fit.law.rms}
-            | {"low": ends.low if ends else None, "high": ends.high if ends else None, "lost": fit.lost}
-        )
-    caption = (
-        f"Power law {what} = a · {family.key}^(−exponent), fitted to the means over seeds in logarithms; 95 % bootstrap interval over "
-        "seeds; the error is that of the points about the law, and a large one says that it is none"
-    )
-    headings = ("Exponent", "95 % interval", "Error")
-    columns = (Column("Mechanism", "left"), *(Column(heading) for heading in headings))
-    table = Table(f"{family.slug}-scaling", caption, columns, tuple(rows), tuple(raw)) if rows else None
-    return table, "; ".join(f"none for {', '.join(names)}: {why}" for why, names in refused.items())
 
 
 def picture(family: Family, looks: Mapping[str, Look]) -> Picture:

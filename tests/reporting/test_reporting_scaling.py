@@ -67,6 +67,64 @@ def test_interval_over_seeds_holds_the_exponent_and_is_the_same_again(own_seeds)
     assert (found.seeds, found.lost) == ((8,) * 6, 0)
 
 
+@pytest.mark.parametrize("own_seeds", [False, True])
+def test_the_bootstrap_is_that_of_a_line_fitted_to_every_draw(own_seeds):
+    results = noisy(np.random.default_rng(5), 6, own_seeds=own_seeds)
+    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(7), resamples=80)
+    generator, slopes = np.random.default_rng(7), []
+    for _ in range(80):
+        shared = None if own_seeds else generator.integers(6, size=6)
+        means = [
+            np.array(list(by_seed.values()))[
+                generator.integers(6, size=6) if shared is None else shared
+            ].mean()
+            for by_seed in results.values()
+        ]
+        slopes.append(-np.polyfit(np.log(SIZES), np.log(means), 1)[0])
+    assert (found.exponent.low, found.exponent.high) == pytest.approx(np.quantile(slopes, [0.025, 0.975]))
+
+
+def test_the_t_interval_covers_what_it_says_at_eight_seeds_and_the_bootstrap_less():
+    generator, held, bootstrap, count = np.random.default_rng(11), 0, 0, 600
+    for _ in range(count):
+        found = fit_scaling(noisy(generator, 8), with_offset=False, generator=generator, resamples=200)
+        held += found.exponent_t.low <= 0.1 <= found.exponent_t.high
+        bootstrap += found.exponent.low <= 0.1 <= found.exponent.high
+    assert 0.925 < held / count < 0.975
+    assert bootstrap / count < 0.92
+
+
+def test_the_t_interval_covers_what_it_says_where_each_size_has_its_own_seeds():
+    generator, held, count = np.random.default_rng(12), 0, 600
+    for _ in range(count):
+        results = {
+            x: {100 * place + seed: law(x, 5.0, 0.1, 0.0) * y for seed, y in enumerate(noise)}
+            for place, (x, noise) in enumerate(
+                zip(SIZES, np.exp(generator.normal(0, 0.02, (6, 4))), strict=True)
+            )
+        }
+        found = fit_scaling(results, with_offset=False, generator=generator, resamples=2)
+        held += found.exponent_t.low <= 0.1 <= found.exponent_t.high
+    assert 0.925 < held / count < 0.975
+
+
+def test_the_t_interval_is_that_of_exponents_seed_by_seed_where_seeds_are_near():
+    results = noisy(np.random.default_rng(2), 5)
+    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0)).exponent_t
+    each = [
+        fit_power_law(SIZES, [results[x][s] for x in SIZES], with_offset=False).exponent for s in range(5)
+    ]
+    half = 2.7764451 * np.std(each, ddof=1) / 5**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.05)
+    assert (found.high + found.low) / 2 == pytest.approx(np.mean(each), abs=1e-4)
+
+
+def test_resamples_that_carry_no_law_are_counted():
+    results = {x: {0: law(x, 5.0, 0.1, 0.0), 1: -1.0 if x == SIZES[0] else 1.0} for x in SIZES}
+    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0), resamples=100)
+    assert 10 < found.lost < 40, "both draws are the seed without a law in a quarter"
+
+
 def test_seeds_that_all_sizes_share_are_drawn_together():
     """A seed that is worse everywhere by the same factor says nothing about the exponent."""
     factors = [0.8, 1.0, 1.3]
@@ -90,6 +148,7 @@ def test_one_seed_gives_no_interval():
     results = {x: {0: law(x, 5.0, 0.1, 0.0)} for x in SIZES}
     found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0))
     assert found.exponent is None
+    assert found.exponent_t is None
     assert found.law.exponent == pytest.approx(0.1)
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import re
 
 import pytest
-from synthetic_records import make_record
+from synthetic_records import make_record, replaced
 
 from oscbench.records import protocol
-from oscbench.reporting import build_report
+from oscbench.reporting import build_report, formats
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.fairness import busy_notes
 from oscbench.reporting.frame import Loaded, newest
+from oscbench.reporting.page import EMBEDDED_BYTES
+from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.style import looks
 from oscbench.reporting.varied import answers, label_parts, smallest_reaching
-from oscbench.reporting.varied_view import scaling_table, shares_table, values_table, varied_views
+from oscbench.reporting.varied_view import (
+    overall_table,
+    shares_table,
+    values_table,
+    varied_views,
+)
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 NOISE = (0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002)
@@ -153,6 +162,64 @@ def test_costs_that_grow_with_the_value_are_told_as_a_range():
     assert "+50 % to +100 % FLOPs" in answers(family)[0].text
 
 
+def written(table):
+    """The rows of a table's CSV, as a reader of the file gets them."""
+    return list(csv.DictReader(table.csv().splitlines()))
+
+
+def slowed(record):
+    """The record, with steps twice as long where a treatment has a tenth of the data; all else costs the same everywhere."""
+    step = record.measures["step_s"]
+    factor = 2 if "=0.1]" in record.suite and record.mechanism != "plain" else 1
+    return replaced(record, {"step_s": step.model_copy(update={"value": factor * step.value})})
+
+
+def test_the_test_over_all_values_is_a_table_with_its_csv():
+    family = only_family(list(map(slowed, records(LAWS | {"ring": error_law(0.3, 0.2)}))))
+    table = overall_table(family)
+    headings = [column.heading for column in table.columns]
+    assert headings[1:8] == [
+        "Difference",
+        "95 % interval",
+        "p",
+        "p (Holm)",
+        "P(better)",
+        "Seeds",
+        "Parameters",
+    ]
+    shown = {row[0].text: dict(zip(headings, row, strict=True)) for row in table.rows}
+    for whole, line in zip(family.overall, written(table), strict=True):
+        row = shown[f"{whole.treatment} {formats.MINUS} plain"]
+        assert row["Difference"].value == whole.paired.mean
+        assert (row["Verdict"].text, row["p (Holm)"].value) == (whole.verdict, whole.p_holm)
+        assert row["FLOPs"].text == {"wave": "+21 %", "ring": "+90 %"}[whole.treatment]
+        assert row["Training speed"].text.count(formats.TIMES) == 2, "from the slowest value to the fastest"
+        assert float(line["difference"]) == whole.paired.mean, "the file rounds nothing"
+        assert float(line["t_low"]) == whole.paired.interval.low
+        assert float(line["p_holm"]) == whole.p_holm
+        assert float(line["speed_ratio"]) == whole.costs.speed < whole.costs_to.speed
+        assert float(line["speed_ratio_to"]) == whole.costs_to.speed
+        assert (line["varied"], line["suite"]) == ("task.fraction", "data")
+    assert {row["Verdict"].text for row in shown.values()} == {"better", "worse"}
+
+
+def test_the_table_over_all_values_has_bca_from_ten_seeds_and_tells_refusals():
+    def law(gain):
+        return lambda share, seed: 0.8 + gain + 0.1 * share + 0.001 * ((7 * seed) % 5)
+
+    ten = overall_table(only_family(records({"plain": law(0), "wave": law(0.01)}, seeds=10)))
+    assert ten.columns[3].heading == "BCa 95 %"
+    assert "bca_low" in written(ten)[0]
+    assert "BCa 95 %" not in [column.heading for column in overall_table(only_family(records(LAWS))).columns]
+    odd = [r.model_copy(update={"data_hash": f"{r.mechanism}"}) for r in records(LAWS)]
+    table = overall_table(only_family(odd))
+    assert len(table.rows[0]) == len(table.columns)
+    assert table.rows[0][-1].text.startswith("refused: compared at fewer than two values of task.fraction")
+    assert written(table)[0]["state"] == "refused"
+    alone = [r.model_copy(update={"matching": None}) for r in records({"plain": error_law(0.3)})]
+    assert overall_table(only_family(alone)) is None
+
+
 def test_what_is_refused_has_reached_nothing():
     odd = [
         r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=0.5]" in r.suite else r
@@ -223,15 +290,67 @@ def test_no_shares_of_a_number_that_is_no_resource():
 
 
 def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
-    table, refused = scaling_table(only_family(records(LAWS)))
-    assert refused == ""
+    family = only_family(records(LAWS))
+    fits = scaling_fits(family)
+    table = scaling_table(family, fits)
+    assert fits.refused == ""
     assert [row["exponent"] for row in table.raw] == pytest.approx([0.3, 0.3], abs=1e-6)
-    assert all(
-        row["low"] <= row["exponent"] + 1e-9 and row["exponent"] <= row["high"] + 1e-9 for row in table.raw
+    assert {row["over"] for row in table.raw} == {"task.fraction"}
+    for row in table.raw:
+        for kind in ("t", "bootstrap"):
+            assert row[f"{kind}_low"] <= row["exponent"] + 1e-9
+            assert row["exponent"] <= row[f"{kind}_high"] + 1e-9
+    few = only_family(records(LAWS, shares=SHARES[1:]))
+    assert scaling_table(few, scaling_fits(few)) is None
+    assert (
+        scaling_fits(few).refused
+        == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
     )
-    table, refused = scaling_table(only_family(records(LAWS, shares=SHARES[1:])))
-    assert table is None
-    assert refused == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
+    assert varied_views([few], looks(LAWS))[0].plans == ()
+
+
+def sized(record, width):
+    """The record, of a model that has as many parameters as its width squared."""
+    count = record.measures["params"].model_copy(update={"value": width**2})
+    return replaced(record, {"params": count})
+
+
+def test_a_size_is_fitted_to_parameters_too():
+    """An error that falls as the width to the 0.4 falls as the parameters, its square, to the 0.2."""
+    widths = (32, 48, 64, 96, 128)
+    found = [
+        sized(r, width)
+        for width in widths
+        for r in records({"plain": error_law(0.4), "wave": error_law(0.2)}, (width,), key="model.width")
+    ]
+    fits = scaling_fits(only_family(found))
+    assert [(fit.name, fit.over) for fit in fits.found] == [
+        (name, over) for over in ("model.width", "parameters") for name in ("plain", "wave")
+    ]
+    exponents = [fit.scaling.law.exponent for fit in fits.found]
+    assert exponents == pytest.approx([0.4, 0.2, 0.2, 0.1], abs=1e-6)
+    assert fits.found[-1].scaling.x == tuple(width**2 for width in widths)
+    assert {fit.over for fit in fits.drawn} == {"parameters"}
+    uncounted = [r.model_copy(update={"measures": {"accuracy": r.measures["accuracy"]}}) for r in found]
+    alone = scaling_fits(only_family(uncounted))
+    assert {fit.over for fit in alone.found} == {"model.width"}
+    assert alone.refused.startswith("none for plain, wave: ")
+
+
+def test_the_figure_of_the_laws_shows_what_they_leave_over():
+    def bent(share, seed):
+        """Twice the error of the law at a quarter of the data."""
+        return 1 - (2 if share == 0.25 else 1) * (1 - error_law(0.3, 0.05)(share, seed))
+
+    family = only_family(records({"plain": error_law(0.3), "wave": bent}))
+    fits = scaling_fits(family)
+    found = scaling_picture(family, fits, looks(["plain", "wave"]))
+    worst = max(abs(r) for fit in fits.found if fit.name == "wave" for r in fit.scaling.law.residuals)
+    assert f"wave exponent 0.289, largest residual +{100 * worst:.1f} % at 0.25" in found.alt
+    assert "plain exponent 0.300, largest residual" in found.alt
+    for words in ("Residual [%]", "task.fraction", "wave"):
+        assert words in found.svg
+    assert found.svg == scaling_picture(family, fits, looks(["plain", "wave"])).svg
 
 
 def test_what_else_differs_between_the_points_is_told():
@@ -269,17 +388,37 @@ def test_a_product_gives_a_family_for_each_number_with_the_others_held():
 
 def test_the_page_holds_it_all(save, tmp_path):
     results = save(records(LAWS))
-    build_report(results, tmp_path / "page", ["data"])
+    build_report(results, tmp_path / "page", ["data"], formats=("html", "md", "latex"))
     html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
     assert "Digits over task.fraction (data)" in html
     assert "mean over fraction 0.05, 0.1, 0.25, 0.5 and 1, 95 % interval" in text
     assert "Better at fraction 0.05, 0.1, 0.25, 0.5 and 1." in text
     assert "Reaches the mean of plain at fraction 1 first at 0.5." in text
     assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
-    names = {file.name for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")}
+    first = "Over all values of task.fraction"
+    for page in (html, text):
+        section = page[page.rindex("Digits over task.fraction (data)") :]
+        assert section.index(first) < section.index("Varied") < section.index("mean ± 95 % t interval")
+    latex = (tmp_path / "page" / "tables" / "data-digits-over-task-fraction-overall.tex").read_text()
+    assert "wave $-$ plain & +4.93 & " in latex, "0.03 x^-0.3 over the five shares"
+    names = {
+        file.name
+        for file in (tmp_path / "page").rglob("data-digits-over-task-fraction-*")
+        if file.suffix != ".tex"
+    }
     assert names == {
         f"data-digits-over-task-fraction-{kind}"
-        for kind in ("values.csv", "differences.csv", "shares.csv", "scaling.csv", "varied.png", "varied.svg")
+        for kind in (
+            "overall.csv",
+            "values.csv",
+            "differences.csv",
+            "shares.csv",
+            "scaling.csv",
+            "varied.png",
+            "varied.svg",
+            "scaling.png",
+            "scaling.svg",
+        )
     }
 
 
@@ -304,3 +443,41 @@ def test_a_busy_machine_is_named_where_most_cells_saw_it():
     assert busy_notes([make_record(seed=s) for s in range(3)]) == [], "unknown is not busy"
     (section,) = report_of(loaded_machine(9.5, 3)).sections
     assert any("busy machine" in finding for name, finding in section.facts if name == "Note")
+
+
+ENTRIES = ("plain", "wave_of_many_angles", "ring_of_fixed_queries", "lock", "spin_with_learned_positions")
+
+
+def many_suites(count, seeds=2):
+    return [
+        point(name, share, seed, error_law(0.3)(share, seed), name=f"data_efficiency_{i}")
+        for i in range(count)
+        for name in ENTRIES
+        for share in SHARES
+        for seed in range(seeds)
+    ]
+
+
+def test_a_page_of_many_varied_suites_stays_small_and_says_what_it_leaves_out(save, tmp_path, monkeypatch):
+    """27 suites of 5 values and 5 entries, with all the pictures that a page may hold, stay below 5 MB."""
+    monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
+    build_report(save(many_suites(4)), tmp_path / "page")
+    html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
+    without = re.sub('"data:image[^"]*"', "", html)
+    assert 27 / 4 * len(without.encode()) + EMBEDDED_BYTES < 5e6
+    left = re.search(r"\d+ less important figures are left out", html)
+    assert left
+    assert left[0] in text
+    files = re.findall(r'href="(tables/data-efficiency-0-task-fraction-0-05-[^"]*)"', html)
+    assert any(name.endswith("-comparisons.csv") for name in files)
+    assert any(name.endswith("-health.csv") for name in files)
+    for name in files:
+        assert (tmp_path / "page" / name).is_file(), name
+
+
+def test_a_small_report_folds_nothing(save, tmp_path, monkeypatch):
+    monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
+    build_report(save(records(LAWS, seeds=2)), tmp_path / "page")
+    html = (tmp_path / "page" / "index.html").read_text()
+    assert "is in files" not in html
+    assert html.count("Health as a table") == 5
