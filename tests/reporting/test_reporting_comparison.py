@@ -121,6 +121,8 @@ def test_one_seed_gives_no_interval_and_no_test() -> None:
     comparison = only(runs("plain", [0.8]) + runs("wave", [0.9]), "wave,plain")
     assert comparison.verdict == "one seed: no test"
     assert math.isnan(comparison.p_holm)
+    assert comparison.paired is not None
+    assert comparison.paired.improvement is comparison.paired.improvement_interval is None
     told = answer(comparison)
     assert "no interval (one seed)" in told.text
     assert "One paired seed gives no interval and no test" in told.caveats
