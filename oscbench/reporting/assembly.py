@@ -15,7 +15,7 @@ from oscbench.reporting.frame import Loaded
 from oscbench.reporting.sections import Section, make_section
 from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
 from oscbench.reporting.statistics import aggregate_over_tasks
-from oscbench.reporting.varied import Family, families, label_parts, over_values
+from oscbench.reporting.varied import Family, families, over_values, varied_by
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,13 @@ def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
     return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
 
 
-def _varied_by(label: str) -> tuple[str, ...]:
-    """A suite's name, and the names of what was changed in it: points that differ in the same things are of one question."""
-    name, changes = label_parts(label)
-    return (name, *sorted(changes))
-
-
 def _corrected(sections: Sequence[Section]) -> tuple[Section, ...]:
     """The sections with p values corrected: over a suite, and for the points of one that varies over those of each pair."""
     points = {section.slug for family in families(sections) for _, section in family.points}
     groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     for place, section in enumerate(sections):
         for at, comparison in enumerate(section.comparisons):
-            inside = (_varied_by(section.suite), section.task, comparison.pair)
+            inside = (varied_by(section.suite), section.task, comparison.pair)
             question = inside if section.slug in points else (section.suite,)
             groups.setdefault(question, []).append((place, at))
     made: dict[tuple[int, int], Comparison] = {}
@@ -133,7 +127,7 @@ def _answered(plain: Sequence[Section], corrected: Sequence[Section]) -> tuple[F
     found = families(corrected)
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, family in enumerate(found):
-        groups.setdefault(_varied_by(family.last.suite), []).append(place)
+        groups.setdefault(varied_by(family.last.suite), []).append(place)
     answered = list(found)
     for places in groups.values():
         together = iter(correct([c for place in places for c in wholes[place]]))

@@ -93,7 +93,7 @@ class Page:
     tuned: tuple[TunedView, ...]
     environment: Table
     unanswered: Table
-    leaderboard: Table | None
+    leaderboards: tuple[Table, ...]
     groups: tuple[RecordGroup, ...]
     left_out: int
     embedded: frozenset[str]

@@ -132,6 +132,12 @@ def label_parts(label: str) -> tuple[str, dict[str, str]]:
     return name, {part.partition("=")[0]: part.partition("=")[2] for part in parts}
 
 
+def varied_by(label: str) -> tuple[str, ...]:
+    """A suite's name, and the names of what was changed in it: points that differ in the same things are of one question."""
+    name, changes = label_parts(label)
+    return (name, *sorted(changes))
+
+
 def _number(text: str) -> float | None:
     try:
         value = float(text)
