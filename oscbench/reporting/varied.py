@@ -300,8 +300,7 @@ def reaching_on_means(family: Family, tests: Sequence[Tested], name: str, level:
 
 def listed(values: Sequence[float]) -> str:
     """`0.05, 0.1 and 1`."""
-    shown = [f"{value:g}" for value in values]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+    return formats.listed([f"{value:g}" for value in values])
 
 
 def smallest_reaching(values: Mapping[float, float], level: float, direction: str) -> float:
