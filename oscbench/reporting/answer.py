@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from oscbench.reporting import formats
 from oscbench.reporting.comparison import Aggregate, Comparison
+from oscbench.reporting.statistics import BCA_FROM
 
 _BESIDE = 3
 
@@ -103,14 +104,41 @@ def _speed(low: float, high: float) -> str:
 
 def aggregate_words(aggregate: Aggregate) -> str:
     """An effect over several tasks in one sentence."""
-    low, high = aggregate.interval.low, aggregate.interval.high
-    interval = f", 95 % interval {formats.interval(low, high, aggregate.unit)}" if low <= high else ""
+    where = "; ".join(
+        f"{formats.lowered(label)} in {formats.listed(suites)}" for label, suites in aggregate.tasks
+    )
     effect = formats.difference(aggregate.effect, aggregate.unit)
     return (
-        f"{aggregate.treatment} {formats.MINUS} {aggregate.baseline} over {aggregate.tasks} tasks of "
-        f"{aggregate.suite}: {effect} {formats.lowered(aggregate.metric_label)}{interval} "
-        "(mean over tasks; bootstrap over seeds inside each task, so it says nothing about other tasks)."
+        f"{aggregate.treatment} {formats.MINUS} {aggregate.baseline} over {len(aggregate.tasks)} tasks ({where}), "
+        f"{_matched_words(aggregate)}: {effect} {formats.lowered(aggregate.metric_label)}, {_spread_words(aggregate)}."
     )
+
+
+def aggregates_method(found: Sequence[Aggregate]) -> str:
+    """What effects over tasks are and what they do not tell, once for all of them; empty where there are none."""
+    if not found:
+        return ""
+    several = any(len(suites) > 1 for one in found for _, suites in one.tasks)
+    once = "; suites of one task are averaged seed by seed, so that it weighs once" if several else ""
+    narrow = f", too narrow below {BCA_FROM} seeds" if any(one.fewest < BCA_FROM for one in found) else ""
+    return (
+        f"Each is the mean over tasks of a pair's mean difference{once}. Intervals are a bootstrap over seeds inside each task{narrow}: "
+        "they say nothing about other tasks, and are not corrected for the number of pairs."
+    )
+
+
+def _matched_words(aggregate: Aggregate) -> str:
+    treatment, baseline = (f"matched by {by}" if by != "none" else "not matched" for by in aggregate.matching)
+    if treatment == baseline:
+        return treatment
+    return f"{aggregate.treatment} {treatment}, {aggregate.baseline}, a control, {baseline}"
+
+
+def _spread_words(aggregate: Aggregate) -> str:
+    if not aggregate.interval.exists:
+        return "no interval (one seed in a task)"
+    ends = formats.interval(aggregate.interval.low, aggregate.interval.high, aggregate.unit)
+    return f"95 % interval {ends}, at least {aggregate.fewest} paired seeds a task"
 
 
 def overview(comparisons: Sequence[Comparison]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -11,11 +11,12 @@ import numpy as np
 
 from oscbench.records import Record
 from oscbench.reporting.comparison import Aggregate, Comparison, correct
+from oscbench.reporting.fairness import matching_mode
 from oscbench.reporting.frame import Loaded
 from oscbench.reporting.sections import Section, make_section
 from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
 from oscbench.reporting.statistics import aggregate_over_tasks
-from oscbench.reporting.varied import Family, families, label_parts, over_values
+from oscbench.reporting.varied import Family, families, over_values, varied_by
 
 
 @dataclass(frozen=True)
@@ -72,22 +73,89 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
     return Report(corrected, _answered(sections, corrected), names, loaded, asked is not None)
 
 
+@dataclass(frozen=True)
+class _Effect:
+    """A pair compared by one suite on one task; a suite that varies counts once, by the mean over its values."""
+
+    suite: str
+    section: Section
+    comparison: Comparison
+    matching: tuple[str, str]
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What effects over tasks must share."""
+        s = self.section
+        return (self.comparison.pair, s.metric, s.unit, s.direction, self.matching)
+
+    @property
+    def differences(self) -> dict[int, float]:
+        """By seed."""
+        c = self.comparison
+        return {seed: a - b for seed, a, b in zip(c.seeds, c.first, c.second, strict=True)}
+
+
 def aggregates(report: Report) -> list[Aggregate]:
-    """Each pair that was compared in several tasks of a suite, in one metric, unit and direction."""
-    groups: dict[tuple[str, Pair, str, str, str], list[Comparison]] = {}
-    for section in report.sections:
-        for c in section.comparisons:
-            if c.state == "compared" and not section.split:
-                key = (section.suite, c.pair, c.metric_label, c.unit, c.direction)
-                groups.setdefault(key, []).append(c)
-    found: list[Aggregate] = []
-    for (suite, _, label, unit, _), group in groups.items():
-        if len(group) > 1:
-            rows = [np.subtract(c.first, c.second) for c in group]
-            effect, interval = aggregate_over_tasks(rows, np.random.default_rng(0))
-            names = (group[0].treatment, group[0].baseline)
-            found.append(Aggregate(suite, *names, label, unit, len(group), effect, interval))
-    return found
+    """Each pair that was compared in several tasks, by whatever suites, in one metric and unit and matched in one way."""
+    groups: dict[tuple[object, ...], dict[str, list[_Effect]]] = {}
+    for effect in _effects(report):
+        groups.setdefault(effect.kind, {}).setdefault(effect.section.task, []).append(effect)
+    return [_aggregate(tasks) for tasks in groups.values() if len(tasks) > 1]
+
+
+def _effects(report: Report) -> list[_Effect]:
+    whole: list[tuple[str, tuple[Section, ...], tuple[Comparison, ...]]] = [
+        (s.suite, (s,), s.comparisons) for s in report.sections if s.slug not in report.points and not s.split
+    ]
+    whole += [(f.suite, tuple(s for _, s in f.points), f.overall) for f in report.families]
+    return [
+        _Effect(suite, sections[-1], c, _matching(sections, c.pair))
+        for suite, sections, comparisons in whole
+        for c in comparisons
+        if c.state == "compared"
+    ]
+
+
+def _matching(sections: Sequence[Section], pair: Pair) -> tuple[str, str]:
+    """How treatment and baseline were matched; unlike for a control alone, as other pairs are refused."""
+    standings = [standing for section in sections for standing in section.standings]
+    modes = [
+        {matching_mode(r) for s in standings if s.entry == entry for r in s.finished}
+        for entry in (pair.treatment, pair.baseline)
+    ]
+    return (" and ".join(sorted(modes[0])), " and ".join(sorted(modes[1])))
+
+
+def _aggregate(tasks: Mapping[str, Sequence[_Effect]]) -> Aggregate:
+    kept = {task: _one_sample(effects) for task, effects in tasks.items()}
+    rows = [_mean_by_seed(effects) for effects in kept.values()]
+    # A fixed seed: the same records give the same page, digit for digit.
+    effect, interval = aggregate_over_tasks(rows, np.random.default_rng(0))
+    first = next(iter(kept.values()))[0]
+    return Aggregate(
+        tasks=tuple((e[0].section.task_label, tuple(one.suite for one in e)) for e in kept.values()),
+        treatment=first.comparison.treatment,
+        baseline=first.comparison.baseline,
+        matching=first.matching,
+        metric_label=first.section.metric_label,
+        unit=first.section.unit,
+        fewest=min(map(len, rows)),
+        effect=effect,
+        interval=interval,
+    )
+
+
+def _one_sample(effects: Sequence[_Effect]) -> list[_Effect]:
+    """The suites of one task that can be averaged seed by seed: all of them, or where they hardly share seeds the one with the most."""
+    shared = set.intersection(*(set(effect.differences) for effect in effects))
+    return list(effects) if len(shared) > 1 else [max(effects, key=lambda effect: len(effect.differences))]
+
+
+def _mean_by_seed(effects: Sequence[_Effect]) -> list[float]:
+    """Several suites of one task share data and seeds and are no independent evidence: a seed counts once, by the mean over them."""
+    each = [effect.differences for effect in effects]
+    shared = sorted(set.intersection(*(set(one) for one in each)))
+    return [float(np.mean([one[seed] for one in each])) for seed in shared]
 
 
 def _where_asked(asked: Sequence[Pair], groups: Sequence[Sequence[Record]]) -> list[list[Pair]]:
@@ -101,19 +169,13 @@ def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
     return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
 
 
-def _varied_by(label: str) -> tuple[str, ...]:
-    """A suite's name, and the names of what was changed in it: points that differ in the same things are of one question."""
-    name, changes = label_parts(label)
-    return (name, *sorted(changes))
-
-
 def _corrected(sections: Sequence[Section]) -> tuple[Section, ...]:
     """The sections with p values corrected: over a suite, and for the points of one that varies over those of each pair."""
     points = {section.slug for family in families(sections) for _, section in family.points}
     groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     for place, section in enumerate(sections):
         for at, comparison in enumerate(section.comparisons):
-            inside = (_varied_by(section.suite), section.task, comparison.pair)
+            inside = (varied_by(section.suite), section.task, comparison.pair)
             question = inside if section.slug in points else (section.suite,)
             groups.setdefault(question, []).append((place, at))
     made: dict[tuple[int, int], Comparison] = {}
@@ -133,7 +195,7 @@ def _answered(plain: Sequence[Section], corrected: Sequence[Section]) -> tuple[F
     found = families(corrected)
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, family in enumerate(found):
-        groups.setdefault(_varied_by(family.last.suite), []).append(place)
+        groups.setdefault(varied_by(family.last.suite), []).append(place)
     answered = list(found)
     for places in groups.values():
         together = iter(correct([c for place in places for c in wholes[place]]))

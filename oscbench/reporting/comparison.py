@@ -105,14 +105,21 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """One pair over several tasks of one suite: the mean of the tasks' mean differences."""
+    """One pair over several tasks: the mean of the tasks' mean differences.
 
-    suite: str
+    Attributes:
+        tasks: The label of each, and the suites that asked about it.
+        matching: How the treatment was matched, and the baseline.
+        fewest: The smallest number of paired seeds among the tasks.
+    """
+
+    tasks: tuple[tuple[str, tuple[str, ...]], ...]
     treatment: str
     baseline: str
+    matching: tuple[str, str]
     metric_label: str
     unit: str
-    tasks: int
+    fewest: int
     effect: float
     interval: Interval
 

@@ -6,6 +6,7 @@ One place, so that page and tables agree.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 MINUS = "\u2212"
 TIMES = "\u00d7"
@@ -135,6 +136,11 @@ def times(ratio: float) -> str:
     if not math.isfinite(ratio):
         return MISSING
     return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{significant(ratio, 2)}{TIMES}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def ranges(numbers: list[int]) -> str:

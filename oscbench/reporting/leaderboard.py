@@ -1,63 +1,254 @@
-"""Ranks over several tasks, with the uncertainty that the seeds leave in them."""
+"""Ranks over several tasks, with the uncertainty that the seeds leave in them.
+
+A suite gives one column, a suite that varies too. Entries are ranked beside others that were matched in the same way only, and in tasks
+that all of them finished: whatever does not fit is left out by name.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from oscbench.reporting import formats
+from oscbench.reporting.assembly import Report
+from oscbench.reporting.fairness import matching_mode
 from oscbench.reporting.frame import headline
-from oscbench.reporting.sections import Section
+from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import LEVEL, Floats, Interval
 from oscbench.reporting.tables import Cell, Column, Table
+from oscbench.reporting.varied import Family, varied_by
 
 RESAMPLES = 2000
 
+BySeed = Mapping[int, float]
 
-def leaderboard_table(sections: Sequence[Section]) -> Table | None:
-    """Mean rank over the tasks of every mechanism that finished in all of them; None with fewer than two tasks or mechanisms.
 
-    Ranks come from the means over seeds, 1 is best, ties share. A bootstrap draws seeds anew in each task (the same draw for all
-    mechanisms, as far as they share seeds) and ranks again. The tasks are taken as given: it says nothing about other tasks.
+@dataclass(frozen=True)
+class Scores:
+    """What the entries of one suite reached in one task, all matched in the same way.
+
+    Attributes:
+        matching: `params`, `flops`, `time` or `none`.
+        by_entry: Headline value of each seed; in a suite that varies its mean over all values.
+        absent: Entries that did not finish at every value or at all.
+        otherwise: Entries that were matched in another way, controls among them.
+        lost: Entries with cells that did not finish, and how many of how many.
     """
-    ranked = [s for s in sections if s.direction in ("higher", "lower") and not s.split and s.standings]
-    if len({s.task for s in ranked}) < 2:
-        return None
-    finished = [{t.name for t in s.standings if t.finished} for s in ranked]
-    names = sorted(set.intersection(*finished))
-    if len(names) < 2:
-        return None
-    rng = np.random.default_rng(0)
-    points = np.array([_ranks(s, names, None)[0] for s in ranked])
-    draws = np.array([_ranks(s, names, rng) for s in ranked])
-    absent = sorted(set.union(*finished) - set(names))
-    return _table(ranked, names, absent, points, draws)
+
+    title: str
+    task: str
+    matching: str
+    direction: str
+    by_entry: Mapping[str, BySeed]
+    absent: frozenset[str]
+    otherwise: frozenset[str]
+    lost: Mapping[str, str]
 
 
-def _ranks(section: Section, names: Sequence[str], rng: np.random.Generator | None) -> Floats:
-    """[draws, mechanisms] ranks of the means; one row, of the seeds as they are, without a generator."""
-    cells = {
-        t.name: {r.seed: v for r in t.finished if math.isfinite(v := headline(r))} for t in section.standings
+class Source(NamedTuple):
+    """A suite on one task: a section, or all points of a suite that varies."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Entries that finished in several tasks, and their scores there."""
+
+    columns: tuple[Scores, ...]
+    names: tuple[str, ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        """The different tasks."""
+        return sorted({column.task for column in self.columns})
+
+    @property
+    def orderings(self) -> int:
+        """How often one entry is ordered against another: pairs of entries times tasks."""
+        return len(self.tasks) * len(self.names) * (len(self.names) - 1) // 2
+
+    @property
+    def alone(self) -> list[str]:
+        """Where an entry has one seed, from which no interval follows for anybody in that column."""
+        return [
+            f"{name} in {c.title}" for c in self.columns for name in self.names if len(c.by_entry[name]) < 2
+        ]
+
+
+def leaderboards(report: Report) -> list[Table]:
+    """Mean ranks over tasks, one table for each way of matching and each set of tasks that share entries.
+
+    Ranks come from the means over seeds, 1 is best, ties share. Every task weighs once, the suites of one task alike. A bootstrap draws seeds
+    anew in each task (the same draw for all entries and suites, as far as they share seeds) and ranks again. The tasks are taken as given:
+    it says nothing about other tasks.
+    """
+    sources = _sources(report)
+    columns = [scores for source in sources for scores in _scores(source)]
+    modes = sorted({column.matching for column in columns})
+    found = [ranking for mode in modes for ranking in _rankings([c for c in columns if c.matching == mode])]
+    ranked = {column.title for ranking in found for column in ranking.columns}
+    left = [source.title for source in sources if source.title not in ranked]
+    last = len(found) - 1
+    # What is left out of all of them is said once, under the last.
+    return [_table(one, _name(i, found), left if i == last else ()) for i, one in enumerate(found)]
+
+
+def _name(place: int, found: Sequence[Ranking]) -> str:
+    mode = found[place].columns[0].matching
+    before = sum(ranking.columns[0].matching == mode for ranking in found[:place])
+    return f"leaderboard-{formats.slug(mode)}" + (f"-{before + 1}" if before else "")
+
+
+def _sources(report: Report) -> list[Source]:
+    single = [Source(s.title, (s,)) for s in report.sections if s.slug not in report.points and s.standings]
+    groups: dict[tuple[object, ...], list[Family]] = {}
+    for family in report.families:
+        groups.setdefault((varied_by(family.last.suite), family.last.task), []).append(family)
+    return single + [_varied(families) for families in groups.values()]
+
+
+def _varied(families: Sequence[Family]) -> Source:
+    """All points of a suite, once each where it varies over two numbers."""
+    suites = sorted({family.suite for family in families})
+    name = suites[0] if len(suites) == 1 else varied_by(families[0].last.suite)[0]
+    keys = " and ".join(sorted({family.key for family in families}))
+    points = {section.slug: section for family in families for _, section in family.points}
+    return Source(f"{families[0].last.task_label} ({name}, mean over {keys})", tuple(points.values()))
+
+
+def _scores(source: Source) -> list[Scores]:
+    """One for each way of matching that at least two entries share."""
+    measured = {(s.metric, s.unit, s.direction) for s in source.sections}
+    first = source.sections[0]
+    if (
+        len(measured) > 1
+        or first.direction not in ("higher", "lower")
+        or any(s.split for s in source.sections)
+    ):
+        return []
+    standings = [standing for section in source.sections for standing in section.standings]
+    modes = sorted({mode for standing in standings if (mode := _mode(standing))})
+    return [made for mode in modes if len((made := _alike(source, mode)).by_entry) > 1]
+
+
+def _alike(source: Source, mode: str) -> Scores:
+    """The scores of the entries that were matched in one way."""
+    first, standings = source.sections[0], [s for section in source.sections for s in section.standings]
+    points = [p for s in source.sections if (p := [t for t in s.standings if _mode(t) == mode])]
+    by_entry = _over_points(points)
+    otherwise = {s.name for s in standings if s.finished and _mode(s) != mode}
+    return Scores(
+        title=source.title,
+        task=first.task,
+        matching=mode,
+        direction=first.direction,
+        by_entry=by_entry,
+        absent=frozenset({s.name for s in standings} - by_entry.keys() - otherwise),
+        otherwise=frozenset(otherwise - by_entry.keys()),
+        lost=_lost(s for s in standings if s.name not in otherwise),
+    )
+
+
+def _is_control(standing: Standing) -> bool:
+    return any(r.matching is not None and r.matching.control for r in standing.cells)
+
+
+def _mode(standing: Standing) -> str:
+    """How the finished cells were matched; empty for a control, and where there is none or they are unlike."""
+    modes = {matching_mode(record) for record in standing.finished}
+    return modes.pop() if len(modes) == 1 and not _is_control(standing) else ""
+
+
+def _lost(standings: Iterable[Standing]) -> dict[str, str]:
+    counts: dict[str, tuple[int, int]] = {}
+    for s in standings:
+        lost, cells = counts.get(s.name, (0, 0))
+        counts[s.name] = (lost + len(s.cells) - len(s.finished), cells + len(s.cells))
+    return {name: f"{lost} of {cells}" for name, (lost, cells) in counts.items() if lost}
+
+
+def _over_points(points: Sequence[Sequence[Standing]]) -> dict[str, BySeed]:
+    """Seed by seed the mean over all points, of entries and seeds that have all of them."""
+    each = [{s.name: {r.seed: headline(r) for r in s.finished} for s in point} for point in points]
+    names = sorted(set.intersection(*(set(point) for point in each)))
+    shared = {name: sorted(set.intersection(*(set(point[name]) for point in each))) for name in names}
+    return {
+        name: {seed: float(np.mean([point[name][seed] for point in each])) for seed in seeds}
+        for name, seeds in shared.items()
+        if seeds
     }
-    seeds = sorted({seed for name in names for seed in cells[name]})
-    # Seeds are drawn by a weight each, so that a mechanism without a seed simply has no weight there.
-    weights = (
-        np.ones((1, len(seeds)))
-        if rng is None
-        else rng.multinomial(len(seeds), [1 / len(seeds)] * len(seeds), RESAMPLES)
-    )
-    means = np.full((len(weights), len(names)), np.nan)
-    for column, name in enumerate(names):
-        values = np.array([cells[name].get(seed, 0.0) for seed in seeds])
-        there = weights * np.array([seed in cells[name] for seed in seeds])
-        total = there.sum(axis=1)
-        fallback = float(np.mean(list(cells[name].values())))
-        means[:, column] = np.where(total > 0, there @ values / np.maximum(total, 1), fallback)
+
+
+def _rankings(columns: Sequence[Scores]) -> list[Ranking]:
+    """Sets of tasks that share entries, every column in one at most; those over the most tasks first."""
+    rest, found = list(columns), []
+    while (ranking := _widest(rest)) is not None:
+        found.append(ranking)
+        rest = [column for column in rest if column not in ranking.columns]
+    return sorted(found, key=lambda ranking: (-len(ranking.tasks), -len(ranking.columns)))
+
+
+def _widest(columns: Sequence[Scores]) -> Ranking | None:
+    """The set with the most orderings; it depends on what was run, never on how it came out.
+
+    From each column on, the one that shares the most entries joins next. So a suite with two entries does not thin out a ranking of ten.
+    """
+    found: list[Ranking] = []
+    for start in columns:
+        names = set(start.by_entry)
+        while len(names) > 1:
+            held = tuple(c for c in columns if names <= c.by_entry.keys())
+            found.append(Ranking(held, tuple(sorted(names))))
+            others = [names & c.by_entry.keys() for c in columns if c not in held]
+            names = max(others, key=len, default=set())
+    several = [ranking for ranking in found if len(ranking.tasks) > 1]
+    return max(several, key=lambda r: (r.orderings, len(r.tasks), len(r.columns)), default=None)
+
+
+def _draws(ranking: Ranking) -> list[Floats]:
+    """[draws, entries] ranks for each column, from one draw of seeds a task."""
+    # A fixed seed: the same records give the same page, digit for digit.
+    rng = np.random.default_rng(0)
+    drawn: dict[str, dict[int, Floats]] = {}
+    for task in ranking.tasks:
+        inside = [c.by_entry[name] for c in ranking.columns if c.task == task for name in ranking.names]
+        seeds = sorted({seed for by_seed in inside for seed in by_seed})
+        weights = rng.multinomial(len(seeds), [1 / len(seeds)] * len(seeds), RESAMPLES)
+        drawn[task] = dict(zip(seeds, weights.T.astype(np.float64), strict=True))
+    return [_ranks(column, ranking.names, drawn[column.task]) for column in ranking.columns]
+
+
+def _ranks(column: Scores, names: Sequence[str], weights: Mapping[int, Floats]) -> Floats:
+    """[draws, entries] ranks of the means, each seed with its weight in each draw.
+
+    An entry without a seed has no weight there; one without any seed of a draw keeps its plain mean.
+    """
+    means = np.stack([_weighted(column.by_entry[name], weights) for name in names], axis=1)
     return np.asarray(
-        stats.rankdata(means if section.direction == "lower" else -means, axis=1), dtype=np.float64
+        stats.rankdata(means if column.direction == "lower" else -means, axis=1), dtype=np.float64
     )
+
+
+def _weighted(by_seed: BySeed, weights: Mapping[int, Floats]) -> Floats:
+    total = np.sum([weights[seed] for seed in by_seed], axis=0)
+    summed = np.sum([weights[seed] * value for seed, value in by_seed.items()], axis=0)
+    plain = float(np.mean(list(by_seed.values())))
+    return np.where(total > 0, summed / np.maximum(total, 1), plain)
+
+
+def _over_tasks(ranking: Ranking, values: Sequence[Floats]) -> Floats:
+    """The mean of something that each column has, every task once."""
+    by_task = [
+        np.mean([v for c, v in zip(ranking.columns, values, strict=True) if c.task == task], axis=0)
+        for task in ranking.tasks
+    ]
+    return np.asarray(np.mean(by_task, axis=0), dtype=np.float64)
 
 
 def _interval(draws: Floats) -> Interval:
@@ -65,37 +256,116 @@ def _interval(draws: Floats) -> Interval:
     return Interval(float(low), float(high))
 
 
-def _table(
-    sections: Sequence[Section], names: Sequence[str], absent: Sequence[str], points: Floats, draws: Floats
-) -> Table:
-    """`points` [tasks, mechanisms], `draws` [tasks, draws, mechanisms]."""
-    overall = draws.mean(axis=0)
-    first = stats.rankdata(overall, axis=1, method="min") == 1
-    order = sorted(range(len(names)), key=lambda i: (points[:, i].mean(), names[i]))
+class Placed(NamedTuple):
+    """A rank; None for the interval where an entry has one seed."""
+
+    over: str
+    rank: float
+    ends: Interval | None
+
+    @property
+    def cell(self) -> Cell:
+        """As it is shown."""
+        tail = f" [{self.ends.low:.3g}, {self.ends.high:.3g}]" if self.ends else ""
+        return Cell(f"{self.rank:.3g}{tail}", self.rank)
+
+
+def _placed(ranking: Ranking, draws: Sequence[Floats]) -> list[list[Placed]]:
+    """For every entry its mean rank and the rank in each column."""
+    columns, names = ranking.columns, ranking.names
+    plain = [_ranks(c, names, {s: np.ones(1) for v in c.by_entry.values() for s in v})[0] for c in columns]
+    known = [all(len(c.by_entry[name]) > 1 for name in names) for c in columns]
+    whole, spread = _over_tasks(ranking, plain), _over_tasks(ranking, draws)
+    return [
+        [
+            Placed("all", float(whole[i]), None if ranking.alone else _interval(spread[:, i])),
+            *(
+                Placed(c.title, float(plain[k][i]), _interval(draws[k][:, i]) if known[k] else None)
+                for k, c in enumerate(columns)
+            ),
+        ]
+        for i in range(len(names))
+    ]
+
+
+def _chances(ranking: Ranking, draws: Sequence[Floats]) -> Floats:
+    """How often each entry has the best mean rank among the draws, ties shared."""
+    first = stats.rankdata(_over_tasks(ranking, draws), axis=1, method="min") == 1
+    return np.asarray((first / first.sum(axis=1, keepdims=True)).mean(axis=0), dtype=np.float64)
+
+
+def _table(ranking: Ranking, name: str, left: Sequence[str]) -> Table:
+    names, draws = ranking.names, _draws(ranking)
+    placed = _placed(ranking, draws)
+    chances = None if ranking.alone else _chances(ranking, draws)
+    rows, raw = [], []
+    for i in sorted(range(len(names)), key=lambda i: (placed[i][0].rank, names[i])):
+        shown = [place.cell for place in placed[i]]
+        chance = [] if chances is None else [Cell(f"{chances[i]:.2f}", float(chances[i]))]
+        rows.append((Cell(names[i]), shown[0], *chance, *shown[1:]))
+        raw += [_raw(names[i], ranking, place) for place in placed[i]]
     columns = (
         Column("Mechanism", "left"),
-        Column("Mean rank [95 %]"),
-        Column("P(first)"),
-        *(Column(s.title) for s in sections),
+        *([Column("Mean rank")] if chances is None else [Column("Mean rank [95 %]"), Column("P(first)")]),
+        *(Column(c.title) for c in ranking.columns),
     )
-    rows, raw = [], []
-    for i in order:
-        whole = [(float(points[:, i].mean()), _interval(overall[:, i]))]
-        each = [(float(points[t, i]), _interval(draws[t, :, i])) for t in range(len(sections))]
-        chance = float((first[:, i] / first.sum(axis=1)).mean())
-        shown = [Cell(f"{rank:.3g} [{ends.low:.3g}, {ends.high:.3g}]", rank) for rank, ends in whole + each]
-        rows.append((Cell(names[i]), shown[0], Cell(f"{chance:.2f}", chance), *shown[1:]))
-        raw += [
-            {"mechanism": names[i], "over": over, "rank": rank, "low": ends.low, "high": ends.high}
-            for over, (rank, ends) in zip(["all", *(s.title for s in sections)], whole + each, strict=True)
-        ]
-    caption = (
-        f"Ranks over {len(sections)} tasks, 1 is best; intervals and P(first) from {RESAMPLES} bootstrap draws of the seeds inside each "
-        "task, so they say nothing about other tasks"
+    return Table(name, _caption(ranking, left), columns, tuple(rows), tuple(raw))
+
+
+def _raw(name: str, ranking: Ranking, place: Placed) -> dict[str, object]:
+    low, high = (place.ends.low, place.ends.high) if place.ends else (None, None)
+    matching = ranking.columns[0].matching
+    return {
+        "mechanism": name,
+        "matching": matching,
+        "over": place.over,
+        "rank": place.rank,
+        "low": low,
+        "high": high,
+    }
+
+
+def _caption(ranking: Ranking, left: Sequence[str]) -> str:
+    mode = ranking.columns[0].matching
+    matched = "of models that were not matched" if mode == "none" else f"of models matched by {mode}"
+    once = len(ranking.columns) > len(ranking.tasks)
+    sentences = [
+        f"Ranks over {len(ranking.tasks)} tasks {matched}, 1 is best"
+        + ("; each task weighs once in the mean, its suites alike" if once else ""),
+        _certainty(ranking),
+        *_left_out(ranking),
+    ]
+    if left:
+        sentences.append(
+            f"In no ranking, which takes two tasks with the same entries, matched alike, and a better side: {', '.join(left)}"
+        )
+    return ". ".join(sentences)
+
+
+def _certainty(ranking: Ranking) -> str:
+    """What the intervals are, or that there is none with one seed."""
+    if ranking.alone:
+        told = ", ".join(ranking.alone[:3]) + (" and others" if len(ranking.alone) > 3 else "")
+        return f"One seed ({told}), so the mean ranks have no interval and there is no P(first)"
+    fewest = min(len(c.by_entry[name]) for c in ranking.columns for name in ranking.names)
+    narrow = f"; with {fewest} seeds such intervals are too narrow" if fewest < 10 else ""
+    return (
+        f"Intervals and P(first) come from {RESAMPLES} bootstrap draws of the seeds inside each task, so they say nothing about other "
+        f"tasks{narrow}"
     )
-    fewest = min(len({r.seed for t in s.standings for r in t.finished}) for s in sections)
-    if fewest < 10:
-        caption += f"; with {fewest} seeds such intervals are too narrow"
-    if absent:
-        caption += f". Not in every task, so not ranked: {', '.join(absent)}"
-    return Table("leaderboard", caption, columns, tuple(rows), tuple(raw))
+
+
+def _left_out(ranking: Ranking) -> list[str]:
+    """Entries of these tasks that are not ranked, and cells that did not finish."""
+    columns = ranking.columns
+    absent = {name for c in columns for name in (*c.by_entry, *c.absent)} - set(ranking.names)
+    otherwise = sorted({name for c in columns for name in c.otherwise} - set(ranking.names))
+    lost = [f"{name} {count} in {c.title}" for c in columns for name, count in sorted(c.lost.items())]
+    found = [f"Not in every task, so not ranked: {', '.join(sorted(absent))}"] if absent else []
+    found += [f"Matched otherwise, so not ranked here: {', '.join(otherwise)}"] if otherwise else []
+    found += (
+        [f"Cells that did not finish are left out, which may favour their entry: {', '.join(lost)}"]
+        if lost
+        else []
+    )
+    return found

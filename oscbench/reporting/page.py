@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from oscbench.reporting.answer import Answer, aggregate_words, answer, overview
+from oscbench.reporting.answer import Answer, aggregate_words, aggregates_method, answer, overview
 from oscbench.reporting.assembly import Report, aggregates
 from oscbench.reporting.beside import beside, beside_table
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
@@ -100,7 +100,7 @@ class Page:
     tuned: tuple[TunedView, ...]
     environment: Table
     unanswered: Table
-    leaderboard: Table | None
+    leaderboards: tuple[Table, ...]
     groups: tuple[RecordGroup, ...]
     left_out: int
     embedded: frozenset[str]
@@ -174,8 +174,13 @@ class Page:
 
     @property
     def aggregates(self) -> list[str]:
-        """Effects over the tasks of a suite, in words; empty where no suite has several."""
+        """Effects over tasks, in words; empty where no pair was compared in several."""
         return [aggregate_words(aggregate) for aggregate in aggregates(self.report)]
+
+    @property
+    def aggregates_method(self) -> str:
+        """What these effects are and what they do not tell."""
+        return aggregates_method(aggregates(self.report))
 
     @property
     def timed(self) -> list[TimingView]:

@@ -81,7 +81,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     from oscbench.reporting.detail_tables import environment_table
     from oscbench.reporting.figures import plans
     from oscbench.reporting.grids import grid_views
-    from oscbench.reporting.leaderboard import leaderboard_table
+    from oscbench.reporting.leaderboard import leaderboards
     from oscbench.reporting.page import Page, view, within_budget
     from oscbench.reporting.records_page import record_groups
     from oscbench.reporting.style import looks
@@ -111,8 +111,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
         tuned=tuned,
         views=views,
         environment=environment_table(loaded.records),
-        # A task that was run at five sizes would weigh five times among the tasks.
-        leaderboard=leaderboard_table([s for s in report.sections if s.slug not in report.points]),
+        leaderboards=tuple(leaderboards(report)),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
         left_out=left_out,
@@ -139,7 +138,7 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
 
     shown_all: list[Shown] = [*page.varied, *page.views, *page.tuned, *page.timings]
     tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
-    tables += [page.leaderboard] if page.leaderboard else []
+    tables += page.leaderboards
     for table in tables:
         (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         if "latex" in formats:

@@ -60,8 +60,8 @@ class Paired:
     """Differences by seed, first minus second.
 
     `p` comes from the sign-flip permutation test; `improvement` is the probability that the first is the
-    better one at a seed (ties half), with its exact interval, and None where the metric has no better
-    side.
+    better one at a seed (ties half), with its exact interval; both are None where the metric has no better
+    side, and with one seed, of which no probability can be told.
     """
 
     n: int
@@ -252,7 +252,7 @@ def compare_paired(first: ArrayLike, second: ArrayLike, direction: str, rng: np.
     # Rounding that is far below the values' own resolution is no difference: 0.1 + 0.2 and 0.3 tie.
     difference = np.where(np.isclose(a, b, rtol=1e-12, atol=0.0), 0.0, a - b)
     improvement, improvement_interval = None, None
-    if direction in ("higher", "lower"):
+    if direction in ("higher", "lower") and a.size > 1:
         gain = difference if direction == "higher" else -difference
         wins = float((gain > 0).sum() + 0.5 * (gain == 0).sum())
         improvement = wins / a.size

@@ -262,16 +262,17 @@ def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
     better = paired.improvement_interval
     chance = "" if paired.improvement is None else f"{paired.improvement:.2f}"
     chance += f" [{better.low:.2f}, {better.high:.2f}]" if better else ""
+    alone = "one seed: none" if paired.n < 2 else ""
     return (
         name,
         Cell(formats.difference(paired.mean, comparison.unit, False), paired.mean),
-        Cell(formats.interval(low, high, comparison.unit)),
+        Cell(alone or formats.interval(low, high, comparison.unit)),
         *([Cell(bca)] if from_ten else []),
         Cell(formats.p_value(paired.p), None if math.isnan(paired.p) else paired.p),
         Cell(
             formats.p_value(comparison.p_holm), None if math.isnan(comparison.p_holm) else comparison.p_holm
         ),
-        Cell(chance, paired.improvement),
+        Cell(alone or chance, paired.improvement),
         Cell(str(paired.n), float(paired.n)),
         *_cost_cells(comparison),
         Cell(comparison.verdict),

@@ -132,6 +132,12 @@ def label_parts(label: str) -> tuple[str, dict[str, str]]:
     return name, {part.partition("=")[0]: part.partition("=")[2] for part in parts}
 
 
+def varied_by(label: str) -> tuple[str, ...]:
+    """A suite's name, and the names of what was changed in it: points that differ in the same things are of one question."""
+    name, changes = label_parts(label)
+    return (name, *sorted(changes))
+
+
 def _number(text: str) -> float | None:
     try:
         value = float(text)
@@ -294,8 +300,7 @@ def reaching_on_means(family: Family, tests: Sequence[Tested], name: str, level:
 
 def listed(values: Sequence[float]) -> str:
     """`0.05, 0.1 and 1`."""
-    shown = [f"{value:g}" for value in values]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+    return formats.listed([f"{value:g}" for value in values])
 
 
 def smallest_reaching(values: Mapping[float, float], level: float, direction: str) -> float:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from synthetic_records import make_record, toy_suite
 
-from oscbench.records import Matching, Record
-from oscbench.reporting import ReportError
-from oscbench.reporting.answer import aggregate_words, answer
+from oscbench.records import Matching, Measurement, Record
+from oscbench.reporting import ReportError, build_report
+from oscbench.reporting.answer import aggregate_words, aggregates_method, answer
 from oscbench.reporting.assembly import Report, aggregates, assemble
-from oscbench.reporting.comparison import Comparison
+from oscbench.reporting.comparison import Aggregate, Comparison
 from oscbench.reporting.frame import Loaded
 from oscbench.reporting.selection import Entry, entry_names, pairs_asked
 
@@ -121,6 +123,8 @@ def test_one_seed_gives_no_interval_and_no_test() -> None:
     comparison = only(runs("plain", [0.8]) + runs("wave", [0.9]), "wave,plain")
     assert comparison.verdict == "one seed: no test"
     assert math.isnan(comparison.p_holm)
+    assert comparison.paired is not None
+    assert comparison.paired.improvement is comparison.paired.improvement_interval is None
     told = answer(comparison)
     assert "no interval (one seed)" in told.text
     assert "One paired seed gives no interval and no test" in told.caveats
@@ -221,16 +225,99 @@ def test_fairness_facts_name_what_was_equal() -> None:
     assert unlike["Data"].startswith("NOT the same")
 
 
-def test_effects_over_the_tasks_of_a_suite() -> None:
-    records = [r for task in ("digits", "scenes") for r in runs("plain", [0.8, 0.81, 0.82], task=task)]
-    records += [r for task in ("digits", "scenes") for r in runs("wave", [0.82, 0.83, 0.85], task=task)]
-    (found,) = aggregates(report(records, "wave,plain"))
-    assert (found.tasks, found.treatment, found.baseline) == (2, "wave", "plain")
-    assert found.effect == pytest.approx(0.07 / 3)
-    assert "wave \u2212 plain over 2 tasks of toy: +2.33 points accuracy, 95 % interval [" in aggregate_words(
-        found
+PLAIN, WAVE = [0.8, 0.81, 0.82], [0.82, 0.83, 0.85]
+
+
+def both(suite: str, task: str, wave: list[float] = WAVE, **changes: object) -> list[Record]:
+    return [
+        record
+        for mechanism, values in (("plain", PLAIN[: len(wave)]), ("wave", wave))
+        for record in runs(mechanism, values, suite=suite, task=task, **changes)
+    ]
+
+
+def aggregates_of(records: list[Record]) -> list[Aggregate]:
+    return aggregates(report(records, "wave,plain"))
+
+
+def test_effects_over_tasks_of_one_suite_or_several() -> None:
+    for suites in (("toy", "toy"), ("one", "two")):
+        (found,) = aggregates_of(both(suites[0], "digits") + both(suites[1], "scenes"))
+        assert found.tasks == (("Digits", (suites[0],)), ("Scenes", (suites[1],)))
+        assert (found.treatment, found.baseline, found.matching) == ("wave", "plain", ("params", "params"))
+        assert found.effect == pytest.approx(0.07 / 3)
+        told = aggregate_words(found)
+        assert told.startswith(
+            f"wave \u2212 plain over 2 tasks (digits in {suites[0]}; scenes in {suites[1]}), matched by params: "
+            "+2.33 points accuracy, 95 % interval ["
+        )
+        assert told.endswith("], at least 3 paired seeds a task.")
+    assert "too narrow below 10 seeds" in aggregates_method([found])
+    assert aggregates_of(both("one", "digits")) == []
+    assert aggregates_method([]) == ""
+
+
+def test_unlike_matchings_and_metrics_are_no_common_effect() -> None:
+    assert aggregates_of(both("one", "digits") + both("two", "scenes", by="time")) == []
+    loss = {"loss": Measurement(value=0.5, unit="nats", label="loss", direction="lower")}
+    other = [r.model_copy(update={"metric": "loss", "measures": loss}) for r in both("two", "scenes")]
+    assert aggregates_of(both("one", "digits") + other) == []
+
+
+def test_a_task_of_several_suites_weighs_once_seed_by_seed() -> None:
+    digits = both("one", "digits", [0.9, 0.81, 0.82]) + both("two", "digits", [0.7, 0.81, 0.82])
+    assert aggregates_of(digits) == [], "two suites of one task are one task"
+    (found,) = aggregates_of(digits + both("one", "scenes"))
+    assert found.tasks == (("Digits", ("one", "two")), ("Scenes", ("one",)))
+    assert found.effect == pytest.approx((0 + 0.07 / 3) / 2)
+    (scenes,) = aggregates_of(both("one", "scenes") + both("one", "digits", PLAIN))
+    assert found.interval.low == pytest.approx(scenes.interval.low), (
+        "+0.1 and \u22120.1 at one seed cancel in every draw"
     )
-    assert aggregates(report(runs("plain", [0.8]) + runs("wave", [0.9]), "wave,plain")) == []
+    assert "averaged seed by seed" in aggregates_method([found])
+    assert "averaged" not in aggregates_method([scenes])
+
+
+def test_suites_that_hardly_share_seeds_are_not_averaged() -> None:
+    smoke = both("smoke", "digits", [0.9])
+    (found,) = aggregates_of(smoke + both("one", "digits") + both("one", "scenes"))
+    assert found.tasks[0] == ("Digits", ("one",))
+    (lone,) = aggregates_of(smoke + both("one", "scenes"))
+    assert not lone.interval.exists
+    assert "no interval (one seed in a task)" in aggregate_words(lone)
+
+
+def test_a_varied_suite_enters_by_its_mean_and_not_by_its_points() -> None:
+    points = [
+        r
+        for n, up in ((1, 0.0), (2, 0.02))
+        for r in both(f"v[train.steps={n}]", "digits", [x + up for x in WAVE])
+    ]
+    assert aggregates_of(points) == []
+    (found,) = aggregates_of(points + both("one", "scenes"))
+    assert sorted(found.tasks) == [("Digits", ("v",)), ("Scenes", ("one",))]
+    assert found.effect == pytest.approx((0.07 / 3 + 0.01 + 0.07 / 3) / 2)
+
+
+def test_a_control_is_a_pair_of_its_own_and_told_as_one() -> None:
+    control = Matching(by="flops", reference="wave", target=1, value=1, residual=0, hidden=9, control=True)
+    asked = {"match": {"by": "params", "reference": {"name": "plain"}}}
+    records = []
+    for task in ("digits", "scenes"):
+        for r in both("one", task):
+            changes = {"spec": r.spec | asked} | ({"matching": control} if r.mechanism == "plain" else {})
+            records.append(r.model_copy(update=changes))
+    (found,) = aggregates_of(records)
+    assert found.matching == ("params", "flops")
+    assert "wave matched by params, plain, a control, matched by flops: +2.33" in aggregate_words(found)
+
+
+def test_the_page_tells_effects_over_tasks(save: Callable[..., Path], tmp_path: Path) -> None:
+    page = build_report(save(both("one", "digits") + both("two", "scenes")), tmp_path / "page")
+    for text in (page.read_text(), page.with_name("report.md").read_text()):
+        assert text.count("Over tasks") == 1
+        assert "over 2 tasks (digits in one; scenes in two), matched by params" in text
+        assert text.count("they say nothing about other tasks, and are not corrected") == 1
 
 
 def test_times_of_unlike_machines_are_not_compared() -> None:

@@ -196,6 +196,13 @@ def test_one_seed_without_anything_optional(save: Save, tmp_path: Path) -> None:
     text = "".join(read(page.read_text()).text)
     assert "One paired seed gives no interval and no test" in text
     assert "(one seed)" in text
+    shown = page.with_name("report.md").read_text()
+    row = next(line for line in shown.splitlines() if line.startswith("| wave \u2212 plain |"))
+    assert row.count("one seed: none") == 2, "neither an interval nor a probability"
+    assert "1.00" not in row.replace("1.00×", "")
+    with (tmp_path / "report" / "tables" / "toy-digits-comparisons.csv").open(encoding="utf-8") as file:
+        (raw,) = csv.DictReader(file)
+    assert raw["probability_of_improvement"] == raw["t_low"] == ""
 
 
 def test_nothing_finished_is_still_a_report(save: Save, tmp_path: Path) -> None:

@@ -199,6 +199,9 @@ def test_direction_decides_what_an_improvement_is() -> None:
     assert compare_paired(a, b, "higher", rng()).improvement == pytest.approx(1.5 / 4)
     assert compare_paired(a, b, "lower", rng()).improvement == pytest.approx(2.5 / 4)
     assert compare_paired(a, b, "none", rng()).improvement is None
+    assert compare_paired(a[:2], b[:2], "higher", rng()).improvement == 0.0
+    assert compare_paired(a[:1], b[:1], "higher", rng()).improvement is None, "of one seed no probability"
+    assert compare_paired(a[:1], b[:1], "higher", rng()).improvement_interval is None
 
 
 def test_rounding_is_no_difference() -> None:

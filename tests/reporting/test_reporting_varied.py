@@ -425,9 +425,10 @@ def test_the_page_holds_it_all(save, tmp_path):
 def test_points_are_no_tasks_of_their_own_among_the_ranks(save, tmp_path):
     others = [make_record(m, s, task=t) for m in LAWS for s in range(2) for t in ("reading", "counting")]
     build_report(save([*records(LAWS, seeds=2), *others]), tmp_path / "page")
-    ranked = (tmp_path / "page" / "tables" / "leaderboard.csv").read_text()
+    ranked = (tmp_path / "page" / "tables" / "leaderboard-params.csv").read_text()
     assert "Reading (toy)" in ranked
-    assert "task.fraction" not in ranked
+    assert '"Digits (data, mean over task.fraction)"' in ranked
+    assert "fraction=" not in ranked
 
 
 def loaded_machine(load, count, cores=2):
