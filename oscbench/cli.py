@@ -107,11 +107,17 @@ def report(
     formats: Annotated[
         str, typer.Option("--format", help="html, md, latex; several with commas.")
     ] = "html,md",
+    target: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Level of the metric (0.9 is 90 %) to count steps, seconds, FLOPs and joules to; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Write the comparison: a page, its tables as CSV, its figures as PNG and SVG."""
     from oscbench.reporting import build_report
 
-    page = build_report(results, output, suites or [], compare or [], _names(formats))
+    page = build_report(results, output, suites or [], compare or [], _names(formats), target or [])
     print(page)
 
 

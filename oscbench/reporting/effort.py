@@ -110,51 +110,73 @@ def target_of(section: Section) -> tuple[float, str] | None:
     return None
 
 
-def targets_table(section: Section) -> Table | None:
-    """Steps, seconds, FLOPs and joules until validation first reaches the target; runs that never do are censored."""
+def targets_table(section: Section, asked: Sequence[float] = ()) -> Table | None:
+    """Steps, seconds, FLOPs and joules until validation first reaches each target; runs that never do are censored.
+
+    Args:
+        section: Its entries with their validation curves.
+        asked: Levels in the metric's unit; by default one near the reference's best.
+    """
     chosen = target_of(section)
-    if chosen is None or section.direction not in ("higher", "lower"):
+    if asked:
+        levels, how = tuple(asked), "as asked for"
+    elif chosen is not None:
+        levels, how = (chosen[0],), chosen[1]
+    if not (asked or chosen) or section.direction not in ("higher", "lower"):
         return None
-    level, how = chosen
     name = f"validation_{section.metric}"
-    rows, raw, links = [], [], []
-    for standing in section.standings:
-        cells = [r for r in standing.finished if name in r.curves]
-        if not cells:
-            continue
-        spent = {
-            "steps": [_or_nan(steps_to_target(r.curves[name], level)) for r in cells],
-            "seconds": [_times(r, name, level, "step_s") for r in cells],
-            "flops": [_times(r, name, level, "training_flops") for r in cells],
-            "joules": [_or_nan(joules_to_target(r, name, level).value) for r in cells],
-        }
-        reached = sum(math.isfinite(v) for v in spent["steps"])
-        shown = [
-            _median(spent["steps"], "1", True),
-            _median(spent["seconds"], "s", _knows(cells, "step_s")),
-            _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
-            _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
-        ]
-        links.append(anchor(standing))
-        rows.append((Cell(standing.name), Cell(f"{reached}/{len(cells)}", float(reached)), *shown))
-        raw += [
-            identify(section, standing)
-            | {"seed": r.seed, "target": level}
-            | {k: v[i] for k, v in spent.items()}
-            for i, r in enumerate(cells)
-        ]
+    standings = [s for s in section.standings if any(name in r.curves for r in s.finished)]
     sign = "≤" if section.direction == "lower" else "≥"
+    rows, raw, links = [], [], []
+    for level in levels:
+        shown_level = Cell(f"{sign} {formats.quantity(level, section.unit, 4)}", level)
+        for standing in standings:
+            cells = [r for r in standing.finished if name in r.curves]
+            spent = _spent(cells, name, level)
+            rows.append((shown_level, Cell(standing.name), *_effort_cells(cells, spent)))
+            raw += [
+                identify(section, standing)
+                | {"seed": r.seed, "target": level}
+                | {k: v[i] for k, v in spent.items()}
+                for i, r in enumerate(cells)
+            ]
+            links.append(anchor(standing))
     caption = (
-        f"What it took until validation is {sign} {formats.quantity(level, section.unit, 4)}, {how}: median over runs, never where "
-        "half of them did not get there. Validation follows each epoch, so steps are whole epochs; seconds, FLOPs and joules are "
-        "steps times those of a step, an estimate"
+        f"What it took until validation first reached a target, {how}: median over runs, each column by itself, and never where half of "
+        "them did not get there. Known to the steps between two validations; seconds, FLOPs and joules are steps times those of a "
+        "step, an estimate"
     )
     headings = ("Reached it", "Steps", "Seconds", "Training FLOPs", "Joules")
-    columns = (Column("Mechanism", "left"), *(Column(heading) for heading in headings))
+    columns = (
+        Column("Target", "left"),
+        Column("Mechanism", "left"),
+        *(Column(heading) for heading in headings),
+    )
     return (
         Table(f"{section.slug}-target", caption, columns, tuple(rows), tuple(raw), tuple(links))
         if rows
         else None
+    )
+
+
+def _spent(cells: Sequence[Record], curve: str, level: float) -> dict[str, list[float]]:
+    """Steps, seconds, FLOPs and joules of every run until the level; NaN where it never got there."""
+    return {
+        "steps": [_or_nan(steps_to_target(r.curves[curve], level)) for r in cells],
+        "seconds": [_times(r, curve, level, "step_s") for r in cells],
+        "flops": [_times(r, curve, level, "training_flops") for r in cells],
+        "joules": [_or_nan(joules_to_target(r, curve, level).value) for r in cells],
+    }
+
+
+def _effort_cells(cells: Sequence[Record], spent: dict[str, list[float]]) -> tuple[Cell, ...]:
+    reached = sum(math.isfinite(v) for v in spent["steps"])
+    return (
+        Cell(f"{reached}/{len(cells)}", float(reached)),
+        _median(spent["steps"], "1", True),
+        _median(spent["seconds"], "s", _knows(cells, "step_s")),
+        _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
+        _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
     )
 
 

@@ -230,8 +230,8 @@ class Page:
         return ""
 
 
-def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
-    """Everything that is shown of a section."""
+def view(section: Section, pictures: Sequence[Picture], targets: Sequence[float] = ()) -> SectionView:
+    """Everything that is shown of a section; `targets` are levels of its metric that costs are counted to."""
     published = beside(section)
     return SectionView(
         section=section,
@@ -244,7 +244,7 @@ def view(section: Section, pictures: Sequence[Picture]) -> SectionView:
         subsets=subsets_table(section),
         lengths=lengths_table(section),
         fronts=fronts_table(section, fronts(section)),
-        targets=targets_table(section),
+        targets=targets_table(section, targets),
         energy=energy_table(section),
         energy_reason=energy_reason(section),
         published=beside_table(section, published),

@@ -30,6 +30,7 @@ def build_report(
     suites: Sequence[str] = (),
     compare: Sequence[str] = (),
     formats: Sequence[str] = ("html", "md"),
+    targets: Sequence[float] = (),
 ) -> Path:
     """Write index.html with records.html, report.md, tables/*.csv and figures/*.png|svg.
 
@@ -41,6 +42,8 @@ def build_report(
         compare: Lists with commas of `mechanism` or `mechanism:variant` names, each compared with the
             **last** one of its list; when empty, every entry is compared with the reference that the records were matched to, if any.
         formats: Any of `html`, `md`, `latex` (LaTeX adds tables/*.tex); CSV and figures are always written.
+        targets: Levels of the headline metric, in its own unit, that steps, seconds, FLOPs and joules are counted to; one near the
+            reference's best when empty.
 
     Returns:
         The page, or report.md where no html was asked for, or the folder where neither was.
@@ -56,7 +59,7 @@ def build_report(
     trained = tuple(record for record in loaded.records if not is_timing(record))
     report = assemble(replace(loaded, records=trained), compare if trained else ())
     _prepare(output)
-    page = _page(report, loaded, results, output)
+    page = _page(report, loaded, results, output, targets)
     try:
         return _write(page, output, formats)
     except OSError as error:
@@ -75,7 +78,7 @@ def _prepare(output: Path) -> None:
         raise ReportError(f"{output}: output folder cannot be written ({error.strerror})") from error
 
 
-def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
+def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: Sequence[float]) -> Page:
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
     from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
@@ -98,7 +101,9 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path) -> Page:
     families = tuple(
         replace(f, pictures=(*f.pictures, *drawn)) for f, drawn in zip(families, pictures, strict=False)
     )
-    views = tuple(view(s, p) for s, p in zip(report.sections, pictures[len(families) :], strict=True))
+    views = tuple(
+        view(s, p, targets) for s, p in zip(report.sections, pictures[len(families) :], strict=True)
+    )
     single = [s for s in report.sections if s.slug not in report.points]
     varied = (*families, *grid_views(single, colours))
     timings = timing_views(loaded.records)

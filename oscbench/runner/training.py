@@ -87,7 +87,7 @@ def update(
 def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> None:
     """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
-    Validates after each epoch, though at most `VALIDATIONS` times, and after the last step.
+    Validates after each epoch, though at most `VALIDATIONS` times, or every `validate_every` steps where given, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
 
     Raises:
@@ -101,6 +101,12 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"])
     )
+    every = settings.get("validate_every")
+
+    def validate() -> None:
+        value = task.evaluate(model, "validation", device)[task.metric.name].value
+        history.validation.append((done, value))
+
     model.train()
     done = validated = 0
     while done < steps:
@@ -119,12 +125,12 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} at step {done} of {steps}")
             progress(done, steps)
+            if every and done % every == 0 and done < steps:
+                validate()
             asked = time.perf_counter()
-        if done == steps or (done - validated) * VALIDATIONS >= steps:
+        if done == steps or (not every and (done - validated) * VALIDATIONS >= steps):
             validated = done
-            history.validation.append(
-                (done, task.evaluate(model, "validation", device)[task.metric.name].value)
-            )
+            validate()
     history.training_seconds = sum(history.step_seconds)
 
 

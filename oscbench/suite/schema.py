@@ -204,6 +204,8 @@ class Train(_Strict):
         warmup: share of all steps.
         beta2: AdamW's second momentum.
         clip: largest gradient norm; null turns it off.
+        validate_every: validate after so many steps, and after the last, instead of after epochs; for times to a target, which are
+            otherwise known to an epoch.
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -214,6 +216,7 @@ class Train(_Strict):
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
     clip: float | None = Field(default=1.0, gt=0.0)
+    validate_every: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:
@@ -224,6 +227,7 @@ class Train(_Strict):
     def resolved(self) -> dict[str, Any]:
         """Plain values; of epochs and steps only the one that was given, so that a recipe has one spelling."""
         unused = {"steps"} if self.steps is None else {"epochs"}
+        unused |= {"validate_every"} if self.validate_every is None else set()
         return self.model_dump(mode="json", exclude=unused)
 
 

@@ -141,9 +141,21 @@ def test_what_it_took_to_reach_the_target() -> None:
     assert chosen[0] == pytest.approx(0.855)
     table = targets_table(section(cells))
     assert table is not None
-    shown = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    shown = {row[1].text: [cell.text for cell in row[2:]] for row in table.rows}
     assert shown["plain"] == ["3/3", "20.0", "10.0 s", "20.0 MFLOP", "n/a"]
     assert shown["ring"] == ["0/3", *["never"] * 3, "n/a"]
+
+
+def test_targets_that_were_asked_for_stand_below_one_another() -> None:
+    cells = [climbing("plain", s, 0.9) for s in range(3)] + [climbing("ring", s, 0.6) for s in range(3)]
+    table = targets_table(section(cells), (0.1, 0.55, 0.9))
+    assert table is not None
+    steps = {(row[0].text, row[1].text): row[3].text for row in table.rows}
+    assert steps["≥ 10.0 %", "ring"] == "10.0"
+    assert steps["≥ 55.0 %", "ring"] == "20.0"
+    assert steps["≥ 90.0 %", "plain"] == "30.0"
+    assert steps["≥ 90.0 %", "ring"] == "never"
+    assert {row["target"] for row in table.raw} == {0.1, 0.55, 0.9}
 
 
 def test_without_a_reference_there_is_no_target() -> None:

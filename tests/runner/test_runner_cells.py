@@ -266,6 +266,19 @@ def test_steps_end_a_run_within_an_epoch_and_validate_there(tiny, tmp_path):
     assert record.measures["validation_accuracy"].value == curve.y[-1]
 
 
+def test_validation_every_few_steps_changes_nothing_else(tiny, tmp_path):
+    mechanisms = {"mechanisms": "[softmax]"}
+    plain = tiny(train="{steps: 13, batch_size: 128}", **mechanisms)
+    assert run(plain, tmp_path / "plain") == 0
+    often = tiny(train="{steps: 13, batch_size: 128, validate_every: 5}", **mechanisms)
+    assert run(often, tmp_path / "often") == 0
+    (first,), (second,) = (records(tmp_path / name).values() for name in ("plain", "often"))
+    assert second.curves["validation_accuracy"].x == (5.0, 10.0, 13.0)
+    assert second.curves["train_loss"].y == first.curves["train_loss"].y
+    assert second.measures["accuracy"].value == first.measures["accuracy"].value
+    assert "validate_every" not in first.spec["train"], "a recipe without it keeps its identity"
+
+
 def test_epochs_of_a_single_batch_are_not_each_validated(tiny, tmp_path):
     suite = tiny(
         train="{steps: 101, batch_size: 64}", mechanisms="[softmax]", task="{name: digits, fraction: 0.05}"
