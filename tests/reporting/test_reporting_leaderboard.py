@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from synthetic_records import make_record
 
 from oscbench.records import Matching, Record, protocol
@@ -110,9 +111,10 @@ def test_unlike_matchings_are_ranked_apart() -> None:
     assert tables(one_each) == [], "one task by params and one by time are no two tasks"
 
 
-def test_a_control_is_named_and_not_ranked() -> None:
+@pytest.mark.parametrize("by", ["flops", "params"])
+def test_a_control_is_named_and_not_ranked(by: str) -> None:
     records = [r for t in ("a", "b") for m in ("plain", "wave") for r in cells(t, m, 0.5, 0.6)]
-    control = Matching(by="flops", reference="wave", target=1, value=1, residual=0, hidden=9, control=True)
+    control = Matching(by=by, reference="wave", target=1, value=1, residual=0, hidden=9, control=True)
     for task in ("a", "b"):
         for r in cells(task, "plain", 0.9, 0.9, variant="control"):
             spec = r.spec | {"match": {"by": "params", "reference": {"name": "plain"}}}
