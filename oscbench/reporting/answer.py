@@ -66,6 +66,10 @@ def answer(comparison: Comparison) -> Answer:
         sign = "" if paired.p < 0.001 else "= "
         holm = f" (Holm {formats.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
         parts.append(f"p {sign}{formats.p_value(paired.p)}{holm}")
+    if comparison.verdict == "underpowered" and (paired.interval.low > 0 or paired.interval.high < 0):
+        # What a test cannot decide with so few seeds an interval may still tell.
+        side = "above" if paired.interval.low > 0 else "below"
+        verdict += f" for the test after correction; the 95 % interval, uncorrected, lies {side} 0"
     text = ", ".join(parts) + _cost_words(comparison) + "."
     caveats = [as_sentence(note, comparison) for note in comparison.caveats]
     return Answer(head, text, verdict, tuple(caveats[:_BESIDE]), tuple(caveats[_BESIDE:]))

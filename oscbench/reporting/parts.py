@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oscbench.records import Measurement
 from oscbench.reporting import formats
+from oscbench.reporting.beside import sources
 from oscbench.reporting.frame import value_of
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import mean_interval
@@ -23,7 +25,42 @@ def subsets_table(section: Section) -> Table | None:
     names = [n for n in _names(section) if n.startswith(prefix) and not _LENGTH.search(n)]
     headings = {n: formats.capitalised(n.removeprefix(prefix).replace("_", " ")) for n in names}
     caption = f"{section.metric_label} on parts of the test split, mean ± 95 % t interval over seeds"
-    return _table(section, "subsets", {section.metric: "All", **headings}, caption) if names else None
+    if not names:
+        return None
+    table = _table(section, "subsets", {section.metric: "All", **headings}, caption)
+    levels = {n: level for n in names if (level := _failure_level(section, n)) is not None}
+    for name, level in levels.items():
+        table = _with_failures(
+            section,
+            table,
+            f"Seeds below {formats.quantity(level, 'fraction', 2)} in {headings[name]}",
+            name,
+            level,
+        )
+    return table
+
+
+def _failure_level(section: Section, name: str) -> float | None:
+    """Below which a paper of this task calls a seed failed in this part, so that every entry is counted as its own are."""
+    answers, _ = sources()
+    for rule in answers.rules:
+        if rule.task == section.task and rule.failures_below is not None and name in rule.measures:
+            return rule.failures_below
+    return None
+
+
+def _with_failures(section: Section, table: Table, heading: str, name: str, level: float) -> Table:
+    """The table with one column more: how many seeds fail, diverged ones among them."""
+    cells = []
+    for standing in section.standings:
+        if not standing.finished:
+            continue
+        values, _ = _found(standing, name)
+        lost = sum(record.status == "diverged" for record in standing.cells)
+        failed = sum(value < level for value in values) + lost
+        cells.append(Cell(f"{failed} of {len(values) + lost}", float(failed)))
+    rows = tuple((*row, cell) for row, cell in zip(table.rows, cells, strict=True))
+    return replace(table, columns=(*table.columns, Column(heading)), rows=rows)
 
 
 def lengths_table(section: Section) -> Table | None:

@@ -35,6 +35,18 @@ def test_subsets_stand_beside_the_whole() -> None:
     assert subsets_table(section([make_record()])) is None
 
 
+def test_seeds_that_a_paper_calls_failed_are_counted_for_every_entry() -> None:
+    def agreement(mechanism: str, seed: int, hard: float) -> Record:
+        cell = make_record(mechanism, seed, suite="agreement").model_copy(update={"task": "agreement"})
+        return replaced(cell, {"accuracy_hard": fraction(hard)})
+
+    cells = [agreement("wave", seed, hard) for seed, hard in enumerate((0.84, 0.9, 0.6))]
+    table = subsets_table(section([*cells, *(agreement("plain", seed, 0.85) for seed in range(3))]))
+    assert table is not None
+    assert table.columns[-1].heading == "Seeds below 85.0 % in Hard"
+    assert {row[0].text: row[-1].text for row in table.rows} == {"wave": "2 of 3", "plain": "0 of 3"}
+
+
 def test_subsets_stand_in_the_order_of_their_numbers() -> None:
     counts = {f"accuracy_{n}_pairs": fraction(0.5) for n in (16, 2, 8)}
     table = subsets_table(section([replaced(make_record("plain"), counts)]))
