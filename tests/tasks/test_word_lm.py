@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import socket
 import types
@@ -325,6 +326,22 @@ def test_longer_rows_hold_the_same_words(text: Path, tinystories: Path) -> None:
     assert task.at_length(1000) is None
     apart = WordLM(WordLMConfig(corpus="tinystories", path=str(tinystories), length=12))
     assert apart.at_length(2) is None
+
+
+def test_fewer_rows_are_lengthened_in_the_text_and_spaced_then(tmp_path: Path) -> None:
+    numbered = tmp_path / "numbers.txt"
+    numbered.write_text(" ".join(f"w{number % 97}" for number in range(4_000)))
+    task = WordLM(WordLMConfig(path=str(numbered), length=12, rows=4))
+    longer = task.at_length(2)
+    assert longer is not None
+    for split in ("validation", "test"):
+        assert longer.splits[split].shape == (4, 22)
+        for row in longer.splits[split]:
+            numbers = [int(word[1:]) for word in read(task, row[1:-1]).split()]
+            assert {(later - number) % 97 for number, later in itertools.pairwise(numbers)} == {1}
+    same = task.at_length(1)
+    assert same is not None
+    assert torch.equal(same.splits["test"], task.splits["test"])
 
 
 def test_hub_is_asked_only_where_a_setting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
