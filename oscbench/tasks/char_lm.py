@@ -21,7 +21,7 @@ from oscbench.data import KNOWN, locate
 from oscbench.data.fingerprint import stamp
 from oscbench.data.store import ARCHIVES, form_mistake
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453
@@ -116,12 +116,20 @@ class CharLM(Task):
         nats = cross_entropy(prediction.flatten(0, 1).float(), batch.targets.flatten(), reduction="none")
         return nats / NATS_PER_BIT
 
-    def at_length(self, factor: int) -> CharLM | None:
-        """The same text in longer windows; None where a split is shorter than one."""
+    def at_length(self, factor: int) -> CharLM:
+        """The same text in longer windows.
+
+        Raises:
+            LengthError: a split is shorter than one.
+        """
         longer = copy.copy(self)
         longer.config = self.config.model_copy(update={"length": factor * self.config.length})
-        if min(len(part) for part in self.splits.values()) < longer.config.length + 1:
-            return None
+        needed = longer.config.length + 1
+        for split, part in self.splits.items():
+            if len(part) < needed:
+                raise LengthError(
+                    f"the text's {split} part has {len(part):,} bytes, a context {factor} times as long needs {needed:,}"
+                )
         longer.inputs = SequenceInputs(VOCABULARY, longer.config.length, VOCABULARY, is_causal=True)
         return longer
 

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks import _text_sources as sources
 from oscbench.tasks._text_words import PAD, SPECIALS, encoded, framed
 
@@ -183,15 +183,25 @@ class WordLM(Task):
         """Perplexity, exp of the mean cross-entropy; infinite where that is beyond a float."""
         return math.exp(mean) if mean < math.log(1e300) else math.inf
 
-    def at_length(self, factor: int) -> WordLM | None:
-        """The same text in rows of `factor` times as many words; None where documents stay apart or a split is too short.
+    def at_length(self, factor: int) -> WordLM:
+        """The same text in rows of `factor` times as many words.
 
         Rows are lengthened before they are spaced, so that a long one is also a stretch of the text as it stands.
+
+        Raises:
+            LengthError: documents stay apart, or a split is too short.
         """
+        if not PROTOCOLS[self.config.corpus].joined:
+            raise LengthError(
+                f"documents of corpus {self.config.corpus} stay apart, so its rows cannot be joined to longer ones"
+            )
         inside = factor * (self.config.length - 2)
         flat = {split: rows[:, 1:-1].flatten() for split, rows in self.whole.items()}
-        if not PROTOCOLS[self.config.corpus].joined or min(len(words) for words in flat.values()) < inside:
-            return None
+        for split, words in flat.items():
+            if len(words) < inside:
+                raise LengthError(
+                    f"the text's {split} part has {len(words):,} words, a row {factor} times as long needs {inside:,}"
+                )
         longer = copy.copy(self)
         longer.whole = {
             split: framed(words[: len(words) // inside * inside].view(-1, inside))

@@ -13,6 +13,7 @@ import torch
 from oscbench.data import KNOWN, Known, add
 from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
+from oscbench.tasks import LengthError
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 
 
@@ -172,12 +173,14 @@ def test_stored_text_is_held_to_its_record(tmp_path: Path, monkeypatch: pytest.M
 def test_longer_windows_hold_the_same_text(text: Path) -> None:
     task = CharLM(CharLMConfig(path=str(text), length=16))
     longer = task.at_length(4)
-    assert longer is not None
     assert longer.inputs.length == 64
     assert next(longer.batches("test", 8)).inputs.shape[1] == 64
     assert task.inputs.length == 16
     assert longer.data_hash() == task.data_hash()
-    assert task.at_length(100) is None
+    with pytest.raises(
+        LengthError, match="validation part has 500 bytes, a context 100 times as long needs 1,601"
+    ):
+        task.at_length(100)
 
 
 def test_record_says_whose_bytes_they_are() -> None:
