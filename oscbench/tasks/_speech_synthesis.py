@@ -51,7 +51,10 @@ SPLIT_VOICES = {
     "validation": ("f5", "m8", "belinda", "caleb", "Diogo", "zac"),
     "test": ("f3", "m3", "m6", "adam", "Andrea", "antonio", "grandma", "max", "steph", "victor"),
 }
-REINSTALL = "install espeak-ng 1.51 or later with its data"
+REMEDY = (
+    "install espeak-ng 1.51 or later with its data, or give a folder of Speech Commands v0.02 "
+    "(or its name: oscbench data add speech_commands --from PATH)"
+)
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 
@@ -100,10 +103,7 @@ def speak_into(folder: Path, words: tuple[str, ...]) -> None:
     """
     missing = sorted({voice for voices in SPLIT_VOICES.values() for voice in voices} - _variants())
     if missing:
-        raise UserError(
-            f"task.path: this espeak-ng lacks the voices {', '.join(missing)}; {REINSTALL}, "
-            "or give a folder of Speech Commands v0.02"
-        )
+        raise UserError(f"task.path: this espeak-ng lacks the voices {', '.join(missing)}; {REMEDY}")
     jobs = [
         (split, f"{word}/{voice}_{accent}_{take}.wav", word, voice, accent)
         for split, voices in SPLIT_VOICES.items()
@@ -180,6 +180,4 @@ def _said(question: str) -> str:
     try:
         return subprocess.run([program(), question], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(
-            f"task.path: espeak-ng does not run: {first_line(error)}; {REINSTALL}, or give a folder of Speech Commands v0.02"
-        ) from error
+        raise UserError(f"task.path: espeak-ng does not run: {first_line(error)}; {REMEDY}") from error
