@@ -166,10 +166,14 @@ def data(
 
     if action is DataAction.list:
         _table(listing.table(name))
-        print(listing.summary())
+        for line in (listing.summary(), *listing.lost(name)):
+            print(line)
     elif action is DataAction.verify:
         rows, wrong = listing.verified(name)
-        _table(rows)
+        if rows:
+            _table(rows)
+        else:
+            print(listing.nothing())
         if wrong:
             raise UserError("; ".join(wrong))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -92,6 +93,32 @@ def test_verify_says_what_is_damaged_with_exit_code_2(oscbench, stories, store):
     damaged = oscbench("data", "verify")
     one_line(damaged, "tinystories", "on record", "oscbench data add tinystories --from PATH")
     assert "damaged" in row(damaged, "tinystories")
+
+
+def test_a_stored_folder_that_was_removed_is_listed_as_gone(oscbench, stories, store):
+    oscbench("data", "add", "tinystories", "--from", stories)
+    shutil.rmtree(store / "files")
+    for arguments in (("data", "list"), ("data", "list", "tinystories")):
+        listed = oscbench(*arguments)
+        assert listed.code == 0
+        assert row(listed, "tinystories  ").split()[1] == "gone"
+        assert "bytes" not in row(listed, "tinystories  ")
+        assert "is gone; bring it with: oscbench data add tinystories --from PATH" in row(
+            listed, "tinystories:"
+        )
+    assert "tinystories" not in oscbench("data", "list", "enwik8").out
+    damaged = oscbench("data", "verify")
+    one_line(damaged, "is gone; bring it with: oscbench data add tinystories --from PATH")
+    assert "gone" in row(damaged, "tinystories")
+
+
+def test_verify_of_an_empty_store_says_so(oscbench, store):
+    ended = oscbench("data", "verify")
+    assert (ended.code, ended.err) == (0, "")
+    assert (
+        ended.out
+        == f"nothing is stored in {store}; add a data set with: oscbench data add NAME --from PATH\n"
+    )
 
 
 def test_bad_arguments_are_one_line(oscbench, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oscbench.data.known import KNOWN
-from oscbench.data.store import add, data_root, entries, known_data, verify
+from oscbench.data.store import Entry, add, data_root, entries, gone, known_data, verify
 from oscbench.errors import UserError
 from oscbench.suite import Suite, SuiteError, load_suite, suite_names
 
@@ -23,7 +23,7 @@ def table(only: str | None = None) -> list[dict[str, str]]:
         rows.append(
             {
                 "data": name,
-                "here": f"{entry.num_bytes:,} bytes" if entry else "no",
+                "here": _here(name, entry),
                 "sha256": entry.sha256[:16] if entry else "",
                 "added": f"{entry.added_utc:%Y-%m-%d}" if entry else "",
                 "suites": ", ".join(wanted.get(name, [])),
@@ -31,6 +31,19 @@ def table(only: str | None = None) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _here(name: str, entry: Entry | None) -> str:
+    """How much of a data set is stored; `gone` where its record alone is left."""
+    if entry is None:
+        return "no"
+    return "gone" if gone(name, entry) else f"{entry.num_bytes:,} bytes"
+
+
+def lost(only: str | None = None) -> list[str]:
+    """A line, remedy included, on every data set or one whose record alone is left."""
+    lines = (gone(name, entry) for name, entry in sorted(entries().items()) if only in (None, name))
+    return [line for line in lines if line]
 
 
 def summary() -> str:
@@ -51,8 +64,17 @@ def verified(name: str | None) -> tuple[list[dict[str, str]], list[str]]:
         UserError: an unknown name, or one that is not stored.
     """
     found = {one: verify(one) for one in ([name] if name else sorted(entries()))}
-    rows = [{"data": one, "content": "damaged" if wrong else "as added"} for one, wrong in found.items()]
+    missing = {one for one, entry in entries().items() if gone(one, entry)}
+    rows = [
+        {"data": one, "content": "gone" if one in missing else "damaged" if wrong else "as added"}
+        for one, wrong in found.items()
+    ]
     return rows, [wrong for wrong in found.values() if wrong]
+
+
+def nothing() -> str:
+    """What is said of an empty store."""
+    return f"nothing is stored in {data_root()}; add a data set with: oscbench data add NAME --from PATH"
 
 
 def added(name: str | None, source: Path | None, *, link: bool) -> str:

@@ -181,8 +181,8 @@ def verify(name: str) -> str | None:
     """
     found = _stored(known_data(name).name, "data", complete=False)
     assert found.entry is not None
-    if not found.path.exists():
-        return f"{found.path} is gone; {_remedy(name)}"
+    if lost := gone(name, found.entry):
+        return lost
     try:
         seen = fingerprint_now(found.path)
     except OSError as error:
@@ -190,6 +190,12 @@ def verify(name: str) -> str | None:
     if seen.sha256 != found.entry.sha256:
         return _changed(name, found.path, seen.sha256, found.entry)
     return None
+
+
+def gone(name: str, entry: Entry) -> str | None:
+    """A line on a data set that the manifest names and that lies there no longer, or None."""
+    path = data_root() / entry.path
+    return None if path.exists() else f"{name}: {path} is gone; {_remedy(name)}"
 
 
 def form_mistake(known: Known, source: Path) -> str | None:
@@ -279,8 +285,8 @@ def _stored(name: str, where: str, *, complete: bool = True) -> Located:
     if entry is None:
         raise UserError(f"{where}: {name}: not in the data store {root}; {_remedy(name)}")
     path = root / entry.path
-    if complete and not path.exists():
-        raise UserError(f"{where}: {name}: {path} is gone; {_remedy(name)}")
+    if complete and (lost := gone(name, entry)):
+        raise UserError(f"{where}: {lost}")
     if complete and path.is_file() and path.stat().st_size != entry.num_bytes:
         raise UserError(
             f"{where}: {name}: {path} has {path.stat().st_size:,} bytes, on record {entry.num_bytes:,}; {_remedy(name)}"

@@ -13,6 +13,7 @@ from pydantic import Field
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.records.schema import Measurement
+from oscbench.tasks import LengthError
 
 TOKENS_AT_ONCE = 8192
 
@@ -45,17 +46,16 @@ class Length(Measure):
 def _evaluated(subject: Subject, factor: int) -> Measurement:
     """The metric at one length, or null and why."""
     metric = subject.task.metric
-    longer = subject.task.at_length(factor)
     value, count, reason = None, 0, None
-    if longer is None:
-        reason = "unavailable: this task has no inputs of another length"
-    else:
+    try:
+        longer = subject.task.at_length(factor)
         batch_size = max(1, TOKENS_AT_ONCE // longer.inputs.length)
-        try:
-            score = longer.evaluate(subject.model, "test", subject.device, batch_size)[metric.name]
-            value, count = score.value, score.count
-        except UnsupportedError as error:
-            reason = f"unsupported: {error}"
+        score = longer.evaluate(subject.model, "test", subject.device, batch_size)[metric.name]
+        value, count = score.value, score.count
+    except LengthError as error:
+        reason = f"unavailable: {error}"
+    except UnsupportedError as error:
+        reason = f"unsupported: {error}"
     return Measurement(
         value=value,
         unit=metric.unit,

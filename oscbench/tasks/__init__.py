@@ -15,6 +15,10 @@ from torch import Tensor
 Split = Literal["validation", "test"]
 
 
+class LengthError(Exception):
+    """A task has no inputs of the length that was asked for; the text says why, as a record will."""
+
+
 class TaskConfig(BaseModel):
     """Settings of a task, as they stand in a suite; unknown keys are refused."""
 
@@ -161,10 +165,14 @@ class Task(ABC):
         """The metric from the mean score; perplexity, for one, is exp of it."""
         return mean
 
-    def at_length(self, factor: int) -> Task | None:
-        """The same task, to be evaluated on inputs `factor` times as long; None where inputs have no length."""
+    def at_length(self, factor: int) -> Task:
+        """The same task, to be evaluated on inputs `factor` times as long.
+
+        Raises:
+            LengthError: it has none, and why.
+        """
         del factor
-        return None
+        raise LengthError("inputs of this task have no other length")
 
     @torch.no_grad()
     def evaluate(

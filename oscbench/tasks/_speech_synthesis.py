@@ -51,6 +51,10 @@ SPLIT_VOICES = {
     "validation": ("f5", "m8", "belinda", "caleb", "Diogo", "zac"),
     "test": ("f3", "m3", "m6", "adam", "Andrea", "antonio", "grandma", "max", "steph", "victor"),
 }
+REMEDY = (
+    "install espeak-ng 1.51 or later with its data, or give a folder of Speech Commands v0.02 "
+    "(or its name: oscbench data add speech_commands --from PATH)"
+)
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 
@@ -72,8 +76,7 @@ def program() -> str:
 
 def version() -> str:
     """What espeak-ng says of itself; other versions speak otherwise, so this is part of the recipe."""
-    said = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True).stdout
-    return said.split("Data at")[0].strip()
+    return _said("--version").split("Data at")[0].strip()
 
 
 def recipe(words: tuple[str, ...]) -> dict[str, object]:
@@ -100,10 +103,7 @@ def speak_into(folder: Path, words: tuple[str, ...]) -> None:
     """
     missing = sorted({voice for voices in SPLIT_VOICES.values() for voice in voices} - _variants())
     if missing:
-        raise UserError(
-            f"task.path: this espeak-ng lacks the voices {', '.join(missing)}; install espeak-ng 1.51 or later with its data, "
-            "or give a folder of Speech Commands v0.02"
-        )
+        raise UserError(f"task.path: this espeak-ng lacks the voices {', '.join(missing)}; {REMEDY}")
     jobs = [
         (split, f"{word}/{voice}_{accent}_{take}.wav", word, voice, accent)
         for split, voices in SPLIT_VOICES.items()
@@ -167,15 +167,17 @@ def _samples(spoken: bytes) -> Tensor:
 
 def _variants() -> set[str]:
     """Files of the voice variants that this espeak-ng has."""
+    said = _said("--voices=variant").split()
+    return {word.removeprefix("!v/") for word in said if word.startswith("!v/")}
+
+
+def _said(question: str) -> str:
+    """What espeak-ng answers.
+
+    Raises:
+        UserError: it does not run.
+    """
     try:
-        said = subprocess.run(
-            [program(), "--voices=variant"], capture_output=True, text=True, check=True
-        ).stdout
+        return subprocess.run([program(), question], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(f"task.path: espeak-ng does not run: {first_line(error)}") from error
-    return {
-        word.removeprefix("!v/")
-        for line in said.splitlines()
-        for word in line.split()
-        if word.startswith("!v/")
-    }
+        raise UserError(f"task.path: espeak-ng does not run: {first_line(error)}; {REMEDY}") from error

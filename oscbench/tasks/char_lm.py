@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from oscbench.data import KNOWN, locate
+from oscbench.data.fingerprint import stamp
+from oscbench.data.store import ARCHIVES, form_mistake
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453
@@ -114,12 +116,20 @@ class CharLM(Task):
         nats = cross_entropy(prediction.flatten(0, 1).float(), batch.targets.flatten(), reduction="none")
         return nats / NATS_PER_BIT
 
-    def at_length(self, factor: int) -> CharLM | None:
-        """The same text in longer windows; None where a split is shorter than one."""
+    def at_length(self, factor: int) -> CharLM:
+        """The same text in longer windows.
+
+        Raises:
+            LengthError: a split is shorter than one.
+        """
         longer = copy.copy(self)
         longer.config = self.config.model_copy(update={"length": factor * self.config.length})
-        if min(len(part) for part in self.splits.values()) < longer.config.length + 1:
-            return None
+        needed = longer.config.length + 1
+        for split, part in self.splits.items():
+            if len(part) < needed:
+                raise LengthError(
+                    f"the text's {split} part has {len(part):,} bytes, a context {factor} times as long needs {needed:,}"
+                )
         longer.inputs = SequenceInputs(VOCABULARY, longer.config.length, VOCABULARY, is_causal=True)
         return longer
 
@@ -147,7 +157,8 @@ def _files(path: str | None) -> list[Path]:
     if found.entry is not None:
         found.sha256()  # stored data are what they were when added
     if found.path.is_file():
-        _refuse_other_enwik8(found.path)
+        if found.entry is None:
+            _refuse_other_form(found.path)
         return [found.path]
     files = _below(found.path, ".txt")
     if not files:
@@ -155,19 +166,31 @@ def _files(path: str | None) -> list[Path]:
     return files
 
 
-def _refuse_other_enwik8(path: Path) -> None:
-    """A download that broke off must not pass for enwik8, whose parts are cut at fixed places."""
-    wanted, size = KNOWN["enwik8"].files[0].num_bytes, path.stat().st_size
-    if path.name == "enwik8" and size != wanted:
-        raise UserError(
-            f"task.path: {path}: has {size:,} bytes, enwik8 has {wanted:,}: truncated, or another text, which needs another name"
-        )
+def _refuse_other_form(path: Path) -> None:
+    """An archive is no text; and only enwik8 itself may bear its name, since its parts are cut at fixed places."""
+    if path.suffix.lower() in ARCHIVES:
+        raise UserError(f"task.path: {path}: is an archive; unpack it first")
+    if path.name == "enwik8" and (mistake := _enwik8_mistake(path, stamp(path))):
+        raise UserError(f"task.path: {mistake}; bring it again, or give another text another name")
+
+
+@lru_cache
+def _enwik8_mistake(path: Path, _stamp: str) -> str | None:
+    """Why a file is not enwik8, or None; read once while it stays as it is, not for every cell."""
+    return form_mistake(KNOWN["enwik8"], path)
 
 
 def _size(path: str | None) -> int:
-    """Bytes of a text, without reading it."""
-    files = _files(path)
-    return sum(file.stat().st_size for file in files) + len(SEPARATOR) * (len(files) - 1)
+    """Bytes of a text, without reading it.
+
+    Raises:
+        UserError: a file is not there, or its folder may not be looked into.
+    """
+    try:
+        files = _files(path)
+        return sum(file.stat().st_size for file in files) + len(SEPARATOR) * (len(files) - 1)
+    except OSError as error:
+        raise _unreadable(error) from error
 
 
 def _read(path: str | None) -> bytes:
@@ -179,7 +202,13 @@ def _read(path: str | None) -> bytes:
     try:
         return SEPARATOR.join(file.read_bytes() for file in _files(path))
     except OSError as error:
-        raise UserError(f"task.path: {error.filename}: cannot be read ({error.strerror})") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError) -> UserError:
+    return UserError(
+        f"task.path: {error.filename}: cannot be read ({error.strerror}); make it readable, or remove it"
+    )
 
 
 @lru_cache
@@ -188,10 +217,12 @@ def _standard_library() -> list[Path]:
 
 
 def _below(folder: Path, suffix: str) -> list[Path]:
+    """Files of that suffix in a fixed order, no folders or pipes; links that lead nowhere are kept, to be told when they are read."""
     return [
         file
         for file in sorted(folder.rglob(f"*{suffix}"))
-        if not any(part in EXCLUDED for part in file.relative_to(folder).parts)
+        if (file.is_file() or not file.exists())
+        and not any(part in EXCLUDED for part in file.relative_to(folder).parts)
     ]
 
 

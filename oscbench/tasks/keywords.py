@@ -10,6 +10,7 @@ import json
 import tempfile
 import wave
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -62,12 +63,7 @@ class Keywords(Classification):
 
     def __init__(self, config: KeywordsConfig) -> None:
         self.config = config
-        if config.path is None:
-            key = f"{PREPARATION} spoken {json.dumps(synthesis.recipe(KEYWORDS), sort_keys=True)}"
-            found = prepared(key, _spoken)
-        else:
-            located = locate(config.path)
-            found = prepared(f"{PREPARATION} {located.sha256()}", lambda: features_of(located.path))
+        found = _features(*_source(config))
         train = found["train.inputs"]
         mean = train.mean((0, 1))
         spread = train.std((0, 1)).clamp_min(SMALLEST_SPREAD)
@@ -83,12 +79,29 @@ class Keywords(Classification):
 
     @classmethod
     def describe(cls, config: KeywordsConfig) -> FrameInputs:
-        """Frames of log-mel features; refused here, before anything runs, where there is nothing to hear."""
-        if config.path is None:
-            synthesis.program()
-        else:
-            recordings(locate(config.path).path)
+        """Frames of log-mel features, made here, once for all, so that a bad recording is refused before anything runs."""
+        _prove_audible(config, synthesis.program() if config.path is None else None)
         return cls.inputs
+
+
+def _source(config: KeywordsConfig) -> tuple[str, Path | None]:
+    """Key of the features, and the folder of the recordings; None is espeak-ng."""
+    if config.path is None:
+        return f"{PREPARATION} spoken {json.dumps(synthesis.recipe(KEYWORDS), sort_keys=True)}", None
+    located = locate(config.path)
+    recordings(located.path)  # what is not there is told before gigabytes are hashed
+    return f"{PREPARATION} {located.sha256()}", located.path
+
+
+def _features(key: str, folder: Path | None) -> dict[str, Tensor]:
+    """Features of every split, from the store where they have been made."""
+    return prepared(key, _spoken if folder is None else lambda: features_of(folder))
+
+
+@lru_cache
+def _prove_audible(config: KeywordsConfig, _program: str | None) -> None:
+    """Make the features where they are not yet; a process asks once, not for every cell, and keeps none of them in memory."""
+    _features(*_source(config))
 
 
 def _spoken() -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks import _text_sources as sources
 from oscbench.tasks._text_words import PAD, SPECIALS, encoded, framed
 
@@ -127,7 +127,8 @@ class WordLM(Task):
 
     def __init__(self, config: WordLMConfig) -> None:
         self.config = config
-        self.splits, vocabulary = _rows(config)
+        self.whole, vocabulary = _rows(config)
+        self.splits = _fewer(self.whole, config.rows)
         self.vocabulary = vocabulary
         self.inputs = _inputs(config, vocabulary)
         self.metric = self.headline(config)[1]  # type: ignore[misc]  # which corpus, which words: the settings say
@@ -182,17 +183,31 @@ class WordLM(Task):
         """Perplexity, exp of the mean cross-entropy; infinite where that is beyond a float."""
         return math.exp(mean) if mean < math.log(1e300) else math.inf
 
-    def at_length(self, factor: int) -> WordLM | None:
-        """The same text in rows of `factor` times as many words; None where documents stay apart or a split is too short."""
+    def at_length(self, factor: int) -> WordLM:
+        """The same text in rows of `factor` times as many words.
+
+        Rows are lengthened before they are spaced, so that a long one is also a stretch of the text as it stands.
+
+        Raises:
+            LengthError: documents stay apart, or a split is too short.
+        """
+        if not PROTOCOLS[self.config.corpus].joined:
+            raise LengthError(
+                f"documents of corpus {self.config.corpus} stay apart, so its rows cannot be joined to longer ones"
+            )
         inside = factor * (self.config.length - 2)
-        flat = {split: rows[:, 1:-1].flatten() for split, rows in self.splits.items()}
-        if not PROTOCOLS[self.config.corpus].joined or min(len(words) for words in flat.values()) < inside:
-            return None
+        flat = {split: rows[:, 1:-1].flatten() for split, rows in self.whole.items()}
+        for split, words in flat.items():
+            if len(words) < inside:
+                raise LengthError(
+                    f"the text's {split} part has {len(words):,} words, a row {factor} times as long needs {inside:,}"
+                )
         longer = copy.copy(self)
-        longer.splits = {
+        longer.whole = {
             split: framed(words[: len(words) // inside * inside].view(-1, inside))
             for split, words in flat.items()
         }
+        longer.splits = _fewer(longer.whole, self.config.rows)
         longer.config = self.config.model_copy(update={"length": inside + 2})
         longer.inputs = _inputs(longer.config, self.vocabulary)
         longer.num_training_examples = len(longer.splits["train"])
@@ -212,7 +227,7 @@ def _inputs(config: WordLMConfig, vocabulary: Tensor) -> SequenceInputs:
 
 @lru_cache(maxsize=1)
 def _rows(config: WordLMConfig) -> tuple[dict[str, Tensor], Tensor]:
-    """Rows of each split, and the vocabulary's bytes.
+    """All rows of each split, and the vocabulary's bytes.
 
     Raises:
         UserError: the text is not there, not whole, not UTF-8 or too short.
@@ -228,8 +243,7 @@ def _rows(config: WordLMConfig) -> tuple[dict[str, Tensor], Tensor]:
                 f"task: {config.path or config.corpus}: its {split} part does not fill one row of task.length {config.length}; "
                 "give a longer text or a lower length"
             )
-    some = {split: made[split] if split == "train" else _spaced(made[split], config.rows) for split in SPLITS}
-    return some, made["vocabulary"]
+    return {split: made[split] for split in SPLITS}, made["vocabulary"]
 
 
 def _source(config: WordLMConfig) -> sources.Source:
@@ -242,6 +256,11 @@ def _source(config: WordLMConfig) -> sources.Source:
     if config.corpus == "tinystories":
         return sources.tinystories(config.path, config.stories)
     return sources.own_text(config.path)
+
+
+def _fewer(whole: dict[str, Tensor], count: int | None) -> dict[str, Tensor]:
+    """All rows of training, and so many of validation and of test."""
+    return {split: rows if split == "train" else _spaced(rows, count) for split, rows in whole.items()}
 
 
 def _spaced(rows: Tensor, count: int | None) -> Tensor:

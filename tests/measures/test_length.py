@@ -9,6 +9,7 @@ from command_line import records, run
 from oscbench.measures import Subject
 from oscbench.measures.length import Length, LengthConfig
 from oscbench.models.backbones.sequence import Sequence, SequenceConfig
+from oscbench.tasks import LengthError
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 from oscbench.tasks.digits import Digits, DigitsConfig
 
@@ -67,11 +68,14 @@ def test_what_ends_at_the_training_length_is_unsupported_beyond(text, mechanism,
 def test_text_too_short_for_a_window_is_unavailable(text):
     beyond = at(subject(text, "rope"), 100)["bits_per_character_at_100x"]
     assert beyond.value is None
-    assert beyond.reason.startswith("unavailable: ")
+    assert beyond.reason == (
+        "unavailable: the text's validation part has 200 bytes, a context 100 times as long needs 1,601"
+    )
 
 
 def test_images_have_no_length():
-    assert Digits(DigitsConfig()).at_length(2) is None
+    with pytest.raises(LengthError, match="inputs of this task have no other length"):
+        Digits(DigitsConfig()).at_length(2)
 
 
 def test_in_a_suite_a_refusal_costs_nothing_else(tiny, tmp_path, text):

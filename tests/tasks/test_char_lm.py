@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from oscbench.data import KNOWN, Known, add
 from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
+from oscbench.tasks import LengthError
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 
 
@@ -88,6 +91,47 @@ def test_cut_off_enwik8_is_refused_before_anything_runs(tmp_path: Path) -> None:
         CharLM.describe(CharLMConfig(path=str(cut_off)))
 
 
+def test_another_text_of_the_size_of_enwik8_is_refused_by_its_checksum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = hashlib.sha256(b"<mediawiki" * 500).hexdigest()
+    published = Known("enwik8", "a stand-in", (KnownFile("enwik8", 5000, right),))
+    monkeypatch.setitem(KNOWN, "enwik8", published)
+    there = tmp_path / "enwik8"
+    there.write_bytes(b"x" * 5000)
+    refused = (
+        rf"task\.path: .*enwik8: its SHA-256 is .*{right}; bring it again, or give another text another name"
+    )
+    with pytest.raises(UserError, match=refused):
+        CharLM.describe(CharLMConfig(path=str(there), length=16))
+    there.unlink()
+    there.write_bytes(b"<mediawiki" * 500)
+    assert CharLM(CharLMConfig(path=str(there), length=16)).splits["train"][0].item() == ord("<")
+
+
+@pytest.mark.parametrize("name", ["enwik8.gz", "enwik8.zip", "text.txt.bz2", "TEXT.ZIP", "text.tar.xz"])
+def test_an_archive_is_no_text(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(bytes(range(250)) * 40)
+    with pytest.raises(UserError, match=rf"task\.path: .*{name}: is an archive; unpack it first"):
+        CharLM.describe(CharLMConfig(path=str(tmp_path / name), length=16))
+
+
+def test_a_link_that_leads_nowhere_is_told_before_anything_runs(text: Path) -> None:
+    (text.parent / "a.txt").symlink_to(text.parent / "gone")
+    with pytest.raises(
+        UserError, match=r"task\.path: .*a\.txt: cannot be read \(No such file .*remove it"
+    ) as told:
+        CharLM.describe(CharLMConfig(path=str(text.parent), length=16))
+    assert "\n" not in str(told.value)
+
+
+def test_folders_and_pipes_are_no_files_of_a_text(text: Path) -> None:
+    (text.parent / "x.txt").mkdir()
+    os.mkfifo(text.parent / "y.txt")
+    task = CharLM(CharLMConfig(path=str(text.parent), length=16))
+    assert sum(len(part) for part in task.splits.values()) == text.stat().st_size
+
+
 def test_file_that_cannot_be_read_is_told_in_a_line(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))
@@ -129,12 +173,14 @@ def test_stored_text_is_held_to_its_record(tmp_path: Path, monkeypatch: pytest.M
 def test_longer_windows_hold_the_same_text(text: Path) -> None:
     task = CharLM(CharLMConfig(path=str(text), length=16))
     longer = task.at_length(4)
-    assert longer is not None
     assert longer.inputs.length == 64
     assert next(longer.batches("test", 8)).inputs.shape[1] == 64
     assert task.inputs.length == 16
     assert longer.data_hash() == task.data_hash()
-    assert task.at_length(100) is None
+    with pytest.raises(
+        LengthError, match="validation part has 500 bytes, a context 100 times as long needs 1,601"
+    ):
+        task.at_length(100)
 
 
 def test_record_says_whose_bytes_they_are() -> None:

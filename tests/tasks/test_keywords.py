@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,6 +182,10 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def _bad_depth(path: Path) -> None:
+    write(path, sound(1), width=4)
+
+
 def _floating_point(path: Path) -> None:
     whole = bytearray(write(path, sound(1)).read_bytes())
     struct.pack_into("<H", whole, 20, 3)
@@ -194,6 +200,7 @@ def _floating_point(path: Path) -> None:
             "8000 Hz, 16 bits, 1 channel; needs 16000 Hz, 16 bits, 1 channel: convert it, or remove it",
         ),
         (_bad_width, "16000 Hz, 8 bits, 1 channel; needs"),
+        (_bad_depth, "16000 Hz, 32 bits, 1 channel; needs"),
         (_bad_channels, "16000 Hz, 16 bits, 2 channels; needs"),
         (_cut_off, "truncated, 4478 of 16000 samples are there; bring it again, or remove it"),
         (_only_a_header, "not a readable PCM WAV file"),
@@ -204,9 +211,30 @@ def _floating_point(path: Path) -> None:
 )
 def test_a_bad_recording_is_named_with_its_remedy(folder: Path, spoil: object, expected: str) -> None:
     spoil(folder / "up" / "b.wav")  # type: ignore[operator]
-    with pytest.raises(UserError, match=rf"task\.path: .*up/b\.wav: {expected}") as caught:
-        Keywords(KeywordsConfig(path=str(folder)))
-    assert "\n" not in str(caught.value)
+    for use in (Keywords.describe, Keywords):
+        with pytest.raises(UserError, match=rf"task\.path: .*up/b\.wav: {expected}") as caught:
+            use(KeywordsConfig(path=str(folder)))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("spoil", [_bad_rate, _bad_width, _bad_depth, _bad_channels, _cut_off, _no_wave])
+def test_a_bad_recording_stops_a_run_before_it_starts(
+    folder: Path, spoil: Any, oscbench: Any, tiny: Any, tmp_path: Path
+) -> None:
+    spoil(folder / "up" / "b.wav")
+    suite = tiny(task=f"{{name: keywords, path: {folder}}}", model="{width: 16, heads: 2, layers: 1}")
+    ended = oscbench("run", suite)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended
+    assert f"task.path: {folder}/up/b.wav: " in ended.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_features_are_made_once_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = KeywordsConfig(path=str(folder))
+    Keywords.describe(config)
+    monkeypatch.setattr("oscbench.tasks.keywords.features_of", None)
+    Keywords.describe(config)
+    assert Keywords(config).num_training_examples == 20
 
 
 def test_a_bad_folder_is_refused_before_anything_runs(folder: Path, tmp_path: Path) -> None:
@@ -231,6 +259,33 @@ def test_without_espeak_and_folder_the_remedy_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"install it \(apt-get install espeak-ng\), or give a folder"):
         Keywords.describe(KeywordsConfig())
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (
+            "exit 1",
+            "espeak-ng does not run: .*; install espeak-ng 1.51 or later with its data, or give a folder",
+        ),
+        (
+            "echo eSpeak NG 0",
+            "lacks the voices .*Alicia.*; install espeak-ng 1.51 or later with its data, or give a",
+        ),
+    ],
+)
+def test_espeak_that_fails_or_lacks_voices_stops_a_run_before_it_starts(
+    script: str, expected: str, oscbench: Any, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "espeak-ng"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    ended = oscbench("run", tiny(task="keywords", model="{width: 16, heads: 2, layers: 1}"))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended
+    assert re.search(f"oscbench: .*{expected}", ended.err)
+    assert not (tmp_path / "results").exists()
 
 
 def test_spoken_voices_are_parted_and_their_calls_depend_on_names_alone(

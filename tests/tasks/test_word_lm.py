@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import socket
 import types
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from oscbench.data import KNOWN, Known, add
 from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
+from oscbench.tasks import LengthError
 from oscbench.tasks._text_sources import python_documentation
 from oscbench.tasks._text_words import (
     BOS,
@@ -316,15 +318,32 @@ def test_fewer_rows_are_evenly_spaced_and_training_keeps_all(text: Path) -> None
 def test_longer_rows_hold_the_same_words(text: Path, tinystories: Path) -> None:
     task = WordLM(WordLMConfig(path=str(text), length=12))
     longer = task.at_length(2)
-    assert longer is not None
     assert longer.splits["test"].shape[1] == 22
     assert longer.inputs.length == 21
     assert longer.metric == task.metric
     words = [row[1:-1] for row in task.splits["test"][:2]]
     assert torch.equal(longer.splits["test"][0, 1:-1], torch.cat(words))
-    assert task.at_length(1000) is None
+    with pytest.raises(
+        LengthError, match="the text's train part has 1,170 words, a row 1000 times as long needs 10,000"
+    ):
+        task.at_length(1000)
     apart = WordLM(WordLMConfig(corpus="tinystories", path=str(tinystories), length=12))
-    assert apart.at_length(2) is None
+    with pytest.raises(LengthError, match="documents of corpus tinystories stay apart"):
+        apart.at_length(2)
+
+
+def test_fewer_rows_are_lengthened_in_the_text_and_spaced_then(tmp_path: Path) -> None:
+    numbered = tmp_path / "numbers.txt"
+    numbered.write_text(" ".join(f"w{number % 97}" for number in range(4_000)))
+    task = WordLM(WordLMConfig(path=str(numbered), length=12, rows=4))
+    longer = task.at_length(2)
+    for split in ("validation", "test"):
+        assert longer.splits[split].shape == (4, 22)
+        for row in longer.splits[split]:
+            numbers = [int(word[1:]) for word in read(task, row[1:-1]).split()]
+            assert {(later - number) % 97 for number, later in itertools.pairwise(numbers)} == {1}
+    same = task.at_length(1)
+    assert torch.equal(same.splits["test"], task.splits["test"])
 
 
 def test_hub_is_asked_only_where_a_setting_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
