@@ -20,7 +20,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from oscbench.reporting import formats
-from oscbench.reporting.style import MUTED, themed
+from oscbench.reporting.style import MUTED
+from oscbench.reporting.vector import hinted, inline
 
 WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
 _FENCE = 8.0
@@ -30,10 +31,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Picture:
-    """A rendered figure.
-
-    For the disk (`png`, `svg`) and, following light and dark, for the page (`page_svg`).
-    """
+    """A rendered figure, for the disk (`png`, `svg`) and for the page."""
 
     name: str
     kind: str
@@ -42,10 +40,9 @@ class Picture:
     png: bytes
     svg: str
 
-    @property
-    def page_svg(self) -> str:
-        """The SVG whose colours follow the reader's preference."""
-        return themed(self.svg)
+    def inline(self, prefix: str) -> str:
+        """The figure as an element of the page, following light and dark; its ids start with the prefix."""
+        return inline(self.svg, self.alt, prefix)
 
 
 def canvas(height: float) -> tuple[Figure, Axes]:
@@ -70,7 +67,7 @@ def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Pictur
     undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(svg, format="svg", facecolor="none", metadata=undated)
     name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")
-    return Picture(f"{slug}-{name}", kind, title, alt, png.getvalue(), svg.getvalue())
+    return Picture(f"{slug}-{name}", kind, title, alt, png.getvalue(), hinted(svg.getvalue()))
 
 
 def scaled(values: Any, unit: str) -> Floats:

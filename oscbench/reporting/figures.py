@@ -40,6 +40,7 @@ from oscbench.reporting.frontier import Front, fronts
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import mean_interval
 from oscbench.reporting.style import GRID, INK, MUTED, Look, settings
+from oscbench.reporting.vector import hint
 
 _POINTS = 120
 _RASTER_FROM = 1500
@@ -92,9 +93,20 @@ def _spread(n: int, half: float) -> Floats:
     return np.linspace(-half, half, n) if n > 1 else np.zeros(n)
 
 
-def _row(axes: Axes, y: float, values: Floats, look: Look, crowded: bool) -> None:
+@dataclass(frozen=True)
+class _Row:
+    """Every seed of one entry or difference: its values as drawn, and what is said of each and of their mean."""
+
+    values: Floats
+    hints: Sequence[str]
+    mean: str
+    look: Look
+
+
+def _row(axes: Axes, y: float, row: _Row, crowded: bool) -> None:
     """Every seed as a dot, with the mean and its interval below them."""
-    axes.scatter(
+    values, look = row.values, row.look
+    dots = axes.scatter(
         values,
         y - 0.12 + _spread(len(values), 0.14),
         s=16,
@@ -104,27 +116,26 @@ def _row(axes: Axes, y: float, values: Floats, look: Look, crowded: bool) -> Non
         linewidths=0,
         rasterized=crowded,
     )
+    hint(dots, "", row.hints)
     interval = mean_interval(values)
     if interval.exists:
-        axes.plot([interval.low, interval.high], [y + 0.24] * 2, color=look.colour, linewidth=1.6)
-    axes.plot([values.mean()], [y + 0.24], marker="|", markersize=9, markeredgewidth=2, color=look.colour)
+        (line,) = axes.plot([interval.low, interval.high], [y + 0.24] * 2, color=look.colour, linewidth=1.6)
+        hint(line, f"mean {row.mean}")
+    (mark,) = axes.plot(
+        [values.mean()], [y + 0.24], marker="|", markersize=9, markeredgewidth=2, color=look.colour
+    )
+    hint(mark, f"mean {row.mean}")
 
 
-def _fill(
-    axes: Axes,
-    rows: Sequence[Floats],
-    ends: tuple[float, float] | None,
-    means: Sequence[str],
-    looks: Sequence[Look],
-) -> None:
+def _fill(axes: Axes, rows: Sequence[_Row], ends: tuple[float, float] | None) -> None:
     """All rows; those that the axis leaves out are told in words."""
-    crowded = sum(map(len, rows)) > _RASTER_FROM
-    for y, (values, mean, look) in enumerate(zip(rows, means, looks, strict=True)):
-        side = beyond(ends, float(np.median(values)))
+    crowded = sum(len(row.values) for row in rows) > _RASTER_FROM
+    for y, row in enumerate(rows):
+        side = beyond(ends, float(np.median(row.values)))
         if side:
-            off_axis(axes, y, side, f"mean {mean}, off this axis")
+            off_axis(axes, y, side, f"mean {row.mean}, off this axis")
         else:
-            _row(axes, y, values, look, crowded)
+            _row(axes, y, row, crowded)
     if ends:
         axes.set_xlim(*ends)
 
@@ -142,9 +153,8 @@ def seeds_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
     with matplotlib.rc_context(settings()):
         shown = [s for s in section.standings if s.summary]
         figure, axes = canvas(1.0 + 0.36 * len(shown))
-        rows = [scaled([headline(r) for r in s.finished], section.unit) for s in shown]
-        means = [formats.quantity(s.summary.mean, section.unit) for s in shown if s.summary]
-        _fill(axes, rows, focus(rows, section.direction), means, [looks[s.name] for s in shown])
+        rows = [_seeds_row(section, s, looks[s.name]) for s in shown]
+        _fill(axes, rows, focus([row.values for row in rows], section.direction))
         _rows(axes, [s.name for s in shown])
         axes.set_xlabel(axis_label(section.metric_label, section.unit))
         title = "Every seed, mean and 95 % interval"
@@ -153,15 +163,32 @@ def seeds_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
         return finish(figure, section.slug, "seeds", title, alt)
 
 
+def _seeds_row(section: Section, standing: Standing, look: Look) -> _Row:
+    found = [(r.seed, headline(r)) for r in standing.finished]
+    values = [value for _, value in found]
+    hints = [f"{standing.name}, seed {seed}: {formats.quantity(v, section.unit)}" for seed, v in found]
+    mean = formats.quantity(float(np.mean(values)), section.unit)
+    return _Row(scaled(values, section.unit), hints, mean, look)
+
+
+def _differences_row(comparison: Comparison, look: Look) -> _Row:
+    values = np.subtract(comparison.first, comparison.second)
+    hints = [
+        f"seed {seed}: {formats.difference(float(value), comparison.unit)}"
+        for seed, value in zip(comparison.seeds, values, strict=True)
+    ]
+    mean = formats.difference(float(values.mean()), comparison.unit)
+    return _Row(scaled(values, comparison.unit), hints, mean, look)
+
+
 def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
     """The paired difference of every seed, with mean and 95 % interval and a line at no difference."""
     with matplotlib.rc_context(settings()):
         shown = [c for c in section.comparisons if c.paired]
         figure, axes = canvas(1.0 + 0.36 * len(shown))
         axes.axvline(0, color=MUTED, linewidth=1)
-        rows = [scaled(np.subtract(c.first, c.second), section.unit) for c in shown]
-        means = [formats.difference(c.paired.mean, c.unit) for c in shown if c.paired]
-        _fill(axes, rows, focus(rows, section.direction, 0.0), means, [looks[c.treatment] for c in shown])
+        rows = [_differences_row(c, looks[c.treatment]) for c in shown]
+        _fill(axes, rows, focus([row.values for row in rows], section.direction, 0.0))
         _rows(axes, [f"{c.treatment} {formats.MINUS} {c.baseline}" for c in shown])
         unit = "points" if section.unit == "fraction" else section.unit
         axes.set_xlabel(axis_label(f"Difference in {formats.lowered(section.metric_label)}", unit))
@@ -217,7 +244,8 @@ def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Pic
             lowest = min(lowest, *(line[:, 1].min() for line in thin_lines))
             highest = max(highest, *(line[:, 1].max() for line in thin_lines))
             x, y = mean_curve(lines)
-            axes.plot(
+            every = max(1, len(x) // 5)
+            (line,) = axes.plot(
                 x,
                 y,
                 color=look.colour,
@@ -225,7 +253,16 @@ def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Pic
                 label=standing.name,
                 marker=look.marker,
                 markersize=4,
-                markevery=max(1, len(x) // 5),
+                markevery=every,
+            )
+            marked = zip(x[::every], y[::every] / scaled(1, first.unit), strict=True)
+            hint(
+                line,
+                standing.name,
+                (
+                    f"{standing.name} at {first.x_label} {a:.4g}: {formats.quantity(b, first.unit)}"
+                    for a, b in marked
+                ),
             )
             ends.append(
                 f"{standing.name} ends at {formats.quantity(y[-1] / scaled(1, first.unit), first.unit)}"
@@ -264,7 +301,8 @@ def cost_picture(section: Section, looks: Mapping[str, Look], front: Front) -> P
         ends = focus([y for _, y in cells], section.direction)
         centres = [(s.name, float(np.mean(x))) for s, (x, _) in zip(shown, cells, strict=True)]
         for (name, centre), (x, y) in zip(centres, cells, strict=True):
-            _cost_marks(axes, centre, x, y, ends, name, looks[name])
+            at = f"{name} at {formats.quantity(centre, unit)}"
+            _cost_marks(axes, x, y, ends, name, looks[name], f"{at}: mean {_shown(y, section.unit)}")
         _front_line(axes, section, front)
         if ends:
             axes.set_ylim(*ends)
@@ -283,6 +321,11 @@ def cost_picture(section: Section, looks: Mapping[str, Look], front: Front) -> P
         return finish(figure, section.slug, f"cost-{measure}", title, alt)
 
 
+def _shown(values: Floats, unit: str) -> str:
+    """The mean of scaled values with its unit."""
+    return formats.quantity(float(values.mean() / scaled(1, unit)), unit)
+
+
 def _front_line(axes: Axes, section: Section, front: Front) -> None:
     """Through the mechanisms that none beats in both, as stairs: what a given cost buys at best."""
     sign = 1.0 if section.direction == "higher" else -1.0
@@ -299,8 +342,15 @@ def _cost_and_value(standing: Standing, measure: str, unit: str) -> tuple[Floats
 
 
 def _cost_marks(
-    axes: Axes, centre: float, x: Floats, y: Floats, ends: tuple[float, float] | None, name: str, look: Look
+    axes: Axes,
+    x: Floats,
+    y: Floats,
+    ends: tuple[float, float] | None,
+    name: str,
+    look: Look,
+    words: str,
 ) -> None:
+    centre = float(x.mean())
     side = beyond(ends, float(np.median(y)))
     if side and ends:
         edge = 0.04 if side < 0 else 0.96
@@ -311,7 +361,8 @@ def _cost_marks(
             "markerfacecolor": "none",
             "linestyle": "none",
         }
-        axes.plot([centre], [edge], marker=look.marker, label=name, transform=where, **style)
+        (mark,) = axes.plot([centre], [edge], marker=look.marker, label=name, transform=where, **style)
+        hint(mark, words)
         arrow = "↓" if side < 0 else "↑"
         text = f"{arrow} {formats.significant(float(y.mean()))}"
         offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
@@ -322,7 +373,8 @@ def _cost_marks(
     interval = mean_interval(y)
     if interval.exists:
         axes.plot([centre] * 2, [interval.low, interval.high], color=look.colour, linewidth=1.2)
-    axes.plot([centre], [y.mean()], look.marker, color=look.colour, markersize=6.5, label=name)
+    (mark,) = axes.plot([centre], [y.mean()], look.marker, color=look.colour, markersize=6.5, label=name)
+    hint(mark, words)
 
 
 def health_picture(section: Section, quantity: str) -> Picture:

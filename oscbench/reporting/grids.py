@@ -30,6 +30,7 @@ from oscbench.reporting.style import Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 from oscbench.reporting.varied import listed
 from oscbench.reporting.varied_view import VariedView
+from oscbench.reporting.vector import hint
 
 _SETTING = re.compile(r"(?:(.*)\+)?([A-Za-z_]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)")
 _SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
@@ -323,7 +324,7 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
         high = [i.high - m if i.exists else 0.0 for m, i in zip(means, ends, strict=True)]
         # By place, not by size: a grid holds 0 as often as powers.
         x = np.arange(len(means))
-        axes.errorbar(
+        bars = axes.errorbar(
             x,
             scaled(means, section.unit),
             yerr=scaled([low, high], section.unit),
@@ -337,15 +338,17 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
         words = [
             f"{formats.quantity(m, section.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
         ]
+        hint(bars.lines[0], grid.name, (f"mean {text}" for text in words))
         for standing in grid.others:
             level = float(np.mean(_results(standing)))
-            axes.axhline(
+            line = axes.axhline(
                 float(scaled(level, section.unit)),
                 color=looks[standing.name].colour,
                 linestyle="--",
                 linewidth=1.0,
                 label=standing.name,
             )
+            hint(line, f"{standing.name}: mean {formats.quantity(level, section.unit)}")
             words.append(f"{standing.name} {formats.quantity(level, section.unit)}")
         axes.xaxis.set_major_locator(FixedLocator(list(x)))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.parts import lengths_table, subsets_table
 from oscbench.reporting.records_page import RecordGroup
 from oscbench.reporting.sections import Section
+from oscbench.reporting.style import theme
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
 from oscbench.reporting.tuned_view import TunedView
@@ -31,8 +31,10 @@ from oscbench.reporting.varied_view import VariedView
 # number are no answer any more: the page then counts the verdicts.
 SPOKEN = 12
 BRIEF = 60
-# Numbers beyond this many are not linked one by one, and points of suites that vary keep but their results in the page.
-LINKED_CELLS = 6_000
+# With more numbers than this, points of suites that vary keep but their results in the page.
+SHOWN_CELLS = 6_000
+# With more than this in what is shown, a row's name leads to its records and each number does not.
+LINKED_CELLS = 12_000
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
 EMBEDDED_BYTES = 3_000_000
 
@@ -103,7 +105,7 @@ class Page:
     leaderboards: tuple[Table, ...]
     groups: tuple[RecordGroup, ...]
     left_out: int
-    embedded: frozenset[str]
+    drawings: Mapping[str, str]
 
     @property
     def title(self) -> str:
@@ -113,14 +115,25 @@ class Page:
         return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} tasks"
 
     @cached_property
-    def every_number_links(self) -> bool:
-        """Whether each number leads to its records, or in a large report only each row's name."""
-        shown: list[Shown] = [*self.varied, *self.views, *self.tuned, *self.timings]
-        return sum(len(t.rows) * len(t.columns) for v in shown for t in v.tables) <= LINKED_CELLS
+    def large(self) -> bool:
+        """Whether there is more to show than a page has room for."""
+        return sum(map(_numbers, self.tables())) > SHOWN_CELLS
 
     def folded(self, shown: SectionView) -> bool:
         """Whether a section shows its results alone: a point of a varied suite in a large report, whose suite compares it already."""
-        return not self.every_number_links and shown.section.slug in self.report.points
+        return self.large and shown.section.slug in self.report.points
+
+    @cached_property
+    def every_number_links(self) -> bool:
+        """Whether each number leads to its records, or in a very large report only each row's name."""
+        left_to_files = (t for v in self.views if self.folded(v) for _, t in v.files)
+        return sum(map(_numbers, self.tables())) - sum(map(_numbers, left_to_files)) <= LINKED_CELLS
+
+    def tables(self) -> Iterator[Table]:
+        """Those of all sections, shown or left to files."""
+        shown: tuple[Shown, ...] = (*self.varied, *self.views, *self.tuned, *self.timings)
+        for one in shown:
+            yield from one.tables
 
     @property
     def left_out_words(self) -> str:
@@ -253,15 +266,19 @@ def view(section: Section, pictures: Sequence[Picture], targets: Sequence[float]
     )
 
 
-def within_budget(views: Sequence[Shown]) -> frozenset[str]:
-    """Names of the pictures that go into the page, in page order until the budget is spent."""
-    spent, names = 0, set()
-    for shown in views:
-        for picture in shown.pictures:
-            spent += len(picture.page_svg) * 4 // 3
-            if spent <= EMBEDDED_BYTES:
-                names.add(picture.name)
-    return frozenset(names)
+def _numbers(table: Table) -> int:
+    return len(table.rows) * len(table.columns)
+
+
+def within_budget(views: Sequence[Shown]) -> dict[str, str]:
+    """The drawings that go into the page by their pictures' names, in page order until the budget is spent."""
+    spent, drawings = 0, {}
+    for place, picture in enumerate(p for shown in views for p in shown.pictures):
+        drawing = picture.inline(f"f{place}-")
+        spent += len(drawing.encode())
+        if spent <= EMBEDDED_BYTES:
+            drawings[picture.name] = drawing
+    return drawings
 
 
 def _environment() -> Environment:
@@ -272,19 +289,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["theme"] = theme
     environment.filters |= {
-        "data_uri": data_uri,
         "md": markdown_cell,
         "unbroken": unbroken,
         "capitalised": capitalised,
     }
     return environment
-
-
-def data_uri(picture: Picture) -> str:
-    """The picture as a `data:` address, so that the page loads nothing."""
-    packed = re.sub(r"\n\s*", "\n", picture.page_svg)
-    return "data:image/svg+xml;base64," + base64.b64encode(packed.encode()).decode()
 
 
 def unbroken(text: str) -> str:

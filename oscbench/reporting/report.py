@@ -120,7 +120,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
         left_out=left_out,
-        embedded=within_budget([*varied, *views, *tuned, *timings]),
+        drawings=within_budget([*varied, *views, *tuned, *timings]),
     )
 
 

@@ -20,6 +20,7 @@ from oscbench.reporting.sections import Section
 from oscbench.reporting.style import MUTED, Look, settings
 from oscbench.reporting.tables import Cell, Column, Table
 from oscbench.reporting.varied import Family
+from oscbench.reporting.vector import hint
 
 SIZES = ("width", "layers")
 """Numbers that change how many parameters a model has; over these the law is fitted to the parameters too."""
@@ -184,9 +185,14 @@ def _draw(axes: Axes, below: Axes, fit: Fit, unit: str, look: Look, aside: float
     shifted = aside * np.array(found.x)
     style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 4}
     line = np.geomspace(found.x[0], found.x[-1], 2)
-    axes.plot(line, scaled([found.law.at(x) for x in line], unit), color=look.colour, linewidth=1.3)
-    axes.plot(shifted, scaled(found.y, unit), linestyle="none", label=fit.name, **style)
-    below.plot(shifted, 100 * np.array(found.law.residuals), linewidth=0.7, **style)
+    residuals = [formats.signed(f"{100 * one:+.1f}") for one in found.law.residuals]
+    (law,) = axes.plot(line, scaled([found.law.at(x) for x in line], unit), color=look.colour, linewidth=1.3)
+    (dots,) = axes.plot(shifted, scaled(found.y, unit), linestyle="none", label=fit.name, **style)
+    (away,) = below.plot(shifted, 100 * np.array(found.law.residuals), linewidth=0.7, **style)
+    hint(law, f"{fit.name}: exponent {formats.signed(f'{found.law.exponent:.3f}')}")
+    places = [f"{fit.name} at {_size(x)}" for x in found.x]
+    hint(dots, "", (f"{at}: mean {formats.quantity(y, unit)}" for at, y in zip(places, found.y, strict=True)))
+    hint(away, fit.name, (f"{at}: residual {one} %" for at, one in zip(places, residuals, strict=True)))
 
 
 def _ticks(axes: Axes, below: Axes, drawn: Sequence[Fit], unit: str) -> None:

@@ -95,22 +95,21 @@ def settings() -> dict[Any, Any]:
     }
 
 
-def themed(svg: str) -> str:
-    """An SVG whose colours follow the reader's light or dark preference.
+def _variables() -> dict[str, tuple[str, str]]:
+    """Each light colour's CSS variable and dark twin."""
+    named = {hexa: (f"--figure-{name}", twin) for hexa, (name, twin) in _DARK.items()}
+    return named | {hexa: (f"--figure-{i}", twin) for i, (hexa, twin) in enumerate(PALETTE)}
 
-    And whose text has the page's typeface.
-    """
-    light, dark = [], []
-    pairs = {hexa: (name, twin) for hexa, (name, twin) in _DARK.items()}
-    pairs |= {hexa: (f"c{i}", twin) for i, (hexa, twin) in enumerate(PALETTE)}
-    for hexa, (name, twin) in pairs.items():
-        svg = svg.replace(hexa, f"var(--{name})")
-        light.append(f"--{name}:{hexa}")
-        dark.append(f"--{name}:{twin}")
-    svg = svg.replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
-    rules = (
-        f"<style>:root{{{';'.join(light)}}}"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{';'.join(dark)}}}}}</style>"
-    )
-    start = svg.index(">", svg.index("<svg")) + 1
-    return svg[:start] + rules + svg[start:]
+
+def themed(svg: str) -> str:
+    """An SVG with the page's typeface, and colours that follow the reader's light or dark preference by `theme`."""
+    for hexa, (name, _) in _variables().items():
+        svg = svg.replace(hexa, f"var({name})")
+    return svg.replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
+
+
+def theme() -> str:
+    """The rules that give the figures of a page their colours."""
+    light = ";".join(f"{name}:{hexa}" for hexa, (name, _) in _variables().items())
+    dark = ";".join(f"{name}:{twin}" for name, twin in _variables().values())
+    return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"

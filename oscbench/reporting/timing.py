@@ -17,6 +17,7 @@ from oscbench.reporting.beside_timing import ratios_table
 from oscbench.reporting.drawing import Picture, canvas, finish
 from oscbench.reporting.style import Look, looks, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor_of
+from oscbench.reporting.vector import hint
 
 TIME, RATIO, PEAK = "_s", "_ratio", "_peak_memory_bytes"
 _GroupKey = tuple[str, str, str, int]
@@ -285,7 +286,7 @@ def _drawn(
         for contender, points in lines.items():
             points.sort()
             look = colours[_op(contender)]
-            axes.plot(
+            (line,) = axes.plot(
                 [n for n, _ in points],
                 [cost for _, cost in points],
                 color=look.colour,
@@ -294,6 +295,11 @@ def _drawn(
                 linewidth=1.2,
                 linestyle=_line(contender),
                 label=contender,
+            )
+            hint(
+                line,
+                contender,
+                (f"{contender} at N {n}: {formats.quantity(cost, unit, 3)}" for n, cost in points),
             )
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -30,6 +30,7 @@ from oscbench.reporting.tuned import (
     value_text,
     values_text,
 )
+from oscbench.reporting.vector import hint
 
 _ELSEWHERE = Look((MUTED, MARKERS[0]))
 """Of an entry that was searched and has no reported cell here."""
@@ -301,7 +302,9 @@ def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Loo
     unit, pairs = tuned.section.unit, sorted(_scored(one, place), key=lambda pair: at(pair[0]))
     style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "none"}
     x = [at(value) for value, _ in pairs]
-    axes.plot(x, scaled([score for _, score in pairs], unit), label=one.name, markersize=5, **style)
+    (dots,) = axes.plot(x, scaled([score for _, score in pairs], unit), label=one.name, markersize=5, **style)
+    words = [f"{tuned.score(score)} at {value_text(value)}" for value, score in pairs]
+    hint(dots, "", (f"{one.name}: {text}" for text in words))
     best = one.entry.score
     if best is not None:
         ring: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.2}
@@ -317,7 +320,7 @@ def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Loo
             markersize=6,
             transform=axes.get_xaxis_transform(),
         )
-    listed = ", ".join(f"{tuned.score(score)} at {value_text(value)}" for value, score in pairs)
+    listed = ", ".join(words)
     without = f" and {len(lost)} without a score (crosses)" if lost else ""
     return f"{one.name} {listed or 'no score'}{without}"
 

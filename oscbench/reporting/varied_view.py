@@ -37,6 +37,7 @@ from oscbench.reporting.varied import (
     reaching_on_means,
     smallest_reaching,
 )
+from oscbench.reporting.vector import hint
 
 LOG_FROM = 4.0
 """Values that span such a factor are drawn on a logarithmic axis."""
@@ -282,7 +283,7 @@ def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
                 "marker": looks[name].marker,
                 "markersize": 4,
             }
-            axes.errorbar(
+            bars = axes.errorbar(
                 x,
                 scaled(means, last.unit),
                 yerr=scaled([low, high], last.unit),
@@ -290,6 +291,14 @@ def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
                 linewidth=1.3,
                 elinewidth=0.9,
                 **style,
+            )
+            hint(
+                bars.lines[0],
+                name,
+                (
+                    f"{name} at {v:g}: mean {formats.quantity(m, last.unit)}"
+                    for m, (v, _) in zip(means, shown, strict=True)
+                ),
             )
             words.append(
                 f"{name} "

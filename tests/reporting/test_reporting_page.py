@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import re
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from synthetic_records import make_record, toy_suite
 
 from oscbench.reporting import ReportError, build_report
+from oscbench.reporting.style import PALETTE
 
 Save = Callable[..., Path]
 VOID = {"meta", "img", "br", "link", "hr", "input", "wbr"}
@@ -28,7 +28,8 @@ class Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.images: list[dict[str, str]] = []
+        self.drawings: list[dict[str, str]] = []
+        self.pointers: list[str] = []
         self.loads: list[str] = []
         self.ids: list[str] = []
         self.anchors: list[str] = []
@@ -39,8 +40,10 @@ class Reader(HTMLParser):
         found = {key: value or "" for key, value in attrs}
         if tag not in VOID:
             self.open.append(tag)
-        if tag == "img":
-            self.images.append(found)
+        if found.get("role") == "img":
+            self.drawings.append(found)
+        if tag == "use":
+            self.pointers.append(found["href"].removeprefix("#"))
         if tag in ("img", "script", "iframe", "link", "source"):
             self.loads += [found[key] for key in ("src", "href") if key in found]
         if "id" in found:
@@ -86,21 +89,40 @@ def test_html_is_well_formed_and_loads_nothing(built: Path) -> None:
     html = (built / "index.html").read_text()
     reader = read(html)
     assert all(address.startswith("data:") for address in reader.loads)
-    assert not re.search(r"""(src|href)=["']?(https?:)?//|url\(|@import""", html)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//|url\((?!#)|@import""", html)
     assert "default-src 'none'" in html
     assert len(reader.ids) == len(set(reader.ids))
     assert set(reader.anchors) <= set(reader.ids)
 
 
 def test_every_picture_has_words_and_follows_light_and_dark(built: Path) -> None:
-    reader = read((built / "index.html").read_text())
-    assert len(reader.images) == 10
-    for image in reader.images:
-        assert len(image["alt"]) > 40
-        svg = base64.b64decode(image["src"].split(",", 1)[1]).decode()
-        ElementTree.fromstring(svg)
-        assert "prefers-color-scheme:dark" in svg
-        assert "<image" not in svg or "data:image" in svg
+    html = (built / "index.html").read_text()
+    reader = read(html)
+    assert len(reader.drawings) == 10
+    assert all(len(drawing["aria-label"]) > 40 for drawing in reader.drawings)
+    assert reader.pointers
+    assert set(reader.pointers) <= set(reader.ids)
+    drawn = "".join(re.findall(r"<svg.*?</svg>", html, re.DOTALL))
+    assert not [hexa for hexa, _ in PALETTE if hexa in drawn]
+    used = set(re.findall(r"var\((--figure-[a-z0-9]+)\)", drawn))
+    assert used
+    for name in used:
+        light, dark = re.findall(rf"{name}:(#[0-9a-f]{{6}})", html)
+        assert light != dark
+    assert "<image" not in drawn or "data:image" in drawn
+
+
+def test_every_point_says_its_seed_and_value(built: Path) -> None:
+    html = (built / "index.html").read_text()
+    said = re.findall(r"<title>([^<]*)</title></use>", html)
+    with (built / "tables" / "cells.csv").open() as file:
+        cells = [row for row in csv.DictReader(file) if row["mechanism"] == "wave"]
+    assert len(cells) == 6
+    for row in cells:
+        (value,) = {
+            text.rpartition(": ")[2] for text in said if text.startswith(f"wave, seed {row['seed']}:")
+        }
+        assert value == f"{100 * float(row['accuracy']):.1f} %"
 
 
 def test_headings_do_not_skip_a_level(built: Path) -> None:

@@ -261,7 +261,7 @@ def test_every_trial_is_listed_and_leads_to_its_cells(folder, tmp_path):
     for name in ("ledger", "sensitivity", "trials"):
         assert f"toy-digits-search-{name}.csv" in html
         assert (tmp_path / "out" / "tables" / f"toy-digits-search-{name}.tex").exists()
-    assert html.count('alt="Points: Validation accuracy against') == 2
+    assert html.count('aria-label="Points: Validation accuracy against') == 2
     assert "Search before" in (tmp_path / "out" / "report.md").read_text("utf-8")
 
 

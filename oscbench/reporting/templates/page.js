@@ -1,4 +1,4 @@
-// Sorting and filtering only: the page is complete without them.
+// Sorting, filtering and hints only: the page is complete without them.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -40,3 +40,23 @@ for (const table of document.querySelectorAll("table.sortable")) {
     table.parentElement.before(field, count);
   }
 }
+// What a browser says of a point after a while (its title), said at once, and to a finger too.
+const tip = document.createElement("p");
+tip.className = "tip";
+tip.hidden = true;
+tip.ariaHidden = "true"; // the figure's own words say it to those who do not see
+document.body.append(tip);
+document.addEventListener("pointerover", (event) => {
+  const over = event.target.closest("svg :has(> title), svg [data-hint]");
+  const title = over?.querySelector(":scope > title");
+  if (title) {
+    over.dataset.hint = title.textContent;
+    title.remove();
+  }
+  tip.hidden = !over;
+  if (!over) return;
+  tip.textContent = over.dataset.hint;
+  const [room, wide, high] = [12, tip.offsetWidth, tip.offsetHeight];
+  tip.style.left = `${Math.max(0, Math.min(event.clientX + room, innerWidth - wide - room))}px`;
+  tip.style.top = `${event.clientY > high + 2 * room ? event.clientY - high - room : event.clientY + 2 * room}px`;
+});
