@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,14 @@ class Picture:
         return inline(self.svg, self.alt, prefix)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A figure that could be drawn; `rank` 0 is the last to be left out of a large report."""
+
+    rank: int
+    draw: Callable[[], Picture]
+
+
 def canvas(height: float) -> tuple[Figure, Axes]:
     """One pair of axes, `height` inches high."""
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -63,7 +71,7 @@ def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Pictur
     FigureCanvasAgg(figure)
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
-    figure.set_layout_engine("none")  # the second rendering keeps the places found for the first
+    figure.set_layout_engine(None)  # the second rendering keeps the places found for the first
     undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(svg, format="svg", facecolor="none", metadata=undated)
     name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")

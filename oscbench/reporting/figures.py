@@ -6,7 +6,7 @@ Drawn without pyplot, so that nothing global is left open.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from oscbench.reporting.drawing import (
     WIDTH,
     Floats,
     Picture,
+    Plan,
     axis_label,
     beyond,
     canvas,
@@ -45,14 +46,6 @@ from oscbench.reporting.vector import hint
 _POINTS = 120
 _RASTER_FROM = 1500
 _MAX_THIN_LINES = 240
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A figure that could be drawn; `rank` 0 is the last to be left out of a large report."""
-
-    rank: int
-    draw: Callable[[], Picture]
 
 
 def plans(section: Section, looks: Mapping[str, Look]) -> list[Plan]:

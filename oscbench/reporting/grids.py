@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import matplotlib
 import numpy as np
@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer
 from oscbench.reporting.comparison import Comparison, compare, correct
-from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
+from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.frame import headline
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.selection import Pair
@@ -170,7 +170,9 @@ def _view(same: Sequence[Grid], looks: Mapping[str, Look]) -> VariedView:
             ),
         ),
         tables=(values_table(slug, same),),
-        pictures=tuple(picture(f"{slug}-{place}", grid, looks) for place, grid in enumerate(same, 1)),
+        plans=tuple(
+            Plan(1, partial(picture, f"{slug}-{place}", grid, looks)) for place, grid in enumerate(same, 1)
+        ),
     )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -14,14 +16,15 @@ from oscbench.reporting.answer import Answer, aggregate_words, aggregates_method
 from oscbench.reporting.assembly import Report, aggregates
 from oscbench.reporting.beside import beside, beside_table
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
-from oscbench.reporting.drawing import Picture
+from oscbench.reporting.drawing import Picture, Plan
 from oscbench.reporting.effort import energy_reason, energy_table, targets_table
+from oscbench.reporting.figures import plans
 from oscbench.reporting.formats import capitalised
 from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.parts import lengths_table, subsets_table
 from oscbench.reporting.records_page import RecordGroup
 from oscbench.reporting.sections import Section
-from oscbench.reporting.style import theme
+from oscbench.reporting.style import Look, theme
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
 from oscbench.reporting.tuned_view import TunedView
@@ -35,8 +38,9 @@ BRIEF = 60
 SHOWN_CELLS = 6_000
 # With more than this in what is shown, a row's name leads to its records and each number does not.
 LINKED_CELLS = 12_000
-# Pictures beyond this many bytes stay files beside the page, so that it opens on a phone.
+# Pictures beyond this many bytes stay files beside the page, so that it opens on a phone; and beyond those that fit a page of this size.
 EMBEDDED_BYTES = 3_000_000
+PAGE_BYTES = 4_800_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class SectionView:
     energy_reason: str
     published: Table | None
     published_same: int
-    pictures: tuple[Picture, ...]
+    plans: tuple[Plan, ...]
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def tables(self) -> list[Table]:
@@ -89,6 +94,7 @@ class SectionView:
 
 
 Shown = SectionView | VariedView | TunedView | TimingView
+View = TypeVar("View", SectionView, VariedView, TunedView, TimingView)
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,13 @@ class Page:
     unanswered: Table
     leaderboards: tuple[Table, ...]
     groups: tuple[RecordGroup, ...]
-    left_out: int
-    drawings: Mapping[str, str]
+    left_out: int = 0
+    drawings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> tuple[Shown, ...]:
+        """Everything with tables and figures, in the order of the page."""
+        return (*self.varied, *self.views, *self.tuned, *self.timings)
 
     @property
     def title(self) -> str:
@@ -131,9 +142,8 @@ class Page:
 
     def tables(self) -> Iterator[Table]:
         """Those of all sections, shown or left to files."""
-        shown: tuple[Shown, ...] = (*self.varied, *self.views, *self.tuned, *self.timings)
-        for one in shown:
-            yield from one.tables
+        for shown in self.shown:
+            yield from shown.tables
 
     @property
     def left_out_words(self) -> str:
@@ -243,7 +253,7 @@ class Page:
         return ""
 
 
-def view(section: Section, pictures: Sequence[Picture], targets: Sequence[float] = ()) -> SectionView:
+def view(section: Section, looks: Mapping[str, Look], targets: Sequence[float] = ()) -> SectionView:
     """Everything that is shown of a section; `targets` are levels of its metric that costs are counted to."""
     published = beside(section)
     return SectionView(
@@ -262,7 +272,7 @@ def view(section: Section, pictures: Sequence[Picture], targets: Sequence[float]
         energy_reason=energy_reason(section),
         published=beside_table(section, published),
         published_same=sum(one.same for one in published),
-        pictures=tuple(pictures),
+        plans=tuple(plans(section, looks)),
     )
 
 
@@ -270,15 +280,36 @@ def _numbers(table: Table) -> int:
     return len(table.rows) * len(table.columns)
 
 
-def within_budget(views: Sequence[Shown]) -> dict[str, str]:
+def within(drawings: Mapping[str, str], budget: int) -> dict[str, str]:
+    """The first of them whose bytes the budget covers."""
+    spent = accumulate(len(drawing.encode()) for drawing in drawings.values())
+    return {name: drawings[name] for name, bytes_ in zip(drawings, spent, strict=True) if bytes_ <= budget}
+
+
+def illustrated(page: Page, room: int) -> Page:
+    """The page with as many figures as there is room for, and how many are left out."""
+    planned = [plan for shown in page.shown for plan in shown.plans]
+    # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
+    kept = set(map(id, sorted(planned, key=lambda plan: plan.rank)[:room]))
+
+    def drawn(shown: View) -> View:
+        return replace(shown, pictures=tuple(plan.draw() for plan in shown.plans if id(plan) in kept))
+
+    page = replace(
+        page,
+        varied=tuple(map(drawn, page.varied)),
+        views=tuple(map(drawn, page.views)),
+        timings=tuple(map(drawn, page.timings)),
+        tuned=tuple(map(drawn, page.tuned)),
+        left_out=len(planned) - len(kept),
+    )
+    return replace(page, drawings=drawings_of(page.shown))
+
+
+def drawings_of(views: Sequence[Shown]) -> dict[str, str]:
     """The drawings that go into the page by their pictures' names, in page order until the budget is spent."""
-    spent, drawings = 0, {}
-    for place, picture in enumerate(p for shown in views for p in shown.pictures):
-        drawing = picture.inline(f"f{place}-")
-        spent += len(drawing.encode())
-        if spent <= EMBEDDED_BYTES:
-            drawings[picture.name] = drawing
-    return drawings
+    pictures = [picture for shown in views for picture in shown.pictures]
+    return within({p.name: p.inline(f"f{place}-") for place, p in enumerate(pictures)}, EMBEDDED_BYTES)
 
 
 def _environment() -> Environment:
@@ -314,8 +345,14 @@ def markdown_cell(text: object) -> str:
 def render(page: Page) -> Mapping[str, str]:
     """`html`, `records` and `md` texts of a page."""
     environment = _environment()
+    template = environment.get_template("page.html.j2")
+    html = template.render(page=page)
+    excess = len(html.encode()) - PAGE_BYTES
+    if excess > 0:
+        spent = sum(len(drawing.encode()) for drawing in page.drawings.values())
+        html = template.render(page=replace(page, drawings=within(page.drawings, spent - excess)))
     return {
-        "html": environment.get_template("page.html.j2").render(page=page),
+        "html": html,
         "records": environment.get_template("records.html.j2").render(page=page),
         "md": re.sub(r"\n{3,}", "\n\n", environment.get_template("report.md.j2").render(page=page)),
     }

@@ -15,13 +15,11 @@ from oscbench.reporting.export import encode
 from oscbench.reporting.frame import Loaded, load, tidy
 
 if TYPE_CHECKING:
-    from oscbench.reporting.drawing import Picture
-    from oscbench.reporting.figures import Plan
-    from oscbench.reporting.page import Page, Shown
+    from oscbench.reporting.page import Page
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
-MAX_FIGURES = 40
+MAX_FIGURES = 60
 
 
 def build_report(
@@ -82,10 +80,9 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
     from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
-    from oscbench.reporting.figures import plans
     from oscbench.reporting.grids import grid_views
     from oscbench.reporting.leaderboard import leaderboards
-    from oscbench.reporting.page import Page, view, within_budget
+    from oscbench.reporting.page import Page, illustrated, view
     from oscbench.reporting.records_page import record_groups
     from oscbench.reporting.style import looks
     from oscbench.reporting.timing import timing_views
@@ -97,43 +94,21 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
     sections = Counter(standing.name for section in report.sections for standing in section.standings)
     colours = looks(sorted(report.names.values(), key=lambda name: (-sections[name], name)))
     families = varied_views(report.families, colours)
-    pictures, left_out = _drawn([f.plans for f in families] + [plans(s, colours) for s in report.sections])
-    families = tuple(
-        replace(f, pictures=(*f.pictures, *drawn)) for f, drawn in zip(families, pictures, strict=False)
-    )
-    views = tuple(
-        view(s, p, targets) for s, p in zip(report.sections, pictures[len(families) :], strict=True)
-    )
     single = [s for s in report.sections if s.slug not in report.points]
-    varied = (*families, *grid_views(single, colours))
-    timings = timing_views(loaded.records)
     tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.sections, loaded, results))
     trials = tuple(record for one in tuned for record in one.trials)
-    return Page(
+    page = Page(
         report=replace(report, loaded=loaded),
-        varied=varied,
-        timings=timings,
+        varied=(*families, *grid_views(single, colours)),
+        timings=timing_views(loaded.records),
         tuned=tuned,
-        views=views,
+        views=tuple(view(s, colours, targets) for s in report.sections),
         environment=environment_table(loaded.records),
         leaderboards=tuple(leaderboards(report)),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
-        left_out=left_out,
-        drawings=within_budget([*varied, *views, *tuned, *timings]),
     )
-
-
-def _drawn(plans: Sequence[Sequence[Plan]]) -> tuple[list[list[Picture]], int]:
-    """The figures of each suite or section, as many as a report has room for, and how many are left out."""
-    planned = [(place, plan) for place, own in enumerate(plans) for plan in own]
-    # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
-    kept = sorted(range(len(planned)), key=lambda i: planned[i][1].rank)[:MAX_FIGURES]
-    pictures: list[list[Picture]] = [[] for _ in plans]
-    for i in sorted(kept):
-        place, plan = planned[i]
-        pictures[place].append(plan.draw())
-    return pictures, len(planned) - len(kept)
+    return illustrated(page, MAX_FIGURES)
 
 
 def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
@@ -141,15 +116,12 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.page import render
     from oscbench.reporting.records_page import FILE
 
-    shown_all: list[Shown] = [*page.varied, *page.views, *page.tuned, *page.timings]
-    tables = [table for shown in shown_all for table in shown.tables] + [page.environment, page.unanswered]
-    tables += page.leaderboards
-    for table in tables:
+    for table in (*page.tables(), page.environment, page.unanswered, *page.leaderboards):
         (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         if "latex" in formats:
             (output / "tables" / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
     (output / "tables" / "cells.csv").write_bytes(encode(tidy(page.report.loaded.records), "csv"))
-    for shown in shown_all:
+    for shown in page.shown:
         for picture in shown.pictures:
             (output / "figures" / f"{picture.name}.png").write_bytes(picture.png)
             (output / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 import matplotlib
@@ -14,7 +15,7 @@ from oscbench.records import Record
 from oscbench.records.growth import Growth, TimingRow, fit_growth, growth_by_contender, is_timing, timing_rows
 from oscbench.reporting import formats
 from oscbench.reporting.beside_timing import ratios_table
-from oscbench.reporting.drawing import Picture, canvas, finish
+from oscbench.reporting.drawing import Picture, Plan, canvas, finish
 from oscbench.reporting.style import Look, looks, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor_of
 from oscbench.reporting.vector import hint
@@ -33,7 +34,8 @@ class TimingView:
     description: str
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
-    pictures: tuple[Picture, ...]
+    plans: tuple[Plan, ...]
+    pictures: tuple[Picture, ...] = ()
 
 
 def timing_views(records: Sequence[Record]) -> tuple[TimingView, ...]:
@@ -82,22 +84,28 @@ def _view(
     order = [str(contender["key"]) for record in records for contender in record.spec["contenders"]]
     rows.sort(key=lambda row: (references + order).index(row.contender))
     colours = looks(sorted({_op(row.contender) for row in rows}))
-    tables, pictures = [], []
+    tables: list[Table] = []
+    plans: list[Plan] = []
     for quantity in _quantities(rows, TIME):
         name = quantity.removesuffix(TIME)
         tables.append(_ratio_table(slug, name, rows, found))
-        pictures += _drawn(slug, f"{name.replace('_', ' ')} time", quantity, "s", rows, colours)
+        lines = _over_tokens(rows, quantity)
+        if lines:
+            kind = f"{name.replace('_', ' ')} time"
+            plans.append(Plan(1, partial(_picture, slug, kind, "s", lines, colours)))
     for quantity in _quantities(rows, PEAK):
         tables.append(_peak_table(slug, quantity, rows, found))
         name = quantity.removesuffix(PEAK).replace("_", " ")
-        pictures += _drawn(slug, f"{name} peak memory", quantity, "B", rows, colours)
+        lines = _over_tokens(rows, quantity)
+        if lines:
+            plans.append(Plan(3, partial(_picture, slug, f"{name} peak memory", "B", lines, colours)))
     tables += [t for t in (_counts_table(slug, rows), ratios_table(slug, rows)) if t is not None]
     link = anchor_of(records[0])
     tables = [replace(table, links=tuple(link for _ in table.rows)) for table in tables]
     title = f"{suite}: {setting}, batch {batch}, on {device}"
     description = records[0].suite_description
     return TimingView(
-        slug, title, _answer(references, rows), description, _facts(records), tuple(tables), tuple(pictures)
+        slug, title, _answer(references, rows), description, _facts(records), tuple(tables), tuple(plans)
     )
 
 
@@ -270,21 +278,28 @@ def _ceiling_cell(contender: str, sizes: Sequence[int], times: Mapping[tuple[str
     return Cell("n/a")
 
 
-def _drawn(
-    slug: str, kind: str, quantity: str, unit: str, rows: Sequence[TimingRow], colours: Mapping[str, Look]
-) -> list[Picture]:
-    """Cost against tokens, both on logarithmic axes; nothing where fewer than two sizes were measured."""
+def _over_tokens(rows: Sequence[TimingRow], quantity: str) -> dict[str, list[tuple[int, float]]]:
+    """A quantity of each contender against tokens; empty where fewer than two sizes were measured."""
     lines: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         if row.quantity == quantity and row.value is not None and row.value > 0:
             lines.setdefault(row.contender, []).append((row.tokens, row.value))
+    sizes = {n for points in lines.values() for n, _ in points}
+    return {contender: sorted(points) for contender, points in lines.items()} if len(sizes) > 1 else {}
+
+
+def _picture(
+    slug: str,
+    kind: str,
+    unit: str,
+    lines: Mapping[str, Sequence[tuple[int, float]]],
+    colours: Mapping[str, Look],
+) -> Picture:
+    """Cost against tokens, both on logarithmic axes."""
     sizes = sorted({n for points in lines.values() for n, _ in points})
-    if len(sizes) < 2:
-        return []
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.4 + 0.16 * math.ceil(len(lines) / 2))
         for contender, points in lines.items():
-            points.sort()
             look = colours[_op(contender)]
             (line,) = axes.plot(
                 [n for n, _ in points],
@@ -313,4 +328,4 @@ def _drawn(
         ends = "; ".join(
             f"{c} {formats.quantity(p[-1][1], unit, 3)} at N {p[-1][0]}" for c, p in sorted(lines.items())
         )
-        return [finish(figure, slug, kind, title, f"Lines: {kind} against tokens. {ends}.")]
+        return finish(figure, slug, kind, title, f"Lines: {kind} against tokens. {ends}.")

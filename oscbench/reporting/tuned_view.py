@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -15,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from oscbench.records import Record
 from oscbench.records.ledger import TrialRow
 from oscbench.reporting import formats
-from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
+from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.style import MARKERS, MUTED, Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, number_cell
 from oscbench.reporting.tuned import (
@@ -47,8 +48,9 @@ class TunedView:
     facts: tuple[tuple[str, str], ...]
     shown: tuple[Table, ...]
     details: tuple[Table, ...]
-    pictures: tuple[Picture, ...]
+    plans: tuple[Plan, ...]
     trials: tuple[Record, ...]
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -72,7 +74,7 @@ def tuned_view(tuned: Tuned, looks: Mapping[str, Look]) -> TunedView:
         facts=tuple(facts(tuned)),
         shown=tuple(table for table in shown if table is not None),
         details=(trials_table(tuned),) if there else (),
-        pictures=tuple(picture(tuned, place, looks) for place in tuned.places),
+        plans=tuple(Plan(3, partial(picture, tuned, place, looks)) for place in tuned.places),
         trials=tuple(tuned.records),
     )
 

@@ -14,8 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer
-from oscbench.reporting.drawing import Picture, axis_label, canvas, finish, legend, scaled
-from oscbench.reporting.figures import Plan
+from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
 from oscbench.reporting.style import Look, settings
@@ -50,7 +49,7 @@ class VariedView:
     Attributes:
         tables: all of them, `overall` first where there is one.
         overall: what the suite as a whole answers, which stands above everything else in its section.
-        plans: figures that a large report leaves out; those that it draws are among `pictures`.
+        plans: its figures; `pictures` are those that the report had room for.
     """
 
     slug: str
@@ -59,9 +58,9 @@ class VariedView:
     answers: tuple[Answer, ...]
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
-    pictures: tuple[Picture, ...]
+    plans: tuple[Plan, ...]
+    pictures: tuple[Picture, ...] = ()
     overall: Table | None = None
-    plans: tuple[Plan, ...] = ()
 
     @property
     def details(self) -> list[Table]:
@@ -79,6 +78,8 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
     tables = [overall, values_table(family), differences_table(family), shares_table(family)]
     fits = scaling_fits(family)
     tables.append(scaling_table(family, fits))
+    drawn = [Plan(0, partial(picture, family, looks))]
+    drawn += [Plan(1, partial(scaling_picture, family, fits, looks))] if fits.found else []
     notes = facts(family) + ([("Scaling law", fits.refused)] if fits.refused else [])
     return VariedView(
         slug=family.slug,
@@ -87,9 +88,8 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
         answers=tuple(answers(family)),
         facts=tuple(notes),
         tables=tuple(table for table in tables if table is not None),
-        pictures=(picture(family, looks),),
+        plans=tuple(drawn),
         overall=overall,
-        plans=(Plan(0, partial(scaling_picture, family, fits, looks)),) if fits.found else (),
     )
 
 

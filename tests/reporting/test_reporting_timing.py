@@ -76,7 +76,7 @@ def test_growth_ratio_and_ceiling_are_those_of_the_records(records):
     assert rows["ring:blocked"][4].startswith("N^1.50")
     assert {row[-1].text.split()[0] for row in peaks.rows} == {"N^1.00"}
     assert any("left out" in str(row["reason"]) for row in ratios.raw)
-    assert [picture.kind for picture in view.pictures] == ["forward time", "backward peak memory"]
+    assert [plan.draw().kind for plan in view.plans] == ["forward time", "backward peak memory"]
 
 
 def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path):

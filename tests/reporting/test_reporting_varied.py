@@ -306,7 +306,7 @@ def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
         scaling_fits(few).refused
         == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
     )
-    assert varied_views([few], looks(LAWS))[0].plans == ()
+    assert len(varied_views([few], looks(LAWS))[0].plans) == 1
 
 
 def sized(record, width):
@@ -478,6 +478,20 @@ def test_a_page_of_many_varied_suites_stays_small_and_says_what_it_leaves_out(sa
     assert any(name.endswith("-health.csv") for name in files)
     for name in files:
         assert (tmp_path / "page" / name).is_file(), name
+
+
+def test_a_page_that_would_be_too_large_leaves_drawings_to_their_files(save, tmp_path, monkeypatch):
+    results = save(many_suites(1))
+    monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 6)
+    whole = build_report(results, tmp_path / "whole").read_text()
+    drawn = whole.count('role="img"')
+    assert drawn == 6
+    limit = len(whole.encode()) - 1
+    monkeypatch.setattr("oscbench.reporting.page.PAGE_BYTES", limit)
+    less = build_report(results, tmp_path / "less").read_text()
+    assert len(less.encode()) <= limit
+    assert 0 < less.count('role="img"') < drawn
+    assert less.count("kept beside this page") == drawn - less.count('role="img"')
 
 
 def test_a_small_report_folds_nothing(save, tmp_path, monkeypatch):
