@@ -15,7 +15,7 @@ from scipy import stats
 
 from oscbench.reporting import formats
 from oscbench.reporting.assembly import Report
-from oscbench.reporting.fairness import matching_mode
+from oscbench.reporting.fairness import matching_mode, refusals
 from oscbench.reporting.frame import headline
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.statistics import LEVEL, Floats, Interval
@@ -36,6 +36,7 @@ class Scores:
         by_entry: Headline value of each seed; in a suite that varies its mean over all values.
         absent: Entries that did not finish at every value or at all.
         otherwise: Entries that were matched in another way, controls among them.
+        unlike: Entries on other data, another device or another protocol than most, which may not be compared with them.
         lost: Entries with cells that did not finish, and how many of how many.
     """
 
@@ -46,6 +47,7 @@ class Scores:
     by_entry: Mapping[str, BySeed]
     absent: frozenset[str]
     otherwise: frozenset[str]
+    unlike: frozenset[str]
     lost: Mapping[str, str]
 
 
@@ -141,7 +143,8 @@ def _alike(source: Source, mode: str) -> Scores:
     """The scores of the entries that were matched in one way."""
     first, standings = source.sections[0], [s for section in source.sections for s in section.standings]
     points = [p for s in source.sections if (p := [t for t in s.standings if _mode(t) == mode])]
-    by_entry = _over_points(points)
+    unlike = frozenset(name for point in points for name in _unlike(point))
+    by_entry = _over_points([[s for s in point if s.name not in unlike] for point in points])
     otherwise = {s.name for s in standings if s.finished and _mode(s) != mode}
     return Scores(
         title=source.title,
@@ -149,8 +152,9 @@ def _alike(source: Source, mode: str) -> Scores:
         matching=mode,
         direction=first.direction,
         by_entry=by_entry,
-        absent=frozenset({s.name for s in standings} - by_entry.keys() - otherwise),
+        absent=frozenset({s.name for s in standings} - by_entry.keys() - otherwise - unlike),
         otherwise=frozenset(otherwise - by_entry.keys()),
+        unlike=unlike,
         lost=_lost(s for s in standings if s.name not in otherwise),
     )
 
@@ -163,6 +167,12 @@ def _mode(standing: Standing) -> str:
     """How the finished cells were matched; empty for a control, and where there is none or they are unlike."""
     modes = {matching_mode(record) for record in standing.finished}
     return modes.pop() if len(modes) == 1 and not _is_control(standing) else ""
+
+
+def _unlike(point: Sequence[Standing]) -> set[str]:
+    """Entries that may not be compared with the one that may be compared with most."""
+    alike = {one.name: {s.name for s in point if not refusals(one.finished, s.finished)} for one in point}
+    return {s.name for s in point} - max(alike.values(), key=len, default=set())
 
 
 def _lost(standings: Iterable[Standing]) -> dict[str, str]:
@@ -360,9 +370,12 @@ def _left_out(ranking: Ranking) -> list[str]:
     columns = ranking.columns
     absent = {name for c in columns for name in (*c.by_entry, *c.absent)} - set(ranking.names)
     otherwise = sorted({name for c in columns for name in c.otherwise} - set(ranking.names))
+    unlike = [f"{name} in {c.title}" for c in columns for name in sorted(c.unlike)]
     lost = [f"{name} {count} in {c.title}" for c in columns for name, count in sorted(c.lost.items())]
     found = [f"Not in every task, so not ranked: {', '.join(sorted(absent))}"] if absent else []
     found += [f"Matched otherwise, so not ranked here: {', '.join(otherwise)}"] if otherwise else []
+    if unlike:
+        found.append(f"On other data, device or protocol than most, so not ranked: {', '.join(unlike)}")
     found += (
         [f"Cells that did not finish are left out, which may favour their entry: {', '.join(lost)}"]
         if lost

@@ -211,3 +211,11 @@ def test_the_page_holds_a_leaderboard_for_each_matching(save: Callable[..., Path
     for by in ("params", "time"):
         with (tmp_path / "page" / "tables" / f"leaderboard-{by}.csv").open(encoding="utf-8") as file:
             assert {row["matching"] for row in csv.DictReader(file)} == {by}
+
+
+def test_entries_on_other_data_than_most_are_named_and_not_ranked() -> None:
+    records = [r for t in ("a", "b") for m in ("plain", "wave") for r in cells(t, m, 0.5, 0.6)]
+    records += cells("a", "ring", 0.9, 0.9) + cells("b", "ring", 0.9, 0.9, data_hash="f" * 64)
+    table = only(records)
+    assert set(shown(table)) == {"plain", "wave"}
+    assert "On other data, device or protocol than most, so not ranked: ring in B (toy)" in table.caption
