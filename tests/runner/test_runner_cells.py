@@ -287,3 +287,25 @@ def test_epochs_of_a_single_batch_are_not_each_validated(tiny, tmp_path):
     (record,) = records(tmp_path / "results").values()
     curve = record.curves["validation_accuracy"]
     assert curve.x == (*range(3, 100, 3), 101.0), "an epoch is one batch, 2 % of the run a little over two"
+
+
+def test_data_that_changed_between_two_runs_are_told(tmp_path, capfd):
+    text = tmp_path / "text.txt"
+    suite = tmp_path / "bytes.yaml"
+    suite.write_text(
+        f"task: {{name: char_lm, path: {text}, length: 16, windows: 8, evaluation_windows: 4}}\n"
+        "model: {width: 16, heads: 2, layers: 1}\ntrain: {steps: 1, batch_size: 4}\nmatch: {tolerance: 0.2}\n"
+        "mechanisms: [softmax, rope]\nseeds: 1\n"
+    )
+    results = tmp_path / "results"
+    text.write_bytes(b"the first text, which is short. " * 100)
+    assert run(suite, results, only=["mechanism=softmax"]) == 0
+    assert run(suite, results, only=["mechanism=softmax"]) == 0
+    assert "data changed" not in capfd.readouterr().err
+    text.write_bytes(b"another text that lies at its place " * 100)
+    assert run(suite, results) == 0
+    said = capfd.readouterr().err
+    assert "the data changed since some of these cells ran (char_lm seed 0)" in said
+    assert said.count("--fresh") == 1
+    assert run(suite, results, fresh=True) == 0
+    assert "data changed" not in capfd.readouterr().err
