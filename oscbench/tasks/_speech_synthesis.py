@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from scipy.signal import resample_poly
 from torch import Tensor
+from tqdm import tqdm
 
 from oscbench.errors import UserError, first_line
 from oscbench.models.trunk import named_seed
@@ -115,7 +116,10 @@ def speak_into(folder: Path, words: tuple[str, ...]) -> None:
     for word in words:
         (folder / word).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(2) as pool:  # the work is done by processes
-        list(pool.map(lambda job: _record(folder, *job[1:]), jobs))
+        spoken = pool.map(lambda job: _record(folder, *job[1:]), jobs)
+        # A minute or two of silence on a terminal would look like a fault.
+        for _ in tqdm(spoken, "words spoken by espeak-ng, once", len(jobs), leave=False, disable=None):
+            pass
     for split, name in LISTS.items():
         (folder / name).write_text("".join(f"{job[1]}\n" for job in jobs if job[0] == split))
 
