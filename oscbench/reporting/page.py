@@ -108,6 +108,7 @@ class Page:
     tuned: tuple[TunedView, ...]
     environment: Table
     unanswered: Table
+    glance: Table | None
     leaderboards: tuple[Table, ...]
     groups: tuple[RecordGroup, ...]
     left_out: int = 0

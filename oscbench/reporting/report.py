@@ -80,6 +80,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
     from oscbench.reporting.beside_timing import unanswered_table
     from oscbench.reporting.detail_tables import environment_table
+    from oscbench.reporting.glance import glance_table
     from oscbench.reporting.grids import grid_views
     from oscbench.reporting.leaderboard import leaderboards
     from oscbench.reporting.page import Page, illustrated, view
@@ -104,6 +105,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
         tuned=tuned,
         views=tuple(view(s, colours, targets) for s in report.sections),
         environment=environment_table(loaded.records),
+        glance=glance_table(report),
         leaderboards=tuple(leaderboards(report)),
         unanswered=unanswered_table(loaded.records),
         groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
@@ -116,7 +118,8 @@ def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
     from oscbench.reporting.page import render
     from oscbench.reporting.records_page import FILE
 
-    for table in (*page.tables(), page.environment, page.unanswered, *page.leaderboards):
+    tables = [*page.tables(), page.environment, page.unanswered, *page.leaderboards]
+    for table in tables + ([page.glance] if page.glance else []):
         (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
         if "latex" in formats:
             (output / "tables" / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
