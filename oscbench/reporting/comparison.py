@@ -29,6 +29,8 @@ from oscbench.reporting.statistics import (
 
 # Cost measures that the training runner promises; the first one present stands for "training speed".
 SPEED_MEASURES = ("step_s", "training_s")
+COMPUTE = 1.05
+"""A larger ratio of FLOPs is told as a caveat."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Re
     b = [headline(second[seed]) for seed in seeds]
     # A fixed seed: the same records give the same page, digit for digit.
     paired = compare_paired(a, b, blank.direction, np.random.default_rng(0))
+    costs = _costs([first[s] for s in seeds], [second[s] for s in seeds])
     return replace(
         blank,
         state="compared",
@@ -188,8 +191,8 @@ def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Re
         first=tuple(a),
         second=tuple(b),
         paired=paired,
-        costs=_costs([first[s] for s in seeds], [second[s] for s in seeds]),
-        caveats=tuple(_caveats(blank, pools, seeds, paired)),
+        costs=costs,
+        caveats=(*_caveats(blank, pools, seeds, paired), *_compute(blank, costs), *_scope(pools)),
     )
 
 
@@ -222,8 +225,20 @@ def _caveats(blank: Comparison, pools: list[list[Record]], seeds: Sequence[int],
         notes += [f"{name} has unpaired seeds {ranges(rest)}, left out"] if rest else []
     if paired.n > 1 and paired.std == 0:
         notes.append("every seed gave the same difference, so the interval has no width")
+    return notes
+
+
+def _compute(blank: Comparison, costs: Costs) -> list[str]:
+    """A note where one side spends clearly more: what it gains may be what it spends."""
+    if not math.isfinite(costs.flops) or max(costs.flops, 1 / costs.flops) <= COMPUTE:
+        return []
+    more, less = (blank.treatment, blank.baseline) if costs.flops > 1 else (blank.baseline, blank.treatment)
+    return [f"{more} spends more FLOPs than {less}"]
+
+
+def _scope(pools: list[list[Record]]) -> list[str]:
     everything = [record for pool in pools for record in pool]
-    return control_notes(everything) + notes + scope_notes(everything) + origin_notes(everything)
+    return scope_notes(everything) + control_notes(everything) + origin_notes(everything)
 
 
 def _unsettled(records: Sequence[Record]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from oscbench.reporting.style import MUTED
 from oscbench.reporting.vector import hinted, inline
 
 WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
+LETTERS = 44  # of a label or title, bold, beside the labels of rows
 _FENCE = 8.0
 
 Floats = NDArray[np.float64]
@@ -83,17 +85,18 @@ def scaled(values: Any, unit: str) -> Floats:
     return np.asarray(values, dtype=np.float64) * (100 if unit == "fraction" else 1)
 
 
-def axis_label(label: str, unit: str) -> str:
-    """`Accuracy [%]`, `Training loss [nats]`."""
+def axis_label(label: str, unit: str, letters: int = LETTERS) -> str:
+    """`Accuracy [%]`, `Training loss [nats]`; on two lines where one would have more letters than there is room for."""
     shown = "%" if unit == "fraction" else unit
-    return f"{label} [{shown}]" if shown not in ("", "1") else label
+    whole = f"{label} [{shown}]" if shown not in ("", "1") else label
+    return "\n".join(textwrap.wrap(whole, letters))
 
 
-def legend(figure: Figure, axes: Axes) -> None:
+def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
     """The names below the axes, where they cover no data."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
 
 
 def focus(rows: Sequence[Floats], direction: str, include: float | None = None) -> tuple[float, float] | None:

@@ -90,6 +90,7 @@ def _spread(n: int, half: float) -> Floats:
 class _Row:
     """Every seed of one entry or difference: its values as drawn, and what is said of each and of their mean."""
 
+    name: str
     values: Floats
     hints: Sequence[str]
     mean: str
@@ -113,11 +114,11 @@ def _row(axes: Axes, y: float, row: _Row, crowded: bool) -> None:
     interval = mean_interval(values)
     if interval.exists:
         (line,) = axes.plot([interval.low, interval.high], [y + 0.24] * 2, color=look.colour, linewidth=1.6)
-        hint(line, f"mean {row.mean}")
+        hint(line, f"{row.name}: mean {row.mean}")
     (mark,) = axes.plot(
         [values.mean()], [y + 0.24], marker="|", markersize=9, markeredgewidth=2, color=look.colour
     )
-    hint(mark, f"mean {row.mean}")
+    hint(mark, f"{row.name}: mean {row.mean}")
 
 
 def _fill(axes: Axes, rows: Sequence[_Row], ends: tuple[float, float] | None) -> None:
@@ -148,7 +149,7 @@ def seeds_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
         figure, axes = canvas(1.0 + 0.36 * len(shown))
         rows = [_seeds_row(section, s, looks[s.name]) for s in shown]
         _fill(axes, rows, focus([row.values for row in rows], section.direction))
-        _rows(axes, [s.name for s in shown])
+        _rows(axes, [row.name for row in rows])
         axes.set_xlabel(axis_label(section.metric_label, section.unit))
         title = "Every seed, mean and 95 % interval"
         axes.set_title(title)
@@ -161,17 +162,22 @@ def _seeds_row(section: Section, standing: Standing, look: Look) -> _Row:
     values = [value for _, value in found]
     hints = [f"{standing.name}, seed {seed}: {formats.quantity(v, section.unit)}" for seed, v in found]
     mean = formats.quantity(float(np.mean(values)), section.unit)
-    return _Row(scaled(values, section.unit), hints, mean, look)
+    return _Row(standing.name, scaled(values, section.unit), hints, mean, look)
 
 
 def _differences_row(comparison: Comparison, look: Look) -> _Row:
     values = np.subtract(comparison.first, comparison.second)
+    name = _minus(comparison)
     hints = [
-        f"seed {seed}: {formats.difference(float(value), comparison.unit)}"
+        f"{name}, seed {seed}: {formats.difference(float(value), comparison.unit)}"
         for seed, value in zip(comparison.seeds, values, strict=True)
     ]
     mean = formats.difference(float(values.mean()), comparison.unit)
-    return _Row(scaled(values, comparison.unit), hints, mean, look)
+    return _Row(name, scaled(values, comparison.unit), hints, mean, look)
+
+
+def _minus(comparison: Comparison) -> str:
+    return f"{comparison.treatment} {formats.MINUS} {comparison.baseline}"
 
 
 def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
@@ -182,9 +188,9 @@ def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
         axes.axvline(0, color=MUTED, linewidth=1)
         rows = [_differences_row(c, looks[c.treatment]) for c in shown]
         _fill(axes, rows, focus([row.values for row in rows], section.direction, 0.0))
-        _rows(axes, [f"{c.treatment} {formats.MINUS} {c.baseline}" for c in shown])
+        _rows(axes, [row.name for row in rows])
         unit = "points" if section.unit == "fraction" else section.unit
-        axes.set_xlabel(axis_label(f"Difference in {formats.lowered(section.metric_label)}", unit))
+        axes.set_xlabel(axis_label(f"Difference in {formats.lowered(section.metric_label)}", unit, 32))
         title = "Paired differences, seed by seed"
         axes.set_title(title)
         words = "; ".join(_difference_words(c) for c in shown)
@@ -253,7 +259,7 @@ def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Pic
                 line,
                 standing.name,
                 (
-                    f"{standing.name} at {first.x_label} {a:.4g}: {formats.quantity(b, first.unit)}"
+                    f"{standing.name} at {first.x_label} {a:,.6g}: {formats.quantity(b, first.unit)}"
                     for a, b in marked
                 ),
             )

@@ -255,8 +255,17 @@ def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
         return ""
     loss = {v: max(abs(grid.means[v] - grid.means[grid.best]) for grid in same) for v in candidates}
     least = min(candidates, key=lambda value: (loss[value], value))
-    return (
+    told = (
         f"; {least:g} for all of them loses at most {formats.difference(loss[least], first.unit)[1:]} on any"
+    )
+    compared = [grid.against_best[least].paired for grid in same if grid.best != least]
+    ends = [
+        max(abs(one.interval.low), abs(one.interval.high)) for one in compared if one and one.interval.exists
+    ]
+    return (
+        f"{told} (up to {formats.difference(max(ends), first.unit)[1:]} within its 95 % interval)"
+        if ends
+        else told
     )
 
 
@@ -318,7 +327,7 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
     shown = [(value, standing) for value, standing in grid.points if standing.finished]
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(2.8)
-        look = looks[shown[0][1].name]
+        look = looks.get(grid.name, looks[shown[0][1].name])
         found = [_results(standing) for _, standing in shown]
         means = [float(np.mean(one)) for one in found]
         ends = [mean_interval(one) for one in found]
@@ -357,7 +366,7 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{shown[round(place)][0]:g}"))
         axes.set_xlabel(grid.key)
         title = f"{section.metric_label} against {grid.key}, {formats.lowered(section.task_label)}"
-        axes.set_title(axis_label(title, section.unit))
+        axes.set_title(axis_label(section.metric_label, section.unit))
         legend(figure, axes)
         alt = f"Line: {title}, mean and 95 % interval over seeds. {'; '.join(words)}."
         return finish(figure, name, "grid", title, alt)

@@ -170,9 +170,11 @@ def _mode(standing: Standing) -> str:
 
 
 def _unlike(point: Sequence[Standing]) -> set[str]:
-    """Entries that may not be compared with the one that may be compared with most."""
-    alike = {one.name: {s.name for s in point if not refusals(one.finished, s.finished)} for one in point}
-    return {s.name for s in point} - max(alike.values(), key=len, default=set())
+    """Entries that may not be compared with the one that may be compared with most; all of them where two such sets are as large."""
+    alike = {frozenset(s.name for s in point if not refusals(one.finished, s.finished)) for one in point}
+    most = max(map(len, alike), default=0)
+    largest = [names for names in alike if len(names) == most]
+    return {s.name for s in point} - (largest[0] if len(largest) == 1 else frozenset())
 
 
 def _lost(standings: Iterable[Standing]) -> dict[str, str]:
@@ -375,7 +377,7 @@ def _left_out(ranking: Ranking) -> list[str]:
     found = [f"Not in every task, so not ranked: {', '.join(sorted(absent))}"] if absent else []
     found += [f"Matched otherwise, so not ranked here: {', '.join(otherwise)}"] if otherwise else []
     if unlike:
-        found.append(f"On other data, device or protocol than most, so not ranked: {', '.join(unlike)}")
+        found.append(f"Not on the data, device and protocol of most, so not ranked: {', '.join(unlike)}")
     found += (
         [f"Cells that did not finish are left out, which may favour their entry: {', '.join(lost)}"]
         if lost

@@ -19,11 +19,12 @@ from oscbench.reporting.detail_tables import failures_table, health_table, measu
 from oscbench.reporting.drawing import Picture, Plan
 from oscbench.reporting.effort import energy_reason, energy_table, targets_table
 from oscbench.reporting.figures import plans
-from oscbench.reporting.formats import capitalised
+from oscbench.reporting.formats import capitalised, p_value
 from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.parts import lengths_table, subsets_table
 from oscbench.reporting.records_page import RecordGroup
 from oscbench.reporting.sections import Section
+from oscbench.reporting.statistics import BCA_FROM
 from oscbench.reporting.style import Look, theme
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
@@ -41,6 +42,10 @@ LINKED_CELLS = 12_000
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone; and beyond those that fit a page of this size.
 EMBEDDED_BYTES = 3_000_000
 PAGE_BYTES = 4_800_000
+
+
+_BEHIND = 3
+"""So many ranks figures of single values stand behind those of whole suites."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,11 @@ class Page:
         holm = f", Holm-corrected {over}" if total > 1 else ""
         if holm and any(one.needed for one in self.report.comparisons):
             holm += "; comparisons whose few seeds could pass nothing take no part in that (Tarone 1990)"
+        fewest = min((c.paired.n for c in self.report.comparisons if c.paired and c.paired.n > 1), default=0)
+        if 0 < fewest < BCA_FROM:
+            holm += (
+                f"; with {fewest} seeds no p can be below {p_value(2.0 ** (1 - fewest))}, whatever came out"
+            )
         return (
             "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
             f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}."
@@ -254,9 +264,19 @@ class Page:
         return ""
 
 
-def view(section: Section, looks: Mapping[str, Look], targets: Sequence[float] = ()) -> SectionView:
-    """Everything that is shown of a section; `targets` are levels of its metric that costs are counted to."""
+def view(
+    section: Section, looks: Mapping[str, Look], targets: Sequence[float] = (), point: bool = False
+) -> SectionView:
+    """Everything that is shown of a section.
+
+    Args:
+        section: Entries and comparisons.
+        looks: Colour and marker of every entry.
+        targets: Levels of its metric that costs are counted to.
+        point: Whether it is one value of a suite that varies, whose own figures tell more.
+    """
     published = beside(section)
+    drawn = (replace(plan, rank=plan.rank + _BEHIND * point) for plan in plans(section, looks))
     return SectionView(
         section=section,
         answers=tuple(answer(comparison) for comparison in section.comparisons),
@@ -273,7 +293,7 @@ def view(section: Section, looks: Mapping[str, Look], targets: Sequence[float] =
         energy_reason=energy_reason(section),
         published=beside_table(section, published),
         published_same=sum(one.same for one in published),
-        plans=tuple(plans(section, looks)),
+        plans=tuple(drawn),
     )
 
 
@@ -292,9 +312,12 @@ def illustrated(page: Page, room: int) -> Page:
     planned = [plan for shown in page.shown for plan in shown.plans]
     # The most telling kinds first, over all sections; a stable sort keeps the page's order inside a kind.
     kept = set(map(id, sorted(planned, key=lambda plan: plan.rank)[:room]))
+    ranks: dict[str, int] = {}
 
     def drawn(shown: View) -> View:
-        return replace(shown, pictures=tuple(plan.draw() for plan in shown.plans if id(plan) in kept))
+        own = [(plan.rank, plan.draw()) for plan in shown.plans if id(plan) in kept]
+        ranks.update((picture.name, rank) for rank, picture in own)
+        return replace(shown, pictures=tuple(picture for _, picture in own))
 
     page = replace(
         page,
@@ -304,12 +327,12 @@ def illustrated(page: Page, room: int) -> Page:
         tuned=tuple(map(drawn, page.tuned)),
         left_out=len(planned) - len(kept),
     )
-    return replace(page, drawings=drawings_of(page.shown))
+    return replace(page, drawings=drawings_of(page.shown, ranks))
 
 
-def drawings_of(views: Sequence[Shown]) -> dict[str, str]:
-    """The drawings that go into the page by their pictures' names, in page order until the budget is spent."""
-    pictures = [picture for shown in views for picture in shown.pictures]
+def drawings_of(views: Sequence[Shown], ranks: Mapping[str, int]) -> dict[str, str]:
+    """The drawings that go into the page by their pictures' names, the most telling first, until the budget is spent."""
+    pictures = sorted((p for shown in views for p in shown.pictures), key=lambda p: ranks[p.name])
     return within({p.name: p.inline(f"f{place}-") for place, p in enumerate(pictures)}, EMBEDDED_BYTES)
 
 

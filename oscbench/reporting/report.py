@@ -103,7 +103,7 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
         varied=(*families, *grid_views(single, colours)),
         timings=timing_views(loaded.records),
         tuned=tuned,
-        views=tuple(view(s, colours, targets) for s in report.sections),
+        views=tuple(view(s, colours, targets, s.slug in report.points) for s in report.sections),
         environment=environment_table(loaded.records),
         glance=glance_table(report),
         leaderboards=tuple(leaderboards(report)),

@@ -5,6 +5,7 @@ Light colours in the files, dark twins for the page's dark mode.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -103,9 +104,11 @@ def _variables() -> dict[str, tuple[str, str]]:
 
 def themed(svg: str) -> str:
     """An SVG with the page's typeface, and colours that follow the reader's light or dark preference by `theme`."""
-    for hexa, (name, _) in _variables().items():
-        svg = svg.replace(hexa, f"var({name})")
-    return svg.replace("'DejaVu Sans'", "system-ui, 'Helvetica Neue', Arial, sans-serif")
+    for hexa, (name, _) in _variables().items():  # as they stand in style attributes, not in words
+        svg = re.sub(rf"(?<=stroke: ){hexa}|(?<=fill: ){hexa}", f"var({name})", svg)
+    return svg.replace(
+        "font-family: 'DejaVu Sans'", "font-family: system-ui, 'Helvetica Neue', Arial, sans-serif"
+    )
 
 
 def theme() -> str:

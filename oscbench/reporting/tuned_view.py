@@ -310,7 +310,11 @@ def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Loo
     best = one.entry.score
     if best is not None:
         ring: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.2}
-        axes.plot([at(one.entry.chosen[place])], scaled([best], unit), **style, **ring)
+        (chosen,) = axes.plot([at(one.entry.chosen[place])], scaled([best], unit), **style, **ring)
+        hint(
+            chosen,
+            f"{one.name}, chosen: {tuned.score(best)} at {value_text(one.entry.chosen[place])}",
+        )
     lost = [at(row.values[place]) for row in one.entry.trials if row.score is None]
     if lost:
         height = 0.98 if tuned.section.direction == "lower" else 0.02

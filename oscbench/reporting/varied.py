@@ -240,7 +240,7 @@ def _caveats_over(last: str, tests: Sequence[Tested], parts: Sequence[Tested]) -
         note if len(values) == len(tests) else f"{note} (at {last} {listed(values)})"
         for note, values in where.items()
     ]
-    return controls + found + origins
+    return found + controls + origins
 
 
 def _cells(one: Tested) -> list[Record]:
@@ -260,7 +260,9 @@ def answers(family: Family) -> list[Answer]:
         plain = answer(whole)
         told = f"{formats.capitalised(told)}." if whole.paired else ""
         sentences = [plain.text, told, _need(family, whole, tests)]
-        found.append(replace(plain, text=" ".join(filter(None, sentences))))
+        alone = whole.verdict in ("better", "worse") and whole.verdict not in verdicts
+        verdict = plain.verdict + (": on the mean over all values, at none of them alone" if alone else "")
+        found.append(replace(plain, text=" ".join(filter(None, sentences)), verdict=verdict))
     return found
 
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer
 from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
-from oscbench.reporting.statistics import Censored, mean_interval, summarise_censored
-from oscbench.reporting.style import Look, settings
+from oscbench.reporting.statistics import Censored, Interval, mean_interval, summarise_censored
+from oscbench.reporting.style import MUTED, Look, settings
 from oscbench.reporting.tables import (
     Cell,
     Column,
@@ -79,6 +80,8 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
     fits = scaling_fits(family)
     tables.append(scaling_table(family, fits))
     drawn = [Plan(0, partial(picture, family, looks))]
+    if any(one.comparison.paired for tests in family.tests for one in tests):
+        drawn.append(Plan(0, partial(differences_picture, family, looks)))
     drawn += [Plan(1, partial(scaling_picture, family, fits, looks))] if fits.found else []
     notes = facts(family) + ([("Scaling law", fits.refused)] if fits.refused else [])
     return VariedView(
@@ -264,57 +267,85 @@ def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
     last = family.last
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
-        log = family.values[0] > 0 and family.values[-1] / family.values[0] >= LOG_FROM
         words = []
         for place, name in enumerate(family.names):
             shown = [
                 (v, y) for v, section in family.points if (y := list(family.by_seed(section, name).values()))
             ]
-            means = [float(np.mean(y)) for _, y in shown]
-            intervals = [mean_interval(y) for _, y in shown]
-            # Beside one another instead of on top; the same records give the same picture.
-            aside = place - (len(family.names) - 1) / 2
-            x = np.array([v for v, _ in shown])
-            x = x * 1.02**aside if log else x + 0.008 * aside * (family.values[-1] - family.values[0])
-            low = [m - i.low if i.exists else 0.0 for m, i in zip(means, intervals, strict=True)]
-            high = [i.high - m if i.exists else 0.0 for m, i in zip(means, intervals, strict=True)]
-            style: dict[str, Any] = {
-                "color": looks[name].colour,
-                "marker": looks[name].marker,
-                "markersize": 4,
-            }
-            bars = axes.errorbar(
-                x,
-                scaled(means, last.unit),
-                yerr=scaled([low, high], last.unit),
-                label=name,
-                linewidth=1.3,
-                elinewidth=0.9,
-                **style,
-            )
-            hint(
-                bars.lines[0],
-                name,
-                (
-                    f"{name} at {v:g}: mean {formats.quantity(m, last.unit)}"
-                    for m, (v, _) in zip(means, shown, strict=True)
-                ),
-            )
-            words.append(
-                f"{name} "
-                + ", ".join(
-                    f"{formats.quantity(m, last.unit)} at {v:g}"
-                    for m, (v, _) in zip(means, shown, strict=True)
-                )
-            )
-        if log:
-            axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(family.values))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_xlabel(family.key)
+            points = [(v, float(np.mean(y)), mean_interval(y)) for v, y in shown]
+            told = [f"{formats.quantity(mean, last.unit)} at {v:g}" for v, mean, _ in points]
+            _draw(axes, family, place - (len(family.names) - 1) / 2, points, name, looks[name], told)
+            words.append(f"{name} {', '.join(told)}")
+        _number_axis(axes, family)
         title = f"{last.metric_label} against {family.key}"
         axes.set_title(axis_label(title, last.unit))
         legend(figure, axes)
         alt = f"Lines: {title}, mean and 95 % interval over seeds. {'; '.join(words)}."
         return finish(figure, family.slug, "varied", title, alt)
+
+
+def differences_picture(family: Family, looks: Mapping[str, Look]) -> Picture:
+    """The paired difference of every pair against the number: mean and 95 % interval, in the colour of what is compared with."""
+    last = family.last
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(3.1)
+        axes.axhline(0, color=MUTED, linewidth=1)
+        words, pairs = [], [tests for tests in family.tests if any(one.comparison.paired for one in tests)]
+        for place, tests in enumerate(pairs):
+            compared = [(one.value, one.comparison.paired) for one in tests if one.comparison.paired]
+            points = [(value, paired.mean, paired.interval) for value, paired in compared]
+            told = [f"{formats.difference(mean, last.unit)} at {v:g}" for v, mean, _ in points]
+            first = tests[0].comparison
+            name = f"{first.treatment} {formats.MINUS} {first.baseline}"
+            _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, looks[first.baseline], told)
+            words.append(f"{name} {', '.join(told)}")
+        _number_axis(axes, family)
+        unit = "points" if last.unit == "fraction" else last.unit
+        title = f"Paired differences in {formats.lowered(last.metric_label)}"
+        axes.set_title(axis_label(title, unit))
+        legend(figure, axes, columns=2)
+        alt = f"Lines: {title} against {family.key}, mean and 95 % interval. {'; '.join(words)}."
+        return finish(figure, family.slug, "varied differences", title, alt)
+
+
+def _draw(
+    axes: Axes,
+    family: Family,
+    aside: float,
+    points: Sequence[tuple[float, float, Interval]],
+    name: str,
+    look: Look,
+    told: Sequence[str],
+) -> None:
+    """Means with their intervals, `aside` of their values: beside one another instead of on top, and always the same."""
+    unit, means = family.last.unit, [mean for _, mean, _ in points]
+    x = np.array([value for value, *_ in points])
+    x = x * 1.02**aside if _is_log(family) else x + 0.008 * aside * (family.values[-1] - family.values[0])
+    low = [mean - ends.low if ends.exists else 0.0 for _, mean, ends in points]
+    high = [ends.high - mean if ends.exists else 0.0 for _, mean, ends in points]
+    bars = axes.errorbar(
+        x,
+        scaled(means, unit),
+        yerr=scaled([low, high], unit),
+        label=name,
+        color=look.colour,
+        marker=look.marker,
+        markersize=4,
+        linewidth=1.3,
+        elinewidth=0.9,
+    )
+    hint(bars.lines[0], name, (f"{name}: mean {one}" for one in told))
+
+
+def _is_log(family: Family) -> bool:
+    return family.values[0] > 0 and family.values[-1] / family.values[0] >= LOG_FROM
+
+
+def _number_axis(axes: Axes, family: Family) -> None:
+    """A tick at each value."""
+    if _is_log(family):
+        axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(family.values))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(family.key)

@@ -223,6 +223,34 @@ def test_a_point_says_at_once_what_it_is(browser: Any, folder: Path, size: dict[
     page.context.close()
 
 
+def test_every_point_that_nothing_covers_says_its_own(browser: Any, folder: Path) -> None:
+    page = visit(browser, folder / "index.html")
+    alone, wrong = page.evaluate(
+        """() => {
+            let alone = 0;
+            const wrong = [];
+            const inside = (box, x, y) => box.left <= x && x <= box.right && box.top <= y && y <= box.bottom;
+            for (const figure of document.querySelectorAll("figure:has(svg)")) {
+                figure.scrollIntoView({block: "center", behavior: "instant"});
+                const points = [...figure.querySelectorAll("use:has(> title)")]
+                    .map(one => ({text: one.querySelector("title").textContent, box: one.getBoundingClientRect()}));
+                for (const {text, box} of points) {
+                    const [clientX, clientY] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+                    if (points.filter(other => inside(other.box, clientX, clientY)).length > 1) continue;
+                    alone += 1;
+                    figure.dispatchEvent(new PointerEvent("pointermove", {clientX, clientY}));
+                    const told = document.querySelector(".tip");
+                    if (told.hidden || told.textContent !== text) wrong.push([text, told.hidden, told.textContent]);
+                }
+            }
+            return [alone, wrong];
+        }"""
+    )
+    assert alone > 30
+    assert wrong == []
+    page.context.close()
+
+
 def test_a_closed_part_is_opened_by_keyboard(desktop: Any) -> None:
     part = desktop.locator("details").first
     inner = part.locator("table, ul, dl").first

@@ -81,7 +81,7 @@ def test_the_answer_in_words() -> None:
     assert "+21 % FLOPs" in told.text
     assert "training speed" in told.text
     assert told.verdict == "Better"
-    assert told.caveats == ("Nothing was tuned for anyone",)
+    assert told.caveats == ("wave spends more FLOPs than plain", "Nothing was tuned for anyone")
 
 
 def test_lower_is_better_where_the_record_says_so() -> None:
@@ -378,5 +378,23 @@ def test_caveats_told_once_for_all_are_not_said_again() -> None:
     told = answer(only(runs("plain", [0.8]) + runs("wave", [0.9], dirty=True), "wave,plain"))
     assert len(told.caveats) == 3
     left = told.without({told.caveats[0]})
-    assert left.caveats == told.caveats[1:]
+    assert left.caveats == (*told.caveats, *told.more)[1:][:3]
     assert left.text == told.text
+
+
+@pytest.mark.parametrize(
+    ("flops", "told"), [(1000, []), (1049, []), (900, ["plain spends more FLOPs than wave"])]
+)
+def test_unlike_compute_is_told_from_five_percent_on(flops: int, told: list[str]) -> None:
+    records = runs("plain", [0.5] * 3) + runs("wave", [0.6] * 3)
+    given = {"plain": 1000, "wave": flops}
+    changed = [
+        r.model_copy(
+            update={
+                "measures": r.measures
+                | {"flops": r.measures["flops"].model_copy(update={"value": given[r.mechanism]})}
+            }
+        )
+        for r in records
+    ]
+    assert [note for note in only(changed, "wave,plain").caveats if "FLOPs" in note] == told

@@ -218,4 +218,12 @@ def test_entries_on_other_data_than_most_are_named_and_not_ranked() -> None:
     records += cells("a", "ring", 0.9, 0.9) + cells("b", "ring", 0.9, 0.9, data_hash="f" * 64)
     table = only(records)
     assert set(shown(table)) == {"plain", "wave"}
-    assert "On other data, device or protocol than most, so not ranked: ring in B (toy)" in table.caption
+    assert "Not on the data, device and protocol of most, so not ranked: ring in B (toy)" in table.caption
+
+
+def test_two_halves_on_unlike_data_rank_nobody() -> None:
+    entries = ("plain", "wave", "ring", "lock")
+    records = [r for m in entries for r in cells("a", m, 0.5, 0.6)]
+    records += [r for m in entries[:2] for r in cells("b", m, 0.5, 0.6)]
+    records += [r for m in entries[2:] for r in cells("b", m, 0.5, 0.6, data_hash="f" * 64)]
+    assert tables(records) == []

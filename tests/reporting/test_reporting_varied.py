@@ -306,7 +306,8 @@ def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
         scaling_fits(few).refused
         == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
     )
-    assert len(varied_views([few], looks(LAWS))[0].plans) == 1
+    names = [plan.draw().name for plan in varied_views([few], looks(LAWS))[0].plans]
+    assert names == [f"data-digits-over-task-fraction-{kind}" for kind in ("varied", "varied-differences")]
 
 
 def sized(record, width):
@@ -416,6 +417,8 @@ def test_the_page_holds_it_all(save, tmp_path):
             "scaling.csv",
             "varied.png",
             "varied.svg",
+            "varied-differences.png",
+            "varied-differences.svg",
             "scaling.png",
             "scaling.svg",
         )
@@ -500,3 +503,24 @@ def test_a_small_report_folds_nothing(save, tmp_path, monkeypatch):
     html = (tmp_path / "page" / "index.html").read_text()
     assert "is in files" not in html
     assert html.count("Health as a table") == 5
+
+
+def test_a_mean_that_no_single_value_bears_out_says_so():
+    def uneven(share, seed):
+        return LAWS["plain"](share, seed) + 0.005 + 0.02 * (-1) ** (seed + (share < 0.5))
+
+    (told,) = answers(only_family(records({"plain": LAWS["plain"], "wave": uneven}, shares=(0.1, 1.0))))
+    assert told.verdict == "Better: on the mean over all values, at none of them alone"
+    assert "No clear difference at fraction 0.1 and 1." in told.text
+    (clear,) = answers(only_family(records(LAWS)))
+    assert clear.verdict == "Better"
+
+
+@pytest.mark.parametrize(("seeds", "told"), [(8, "with 8 seeds no p can be below 0.008"), (10, None)])
+def test_few_seeds_say_how_small_a_p_can_be(save, tmp_path, seeds, told):
+    cells = [
+        make_record(m, s, value=v + s / 100) for m, v in (("plain", 0.5), ("wave", 0.6)) for s in range(seeds)
+    ]
+    build_report(save(cells), tmp_path / "page", formats=("md",))
+    text = (tmp_path / "page" / "report.md").read_text()
+    assert (told in text) if told else ("no p can be below" not in text)

@@ -46,8 +46,12 @@ tip.className = "tip";
 tip.hidden = true;
 tip.ariaHidden = "true"; // the figure's own words say it to those who do not see
 document.body.append(tip);
-document.addEventListener("pointerover", (event) => {
-  const over = event.target.closest("svg :has(> title), svg [data-hint]");
+const HINTED = "svg :has(> title), svg [data-hint]";
+const hide = () => { tip.hidden = true; };
+const tell = (event) => {
+  // A point before a line, wherever both are under the pointer.
+  const found = document.elementsFromPoint(event.clientX, event.clientY).map((one) => one.closest(HINTED)).filter(Boolean);
+  const over = found.find((one) => one.localName === "use") ?? found[0];
   const title = over?.querySelector(":scope > title");
   if (title) {
     over.dataset.hint = title.textContent;
@@ -59,4 +63,11 @@ document.addEventListener("pointerover", (event) => {
   const [room, wide, high] = [12, tip.offsetWidth, tip.offsetHeight];
   tip.style.left = `${Math.max(0, Math.min(event.clientX + room, innerWidth - wide - room))}px`;
   tip.style.top = `${event.clientY > high + 2 * room ? event.clientY - high - room : event.clientY + 2 * room}px`;
-});
+};
+for (const figure of document.querySelectorAll("figure")) {
+  figure.addEventListener("pointermove", tell);
+  figure.addEventListener("pointerdown", tell);
+  figure.addEventListener("pointerleave", hide);
+}
+document.addEventListener("scroll", hide, { capture: true, passive: true });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
