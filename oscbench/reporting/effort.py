@@ -13,7 +13,7 @@ from oscbench.reporting import formats
 from oscbench.reporting.frame import value_of
 from oscbench.reporting.frontier import known_measure, missing_reason
 from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import summarise_censored
+from oscbench.reporting.statistics import mean_interval, summarise_censored
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 ENERGY = {
@@ -85,6 +85,25 @@ def target_of(section: Section) -> tuple[float, str] | None:
     It is within 5 % of the best validation that the reference reaches in its median run.
     """
     name = f"validation_{section.metric}"
+    standing = _reference(section)
+    if standing is None:
+        return None
+    best = min if section.direction == "lower" else max
+    middle = float(np.median([best(r.curves[name].y) for r in _with_curve(standing, name)]))
+    slack = abs(middle) * NEAR
+    level = middle + slack if section.direction == "lower" else middle - slack
+    return (
+        level,
+        f"within 5 % of the best validation of {standing.name}'s median run ({formats.quantity(middle, section.unit, 4)})",
+    )
+
+
+def _with_curve(standing: Standing, name: str) -> list[Record]:
+    return [r for r in standing.finished if name in r.curves and r.curves[name].y]
+
+
+def _reference(section: Section) -> Standing | None:
+    """The entry that the others were matched to; None where none has a validation curve."""
     references = {
         r.matching.reference
         for s in section.standings
@@ -93,20 +112,9 @@ def target_of(section: Section) -> tuple[float, str] | None:
     }
     for standing in section.standings:
         control = any(r.matching and r.matching.control for r in standing.finished)
-        if not control and references & {standing.entry.mechanism, str(standing.entry)}:
-            best = min if section.direction == "lower" else max
-            reached = [
-                best(r.curves[name].y) for r in standing.finished if name in r.curves and r.curves[name].y
-            ]
-            if not reached:
-                continue
-            middle = float(np.median(reached))
-            slack = abs(middle) * NEAR
-            level = middle + slack if section.direction == "lower" else middle - slack
-            return (
-                level,
-                f"within 5 % of the best validation of {standing.name}'s median run ({formats.quantity(middle, section.unit, 4)})",
-            )
+        named = references & {standing.entry.mechanism, str(standing.entry)}
+        if named and not control and _with_curve(standing, f"validation_{section.metric}"):
+            return standing
     return None
 
 
@@ -127,13 +135,18 @@ def targets_table(section: Section, asked: Sequence[float] = ()) -> Table | None
     name = f"validation_{section.metric}"
     standings = [s for s in section.standings if any(name in r.curves for r in s.finished)]
     sign = "≤" if section.direction == "lower" else "≥"
+    reference = _reference(section)
     rows, raw, links = [], [], []
     for level in levels:
         shown_level = Cell(f"{sign} {formats.quantity(level, section.unit, 4)}", level)
         for standing in standings:
             cells = [r for r in standing.finished if name in r.curves]
             spent = _spent(cells, name, level)
-            rows.append((shown_level, Cell(standing.name), *_effort_cells(cells, spent)))
+            over = None
+            if reference is not None:
+                others = _with_curve(reference, name)
+                over = Cell("1") if standing is reference else _over(cells, others, name, level)
+            rows.append((shown_level, Cell(standing.name), *_effort_cells(cells, spent, over)))
             raw += [
                 identify(section, standing)
                 | {"seed": r.seed, "target": level}
@@ -146,7 +159,13 @@ def targets_table(section: Section, asked: Sequence[float] = ()) -> Table | None
         "them did not get there. Known to the steps between two validations; seconds, FLOPs and joules are steps times those of a "
         "step, an estimate"
     )
-    headings = ("Reached it", "Steps", "Seconds", "Training FLOPs", "Joules")
+    headings = ["Reached it", "Steps", "Quartiles", "Seconds", "Training FLOPs", "Joules"]
+    if reference is not None:
+        caption += (
+            f". Steps over {reference.name}'s: geometric mean over paired seeds with 95 % t interval of its logarithm, where all of them "
+            "got there"
+        )
+        headings.insert(3, f"Over {reference.name}'s")
     columns = (
         Column("Target", "left"),
         Column("Mechanism", "left"),
@@ -169,14 +188,40 @@ def _spent(cells: Sequence[Record], curve: str, level: float) -> dict[str, list[
     }
 
 
-def _effort_cells(cells: Sequence[Record], spent: dict[str, list[float]]) -> tuple[Cell, ...]:
+def _over(cells: Sequence[Record], others: Sequence[Record], curve: str, level: float) -> Cell:
+    """Steps over those of the others at the same seeds; nothing where a run of either never got there."""
+    first, second = (
+        {r.seed: steps_to_target(r.curves[curve], level) for r in side} for side in (cells, others)
+    )
+    pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
+    ratios = [a / b for a, b in pairs if a and b]
+    if not ratios or len(ratios) < len(pairs):
+        return Cell(formats.MISSING)
+    logs = np.log(ratios)
+    ends, middle = mean_interval(logs), math.exp(float(logs.mean()))
+    interval = f" [{math.exp(ends.low):.2f}, {math.exp(ends.high):.2f}]" if ends.exists else ""
+    return Cell(f"{formats.times(middle)}{interval}", middle)
+
+
+def _effort_cells(
+    cells: Sequence[Record], spent: dict[str, list[float]], over: Cell | None
+) -> tuple[Cell, ...]:
     reached = sum(math.isfinite(v) for v in spent["steps"])
     return (
         Cell(f"{reached}/{len(cells)}", float(reached)),
         _median(spent["steps"], "1", True),
+        Cell(_quartiles(spent["steps"])),
+        *([] if over is None else [over]),
         _median(spent["seconds"], "s", _knows(cells, "step_s")),
         _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
         _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
+    )
+
+
+def _quartiles(steps: Sequence[float]) -> str:
+    found = summarise_censored(steps)
+    return " to ".join(
+        f"{v:g}" if math.isfinite(v) else "never" for v in (found.low_quartile, found.high_quartile)
     )
 
 

@@ -142,8 +142,22 @@ def test_what_it_took_to_reach_the_target() -> None:
     table = targets_table(section(cells))
     assert table is not None
     shown = {row[1].text: [cell.text for cell in row[2:]] for row in table.rows}
-    assert shown["plain"] == ["3/3", "20.0", "10.0 s", "20.0 MFLOP", "n/a"]
-    assert shown["ring"] == ["0/3", *["never"] * 3, "n/a"]
+    assert shown["plain"] == ["3/3", "20.0", "20 to 20", "1", "10.0 s", "20.0 MFLOP", "n/a"]
+    assert shown["ring"] == ["0/3", "never", "never to never", "n/a", *["never"] * 2, "n/a"]
+
+
+def test_steps_are_set_against_the_reference_seed_by_seed() -> None:
+    def at(mechanism: str, seed: int, step: int) -> Record:
+        curve = Curve(label="v", unit="fraction", direction="higher", x=(step - 1, step), y=(0.1, 0.9))
+        return make_record(mechanism, seed, value=0.9, curves={"validation_accuracy": curve})
+
+    steps = {"plain": (100, 200, 400), "wave": (50, 100, 200)}
+    cells = [at(name, seed, step) for name, own in steps.items() for seed, step in enumerate(own)]
+    table = targets_table(section(cells), (0.5,))
+    assert table is not None
+    assert [c.heading for c in table.columns][3:6] == ["Steps", "Quartiles", "Over plain's"]
+    shown = {row[1].text: [cell.text for cell in row[3:6]] for row in table.rows}
+    assert shown == {"plain": ["200", "100 to 400", "1"], "wave": ["100", "50 to 200", "0.50× [0.50, 0.50]"]}
 
 
 def test_targets_that_were_asked_for_stand_below_one_another() -> None:
