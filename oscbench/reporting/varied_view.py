@@ -19,6 +19,7 @@ from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.statistics import Censored, Interval, mean_interval, summarise_censored
 from oscbench.reporting.style import MUTED, Look, settings
+from oscbench.reporting.style import looks as looks_of
 from oscbench.reporting.tables import (
     Cell,
     Column,
@@ -81,7 +82,7 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
     tables.append(scaling_table(family, fits))
     drawn = [Plan(0, partial(picture, family, looks))]
     if any(one.comparison.paired for tests in family.tests for one in tests):
-        drawn.append(Plan(0, partial(differences_picture, family, looks)))
+        drawn.append(Plan(0, partial(differences_picture, family)))
     drawn += [Plan(1, partial(scaling_picture, family, fits, looks))] if fits.found else []
     notes = facts(family) + ([("Scaling law", fits.refused)] if fits.refused else [])
     return VariedView(
@@ -284,20 +285,27 @@ def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
         return finish(figure, family.slug, "varied", title, alt)
 
 
-def differences_picture(family: Family, looks: Mapping[str, Look]) -> Picture:
-    """The paired difference of every pair against the number: mean and 95 % interval, in the colour of what is compared with."""
+def differences_picture(family: Family) -> Picture:
+    """The paired difference of every pair against the number: mean and 95 % interval."""
     last = family.last
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
         axes.axhline(0, color=MUTED, linewidth=1)
-        words, pairs = [], [tests for tests in family.tests if any(one.comparison.paired for one in tests)]
-        for place, tests in enumerate(pairs):
-            compared = [(one.value, one.comparison.paired) for one in tests if one.comparison.paired]
-            points = [(value, paired.mean, paired.interval) for value, paired in compared]
+        pairs: dict[str, list[tuple[float, float, Interval]]] = {}
+        for one in (one for tests in family.tests for one in tests):
+            paired, name = (
+                one.comparison.paired,
+                f"{one.comparison.treatment} {formats.MINUS} {one.comparison.baseline}",
+            )
+            if paired:
+                pairs.setdefault(name, []).append((one.value, paired.mean, paired.interval))
+        colours, words = (
+            looks_of(pairs),
+            [],
+        )  # a pair has a colour of its own, as neither side's tells it from the others
+        for place, (name, points) in enumerate(pairs.items()):
             told = [f"{formats.difference(mean, last.unit)} at {v:g}" for v, mean, _ in points]
-            first = tests[0].comparison
-            name = f"{first.treatment} {formats.MINUS} {first.baseline}"
-            _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, looks[first.baseline], told)
+            _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, colours[name], told)
             words.append(f"{name} {', '.join(told)}")
         _number_axis(axes, family)
         unit = "points" if last.unit == "fraction" else last.unit
