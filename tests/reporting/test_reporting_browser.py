@@ -223,6 +223,19 @@ def test_a_point_says_at_once_what_it_is(browser: Any, folder: Path, size: dict[
     page.context.close()
 
 
+def test_a_finger_beside_a_point_means_it(browser: Any, folder: Path) -> None:
+    page = visit(browser, folder / "index.html", viewport=PHONE, has_touch=True)
+    point, tip = page.locator("#toy-digits svg use:has(> title)").first, page.locator(".tip")
+    words = point.locator("title").text_content()
+    point.evaluate("one => one.scrollIntoView({block: 'center', behavior: 'instant'})")
+    box = point.bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] - 6)
+    assert tip.inner_text() == words
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    page.context.close()
+
+
 def test_every_point_that_nothing_covers_says_its_own(browser: Any, folder: Path) -> None:
     page = visit(browser, folder / "index.html")
     alone, wrong = page.evaluate(

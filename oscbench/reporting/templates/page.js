@@ -48,10 +48,20 @@ tip.ariaHidden = "true"; // the figure's own words say it to those who do not se
 document.body.append(tip);
 const HINTED = "svg :has(> title), svg [data-hint]";
 const hide = () => { tip.hidden = true; };
+// A finger covers more than a point: the nearest one under it is meant.
+const nearest = (event) => {
+  const points = [...event.currentTarget.querySelectorAll("use:has(> title), use[data-hint]")].map((one) => {
+    const box = one.getBoundingClientRect();
+    return [Math.hypot((box.left + box.right) / 2 - event.clientX, (box.top + box.bottom) / 2 - event.clientY), one];
+  });
+  const [away, one] = points.reduce((best, point) => (point[0] < best[0] ? point : best), [Infinity, undefined]);
+  return away < 22 ? one : undefined;
+};
 const tell = (event) => {
   // A point before a line, wherever both are under the pointer.
   const found = document.elementsFromPoint(event.clientX, event.clientY).map((one) => one.closest(HINTED)).filter(Boolean);
-  const over = found.find((one) => one.localName === "use") ?? found[0];
+  const near = event.pointerType === "touch" ? nearest(event) : undefined;
+  const over = found.find((one) => one.localName === "use") ?? near ?? found[0];
   const title = over?.querySelector(":scope > title");
   if (title) {
     over.dataset.hint = title.textContent;
