@@ -49,7 +49,7 @@ _MEANING = {
 
 def answer(comparison: Comparison) -> Answer:
     """Put one comparison into words: effect, interval, seeds, p, then cost, then what to be careful about."""
-    head = f"{comparison.treatment} {formats.MINUS} {comparison.baseline}"
+    head = comparison.name
     verdict = _MEANING[comparison.verdict]
     paired = comparison.paired
     if paired is None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from oscbench.records import Record
 from oscbench.reporting.fairness import control_notes, machine, origin_notes, refusals, scope_notes
-from oscbench.reporting.formats import capitalised, ranges
+from oscbench.reporting.formats import MINUS, capitalised, ranges
 from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.selection import Entry, Pair
 from oscbench.reporting.statistics import (
@@ -85,6 +85,11 @@ class Comparison:
     tested: int = 0
     needed: int = 0
     caveats: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`treatment − baseline`."""
+        return f"{self.treatment} {MINUS} {self.baseline}"
 
     @property
     def underpowered(self) -> bool:

@@ -167,17 +167,13 @@ def _seeds_row(section: Section, standing: Standing, look: Look) -> _Row:
 
 def _differences_row(comparison: Comparison, look: Look) -> _Row:
     values = np.subtract(comparison.first, comparison.second)
-    name = _minus(comparison)
+    name = comparison.name
     hints = [
         f"{name}, seed {seed}: {formats.difference(float(value), comparison.unit)}"
         for seed, value in zip(comparison.seeds, values, strict=True)
     ]
     mean = formats.difference(float(values.mean()), comparison.unit)
     return _Row(name, scaled(values, comparison.unit), hints, mean, look)
-
-
-def _minus(comparison: Comparison) -> str:
-    return f"{comparison.treatment} {formats.MINUS} {comparison.baseline}"
 
 
 def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:

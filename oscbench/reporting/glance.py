@@ -19,7 +19,7 @@ NO_BREAK = "\u00a0"
 def glance_table(report: Report) -> Table | None:
     """Every suite's answer on every pair; None where one suite answers, or where more pairs are compared than a reader takes in."""
     answered = [(place, title, found) for place, title, found in _questions(report) if found]
-    pairs = {c.pair: _head(c) for _, _, found in answered for c in found}
+    pairs = {c.pair: c.name for _, _, found in answered for c in found}
     if len(answered) < 2 or not 0 < len(pairs) <= MOST_PAIRS:
         return None
     rows, raw = [], []
@@ -44,10 +44,6 @@ def _questions(report: Report) -> Iterator[tuple[dict[str, Any], str, Sequence[C
         if section.slug not in report.points:
             place = {"suite": section.suite, "task": section.task, "varied": ""}
             yield place, section.title, section.comparisons
-
-
-def _head(comparison: Comparison) -> str:
-    return f"{comparison.treatment} {formats.MINUS} {comparison.baseline}"
 
 
 def _cell(comparison: Comparison | None) -> Cell:

@@ -253,7 +253,7 @@ def comparison_rows(
 
 
 def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
-    name = Cell(f"{comparison.treatment} {formats.MINUS} {comparison.baseline}")
+    name = Cell(comparison.name)
     paired = comparison.paired
     if paired is None:
         return (name, *[Cell("")] * (10 if from_ten else 9), Cell(f"{comparison.state}: {comparison.reason}"))

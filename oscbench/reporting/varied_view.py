@@ -171,7 +171,7 @@ def _link(one: Tested) -> str | None:
 
 def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str, Any]]:
     c = one.comparison
-    start = (Cell(f"{c.treatment} {formats.MINUS} {c.baseline}"), Cell(f"{one.value:g}", one.value))
+    start = (Cell(c.name), Cell(f"{one.value:g}", one.value))
     raw: dict[str, Any] = {
         "suite": one.section.suite,
         "task": one.section.task,
@@ -293,16 +293,11 @@ def differences_picture(family: Family) -> Picture:
         axes.axhline(0, color=MUTED, linewidth=1)
         pairs: dict[str, list[tuple[float, float, Interval]]] = {}
         for one in (one for tests in family.tests for one in tests):
-            paired, name = (
-                one.comparison.paired,
-                f"{one.comparison.treatment} {formats.MINUS} {one.comparison.baseline}",
-            )
+            paired, name = one.comparison.paired, one.comparison.name
             if paired:
                 pairs.setdefault(name, []).append((one.value, paired.mean, paired.interval))
-        colours, words = (
-            looks_of(pairs),
-            [],
-        )  # a pair has a colour of its own, as neither side's tells it from the others
+        colours = looks_of(pairs)  # a pair's own: neither side's would tell it from the others
+        words = []
         for place, (name, points) in enumerate(pairs.items()):
             told = [f"{formats.difference(mean, last.unit)} at {v:g}" for v, mean, _ in points]
             _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, colours[name], told)
