@@ -17,11 +17,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from oscbench.reporting import formats
-from oscbench.reporting.style import MUTED
+from oscbench.reporting.statistics import Interval
+from oscbench.reporting.style import MUTED, Look
 from oscbench.reporting.vector import hinted, inline
 
 WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
@@ -90,6 +92,31 @@ def axis_label(label: str, unit: str, letters: int = LETTERS) -> str:
     shown = "%" if unit == "fraction" else unit
     whole = f"{label} [{shown}]" if shown not in ("", "1") else label
     return "\n".join(textwrap.wrap(whole, letters))
+
+
+def line_of_means(
+    axes: Axes,
+    x: Floats,
+    points: Sequence[tuple[float, Interval]],
+    unit: str,
+    label: str,
+    look: Look,
+) -> Line2D:
+    """Means with their intervals, joined; those of one seed have none."""
+    low = [mean - ends.low if ends.exists else 0.0 for mean, ends in points]
+    high = [ends.high - mean if ends.exists else 0.0 for mean, ends in points]
+    bars = axes.errorbar(
+        x,
+        scaled([mean for mean, _ in points], unit),
+        yerr=scaled([low, high], unit),
+        label=label,
+        color=look.colour,
+        marker=look.marker,
+        markersize=4,
+        linewidth=1.3,
+        elinewidth=0.9,
+    )
+    return bars.lines[0]
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:

@@ -206,22 +206,15 @@ def _over(cells: Sequence[Record], others: Sequence[Record], curve: str, level: 
 def _effort_cells(
     cells: Sequence[Record], spent: dict[str, list[float]], over: Cell | None
 ) -> tuple[Cell, ...]:
-    reached = sum(math.isfinite(v) for v in spent["steps"])
+    steps = summarise_censored(spent["steps"])
     return (
-        Cell(f"{reached}/{len(cells)}", float(reached)),
+        Cell(f"{steps.reached}/{steps.n}", float(steps.reached)),
         _median(spent["steps"], "1", True),
-        Cell(_quartiles(spent["steps"])),
+        Cell(formats.reached_between(steps.low_quartile, steps.high_quartile)),
         *([] if over is None else [over]),
         _median(spent["seconds"], "s", _knows(cells, "step_s")),
         _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
         _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
-    )
-
-
-def _quartiles(steps: Sequence[float]) -> str:
-    found = summarise_censored(steps)
-    return " to ".join(
-        f"{v:g}" if math.isfinite(v) else "never" for v in (found.low_quartile, found.high_quartile)
     )
 
 

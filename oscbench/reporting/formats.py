@@ -138,6 +138,27 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}{TIMES}" if ratio < 10 else f"{significant(ratio, 2)}{TIMES}"
 
 
+def difference_unit(unit: str) -> str:
+    """The unit of a difference: points between fractions."""
+    return "points" if unit == "fraction" else unit
+
+
+def in_unit(unit: str) -> str:
+    """`, percentage points`, to stand behind what a table holds differences of; empty where there is no unit."""
+    shown = "percentage points" if unit == "fraction" else unit
+    return f", {shown}" if shown not in ("", "1") else ""
+
+
+def reached(value: float) -> str:
+    """What it took to get somewhere, without a unit; infinite is never."""
+    return f"{value:g}" if math.isfinite(value) else "never"
+
+
+def reached_between(low: float, high: float) -> str:
+    """Two quartiles of what it took."""
+    return f"{reached(low)} to {reached(high)}"
+
+
 def listed(words: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -26,7 +26,7 @@ def glance_table(report: Report) -> Table | None:
     for place, title, found in answered:
         own = {c.pair: c for c in found}
         rows.append((Cell(title), *(_cell(own.get(pair)) for pair in pairs)))
-        raw += [place | {"metric": c.metric_label, "unit": c.unit} | comparison_numbers(c) for c in found]
+        raw += [place | {"metric": c.metric_label} | comparison_numbers(c) for c in found]
     caption = (
         "At a glance: mean difference, 95 % t interval and what the test supports after Holm's correction over the comparisons of its row; "
         "suites that vary by their mean over all values"
@@ -39,7 +39,7 @@ def _questions(report: Report) -> Iterator[tuple[dict[str, Any], str, Sequence[C
     """What was compared where: suites that vary first, as the page has them."""
     for family in report.families:
         place = {"suite": family.suite, "task": family.last.task, "varied": family.key}
-        yield place, f"{family.last.task_label} over {family.key} ({family.suite})", family.overall
+        yield place, family.title, family.overall
     for section in report.sections:
         if section.slug not in report.points:
             place = {"suite": section.suite, "task": section.task, "varied": ""}

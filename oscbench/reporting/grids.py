@@ -21,7 +21,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer
 from oscbench.reporting.comparison import Comparison, compare, correct
-from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
+from oscbench.reporting.drawing import (
+    Picture,
+    Plan,
+    axis_label,
+    canvas,
+    finish,
+    legend,
+    line_of_means,
+    scaled,
+)
 from oscbench.reporting.frame import headline
 from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.selection import Pair
@@ -330,36 +339,24 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
         look = looks.get(grid.name, looks[shown[0][1].name])
         found = [_results(standing) for _, standing in shown]
         means = [float(np.mean(one)) for one in found]
-        ends = [mean_interval(one) for one in found]
-        low = [m - i.low if i.exists else 0.0 for m, i in zip(means, ends, strict=True)]
-        high = [i.high - m if i.exists else 0.0 for m, i in zip(means, ends, strict=True)]
+        points = [(mean, mean_interval(one)) for mean, one in zip(means, found, strict=True)]
         # By place, not by size: a grid holds 0 as often as powers.
-        x = np.arange(len(means))
-        bars = axes.errorbar(
-            x,
-            scaled(means, section.unit),
-            yerr=scaled([low, high], section.unit),
-            label=grid.name,
-            color=look.colour,
-            marker=look.marker,
-            markersize=4,
-            linewidth=1.3,
-            elinewidth=0.9,
-        )
+        x = np.arange(len(means), dtype=np.float64)
+        line = line_of_means(axes, x, points, section.unit, grid.name, look)
         words = [
             f"{formats.quantity(m, section.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
         ]
-        hint(bars.lines[0], grid.name, (f"mean {text}" for text in words))
+        hint(line, grid.name, (f"mean {text}" for text in words))
         for standing in grid.others:
             level = float(np.mean(_results(standing)))
-            line = axes.axhline(
+            level_line = axes.axhline(
                 float(scaled(level, section.unit)),
                 color=looks[standing.name].colour,
                 linestyle="--",
                 linewidth=1.0,
                 label=standing.name,
             )
-            hint(line, f"{standing.name}: mean {formats.quantity(level, section.unit)}")
+            hint(level_line, f"{standing.name}: mean {formats.quantity(level, section.unit)}")
             words.append(f"{standing.name} {formats.quantity(level, section.unit)}")
         axes.xaxis.set_major_locator(FixedLocator(list(x)))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from oscbench.reporting.answer import Answer, aggregate_words, aggregates_method, answer, overview
 from oscbench.reporting.assembly import Report, aggregates
 from oscbench.reporting.beside import beside, beside_table
+from oscbench.reporting.comparison import Aggregate
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
 from oscbench.reporting.drawing import Picture, Plan
 from oscbench.reporting.effort import energy_reason, energy_table, targets_table
@@ -42,10 +43,8 @@ LINKED_CELLS = 12_000
 # Pictures beyond this many bytes stay files beside the page, so that it opens on a phone; and beyond those that fit a page of this size.
 EMBEDDED_BYTES = 3_000_000
 PAGE_BYTES = 4_800_000
-
-
+# So many ranks figures of single values stand behind those of whole suites.
 _BEHIND = 3
-"""So many ranks figures of single values stand behind those of whole suites."""
 
 
 @dataclass(frozen=True)
@@ -201,15 +200,20 @@ class Page:
         """The verdicts counted, where not every answer is told in full; else empty."""
         return overview(self.report.comparisons) if self.telling != "full" else ""
 
+    @cached_property
+    def _aggregates(self) -> list[Aggregate]:
+        """Each a bootstrap, so made once for all that is said of them."""
+        return aggregates(self.report)
+
     @property
     def aggregates(self) -> list[str]:
         """Effects over tasks, in words; empty where no pair was compared in several."""
-        return [aggregate_words(aggregate) for aggregate in aggregates(self.report)]
+        return [aggregate_words(aggregate) for aggregate in self._aggregates]
 
     @property
     def aggregates_method(self) -> str:
         """What these effects are and what they do not tell."""
-        return aggregates_method(aggregates(self.report))
+        return aggregates_method(self._aggregates)
 
     @property
     def timed(self) -> list[TimingView]:

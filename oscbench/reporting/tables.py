@@ -221,10 +221,7 @@ def comparisons_table(section: Section) -> Table | None:
         return None
     columns, rows = comparison_rows(section.comparisons)
     raw = tuple(_comparison_raw(section, comparison) for comparison in section.comparisons)
-    unit = "percentage points" if section.unit == "fraction" else section.unit
-    caption = f"Differences by seed in {section.metric_label}" + (
-        f", {unit}" if unit not in ("", "1") else ""
-    )
+    caption = f"Differences by seed in {section.metric_label}{formats.in_unit(section.unit)}"
     links = {s.entry: anchor(s) for s in section.standings}
     to = tuple(links.get(comparison.pair.treatment) for comparison in section.comparisons)
     return Table(f"{section.slug}-comparisons", caption, columns, rows, raw, to)

@@ -64,6 +64,11 @@ class Family:
         return formats.slug(f"{self.suite} {self.last.task} over {self.key}")
 
     @property
+    def title(self) -> str:
+        """The task, what varies, and the suite."""
+        return f"{self.last.task_label} over {self.key} ({self.suite})"
+
+    @property
     def last(self) -> Section:
         """The point with the largest value."""
         return self.points[-1][1]

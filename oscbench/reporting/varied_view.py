@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer
-from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
+from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, line_of_means
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.statistics import Censored, Interval, mean_interval, summarise_censored
 from oscbench.reporting.style import MUTED, Look, settings
@@ -87,7 +87,7 @@ def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
     notes = facts(family) + ([("Scaling law", fits.refused)] if fits.refused else [])
     return VariedView(
         slug=family.slug,
-        title=f"{family.last.task_label} over {family.key} ({family.suite})",
+        title=family.title,
         description=family.last.description,
         answers=tuple(answers(family)),
         facts=tuple(notes),
@@ -108,10 +108,9 @@ def overall_table(family: Family) -> Table | None:
         | comparison_numbers(c)
         for c in family.overall
     )
-    unit = "percentage points" if last.unit == "fraction" else last.unit
     caption = (
         f"Over all values of {family.key} at which a pair is compared: differences by seed in the mean over the values of "
-        f"{formats.lowered(last.metric_label)}{f', {unit}' if unit not in ('', '1') else ''}. One test a pair, Holm over the pairs of the "
+        f"{formats.lowered(last.metric_label)}{formats.in_unit(last.unit)}. One test a pair, Holm over the pairs of the "
         "suite; costs from the least to the most at any value"
     )
     links = tuple(_link(tests[0]) for tests in family.tests)
@@ -248,19 +247,14 @@ def shares_table(family: Family) -> Table | None:
 
 
 def _share_row(name: str, target: str, on_means: float, found: Censored) -> tuple[Cell, ...]:
-    quartiles = f"{_share(found.low_quartile)} to {_share(found.high_quartile)}"
     return (
         Cell(name),
         Cell(target),
-        Cell(_share(on_means), on_means if math.isfinite(on_means) else math.inf),
-        Cell(_share(found.median), found.median),
-        Cell(quartiles),
+        Cell(formats.reached(on_means), on_means if math.isfinite(on_means) else math.inf),
+        Cell(formats.reached(found.median), found.median),
+        Cell(formats.reached_between(found.low_quartile, found.high_quartile)),
         Cell(f"{found.reached}/{found.n}", float(found.reached)),
     )
-
-
-def _share(value: float) -> str:
-    return f"{value:g}" if math.isfinite(value) else "never"
 
 
 def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
@@ -303,9 +297,8 @@ def differences_picture(family: Family) -> Picture:
             _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, colours[name], told)
             words.append(f"{name} {', '.join(told)}")
         _number_axis(axes, family)
-        unit = "points" if last.unit == "fraction" else last.unit
         title = f"Paired differences in {formats.lowered(last.metric_label)}"
-        axes.set_title(axis_label(title, unit))
+        axes.set_title(axis_label(title, formats.difference_unit(last.unit)))
         legend(figure, axes, columns=2)
         alt = f"Lines: {title} against {family.key}, mean and 95 % interval. {'; '.join(words)}."
         return finish(figure, family.slug, "varied differences", title, alt)
@@ -321,23 +314,10 @@ def _draw(
     told: Sequence[str],
 ) -> None:
     """Means with their intervals, `aside` of their values: beside one another instead of on top, and always the same."""
-    unit, means = family.last.unit, [mean for _, mean, _ in points]
     x = np.array([value for value, *_ in points])
     x = x * 1.02**aside if _is_log(family) else x + 0.008 * aside * (family.values[-1] - family.values[0])
-    low = [mean - ends.low if ends.exists else 0.0 for _, mean, ends in points]
-    high = [ends.high - mean if ends.exists else 0.0 for _, mean, ends in points]
-    bars = axes.errorbar(
-        x,
-        scaled(means, unit),
-        yerr=scaled([low, high], unit),
-        label=name,
-        color=look.colour,
-        marker=look.marker,
-        markersize=4,
-        linewidth=1.3,
-        elinewidth=0.9,
-    )
-    hint(bars.lines[0], name, (f"{name}: mean {one}" for one in told))
+    line = line_of_means(axes, x, [(mean, ends) for _, mean, ends in points], family.last.unit, name, look)
+    hint(line, name, (f"{name}: mean {one}" for one in told))
 
 
 def _is_log(family: Family) -> bool:

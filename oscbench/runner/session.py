@@ -221,19 +221,19 @@ def _tell(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def _changed_data(records: list[Record]) -> list[str]:
-    """A line where cells of one seed and task saw unlike data: a file has changed since some of them ran."""
+def _changed_data(records: list[Record]) -> str:
+    """A line where cells of one seed and task saw unlike data, as a file has changed since some of them ran; else empty."""
     seen: dict[tuple[str, int], set[str]] = {}
     for record in records:
         if record.data_hash:
             seen.setdefault((record.task, record.seed), set()).add(record.data_hash)
     unlike = [f"{task} seed {seed}" for (task, seed), hashes in seen.items() if len(hashes) > 1]
     if not unlike:
-        return []
-    return [
+        return ""
+    return (
         f"  the data changed since some of these cells ran ({', '.join(unlike[:3])}{', …' if len(unlike) > 3 else ''}), and a report "
         "refuses to compare them: run again with --fresh"
-    ]
+    )
 
 
 def _summary(records: list[Record], results: Path, suite: str) -> int:
@@ -244,6 +244,6 @@ def _summary(records: list[Record], results: Path, suite: str) -> int:
         if record.status != "ok":
             name = f"{record.mechanism}:{record.variant} seed {record.seed}"
             print(f"  {record.status}: {name}: {record.reason}", file=sys.stderr)
-    for line in _changed_data(records):
-        print(line, file=sys.stderr)
+    if changed := _changed_data(records):
+        print(changed, file=sys.stderr)
     return 1 if any(record.status in NOT_WELL for record in records) else 0

@@ -52,10 +52,10 @@ SPLIT_VOICES = {
     "validation": ("f5", "m8", "belinda", "caleb", "Diogo", "zac"),
     "test": ("f3", "m3", "m6", "adam", "Andrea", "antonio", "grandma", "max", "steph", "victor"),
 }
-REMEDY = (
-    "install espeak-ng 1.51 or later with its data, or give a folder of Speech Commands v0.02 "
-    "(or its name: oscbench data add speech_commands --from PATH)"
+RECORDINGS = (
+    "or give a folder of Speech Commands v0.02 (or its name: oscbench data add speech_commands --from PATH)"
 )
+REMEDY = f"install espeak-ng 1.51 or later with its data, {RECORDINGS}"
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 
 
@@ -69,8 +69,7 @@ def program() -> str:
     if found is None:
         raise UserError(
             "task.path: not given, and espeak-ng, which would speak the words, is not installed; "
-            "install it (apt-get install espeak-ng), or give a folder of Speech Commands v0.02 "
-            "(or its name: oscbench data add speech_commands --from PATH)"
+            f"install it (apt-get install espeak-ng), {RECORDINGS}"
         )
     return found
 
