@@ -19,7 +19,7 @@ COMMANDS = [
     ["list", "mechanisms"],
     ["run", "mine.yaml", "--results", "results"],
     ["export", "--results", "results", "--format", "json", "--output", "cells.json"],
-    ["report", "--compare", "uniform:gain=2.0,softmax", "--results", "results", "--output", "page"],
+    ["report", "--compare", "decay:half_life=8.0,softmax", "--results", "results", "--output", "page"],
 ]
 SCRIPT = """
 import sys
@@ -45,8 +45,8 @@ def package(tmp_path):
 
 def test_one_new_file_is_listed_run_exported_and_reported(package, tmp_path):
     code = re.search(r"```python\n(.*?)```", CONTRIBUTING.read_text(encoding="utf-8"), re.DOTALL)[1]
-    (package / "oscbench" / "mechanisms" / "uniform.py").write_text(code, encoding="utf-8")
-    entries = "[softmax, {name: uniform, grid: {gain: [1.0, 2.0]}}]"
+    (package / "oscbench" / "mechanisms" / "decay.py").write_text(code, encoding="utf-8")
+    entries = "[softmax, {name: decay, grid: {half_life: [2.0, 8.0]}}]"
     suite = TINY | {"mechanisms": entries, "seeds": "2"}
     (tmp_path / "mine.yaml").write_text("\n".join(f"{key}: {value}" for key, value in suite.items()))
     variables = environment()
@@ -61,14 +61,18 @@ def test_one_new_file_is_listed_run_exported_and_reported(package, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "A token hears the mean of all values" in done.stdout
+    assert "nearness alone counts" in done.stdout
     rows = json.loads((tmp_path / "cells.json").read_text())
     assert {(row["mechanism"], row["variant"], row["seed"], row["status"]) for row in rows} == {
         (mechanism, variant, seed, "ok")
-        for mechanism, variant in (("softmax", "default"), ("uniform", "gain=1.0"), ("uniform", "gain=2.0"))
+        for mechanism, variant in (
+            ("softmax", "default"),
+            ("decay", "half_life=2.0"),
+            ("decay", "half_life=8.0"),
+        )
         for seed in (0, 1)
     }
     assert len({row["value"] for row in rows}) > 1
     page = (tmp_path / "page" / "report.md").read_text()
-    assert "uniform:gain=2.0" in page
+    assert "decay:half_life=8.0" in page
     assert (tmp_path / "page" / "index.html").is_file()

@@ -198,7 +198,7 @@ def test_closed_form_cost_grows_with_tokens(name: str, settings: dict[str, Any])
     trunk = make_trunk(name, settings)
     small, large = trunk.flops(10), trunk.flops(20)
     assert isinstance(small, int)
-    assert 2 * small < large < 4 * small
+    assert 2 * small <= large < 4 * small  # the first is equal where no pairs are compared
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
