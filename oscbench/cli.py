@@ -137,7 +137,7 @@ def export(
 @app.command(name="list")
 def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.mechanisms) -> None:
     """List mechanisms, tasks, measures, suites or backends."""
-    from oscbench.runner import inventory
+    from oscbench.machine import inventory
 
     _table(getattr(inventory, kind.value)())
 
@@ -145,7 +145,7 @@ def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")] = Ki
 @app.command()
 def env() -> None:
     """Versions and devices, which backends work here, and which measures can be trusted, or why not."""
-    from oscbench.runner import inventory, trust
+    from oscbench.machine import inventory, trust
 
     for rows in (inventory.machine(), inventory.backends(), trust.rows()):
         _table(rows)
@@ -186,7 +186,7 @@ def compare(
     new: Annotated[Path, typer.Argument(help="The same, later.")],
 ) -> None:
     """Say what got dearer between two runs; exit code 3 if anything did."""
-    from oscbench.runner.regression import compare_paths
+    from oscbench.analysis.regression import compare_paths
 
     rows, summary, code = compare_paths(old, new)
     _table(rows)

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from oscbench.measures import Findings, Measure, MeasureConfig, Subject
-from oscbench.measures._energy import (
+from oscbench.instruments.joules import (
     MIN_WINDOW_S,
     Counter,
     CounterError,
@@ -21,7 +20,8 @@ from oscbench.measures._energy import (
     measure_energy,
     median,
 )
-from oscbench.measures._passes import Pass, model_pass
+from oscbench.instruments.passes import Pass, model_pass
+from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.records.schema import Measurement
 
 LABELS: dict[Pass, str] = {"forward": "energy of a forward pass", "step": "energy of a training step"}

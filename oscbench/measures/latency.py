@@ -18,9 +18,9 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field, field_validator
 
+from oscbench.instruments.clock import Contender, Effort, Timed, captured, clock_for, interleave
+from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
-from oscbench.measures._clock import Contender, Effort, Timed, captured, clock_for, interleave
-from oscbench.measures._passes import Pass, model_pass
 from oscbench.models import generation
 from oscbench.models.backbones.sequence import Sequence
 from oscbench.ops.decode import Cache

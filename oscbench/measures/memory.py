@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from oscbench.instruments.passes import Pass, model_pass
+from oscbench.instruments.peak_memory import PeakError, peak_in_child
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
-from oscbench.measures._fresh import PeakError, peak_in_child
-from oscbench.measures._passes import Pass, model_pass
 from oscbench.models.backbones import Backbone
 from oscbench.records.schema import Measurement
 from oscbench.tasks import Batch, Task

@@ -1,6 +1,6 @@
 """Records to one tidy table, statistics, figures and a page (no torch, and no mechanism known by name)."""
 
-from oscbench.reporting.errors import ReportError
+from oscbench.analysis.errors import ReportError
 from oscbench.reporting.export import export_frame
 from oscbench.reporting.report import build_report
 

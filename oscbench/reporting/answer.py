@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from oscbench.reporting import formats
-from oscbench.reporting.comparison import Aggregate, Comparison
-from oscbench.reporting.statistics import BCA_FROM
+from oscbench import words
+from oscbench.analysis.comparison import Aggregate, Comparison
+from oscbench.analysis.statistics import BCA_FROM
 
 _BESIDE = 3
 
@@ -54,18 +54,18 @@ def answer(comparison: Comparison) -> Answer:
     paired = comparison.paired
     if paired is None:
         return Answer(head, comparison.reason, verdict, (), ())
-    value = formats.difference(paired.mean, comparison.unit)
-    parts = [f"{value} {formats.lowered(comparison.metric_label)}"]
+    value = words.difference(paired.mean, comparison.unit)
+    parts = [f"{value} {words.lowered(comparison.metric_label)}"]
     if paired.interval.exists:
         low, high = paired.interval.low, paired.interval.high
-        parts.append(f"95 % interval {formats.interval(low, high, comparison.unit)}")
+        parts.append(f"95 % interval {words.interval(low, high, comparison.unit)}")
     else:
         parts.append("no interval (one seed)")
     parts.append(f"{paired.n} paired seed" + ("s" if paired.n != 1 else ""))
     if math.isfinite(paired.p):
         sign = "" if paired.p < 0.001 else "= "
-        holm = f" (Holm {formats.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
-        parts.append(f"p {sign}{formats.p_value(paired.p)}{holm}")
+        holm = f" (Holm {words.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
+        parts.append(f"p {sign}{words.p_value(paired.p)}{holm}")
     if comparison.verdict == "underpowered" and (paired.interval.low > 0 or paired.interval.high < 0):
         # What a test cannot decide with so few seeds an interval may still tell.
         side = "above" if paired.interval.low > 0 else "below"
@@ -78,7 +78,7 @@ def answer(comparison: Comparison) -> Answer:
 def as_sentence(note: str, comparison: Comparison) -> str:
     """A caveat with a capital, unless it begins with the name of an entry, which is spelled as it is."""
     names = (comparison.treatment, comparison.baseline)
-    return note if note.startswith(names) else formats.capitalised(note)
+    return note if note.startswith(names) else words.capitalised(note)
 
 
 def _cost_words(comparison: Comparison) -> str:
@@ -88,8 +88,8 @@ def _cost_words(comparison: Comparison) -> str:
         _more(low.flops, high.flops, "FLOPs"),
         _speed(low.speed, high.speed),
     ]
-    words = ", ".join(word for word in found if word)
-    return f"; {words}" if words else ""
+    phrases = ", ".join(word for word in found if word)
+    return f"; {phrases}" if phrases else ""
 
 
 def _more(low: float, high: float, what: str) -> str:
@@ -97,24 +97,24 @@ def _more(low: float, high: float, what: str) -> str:
         return ""
     if max(abs(low - 1), abs(high - 1)) < 5e-4:
         return f"equal {what}"
-    ends = list(dict.fromkeys(map(formats.relative, (low, high))))
+    ends = list(dict.fromkeys(map(words.relative, (low, high))))
     return f"{' to '.join(ends)} {what}"
 
 
 def _speed(low: float, high: float) -> str:
-    ends = list(dict.fromkeys(map(formats.times, (low, high))))
+    ends = list(dict.fromkeys(map(words.times, (low, high))))
     return f"{' to '.join(ends)} training speed" if math.isfinite(low) else ""
 
 
 def aggregate_words(aggregate: Aggregate) -> str:
     """An effect over several tasks in one sentence."""
     where = "; ".join(
-        f"{formats.lowered(label)} in {formats.listed(suites)}" for label, suites in aggregate.tasks
+        f"{words.lowered(label)} in {words.listed(suites)}" for label, suites in aggregate.tasks
     )
-    effect = formats.difference(aggregate.effect, aggregate.unit)
+    effect = words.difference(aggregate.effect, aggregate.unit)
     return (
-        f"{aggregate.treatment} {formats.MINUS} {aggregate.baseline} over {len(aggregate.tasks)} tasks ({where}), "
-        f"{_matched_words(aggregate)}: {effect} {formats.lowered(aggregate.metric_label)}, {_spread_words(aggregate)}."
+        f"{aggregate.treatment} {words.MINUS} {aggregate.baseline} over {len(aggregate.tasks)} tasks ({where}), "
+        f"{_matched_words(aggregate)}: {effect} {words.lowered(aggregate.metric_label)}, {_spread_words(aggregate)}."
     )
 
 
@@ -141,12 +141,12 @@ def _matched_words(aggregate: Aggregate) -> str:
 def _spread_words(aggregate: Aggregate) -> str:
     if not aggregate.interval.exists:
         return "no interval (one seed in a task)"
-    ends = formats.interval(aggregate.interval.low, aggregate.interval.high, aggregate.unit)
+    ends = words.interval(aggregate.interval.low, aggregate.interval.high, aggregate.unit)
     return f"95 % interval {ends}, at least {aggregate.fewest} paired seeds a task"
 
 
 def overview(comparisons: Sequence[Comparison]) -> str:
     """One line that counts the verdicts, for a report with more comparisons than a reader takes in."""
     counts = Counter(comparison.verdict for comparison in comparisons)
-    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"Of {len(comparisons)} comparisons came out: {words}."
+    phrases = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    return f"Of {len(comparisons)} comparisons came out: {phrases}."

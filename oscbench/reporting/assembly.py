@@ -9,13 +9,13 @@ from itertools import groupby
 
 import numpy as np
 
+from oscbench.analysis.comparison import Aggregate, Comparison, correct
+from oscbench.analysis.experiment import Section, make_section
+from oscbench.analysis.fairness import matching_mode
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
+from oscbench.analysis.statistics import aggregate_over_tasks
 from oscbench.records import Record
-from oscbench.reporting.comparison import Aggregate, Comparison, correct
-from oscbench.reporting.fairness import matching_mode
-from oscbench.reporting.frame import Loaded
-from oscbench.reporting.sections import Section, make_section
-from oscbench.reporting.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
-from oscbench.reporting.statistics import aggregate_over_tasks
 from oscbench.reporting.varied import Family, families, over_values, varied_by
 
 

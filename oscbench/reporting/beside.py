@@ -10,17 +10,17 @@ from functools import cache
 
 import numpy as np
 
-from oscbench.records import Measurement, Record
-from oscbench.records.answers import Answers, Rule, read_answers
-from oscbench.records.published import Published, read_published
-from oscbench.reporting import formats
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import (
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.published.numbers import Published, read_published
+from oscbench.analysis.published.rules import Answers, Rule, read_answers
+from oscbench.analysis.statistics import (
     Interval,
     exact_proportion_interval,
     mean_interval,
     welch_interval,
 )
+from oscbench.records import Measurement, Record
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 
@@ -200,8 +200,8 @@ def _words(b: Beside) -> str:
     if len(set(b.values)) == 1 and b.std is None:
         if abs(gap) <= b.rule.rounded_to / 2:
             return "equal" if not b.rule.rounded_to else "equal, to the rounding of the source"
-        return f"differs by {formats.difference(gap, b.unit)} ({formats.relative(b.ours / b.theirs)})"
-    shown = formats.difference(gap, b.unit)
+        return f"differs by {words.difference(gap, b.unit)} ({words.relative(b.ours / b.theirs)})"
+    shown = words.difference(gap, b.unit)
     if not b.interval.exists:
         return f"differs by {shown}; one seed of ours gives no interval"
     if b.interval.low <= b.theirs <= b.interval.high:
@@ -226,10 +226,10 @@ def _gap_cell(b: Beside) -> Cell:
     if not b.same or b.rule.failures_below is not None:
         return Cell("")
     gap = b.ours - b.theirs
-    text = formats.difference(gap, b.unit)
+    text = words.difference(gap, b.unit)
     ends = welch(b)
     if ends is not None and ends.exists:
-        text += f" {formats.interval(ends.low, ends.high, b.unit)}"
+        text += f" {words.interval(ends.low, ends.high, b.unit)}"
     return Cell(text, gap)
 
 
@@ -237,23 +237,23 @@ def _our_cell(b: Beside) -> Cell:
     n = len(b.values)
     if b.rule.failures_below is not None:
         return Cell(f"{b.ours:.0f} of {n} seeds", b.ours)
-    half = formats.half_width(b.interval.low, b.interval.high, b.unit) if b.rule.statistic == "mean" else ""
+    half = words.half_width(b.interval.low, b.interval.high, b.unit) if b.rule.statistic == "mean" else ""
     if len(set(b.values)) == 1:
         half = ""
     digits = 4 if b.unit != "1" else 6
-    text = f"{formats.quantity(b.ours, b.unit, digits)} {half}".strip()
+    text = f"{words.quantity(b.ours, b.unit, digits)} {half}".strip()
     return Cell(f"{text} ({n} seed{'s' if n != 1 else ''})", b.ours)
 
 
 def _their_cell(b: Beside) -> Cell:
     if b.rule.failures_below is not None:
         return Cell(f"{b.theirs:.0f} of {b.seeds} seeds" if b.seeds else f"{b.theirs:.0f}", b.theirs)
-    spread = "" if b.std is None else f" ± {formats.spread(b.std, b.unit)}"
+    spread = "" if b.std is None else f" ± {words.spread(b.std, b.unit)}"
     seeds = (
         f" ({b.seeds} seed{'s' if b.seeds != 1 else ''})" if b.seeds else " (seeds not said)" if b.std else ""
     )
     digits = 4 if b.unit != "1" else 6
-    return Cell(f"{formats.quantity(b.theirs, b.unit, digits)}{spread}{seeds}", b.theirs)
+    return Cell(f"{words.quantity(b.theirs, b.unit, digits)}{spread}{seeds}", b.theirs)
 
 
 def beside_table(section: Section, found: Sequence[Beside]) -> Table | None:

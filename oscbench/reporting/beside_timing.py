@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from oscbench.analysis.growth import TimingRow, timing_rows
+from oscbench.analysis.published.numbers import Published
+from oscbench.analysis.published.rules import OurRatio, Side, TimingRule
 from oscbench.records import Record
-from oscbench.records.answers import OurRatio, Side, TimingRule
-from oscbench.records.growth import TimingRow, timing_rows
-from oscbench.records.published import Published
 from oscbench.reporting.beside import sources
 from oscbench.reporting.tables import Cell, Column, Table
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from oscbench import words
+from oscbench.analysis.experiment import Section
+from oscbench.analysis.statistics import summarise_censored
 from oscbench.records import Measurement, Record
-from oscbench.reporting import formats
-from oscbench.reporting.sections import Section
-from oscbench.reporting.statistics import summarise_censored
 from oscbench.reporting.tables import (
     Cell,
     Column,
@@ -57,14 +57,14 @@ def _measure_cell(measurements: Sequence[Measurement]) -> Cell:
     if any("censored_at" in m.details for m in measurements):
         censored = summarise_censored([math.nan if m.value is None else float(m.value) for m in measurements])
         middle = (
-            formats.quantity(censored.median, unit)
+            words.quantity(censored.median, unit)
             if math.isfinite(censored.median)
             else "never by the median run"
         )
         return Cell(f"{middle} ({censored.reached}/{censored.n} reached it)", censored.median)
     if not values:
         reasons = sorted({m.reason for m in measurements if m.reason})
-        return Cell(f"{formats.MISSING}: {reasons[0]}" if reasons else formats.MISSING)
+        return Cell(f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING)
     method = "" if all(m.method in ("measured", "computed") for m in measurements) else " (estimated)"
     cell = number_cell(float(np.median(values)), unit)
     few = f" ({len(values)}/{len(measurements)})" if len(values) < len(measurements) else ""
@@ -103,7 +103,7 @@ def health_table(section: Section) -> Table | None:
         cells = []
         for quantity in quantities:
             start, end = (grid.get((quantity, name, layer, when)) for when in ("start", "end"))
-            shown = [formats.MISSING if v is None else formats.significant(v) for v in (start, end)]
+            shown = [words.MISSING if v is None else words.significant(v) for v in (start, end)]
             cells.append(Cell("" if start is None and end is None else " → ".join(shown), end))
             raw += [
                 {"suite": section.suite, "task": section.task, "protocol": section.protocol, "entry": name}
@@ -185,7 +185,7 @@ def _several(common: Sequence[tuple[str, int]]) -> str:
     except ValueError:
         first = "; ".join(f"{value} ({count} cells)" for value, count in common[:4])
         return f"{first}; and {len(common) - 4} more"
-    return f"{formats.significant(min(numbers))} to {formats.significant(max(numbers))}"
+    return f"{words.significant(min(numbers))} to {words.significant(max(numbers))}"
 
 
 def _plain(value: Any) -> str:

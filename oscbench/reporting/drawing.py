@@ -21,8 +21,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from oscbench.reporting import formats
-from oscbench.reporting.statistics import Interval
+from oscbench import words
+from oscbench.analysis.statistics import Interval
 from oscbench.reporting.style import MUTED, Look
 from oscbench.reporting.vector import hinted, inline
 
@@ -162,9 +162,9 @@ def beyond(ends: tuple[float, float] | None, value: float) -> int:
 
 def off_axis(axes: Axes, y: float, side: int, text: str) -> None:
     """Say in a row of its own where a left-out row lies."""
-    words = f"◂ {text}" if side < 0 else f"{text} ▸"
+    phrases = f"◂ {text}" if side < 0 else f"{text} ▸"
     axes.annotate(
-        words,
+        phrases,
         (0.01 if side < 0 else 0.99, y),
         xycoords=("axes fraction", "data"),
         ha="left" if side < 0 else "right",
@@ -191,6 +191,6 @@ def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> No
     fits = (d for d in range(12) if np.allclose(np.round(ticks, d), ticks, rtol=0, atol=1e-3 * np.ptp(ticks)))
     digits = next(fits, 12)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: formats.signed(f"{x / scale:.{digits}f}")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.signed(f"{x / scale:.{digits}f}")))
     shown = f"{prefix}{'' if unit == '1' else unit}"
     axes.set_xlabel(f"{label} [{shown}]" if shown else label)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics import mean_interval, summarise_censored
+from oscbench.analysis.targets import joules_to_target, steps_to_target
 from oscbench.records import Record
-from oscbench.records.targets import joules_to_target, steps_to_target
-from oscbench.reporting import formats
-from oscbench.reporting.frame import value_of
 from oscbench.reporting.frontier import known_measure, missing_reason
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import mean_interval, summarise_censored
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 ENERGY = {
@@ -51,7 +51,7 @@ def energy_table(section: Section) -> Table | None:
             median = float(np.median(values)) if values else math.nan
             cells.append(
                 Cell(
-                    formats.quantity(median, "J") if values else _why(standing, name),
+                    words.quantity(median, "J") if values else _why(standing, name),
                     median if values else None,
                 )
             )
@@ -67,7 +67,7 @@ def energy_table(section: Section) -> Table | None:
 
 def _why(standing: Standing, name: str) -> str:
     reasons = sorted({m.reason for r in standing.finished if (m := r.measures.get(name)) and m.reason})
-    return f"{formats.MISSING}: {reasons[0]}" if reasons else formats.MISSING
+    return f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING
 
 
 def _counters(standing: Standing) -> str:
@@ -94,7 +94,7 @@ def target_of(section: Section) -> tuple[float, str] | None:
     level = middle + slack if section.direction == "lower" else middle - slack
     return (
         level,
-        f"within 5 % of the best validation of {standing.name}'s median run ({formats.quantity(middle, section.unit, 4)})",
+        f"within 5 % of the best validation of {standing.name}'s median run ({words.quantity(middle, section.unit, 4)})",
     )
 
 
@@ -138,7 +138,7 @@ def targets_table(section: Section, asked: Sequence[float] = ()) -> Table | None
     reference = _reference(section)
     rows, raw, links = [], [], []
     for level in levels:
-        shown_level = Cell(f"{sign} {formats.quantity(level, section.unit, 4)}", level)
+        shown_level = Cell(f"{sign} {words.quantity(level, section.unit, 4)}", level)
         for standing in standings:
             cells = [r for r in standing.finished if name in r.curves]
             spent = _spent(cells, name, level)
@@ -196,11 +196,11 @@ def _over(cells: Sequence[Record], others: Sequence[Record], curve: str, level: 
     pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
     ratios = [a / b for a, b in pairs if a and b]
     if not ratios or len(ratios) < len(pairs):
-        return Cell(formats.MISSING)
+        return Cell(words.MISSING)
     logs = np.log(ratios)
     ends, middle = mean_interval(logs), math.exp(float(logs.mean()))
     interval = f" [{math.exp(ends.low):.2f}, {math.exp(ends.high):.2f}]" if ends.exists else ""
-    return Cell(f"{formats.times(middle)}{interval}", middle)
+    return Cell(f"{words.times(middle)}{interval}", middle)
 
 
 def _effort_cells(
@@ -210,7 +210,7 @@ def _effort_cells(
     return (
         Cell(f"{steps.reached}/{steps.n}", float(steps.reached)),
         _median(spent["steps"], "1", True),
-        Cell(formats.reached_between(steps.low_quartile, steps.high_quartile)),
+        Cell(words.reached_between(steps.low_quartile, steps.high_quartile)),
         *([] if over is None else [over]),
         _median(spent["seconds"], "s", _knows(cells, "step_s")),
         _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
@@ -232,6 +232,6 @@ def _knows(cells: Sequence[Record], measure: str) -> bool:
 
 def _median(values: Sequence[float], unit: str, known: bool) -> Cell:
     if not known:
-        return Cell(formats.MISSING)
+        return Cell(words.MISSING)
     middle = summarise_censored(values).median
-    return Cell(formats.quantity(middle, unit), middle) if math.isfinite(middle) else Cell("never", math.inf)
+    return Cell(words.quantity(middle, unit), middle) if math.isfinite(middle) else Cell("never", math.inf)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from oscbench.reporting.errors import ReportError, nearest
-from oscbench.reporting.frame import load, tidy
+from oscbench.analysis.errors import ReportError, nearest
+from oscbench.analysis.frame import load, tidy
 
 FORMATS = ("csv", "json", "parquet")
 

@@ -17,7 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from oscbench.reporting import formats
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.frame import headline, value_of
+from oscbench.analysis.statistics import mean_interval
 from oscbench.reporting.detail_tables import health_means
 from oscbench.reporting.drawing import (
     WIDTH,
@@ -33,11 +36,8 @@ from oscbench.reporting.drawing import (
     legend,
     scaled,
 )
-from oscbench.reporting.frame import headline, value_of
 from oscbench.reporting.frontier import Front, fronts
-from oscbench.reporting.sections import Section, Standing
 from oscbench.reporting.seed_figures import differences_picture, seeds_picture
-from oscbench.reporting.statistics import mean_interval
 from oscbench.reporting.style import GRID, INK, MUTED, Look, settings
 from oscbench.reporting.vector import hint
 
@@ -90,7 +90,7 @@ def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Pic
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
         first = next(r.curves[name] for s in section.standings for r in s.finished if name in r.curves)
-        label = formats.capitalised(first.label)
+        label = words.capitalised(first.label)
         ends, lowest, highest = [], math.inf, -math.inf
         seeds = max(1, _MAX_THIN_LINES // max(len(section.standings), 1))
         for standing in sorted(section.standings, key=lambda s: s.name):
@@ -121,12 +121,12 @@ def curve_picture(section: Section, looks: Mapping[str, Look], name: str) -> Pic
                 line,
                 standing.name,
                 (
-                    f"{standing.name} at {first.x_label} {a:,.6g}: {formats.quantity(b, first.unit)}"
+                    f"{standing.name} at {first.x_label} {a:,.6g}: {words.quantity(b, first.unit)}"
                     for a, b in marked
                 ),
             )
             ends.append(
-                f"{standing.name} ends at {formats.quantity(y[-1] / scaled(1, first.unit), first.unit)}"
+                f"{standing.name} ends at {words.quantity(y[-1] / scaled(1, first.unit), first.unit)}"
             )
         if first.unit != "fraction" and lowest > 0 and highest / lowest > 30:
             axes.set_yscale("log")
@@ -156,13 +156,13 @@ def cost_picture(section: Section, looks: Mapping[str, Look], front: Front) -> P
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
         known = [r.measures[measure] for s in section.standings for r in s.finished if measure in r.measures]
-        unit, label = known[0].unit, formats.capitalised(known[0].label)
+        unit, label = known[0].unit, words.capitalised(known[0].label)
         shown = [s for s in sorted(section.standings, key=lambda s: s.name) if _has(s, measure)]
         cells = [_cost_and_value(s, measure, section.unit) for s in shown]
         ends = focus([y for _, y in cells], section.direction)
         centres = [(s.name, float(np.mean(x))) for s, (x, _) in zip(shown, cells, strict=True)]
         for (name, centre), (x, y) in zip(centres, cells, strict=True):
-            at = f"{name} at {formats.quantity(centre, unit)}"
+            at = f"{name} at {words.quantity(centre, unit)}"
             _cost_marks(axes, x, y, ends, name, looks[name], f"{at}: mean {_shown(y, section.unit)}")
         _front_line(axes, section, front)
         if ends:
@@ -173,18 +173,18 @@ def cost_picture(section: Section, looks: Mapping[str, Look], front: Front) -> P
             axes.set_xlabel(axis_label(label, unit))
         else:
             cost_ticks(axes, label, unit, np.concatenate([x for x, _ in cells]).tolist())
-        title = f"{section.metric_label} against {formats.lowered(label)}"
+        title = f"{section.metric_label} against {words.lowered(label)}"
         axes.set_title(axis_label(section.metric_label, section.unit))
         legend(figure, axes)
-        words = "; ".join(f"{name} at {formats.quantity(centre, unit)}" for name, centre in centres)
+        phrases = "; ".join(f"{name} at {words.quantity(centre, unit)}" for name, centre in centres)
         names = ", ".join(p.name for p in front.line)
-        alt = f"{title}. {words}." + (f" Not dominated: {names}." if names else "")
+        alt = f"{title}. {phrases}." + (f" Not dominated: {names}." if names else "")
         return finish(figure, section.slug, f"cost-{measure}", title, alt)
 
 
 def _shown(values: Floats, unit: str) -> str:
     """The mean of scaled values with its unit."""
-    return formats.quantity(float(values.mean() / scaled(1, unit)), unit)
+    return words.quantity(float(values.mean() / scaled(1, unit)), unit)
 
 
 def _front_line(axes: Axes, section: Section, front: Front) -> None:
@@ -209,7 +209,7 @@ def _cost_marks(
     ends: tuple[float, float] | None,
     name: str,
     look: Look,
-    words: str,
+    phrases: str,
 ) -> None:
     centre = float(x.mean())
     side = beyond(ends, float(np.median(y)))
@@ -223,9 +223,9 @@ def _cost_marks(
             "linestyle": "none",
         }
         (mark,) = axes.plot([centre], [edge], marker=look.marker, label=name, transform=where, **style)
-        hint(mark, words)
+        hint(mark, phrases)
         arrow = "↓" if side < 0 else "↑"
-        text = f"{arrow} {formats.significant(float(y.mean()))}"
+        text = f"{arrow} {words.significant(float(y.mean()))}"
         offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(text, (centre, edge), xycoords=where, fontsize=8, color=MUTED, **offset)
         return
@@ -235,7 +235,7 @@ def _cost_marks(
     if interval.exists:
         axes.plot([centre] * 2, [interval.low, interval.high], color=look.colour, linewidth=1.2)
     (mark,) = axes.plot([centre], [y.mean()], look.marker, color=look.colour, markersize=6.5, label=name)
-    hint(mark, words)
+    hint(mark, phrases)
 
 
 def health_picture(section: Section, quantity: str) -> Picture:
@@ -272,8 +272,8 @@ def health_picture(section: Section, quantity: str) -> Picture:
             axes.tick_params(length=0, rotation=0)
         title = quantity.replace("_", " ").capitalize()
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        words = "; ".join(_health_words(name, layers, means) for name in names)
-        alt = f"Heat maps: {title} of each layer at the start and end. Mean over layers: {words}."
+        phrases = "; ".join(_health_words(name, layers, means) for name in names)
+        alt = f"Heat maps: {title} of each layer at the start and end. Mean over layers: {phrases}."
         return finish(figure, section.slug, f"health-{quantity}", title, alt)
 
 
@@ -281,5 +281,5 @@ def _health_words(name: str, layers: Sequence[int], means: Mapping[tuple[str, in
     ends = []
     for when in ("start", "end"):
         found = [means[name, layer, when] for layer in layers if (name, layer, when) in means]
-        ends.append(formats.significant(float(np.mean(found))) if found else formats.MISSING)
+        ends.append(words.significant(float(np.mean(found))) if found else words.MISSING)
     return f"{name} {ends[0]} to {ends[1]}"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.fairness import machine, matching_mode
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics import mean_interval
 from oscbench.records import Measurement
-from oscbench.reporting import formats
-from oscbench.reporting.fairness import machine, matching_mode
-from oscbench.reporting.frame import value_of
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import mean_interval
 from oscbench.reporting.tables import Cell, Column, Table, identify
 
 # Every kind of cost by the measures that can stand for it; the first one that cells have counts.
@@ -193,18 +193,18 @@ def fronts_table(section: Section, found: Sequence[Front]) -> Table | None:
                 {"suite": section.suite, "task": section.task, "cost": front.cost, "reason": front.reason}
             )
             continue
-        line = "; ".join(f"{p.name} ({formats.quantity(p.cost, front.unit, 4)})" for p in front.line)
+        line = "; ".join(f"{p.name} ({words.quantity(p.cost, front.unit, 4)})" for p in front.line)
         rows.append(
             (Cell(name), Cell(line), Cell(_beaten(front, "unclear")), Cell(_beaten(front, "dominated")))
         )
         raw += _raw(section, front)
     caption = (
-        f"Cost against {formats.lowered(section.metric_label)}. Dominated: another costs no more and is no worse, and better in one of "
+        f"Cost against {words.lowered(section.metric_label)}. Dominated: another costs no more and is no worse, and better in one of "
         "the two, whatever the true means inside the 95 % intervals are. Not clearly: on the means alone. Costs that the models "
         "were matched in count as equal within the matching's tolerance"
     )
     for reason in sorted({front.reason for front in found if front.reason}):
-        without = ", ".join(formats.lowered(f.cost) for f in found if f.reason == reason)
+        without = ", ".join(words.lowered(f.cost) for f in found if f.reason == reason)
         caption += f". No front for {without}: {reason}"
     return Table(f"{section.slug}-fronts", caption, columns, tuple(rows), tuple(raw))
 

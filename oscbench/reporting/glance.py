@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from oscbench.reporting import formats
+from oscbench import words
+from oscbench.analysis.comparison import Comparison
 from oscbench.reporting.assembly import Report
-from oscbench.reporting.comparison import Comparison
 from oscbench.reporting.tables import Cell, Column, Table, comparison_numbers
 
 MOST_PAIRS = 8
@@ -52,9 +52,9 @@ def _cell(comparison: Comparison | None) -> Cell:
     paired = comparison.paired
     if paired is None:
         return Cell(comparison.state)
-    text = formats.difference(paired.mean, comparison.unit)
+    text = words.difference(paired.mean, comparison.unit)
     if paired.interval.exists:
-        ends = formats.interval(paired.interval.low, paired.interval.high, comparison.unit)
+        ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
         text += f" {ends.replace(' ', NO_BREAK)}"
     value = paired.mean if math.isfinite(paired.mean) else None
     return Cell(f"{text}: {comparison.verdict}", value)

@@ -18,9 +18,13 @@ import matplotlib
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from oscbench.reporting import formats
+from oscbench import words
+from oscbench.analysis.comparison import Comparison, compare, correct
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.frame import headline
+from oscbench.analysis.selection import Pair
+from oscbench.analysis.statistics import ALPHA, mean_interval, within_seeds_p
 from oscbench.reporting.answer import Answer
-from oscbench.reporting.comparison import Comparison, compare, correct
 from oscbench.reporting.drawing import (
     Picture,
     Plan,
@@ -31,10 +35,6 @@ from oscbench.reporting.drawing import (
     line_of_means,
     scaled,
 )
-from oscbench.reporting.frame import headline
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.selection import Pair
-from oscbench.reporting.statistics import ALPHA, mean_interval, within_seeds_p
 from oscbench.reporting.style import Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 from oscbench.reporting.varied import listed
@@ -66,7 +66,7 @@ class Grid:
     @property
     def place(self) -> str:
         """The task and suite in words."""
-        return f"{formats.lowered(self.section.task_label)} ({self.section.suite})"
+        return f"{words.lowered(self.section.task_label)} ({self.section.suite})"
 
     @cached_property
     def whole(self) -> dict[float, Standing]:
@@ -164,7 +164,7 @@ def _view(same: Sequence[Grid], looks: Mapping[str, Look]) -> VariedView:
     suites = ", ".join(dict.fromkeys(grid.section.suite for grid in same))
     # The names of many suites together would be longer than a file's name may be.
     mark = hashlib.sha256(" ".join(grid.section.slug for grid in same).encode()).hexdigest()[:6]
-    slug = formats.slug(f"{first.name} {first.key} {mark}")
+    slug = words.slug(f"{first.name} {first.key} {mark}")
     return VariedView(
         slug=slug,
         title=f"{first.name}: {first.key} ({suites})",
@@ -189,12 +189,12 @@ def in_words(grid: Grid) -> Answer:
     """Whether the setting matters on a task, which value is best, which are clearly worse, and which might be as good."""
     unit, best = grid.section.unit, grid.best
     worse = [
-        f"{value:g} ({formats.difference(c.paired.mean, unit)})"
+        f"{value:g} ({words.difference(c.paired.mean, unit)})"
         for value, c in grid.against_best.items()
         if value in grid.worse and c.paired
     ]
     others = [v for v in grid.against_best if v not in grid.worse and v not in grid.undecided]
-    parts = [f"best at {grid.key} {best:g} ({formats.quantity(grid.means[best], unit)})"]
+    parts = [f"best at {grid.key} {best:g} ({words.quantity(grid.means[best], unit)})"]
     parts += [f"clearly worse: {', '.join(worse)}"] if worse else []
     parts += [f"not told apart from it: {listed(others)}"] if others else []
     parts += [f"undecided: {listed(grid.undecided)}"] if grid.undecided else []
@@ -208,7 +208,7 @@ def in_words(grid: Grid) -> Answer:
         verdict = "Undecided: too few seeds"
     else:
         parts.append(
-            f"p {'' if grid.p < 0.001 else '= '}{formats.p_value(grid.p)} that no value differs from another"
+            f"p {'' if grid.p < 0.001 else '= '}{words.p_value(grid.p)} that no value differs from another"
         )
         verdict = "Matters" if grid.p <= ALPHA else "No clear difference"
     notes = (
@@ -220,7 +220,7 @@ def in_words(grid: Grid) -> Answer:
         note for c in grid.against_best.values() for note in c.caveats if grid.lost or c.verdict in _UNDECIDED
     ]
     notes += [c.reason for c in grid.against_best.values() if c.reason]
-    caveats = [formats.capitalised(note) for note in dict.fromkeys(notes)]
+    caveats = [words.capitalised(note) for note in dict.fromkeys(notes)]
     return Answer(
         f"{grid.name}: {grid.key} on {grid.place}",
         "; ".join(parts) + ".",
@@ -264,15 +264,13 @@ def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
         return ""
     loss = {v: max(abs(grid.means[v] - grid.means[grid.best]) for grid in same) for v in candidates}
     least = min(candidates, key=lambda value: (loss[value], value))
-    told = (
-        f"; {least:g} for all of them loses at most {formats.difference(loss[least], first.unit)[1:]} on any"
-    )
+    told = f"; {least:g} for all of them loses at most {words.difference(loss[least], first.unit)[1:]} on any"
     compared = [grid.against_best[least].paired for grid in same if grid.best != least]
     ends = [
         max(abs(one.interval.low), abs(one.interval.high)) for one in compared if one and one.interval.exists
     ]
     return (
-        f"{told} (up to {formats.difference(max(ends), first.unit)[1:]} within its 95 % interval)"
+        f"{told} (up to {words.difference(max(ends), first.unit)[1:]} within its 95 % interval)"
         if ends
         else told
     )
@@ -300,7 +298,7 @@ def values_table(slug: str, same: Sequence[Grid]) -> Table:
 
 
 def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...], dict[str, object]]:
-    unit, results, none = grid.section.unit, _results(standing), Cell(formats.MISSING)
+    unit, results, none = grid.section.unit, _results(standing), Cell(words.MISSING)
     start = (Cell(f"{grid.section.task_label} ({grid.section.suite})"), Cell(f"{value:g}", value))
     raw = identify(grid.section, standing) | {
         "setting": grid.key,
@@ -312,7 +310,7 @@ def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...]
         states = ", ".join(sorted({record.status for record in standing.cells}))
         return (*start, none, none, none, none, Cell("0", 0.0), Cell(states)), raw
     ends, mean, c = mean_interval(results), grid.means[value], grid.against_best.get(value)
-    shown = f"{formats.quantity(mean, unit)} {formats.half_width(ends.low, ends.high, unit)}".strip()
+    shown = f"{words.quantity(mean, unit)} {words.half_width(ends.low, ends.high, unit)}".strip()
     raw |= {"mean": mean, "t_low": ends.low, "t_high": ends.high}
     cells = [Cell(shown, mean), none, none, none, Cell(str(len(results)), float(len(results))), Cell("best")]
     if c:
@@ -321,11 +319,11 @@ def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...]
         )
     if c and c.paired:
         interval = c.paired.interval
-        cells[1] = Cell(formats.difference(c.paired.mean, unit), c.paired.mean)
+        cells[1] = Cell(words.difference(c.paired.mean, unit), c.paired.mean)
         cells[2] = Cell(
-            formats.interval(interval.low, interval.high, unit), interval.low if interval.exists else None
+            words.interval(interval.low, interval.high, unit), interval.low if interval.exists else None
         )
-        cells[3] = Cell(formats.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None)
+        cells[3] = Cell(words.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None)
         raw |= {"minus_best": c.paired.mean, "p_holm": c.p_holm}
     return (*start, *cells), raw
 
@@ -343,10 +341,10 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
         # By place, not by size: a grid holds 0 as often as powers.
         x = np.arange(len(means), dtype=np.float64)
         line = line_of_means(axes, x, points, section.unit, grid.name, look)
-        words = [
-            f"{formats.quantity(m, section.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
+        phrases = [
+            f"{words.quantity(m, section.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
         ]
-        hint(line, grid.name, (f"mean {text}" for text in words))
+        hint(line, grid.name, (f"mean {text}" for text in phrases))
         for standing in grid.others:
             level = float(np.mean(_results(standing)))
             level_line = axes.axhline(
@@ -356,14 +354,14 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
                 linewidth=1.0,
                 label=standing.name,
             )
-            hint(level_line, f"{standing.name}: mean {formats.quantity(level, section.unit)}")
-            words.append(f"{standing.name} {formats.quantity(level, section.unit)}")
+            hint(level_line, f"{standing.name}: mean {words.quantity(level, section.unit)}")
+            phrases.append(f"{standing.name} {words.quantity(level, section.unit)}")
         axes.xaxis.set_major_locator(FixedLocator(list(x)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{shown[round(place)][0]:g}"))
         axes.set_xlabel(grid.key)
-        title = f"{section.metric_label} against {grid.key}, {formats.lowered(section.task_label)}"
+        title = f"{section.metric_label} against {grid.key}, {words.lowered(section.task_label)}"
         axes.set_title(axis_label(section.metric_label, section.unit))
         legend(figure, axes)
-        alt = f"Line: {title}, mean and 95 % interval over seeds. {'; '.join(words)}."
+        alt = f"Line: {title}, mean and 95 % interval over seeds. {'; '.join(phrases)}."
         return finish(figure, name, "grid", title, alt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oscbench.reporting import formats
+from oscbench import words
 from oscbench.reporting.tables import Table
 
 _ESCAPES = {
@@ -17,8 +17,8 @@ _ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
-    formats.MINUS: r"$-$",
-    formats.TIMES: r"$\times$",
+    words.MINUS: r"$-$",
+    words.TIMES: r"$\times$",
     "→": r"$\rightarrow$",
     "µ": r"$\mu$",
     "∞": r"$\infty$",

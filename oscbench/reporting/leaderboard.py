@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from oscbench.reporting import formats
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.fairness import matching_mode, refusals
+from oscbench.analysis.frame import headline
+from oscbench.analysis.statistics import LEVEL, Floats, Interval
 from oscbench.reporting.assembly import Report
-from oscbench.reporting.fairness import matching_mode, refusals
-from oscbench.reporting.frame import headline
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import LEVEL, Floats, Interval
 from oscbench.reporting.tables import Cell, Column, Table
 from oscbench.reporting.varied import Family, varied_by
 
@@ -104,7 +104,7 @@ def leaderboards(report: Report) -> list[Table]:
 def _name(place: int, found: Sequence[Ranking]) -> str:
     mode = found[place].columns[0].matching
     before = sum(ranking.columns[0].matching == mode for ranking in found[:place])
-    return f"leaderboard-{formats.slug(mode)}" + (f"-{before + 1}" if before else "")
+    return f"leaderboard-{words.slug(mode)}" + (f"-{before + 1}" if before else "")
 
 
 def _sources(report: Report) -> list[Source]:

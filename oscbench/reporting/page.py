@@ -12,25 +12,25 @@ from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from oscbench.analysis.comparison import Aggregate
+from oscbench.analysis.experiment import Section
+from oscbench.analysis.statistics import BCA_FROM
 from oscbench.reporting.answer import Answer, aggregate_words, aggregates_method, answer, overview
 from oscbench.reporting.assembly import Report, aggregates
 from oscbench.reporting.beside import beside, beside_table
-from oscbench.reporting.comparison import Aggregate
 from oscbench.reporting.detail_tables import failures_table, health_table, measures_table
 from oscbench.reporting.drawing import Picture, Plan
 from oscbench.reporting.effort import energy_reason, energy_table, targets_table
 from oscbench.reporting.figures import plans
-from oscbench.reporting.formats import capitalised, p_value
 from oscbench.reporting.frontier import fronts, fronts_table
 from oscbench.reporting.parts import lengths_table, subsets_table
 from oscbench.reporting.records_page import RecordGroup
-from oscbench.reporting.sections import Section
-from oscbench.reporting.statistics import BCA_FROM
 from oscbench.reporting.style import Look, theme
 from oscbench.reporting.tables import Table, comparisons_table, results_table
 from oscbench.reporting.timing import TimingView
 from oscbench.reporting.tuned_view import TunedView
 from oscbench.reporting.varied_view import VariedView
+from oscbench.words import capitalised, p_value
 
 # More answers than this are told in a line each with their strongest caveat, and in full in their sections; more than the second
 # number are no answer any more: the page then counts the verdicts.

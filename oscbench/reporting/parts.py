@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics import mean_interval
 from oscbench.records import Measurement
-from oscbench.reporting import formats
 from oscbench.reporting.beside import sources
-from oscbench.reporting.frame import value_of
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import mean_interval
 from oscbench.reporting.tables import Cell, Column, Table, anchor, identify
 
 _LENGTH = re.compile(r"_at_(\d+)x$")
@@ -23,7 +23,7 @@ def subsets_table(section: Section) -> Table | None:
     """The metric on each subset, `<metric>_<subset>` in the records; None where the task has none."""
     prefix = f"{section.metric}_"
     names = [n for n in _names(section) if n.startswith(prefix) and not _LENGTH.search(n)]
-    headings = {n: formats.capitalised(n.removeprefix(prefix).replace("_", " ")) for n in names}
+    headings = {n: words.capitalised(n.removeprefix(prefix).replace("_", " ")) for n in names}
     caption = f"{section.metric_label} on parts of the test split, mean ± 95 % t interval over seeds"
     if not names:
         return None
@@ -33,7 +33,7 @@ def subsets_table(section: Section) -> Table | None:
         table = _with_failures(
             section,
             table,
-            f"Seeds below {formats.quantity(level, 'fraction', 2)} in {headings[name]}",
+            f"Seeds below {words.quantity(level, 'fraction', 2)} in {headings[name]}",
             name,
             level,
         )
@@ -68,7 +68,7 @@ def lengths_table(section: Section) -> Table | None:
     found = {
         n: int(m[1]) for n in _names(section) if n.startswith(section.metric) and (m := _LENGTH.search(n))
     }
-    headings = {n: f"{found[n]}{formats.TIMES} as long" for n in sorted(found, key=lambda n: found[n])}
+    headings = {n: f"{found[n]}{words.TIMES} as long" for n in sorted(found, key=lambda n: found[n])}
     caption = f"{section.metric_label} on inputs longer than in training, without training further; mean ± 95 % t interval over seeds"
     return _table(section, "lengths", headings, caption) if found else None
 
@@ -108,7 +108,7 @@ def _items(section: Section, name: str) -> str:
         for r in s.finished
         if name in r.measures and r.measures[name].n > 1
     }
-    return f" (n {formats.ranges(sorted(counts))})" if len(counts) == 1 else ""
+    return f" (n {words.ranges(sorted(counts))})" if len(counts) == 1 else ""
 
 
 def _found(standing: Standing, name: str) -> tuple[list[float], Sequence[Measurement]]:
@@ -120,13 +120,12 @@ def _cell(standing: Standing, name: str) -> Cell:
     values, measurements = _found(standing, name)
     if not values:
         reasons = sorted({m.reason for m in measurements if m.reason})
-        return Cell(reasons[0] if reasons else formats.MISSING)
+        return Cell(reasons[0] if reasons else words.MISSING)
     interval, unit = mean_interval(values), measurements[0].unit
     mean = sum(values) / len(values)
     few = f" ({len(values)}/{len(standing.finished)} seeds)" if len(values) < len(standing.finished) else ""
     return Cell(
-        f"{formats.quantity(mean, unit)} {formats.half_width(interval.low, interval.high, unit)}".strip()
-        + few,
+        f"{words.quantity(mean, unit)} {words.half_width(interval.low, interval.high, unit)}".strip() + few,
         mean,
     )
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from oscbench import words
+from oscbench.analysis.frame import Loaded, headline, value_of
+from oscbench.analysis.growth import is_timing
+from oscbench.analysis.selection import Entry, entry_of
 from oscbench.records import Record, Store
-from oscbench.records.growth import is_timing
-from oscbench.reporting import formats
-from oscbench.reporting.frame import Loaded, headline, value_of
-from oscbench.reporting.selection import Entry, entry_of
 from oscbench.reporting.tables import Cell, anchor_of
 
 FILE = "records.html"
@@ -53,7 +53,7 @@ def record_groups(
         RecordGroup(
             anchor,
             _title(cells[0], names),
-            formats.capitalised(_label(cells)),
+            words.capitalised(_label(cells)),
             tuple(_row(record, files.get(store.path_of(record).name)) for record in cells),
         )
         for anchor, cells in groups.items()
@@ -61,7 +61,7 @@ def record_groups(
 
 
 def _title(record: Record, names: dict[Entry, str]) -> str:
-    title = formats.capitalised(f"{record.task_label} ({record.suite})")
+    title = words.capitalised(f"{record.task_label} ({record.suite})")
     return title if is_timing(record) else f"{title}: {names.get(entry_of(record), str(entry_of(record)))}"
 
 
@@ -82,7 +82,7 @@ def _row(record: Record, address: str | None) -> RecordRow:
     metric = record.measures.get(record.metric)
     shown = [(headline(record), metric.unit if metric else "1")]
     shown += [(value_of(record, n), record.measures[n].unit if n in record.measures else "1") for n in _COSTS]
-    values = tuple(Cell(formats.quantity(v, unit, 5), v if v == v else None) for v, unit in shown)
+    values = tuple(Cell(words.quantity(v, unit, 5), v if v == v else None) for v, unit in shown)
     status = record.status if record.reason is None else f"{record.status}: {record.reason}"
     name = f"{record.mechanism}:{record.variant}, seed {record.seed}"
     return RecordRow(name, values, status, record.identity, address)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oscbench.records.growth import is_timing
+from oscbench.analysis.errors import ReportError, nearest
+from oscbench.analysis.frame import Loaded, load, tidy
+from oscbench.analysis.growth import is_timing
 from oscbench.reporting.assembly import Report, assemble
-from oscbench.reporting.errors import ReportError, nearest
 from oscbench.reporting.export import encode
-from oscbench.reporting.frame import Loaded, load, tidy
 
 if TYPE_CHECKING:
     from oscbench.reporting.page import Page

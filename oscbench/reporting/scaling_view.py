@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from oscbench.reporting import formats
+from oscbench import words
+from oscbench.analysis.experiment import Section
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.power_law import Interval, Scaling, ScalingError, fit_scaling
 from oscbench.reporting.drawing import Picture, axis_label, finish, legend, scaled, stacked
-from oscbench.reporting.frame import value_of
-from oscbench.reporting.scaling import Interval, Scaling, ScalingError, fit_scaling
-from oscbench.reporting.sections import Section
 from oscbench.reporting.style import MUTED, Look, settings
 from oscbench.reporting.tables import Cell, Column, Table
 from oscbench.reporting.varied import Family
@@ -69,7 +69,7 @@ def scaling_fits(family: Family) -> Fits:
     """Fit every entry, to its error where its metric is a share that is better when higher."""
     last = family.last
     is_error = last.unit == "fraction" and last.direction == "higher"
-    label = formats.lowered(last.metric_label)
+    label = words.lowered(last.metric_label)
     overs = (family.key, PARAMETERS) if family.key.rpartition(".")[2] in SIZES else (family.key,)
     found: list[Fit] = []
     refused: dict[str, list[str]] = {}
@@ -83,7 +83,7 @@ def scaling_fits(family: Family) -> Fits:
             except ScalingError as error:
                 refused.setdefault(str(error), []).append(name)
     why = "; ".join(f"none for {', '.join(dict.fromkeys(n))}: {reason}" for reason, n in refused.items())
-    return Fits(f"1 {formats.MINUS} {label}" if is_error else label, last.unit, tuple(found), why)
+    return Fits(f"1 {words.MINUS} {label}" if is_error else label, last.unit, tuple(found), why)
 
 
 def _results(family: Family, name: str, over: str, is_error: bool) -> dict[float, dict[int, float]]:
@@ -125,7 +125,7 @@ def _row(fit: Fit) -> tuple[Cell, ...]:
     return (
         Cell(fit.name),
         Cell(fit.over),
-        Cell(formats.signed(f"{law.exponent:.3f}"), law.exponent),
+        Cell(words.signed(f"{law.exponent:.3f}"), law.exponent),
         _interval_cell(fit.scaling.exponent_t),
         _interval_cell(fit.scaling.exponent),
         Cell(f"{100 * law.rms:.1f} %", law.rms),
@@ -135,7 +135,7 @@ def _row(fit: Fit) -> tuple[Cell, ...]:
 def _interval_cell(ends: Interval | None) -> Cell:
     if ends is None:
         return Cell("one seed: none")
-    return Cell(formats.signed(f"[{ends.low:.3f}, {ends.high:.3f}]"), ends.low)
+    return Cell(words.signed(f"[{ends.low:.3f}, {ends.high:.3f}]"), ends.low)
 
 
 def _raw(family: Family, fits: Fits, fit: Fit) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def scaling_picture(family: Family, fits: Fits, looks: Mapping[str, Look]) -> Pi
             aside = 1.02 ** (place - (len(drawn) - 1) / 2)
             _draw(axes, below, fit, fits.unit, looks[fit.name], aside)
         below.axhline(0.0, color=MUTED, linewidth=0.9)
-        title = f"{formats.capitalised(fits.of)} as a power of {over}"
+        title = f"{words.capitalised(fits.of)} as a power of {over}"
         axes.set_title(axis_label(title, fits.unit))
         _ticks(axes, below, drawn, fits.unit)
         below.set_xlabel(over)
@@ -185,13 +185,13 @@ def _draw(axes: Axes, below: Axes, fit: Fit, unit: str, look: Look, aside: float
     shifted = aside * np.array(found.x)
     style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 4}
     line = np.geomspace(found.x[0], found.x[-1], 2)
-    residuals = [formats.signed(f"{100 * one:+.1f}") for one in found.law.residuals]
+    residuals = [words.signed(f"{100 * one:+.1f}") for one in found.law.residuals]
     (law,) = axes.plot(line, scaled([found.law.at(x) for x in line], unit), color=look.colour, linewidth=1.3)
     (dots,) = axes.plot(shifted, scaled(found.y, unit), linestyle="none", label=fit.name, **style)
     (away,) = below.plot(shifted, 100 * np.array(found.law.residuals), linewidth=0.7, **style)
-    hint(law, f"{fit.name}: exponent {formats.signed(f'{found.law.exponent:.3f}')}")
+    hint(law, f"{fit.name}: exponent {words.signed(f'{found.law.exponent:.3f}')}")
     places = [f"{fit.name} at {_size(x)}" for x in found.x]
-    hint(dots, "", (f"{at}: mean {formats.quantity(y, unit)}" for at, y in zip(places, found.y, strict=True)))
+    hint(dots, "", (f"{at}: mean {words.quantity(y, unit)}" for at, y in zip(places, found.y, strict=True)))
     hint(away, fit.name, (f"{at}: residual {one} %" for at, one in zip(places, residuals, strict=True)))
 
 
@@ -211,11 +211,11 @@ def _ticks(axes: Axes, below: Axes, drawn: Sequence[Fit], unit: str) -> None:
 
 
 def _size(value: float) -> str:
-    return f"{value:g}" if value < 1000 else formats.quantity(value, "1")
+    return f"{value:g}" if value < 1000 else words.quantity(value, "1")
 
 
 def _words(fit: Fit) -> str:
     law = fit.scaling.law
-    exponent = formats.signed(f"{law.exponent:.3f}")
+    exponent = words.signed(f"{law.exponent:.3f}")
     at, worst = max(zip(fit.scaling.x, law.residuals, strict=True), key=lambda pair: abs(pair[1]))
-    return f"{fit.name} exponent {exponent}, largest residual {formats.signed(f'{100 * worst:+.1f}')} % at {_size(at)}"
+    return f"{fit.name} exponent {exponent}, largest residual {words.signed(f'{100 * worst:+.1f}')} % at {_size(at)}"

@@ -12,8 +12,11 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from oscbench.reporting import formats
-from oscbench.reporting.comparison import Comparison
+from oscbench import words
+from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.frame import headline
+from oscbench.analysis.statistics import mean_interval
 from oscbench.reporting.drawing import (
     Floats,
     Picture,
@@ -25,9 +28,6 @@ from oscbench.reporting.drawing import (
     off_axis,
     scaled,
 )
-from oscbench.reporting.frame import headline
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import mean_interval
 from oscbench.reporting.style import MUTED, Look, settings
 from oscbench.reporting.vector import hint
 
@@ -36,7 +36,7 @@ _RASTER_FROM = 1500
 
 def _described(section: Section, standings: Sequence[Standing]) -> str:
     return "; ".join(
-        f"{s.name} mean {formats.quantity(s.summary.mean, section.unit)} over {s.summary.n} seeds"
+        f"{s.name} mean {words.quantity(s.summary.mean, section.unit)} over {s.summary.n} seeds"
         for s in standings
         if s.summary
     )
@@ -121,8 +121,8 @@ def seeds_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
 def _seeds_row(section: Section, standing: Standing, look: Look) -> _Row:
     found = [(r.seed, headline(r)) for r in standing.finished]
     values = [value for _, value in found]
-    hints = [f"{standing.name}, seed {seed}: {formats.quantity(v, section.unit)}" for seed, v in found]
-    mean = formats.quantity(float(np.mean(values)), section.unit)
+    hints = [f"{standing.name}, seed {seed}: {words.quantity(v, section.unit)}" for seed, v in found]
+    mean = words.quantity(float(np.mean(values)), section.unit)
     return _Row(standing.name, scaled(values, section.unit), hints, mean, look)
 
 
@@ -130,10 +130,10 @@ def _differences_row(comparison: Comparison, look: Look) -> _Row:
     values = np.subtract(comparison.first, comparison.second)
     name = comparison.name
     hints = [
-        f"{name}, seed {seed}: {formats.difference(float(value), comparison.unit)}"
+        f"{name}, seed {seed}: {words.difference(float(value), comparison.unit)}"
         for seed, value in zip(comparison.seeds, values, strict=True)
     ]
-    mean = formats.difference(float(values.mean()), comparison.unit)
+    mean = words.difference(float(values.mean()), comparison.unit)
     return _Row(name, scaled(values, comparison.unit), hints, mean, look)
 
 
@@ -146,12 +146,14 @@ def differences_picture(section: Section, looks: Mapping[str, Look]) -> Picture:
         rows = [_differences_row(c, looks[c.treatment]) for c in shown]
         _fill(axes, rows, focus([row.values for row in rows], section.direction, 0.0))
         _rows(axes, [row.name for row in rows])
-        unit = formats.difference_unit(section.unit)
-        axes.set_xlabel(axis_label(f"Difference in {formats.lowered(section.metric_label)}", unit, 32))
+        unit = words.difference_unit(section.unit)
+        axes.set_xlabel(axis_label(f"Difference in {words.lowered(section.metric_label)}", unit, 32))
         title = "Paired differences, seed by seed"
         axes.set_title(title)
-        words = "; ".join(_difference_words(c) for c in shown)
-        return finish(figure, section.slug, "differences", title, f"Dots: difference at every seed. {words}.")
+        phrases = "; ".join(_difference_words(c) for c in shown)
+        return finish(
+            figure, section.slug, "differences", title, f"Dots: difference at every seed. {phrases}."
+        )
 
 
 def _difference_words(comparison: Comparison) -> str:
@@ -160,6 +162,6 @@ def _difference_words(comparison: Comparison) -> str:
     interval = comparison.paired.interval
     return (
         f"{comparison.treatment} minus {comparison.baseline} "
-        f"{formats.difference(comparison.paired.mean, comparison.unit)}, "
-        f"interval {formats.interval(interval.low, interval.high, comparison.unit)}"
+        f"{words.difference(comparison.paired.mean, comparison.unit)}, "
+        f"interval {words.interval(interval.low, interval.high, comparison.unit)}"
     )

@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from oscbench import words
+from oscbench.analysis.comparison import SPEED_MEASURES, Comparison
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.growth import is_timing
+from oscbench.analysis.statistics import Interval
 from oscbench.records import Record
-from oscbench.records.growth import is_timing
-from oscbench.reporting import formats
-from oscbench.reporting.comparison import SPEED_MEASURES, Comparison
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.statistics import Interval
 
 
 class Column(NamedTuple):
@@ -68,8 +68,8 @@ class Table:
 def anchor_of(record: Record) -> str:
     """The place of a cell's entry in records.html."""
     if is_timing(record):
-        return formats.slug(f"{record.suite} {record.device}")
-    return formats.slug(f"{record.suite} {record.task} {record.mechanism} {record.variant}")
+        return words.slug(f"{record.suite} {record.device}")
+    return words.slug(f"{record.suite} {record.task} {record.mechanism} {record.variant}")
 
 
 def anchor(standing: Standing) -> str:
@@ -83,7 +83,7 @@ def _blank(value: Any) -> Any:
 
 def number_cell(value: float, unit: str, digits: int = 3) -> Cell:
     """A value with its unit, sorted by the value."""
-    return Cell(formats.quantity(value, unit, digits), value if math.isfinite(value) else None)
+    return Cell(words.quantity(value, unit, digits), value if math.isfinite(value) else None)
 
 
 def median_of(standing: Standing, measure: str) -> tuple[float, str]:
@@ -162,7 +162,7 @@ def _named(standing: Standing) -> str:
 def measure_label(section: Section, measure: str) -> str:
     """The label that the records give a measure, as a heading."""
     found = (r.measures[measure].label for s in section.standings for r in s.cells if measure in r.measures)
-    return formats.capitalised(next(found))
+    return words.capitalised(next(found))
 
 
 def _summary_cells(section: Section, standing: Standing, from_ten: bool) -> list[Cell]:
@@ -177,8 +177,8 @@ def _summary_cells(section: Section, standing: Standing, from_ten: bool) -> list
             Cell(""),
             seeds,
         ]
-    half = formats.half_width(summary.interval.low, summary.interval.high, unit)
-    mean = formats.quantity(summary.mean, unit)
+    half = words.half_width(summary.interval.low, summary.interval.high, unit)
+    mean = words.quantity(summary.mean, unit)
     shown = f"{mean} {half}".strip() if half else f"{mean} (one seed)"
     bca = [Cell(_plain_interval(summary.bca, unit))] if from_ten else []
     return [
@@ -186,7 +186,7 @@ def _summary_cells(section: Section, standing: Standing, from_ten: bool) -> list
         *bca,
         number_cell(summary.median, unit),
         number_cell(summary.iqm, unit),
-        Cell(formats.spread(summary.std, unit), None if math.isnan(summary.std) else summary.std),
+        Cell(words.spread(summary.std, unit), None if math.isnan(summary.std) else summary.std),
         seeds,
     ]
 
@@ -194,7 +194,7 @@ def _summary_cells(section: Section, standing: Standing, from_ten: bool) -> list
 def _plain_interval(interval: Interval | None, unit: str) -> str:
     if interval is None or not interval.exists:
         return "none"
-    return f"[{formats.quantity(interval.low, unit)}, {formats.quantity(interval.high, unit)}]"
+    return f"[{words.quantity(interval.low, unit)}, {words.quantity(interval.high, unit)}]"
 
 
 def _summary_raw(section: Section, standing: Standing) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def comparisons_table(section: Section) -> Table | None:
         return None
     columns, rows = comparison_rows(section.comparisons)
     raw = tuple(_comparison_raw(section, comparison) for comparison in section.comparisons)
-    caption = f"Differences by seed in {section.metric_label}{formats.in_unit(section.unit)}"
+    caption = f"Differences by seed in {section.metric_label}{words.in_unit(section.unit)}"
     links = {s.entry: anchor(s) for s in section.standings}
     to = tuple(links.get(comparison.pair.treatment) for comparison in section.comparisons)
     return Table(f"{section.slug}-comparisons", caption, columns, rows, raw, to)
@@ -255,20 +255,18 @@ def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
     if paired is None:
         return (name, *[Cell("")] * (10 if from_ten else 9), Cell(f"{comparison.state}: {comparison.reason}"))
     low, high = paired.interval.low, paired.interval.high
-    bca = formats.interval(paired.bca.low, paired.bca.high, comparison.unit) if paired.bca else "none"
+    bca = words.interval(paired.bca.low, paired.bca.high, comparison.unit) if paired.bca else "none"
     better = paired.improvement_interval
     chance = "" if paired.improvement is None else f"{paired.improvement:.2f}"
     chance += f" [{better.low:.2f}, {better.high:.2f}]" if better else ""
     alone = "one seed: none" if paired.n < 2 else ""
     return (
         name,
-        Cell(formats.difference(paired.mean, comparison.unit, False), paired.mean),
-        Cell(alone or formats.interval(low, high, comparison.unit)),
+        Cell(words.difference(paired.mean, comparison.unit, False), paired.mean),
+        Cell(alone or words.interval(low, high, comparison.unit)),
         *([Cell(bca)] if from_ten else []),
-        Cell(formats.p_value(paired.p), None if math.isnan(paired.p) else paired.p),
-        Cell(
-            formats.p_value(comparison.p_holm), None if math.isnan(comparison.p_holm) else comparison.p_holm
-        ),
+        Cell(words.p_value(paired.p), None if math.isnan(paired.p) else paired.p),
+        Cell(words.p_value(comparison.p_holm), None if math.isnan(comparison.p_holm) else comparison.p_holm),
         Cell(alone or chance, paired.improvement),
         Cell(str(paired.n), float(paired.n)),
         *_cost_cells(comparison),
@@ -280,9 +278,9 @@ def _cost_cells(comparison: Comparison) -> tuple[Cell, ...]:
     """Costs over the baseline's, as ranges where the comparison is over several sections."""
     low, high = comparison.costs, comparison.costs_to or comparison.costs
     return (
-        _range_cell(formats.relative, low.params, high.params),
-        _range_cell(formats.relative, low.flops, high.flops),
-        _range_cell(formats.times, low.speed, high.speed),
+        _range_cell(words.relative, low.params, high.params),
+        _range_cell(words.relative, low.flops, high.flops),
+        _range_cell(words.times, low.speed, high.speed),
     )
 
 

@@ -11,9 +11,16 @@ from itertools import groupby
 import matplotlib
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from oscbench import words
+from oscbench.analysis.growth import (
+    Growth,
+    TimingRow,
+    fit_growth,
+    growth_by_contender,
+    is_timing,
+    timing_rows,
+)
 from oscbench.records import Record
-from oscbench.records.growth import Growth, TimingRow, fit_growth, growth_by_contender, is_timing, timing_rows
-from oscbench.reporting import formats
 from oscbench.reporting.beside_timing import ratios_table
 from oscbench.reporting.drawing import Picture, Plan, canvas, finish
 from oscbench.reporting.style import Look, looks, settings
@@ -74,7 +81,7 @@ def _view(
     records: Sequence[Record],
 ) -> TimingView:
     suite, device, setting, batch = key
-    slug = formats.slug(f"{suite} {device} {setting} b{batch}")
+    slug = words.slug(f"{suite} {device} {setting} b{batch}")
     found = {
         (contender, quantity): fitted
         for (*group, contender, number, quantity), fitted in growth.items()
@@ -135,7 +142,7 @@ def _facts(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     loads = [float(r.environment["load_average"]) for r in records if "load_average" in r.environment]
     facts = [("Reference of ratios", ", ".join(reference))]
     facts += [
-        (m.label.capitalize(), formats.quantity(float(m.value), m.unit, 3))
+        (m.label.capitalize(), words.quantity(float(m.value), m.unit, 3))
         for _, m in sorted(ceilings.items())
         if m.value is not None
     ]
@@ -178,11 +185,11 @@ def _counts_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
         special = counts[contender, max(known)].get("special_functions")
         number = float(special) if isinstance(special, int | float) else math.nan
         cells = [
-            Cell(formats.quantity(known[n], "FLOP"), known[n]) if n in known else Cell("n/a") for n in sizes
+            Cell(words.quantity(known[n], "FLOP"), known[n]) if n in known else Cell("n/a") for n in sizes
         ]
         growth = fit_growth(list(known), list(known.values()))
         shown.append(
-            (Cell(contender), *cells, _growth_cell(growth), Cell(formats.quantity(number, "1"), number))
+            (Cell(contender), *cells, _growth_cell(growth), Cell(words.quantity(number, "1"), number))
         )
         raw += [{"contender": contender, "tokens": n, "flops": f} for n, f in known.items()]
     caption = "Counted, not timed: FLOPs of a forward pass in closed form, by number of tokens N, over the whole batch"
@@ -249,7 +256,7 @@ def _peak_table(
         for n in sizes:
             row = peaks.get((contender, n))
             value = None if row is None else row.value
-            cells.append(Cell("n/a" if value is None else formats.quantity(value, "B", 3), value))
+            cells.append(Cell("n/a" if value is None else words.quantity(value, "B", 3), value))
             if row is not None:
                 raw.append({"contender": contender, "tokens": n, "bytes": value, "reason": row.reason})
         shown.append((*cells, _growth_cell(growth.get((contender, quantity)))))
@@ -314,7 +321,7 @@ def _picture(
             hint(
                 line,
                 contender,
-                (f"{contender} at N {n}: {formats.quantity(cost, unit, 3)}" for n, cost in points),
+                (f"{contender} at N {n}: {words.quantity(cost, unit, 3)}" for n, cost in points),
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -326,6 +333,6 @@ def _picture(
         axes.set_title(title)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
         ends = "; ".join(
-            f"{c} {formats.quantity(p[-1][1], unit, 3)} at N {p[-1][0]}" for c, p in sorted(lines.items())
+            f"{c} {words.quantity(p[-1][1], unit, 3)} at N {p[-1][0]}" for c, p in sorted(lines.items())
         )
         return finish(figure, slug, kind, title, f"Lines: {kind} against tokens. {ends}.")

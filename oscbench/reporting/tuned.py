@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from oscbench import words
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.selection import Entry
 from oscbench.records import Record, Store
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, find_ledgers, shared_request
-from oscbench.reporting import formats
-from oscbench.reporting.frame import Loaded
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.selection import Entry
 from oscbench.reporting.tables import anchor_of
 
 EDGE = 0.05
@@ -97,7 +97,7 @@ class Tuned:
 
     def score(self, value: float | None) -> str:
         """A score as text."""
-        return formats.quantity(math.nan if value is None else value, self.section.unit)
+        return words.quantity(math.nan if value is None else value, self.section.unit)
 
 
 def tuned_sections(sections: Sequence[Section], loaded: Loaded, results: Path) -> tuple[Tuned, ...]:
@@ -207,7 +207,7 @@ def answers(tuned: Tuned) -> Iterator[str]:
         if gain == 0:
             text += ", which is what the suite itself gives"
         elif math.isfinite(gain):
-            better = formats.difference(gain, section.unit)
+            better = words.difference(gain, section.unit)
             text += f", {better} better than {tuned.score(one.given.score if one.given else None)} with the suite's own values"
         scores = one.scores
         if len(scores) > 1:
@@ -227,10 +227,10 @@ def facts(tuned: Tuned) -> list[tuple[str, str]]:
         ]
     reported = {record.seed for standing in section.standings for record in standing.cells}
     both = sorted(reported & set(ledger.scoring_seeds))
-    seeds = formats.ranges(list(ledger.scoring_seeds))
+    seeds = words.ranges(list(ledger.scoring_seeds))
     over = f"mean over seeds {seeds}" if len(ledger.scoring_seeds) > 1 else f"at seed {seeds}"
     outside = ", ".join(one.name for one in tuned.searches if one.entry.given_trial is None)
-    apart = f"but seed {formats.ranges(both)} is REPORTED TOO" if both else "none of them reported"
+    apart = f"but seed {words.ranges(both)} is REPORTED TOO" if both else "none of them reported"
     found = [
         ("Trials", _equal(tuned, ledger)),
         ("Scored by", f"{tuned.metric_label}, {over}; {apart}"),
@@ -281,11 +281,11 @@ def _compute(tuned: Tuned) -> str:
     seconds = sum(one.entry.seconds for one in tuned.searches)
     cells = [record for standing in tuned.section.standings for record in standing.cells]
     after = sum(record.seconds for record in cells)
-    text = f"{formats.quantity(seconds, 's')} in all cells of trials"
+    text = f"{words.quantity(seconds, 's')} in all cells of trials"
     known = [number for number in flops if number is not None]
     if known and len(known) == len(flops):
-        text = f"{formats.quantity(sum(known), 'FLOP')} of training, {text}"
-    return text + (f", {formats.times(seconds / after)} what the reported cells took" if after else "")
+        text = f"{words.quantity(sum(known), 'FLOP')} of training, {text}"
+    return text + (f", {words.times(seconds / after)} what the reported cells took" if after else "")
 
 
 def _edges(tuned: Tuned) -> Iterator[str]:

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from oscbench import words
 from oscbench.records import Record
 from oscbench.records.ledger import TrialRow
-from oscbench.reporting import formats
 from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.style import MARKERS, MUTED, Look, settings
 from oscbench.reporting.tables import Cell, Column, Table, number_cell
@@ -113,7 +113,7 @@ def _ledger_row(tuned: Tuned, one: Search) -> tuple[Cell, ...]:
         number_cell(entry.seconds, "s"),
         number_cell(math.nan if given is None else given, unit),
         number_cell(math.nan if entry.score is None else entry.score, unit),
-        Cell(formats.difference(gain, unit), gain if math.isfinite(gain) else None),
+        Cell(words.difference(gain, unit), gain if math.isfinite(gain) else None),
         *(number_cell(value, unit) for value in (min(scores), float(np.median(scores)), max(scores))),
         Cell(values_text(entry.chosen) if entry.score is not None else "nothing: the suite's own values ran"),
     )
@@ -165,7 +165,7 @@ def sensitivity_table(tuned: Tuned) -> Table | None:
                 Cell(where or "no order"),
                 Cell(good),
                 Cell(
-                    formats.signed(f"{rank:+.2f}") if math.isfinite(rank) else formats.MISSING,
+                    words.signed(f"{rank:+.2f}") if math.isfinite(rank) else words.MISSING,
                     rank if math.isfinite(rank) else None,
                 ),
                 Cell(str(len(pairs)), float(len(pairs))),
@@ -240,7 +240,7 @@ def trials_table(tuned: Tuned) -> Table:
     columns = (
         Column("Mechanism", "left"),
         Column("Trial"),
-        *(Column(formats.capitalised(setting(key))) for key in tuned.places),
+        *(Column(words.capitalised(setting(key))) for key in tuned.places),
         Column("Score"),
         *(Column(f"Seed {seed}") for seed in seeds),
         Column("Training"),
@@ -287,15 +287,13 @@ def picture(tuned: Tuned, place: str, looks: Mapping[str, Look]) -> Picture:
     at = (lambda value: float(value)) if numbers else (lambda value: float(ordered.index(value_text(value))))
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(2.9)
-        words = [_drawn(axes, tuned, one, place, at, looks.get(one.name, _ELSEWHERE)) for one in own]
+        phrases = [_drawn(axes, tuned, one, place, at, looks.get(one.name, _ELSEWHERE)) for one in own]
         _value_axis(axes, own, place, ordered, numbers)
         axes.set_xlabel(setting(place))
-        title = f"{formats.capitalised(tuned.metric_label)} against {setting(place)}"
+        title = f"{words.capitalised(tuned.metric_label)} against {setting(place)}"
         axes.set_title(axis_label(title, section.unit))
         legend(figure, axes)
-        alt = (
-            f"Points: {title}, one a trial, mean over its seeds; ringed: what was chosen. {'; '.join(words)}."
-        )
+        alt = f"Points: {title}, one a trial, mean over its seeds; ringed: what was chosen. {'; '.join(phrases)}."
         return finish(figure, tuned.slug, f"sensitivity {place}", title, alt)
 
 
@@ -305,8 +303,8 @@ def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Loo
     style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "none"}
     x = [at(value) for value, _ in pairs]
     (dots,) = axes.plot(x, scaled([score for _, score in pairs], unit), label=one.name, markersize=5, **style)
-    words = [f"{tuned.score(score)} at {value_text(value)}" for value, score in pairs]
-    hint(dots, "", (f"{one.name}: {text}" for text in words))
+    phrases = [f"{tuned.score(score)} at {value_text(value)}" for value, score in pairs]
+    hint(dots, "", (f"{one.name}: {text}" for text in phrases))
     best = one.entry.score
     if best is not None:
         ring: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.2}
@@ -326,7 +324,7 @@ def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Loo
             markersize=6,
             transform=axes.get_xaxis_transform(),
         )
-    listed = ", ".join(words)
+    listed = ", ".join(phrases)
     without = f" and {len(lost)} without a score (crosses)" if lost else ""
     return f"{one.name} {listed or 'no score'}{without}"
 

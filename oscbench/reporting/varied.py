@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from oscbench import words
+from oscbench.analysis.comparison import Comparison, Costs
+from oscbench.analysis.experiment import Section, Standing
+from oscbench.analysis.fairness import control_notes, origin_notes, spec_differences
+from oscbench.analysis.frame import headline
+from oscbench.analysis.selection import Pair
+from oscbench.analysis.statistics import compare_paired
 from oscbench.records import Record
-from oscbench.reporting import formats
 from oscbench.reporting.answer import Answer, answer
-from oscbench.reporting.comparison import Comparison, Costs
-from oscbench.reporting.fairness import control_notes, origin_notes, spec_differences
-from oscbench.reporting.frame import headline
-from oscbench.reporting.sections import Section, Standing
-from oscbench.reporting.selection import Pair
-from oscbench.reporting.statistics import compare_paired
 
 _CHANGES = re.compile(r",(?=[A-Za-z_][\w.-]*=)")
 
@@ -61,7 +61,7 @@ class Family:
     @property
     def slug(self) -> str:
         """Name for anchors and files."""
-        return formats.slug(f"{self.suite} {self.last.task} over {self.key}")
+        return words.slug(f"{self.suite} {self.last.task} over {self.key}")
 
     @property
     def title(self) -> str:
@@ -201,7 +201,7 @@ def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
     means = [tuple(float(np.mean([sides[i][seed] for sides in found])) for seed in seeds) for i in (0, 1)]
     costs = [one.comparison.costs for one in parts]
     lost = sorted(every - set(seeds))
-    notes = [f"seeds {formats.ranges(lost)} did not finish at every value: left out"] if lost else []
+    notes = [f"seeds {words.ranges(lost)} did not finish at every value: left out"] if lost else []
     return replace(
         blank,
         metric_label=f"{first.metric_label}, mean over {last} {listed([one.value for one in parts])}",
@@ -263,7 +263,7 @@ def answers(family: Family) -> list[Answer]:
         last = family.key.rpartition(".")[2]
         told = "; ".join(f"{verdict} at {last} {listed(values)}" for verdict, values in verdicts.items())
         plain = answer(whole)
-        told = f"{formats.capitalised(told)}." if whole.paired else ""
+        told = f"{words.capitalised(told)}." if whole.paired else ""
         sentences = [plain.text, told, _need(family, whole, tests)]
         alone = whole.verdict in ("better", "worse") and whole.verdict not in verdicts
         verdict = plain.verdict + (": on the mean over all values, at none of them alone" if alone else "")
@@ -307,7 +307,7 @@ def reaching_on_means(family: Family, tests: Sequence[Tested], name: str, level:
 
 def listed(values: Sequence[float]) -> str:
     """`0.05, 0.1 and 1`."""
-    return formats.listed([f"{value:g}" for value in values])
+    return words.listed([f"{value:g}" for value in values])
 
 
 def smallest_reaching(values: Mapping[float, float], level: float, direction: str) -> float:

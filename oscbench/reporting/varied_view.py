@@ -13,11 +13,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from oscbench.reporting import formats
+from oscbench import words
+from oscbench.analysis.statistics import Censored, Interval, mean_interval, summarise_censored
 from oscbench.reporting.answer import Answer
 from oscbench.reporting.drawing import Picture, Plan, axis_label, canvas, finish, legend, line_of_means
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
-from oscbench.reporting.statistics import Censored, Interval, mean_interval, summarise_censored
 from oscbench.reporting.style import MUTED, Look, settings
 from oscbench.reporting.style import looks as looks_of
 from oscbench.reporting.tables import (
@@ -110,7 +110,7 @@ def overall_table(family: Family) -> Table | None:
     )
     caption = (
         f"Over all values of {family.key} at which a pair is compared: differences by seed in the mean over the values of "
-        f"{formats.lowered(last.metric_label)}{formats.in_unit(last.unit)}. One test a pair, Holm over the pairs of the "
+        f"{words.lowered(last.metric_label)}{words.in_unit(last.unit)}. One test a pair, Holm over the pairs of the "
         "suite; costs from the least to the most at any value"
     )
     links = tuple(_link(tests[0]) for tests in family.tests)
@@ -126,11 +126,11 @@ def values_table(family: Family) -> Table:
             standing = family.standing(section, name)
             found = list(family.by_seed(section, name).values())
             if standing is None:
-                cells.append(Cell(formats.MISSING))
+                cells.append(Cell(words.MISSING))
                 continue
             mean, ends = float(np.mean(found)), mean_interval(found)
-            half = formats.half_width(ends.low, ends.high, section.unit)
-            cells.append(Cell(f"{formats.quantity(mean, section.unit)} {half}".strip(), mean))
+            half = words.half_width(ends.low, ends.high, section.unit)
+            cells.append(Cell(f"{words.quantity(mean, section.unit)} {half}".strip(), mean))
             raw.append(
                 identify(section, standing)
                 | {"varied": family.key, "value": value, "mean": mean, "unit": section.unit}
@@ -156,7 +156,7 @@ def differences_table(family: Family) -> Table | None:
     )
     found = [_difference(family, one) for one in every]
     caption = (
-        f"Paired differences in {formats.lowered(family.last.metric_label)} at each value of {family.key}. Holm over all points of "
+        f"Paired differences in {words.lowered(family.last.metric_label)} at each value of {family.key}. Holm over all points of "
         "one pair"
     )
     rows, raw = tuple(row for row, _ in found), tuple(line for _, line in found)
@@ -183,14 +183,14 @@ def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str
         "reason": c.reason,
     }
     if c.paired is None:
-        empty = (Cell(formats.MISSING),) * 4
+        empty = (Cell(words.MISSING),) * 4
         return (*start, *empty, Cell("0", 0.0), Cell(f"{c.state}: {c.reason}")), raw
     ends = c.paired.interval
     cells = (
-        Cell(formats.difference(c.paired.mean, c.unit), c.paired.mean),
-        Cell(formats.interval(ends.low, ends.high, c.unit), ends.low if ends.exists else None),
-        Cell(formats.p_value(c.paired.p), c.paired.p if math.isfinite(c.paired.p) else None),
-        Cell(formats.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None),
+        Cell(words.difference(c.paired.mean, c.unit), c.paired.mean),
+        Cell(words.interval(ends.low, ends.high, c.unit), ends.low if ends.exists else None),
+        Cell(words.p_value(c.paired.p), c.paired.p if math.isfinite(c.paired.p) else None),
+        Cell(words.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None),
         Cell(str(c.paired.n), float(c.paired.n)),
         Cell(one.comparison.verdict),
     )
@@ -229,7 +229,7 @@ def shares_table(family: Family) -> Table | None:
         ]
         summary = summarise_censored(each)
         rows.append(
-            _share_row(name, f"{baseline} ({formats.quantity(level, last.unit, 4)})", on_means, summary)
+            _share_row(name, f"{baseline} ({words.quantity(level, last.unit, 4)})", on_means, summary)
         )
         raw += [
             {"suite": family.suite, "task": last.task, "entry": name, "baseline": baseline, "seed": seed}
@@ -250,9 +250,9 @@ def _share_row(name: str, target: str, on_means: float, found: Censored) -> tupl
     return (
         Cell(name),
         Cell(target),
-        Cell(formats.reached(on_means), on_means if math.isfinite(on_means) else math.inf),
-        Cell(formats.reached(found.median), found.median),
-        Cell(formats.reached_between(found.low_quartile, found.high_quartile)),
+        Cell(words.reached(on_means), on_means if math.isfinite(on_means) else math.inf),
+        Cell(words.reached(found.median), found.median),
+        Cell(words.reached_between(found.low_quartile, found.high_quartile)),
         Cell(f"{found.reached}/{found.n}", float(found.reached)),
     )
 
@@ -262,20 +262,20 @@ def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
     last = family.last
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
-        words = []
+        phrases = []
         for place, name in enumerate(family.names):
             shown = [
                 (v, y) for v, section in family.points if (y := list(family.by_seed(section, name).values()))
             ]
             points = [(v, float(np.mean(y)), mean_interval(y)) for v, y in shown]
-            told = [f"{formats.quantity(mean, last.unit)} at {v:g}" for v, mean, _ in points]
+            told = [f"{words.quantity(mean, last.unit)} at {v:g}" for v, mean, _ in points]
             _draw(axes, family, place - (len(family.names) - 1) / 2, points, name, looks[name], told)
-            words.append(f"{name} {', '.join(told)}")
+            phrases.append(f"{name} {', '.join(told)}")
         _number_axis(axes, family)
         title = f"{last.metric_label} against {family.key}"
         axes.set_title(axis_label(title, last.unit))
         legend(figure, axes)
-        alt = f"Lines: {title}, mean and 95 % interval over seeds. {'; '.join(words)}."
+        alt = f"Lines: {title}, mean and 95 % interval over seeds. {'; '.join(phrases)}."
         return finish(figure, family.slug, "varied", title, alt)
 
 
@@ -291,16 +291,16 @@ def differences_picture(family: Family) -> Picture:
             if paired:
                 pairs.setdefault(name, []).append((one.value, paired.mean, paired.interval))
         colours = looks_of(pairs)  # a pair's own: neither side's would tell it from the others
-        words = []
+        phrases = []
         for place, (name, points) in enumerate(pairs.items()):
-            told = [f"{formats.difference(mean, last.unit)} at {v:g}" for v, mean, _ in points]
+            told = [f"{words.difference(mean, last.unit)} at {v:g}" for v, mean, _ in points]
             _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, colours[name], told)
-            words.append(f"{name} {', '.join(told)}")
+            phrases.append(f"{name} {', '.join(told)}")
         _number_axis(axes, family)
-        title = f"Paired differences in {formats.lowered(last.metric_label)}"
-        axes.set_title(axis_label(title, formats.difference_unit(last.unit)))
+        title = f"Paired differences in {words.lowered(last.metric_label)}"
+        axes.set_title(axis_label(title, words.difference_unit(last.unit)))
         legend(figure, axes, columns=2)
-        alt = f"Lines: {title} against {family.key}, mean and 95 % interval. {'; '.join(words)}."
+        alt = f"Lines: {title} against {family.key}, mean and 95 % interval. {'; '.join(phrases)}."
         return finish(figure, family.slug, "varied differences", title, alt)
 
 

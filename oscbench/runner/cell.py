@@ -12,17 +12,17 @@ from typing import Any
 import torch
 
 from oscbench import catalog
+from oscbench.machine.environment import commit, environment
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.models.matching import Matched, MatchingError
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
 from oscbench.records.schema import Status
-from oscbench.runner.environment import commit, environment
-from oscbench.runner.plan import Cell
-from oscbench.runner.specs import match_spec, parts_of, recipe, wanted_match
-from oscbench.runner.step_time import measure_all
-from oscbench.runner.timing_cell import run_timing
-from oscbench.runner.training import DivergedError, Progress, curves_of, data_generators, train
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.timing.run import run_timing
+from oscbench.runner.training.loop import DivergedError, Progress, curves_of, data_generators, train
+from oscbench.runner.training.match_time import measure_all
+from oscbench.runner.training.specs import match_spec, parts_of, recipe, wanted_match
 from oscbench.suite.errors import without_name
 from oscbench.tasks import Score, Task
 

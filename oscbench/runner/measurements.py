@@ -16,10 +16,10 @@ import torch
 
 from oscbench.records import Store
 from oscbench.records.identity import digest
-from oscbench.runner.plan import Cell
-from oscbench.runner.pool import FINAL, modules, start_server
-from oscbench.runner.specs import request_key, time_requests
-from oscbench.runner.step_time import machine
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.executors.local import FINAL, modules, start_server
+from oscbench.runner.training.match_time import machine
+from oscbench.runner.training.specs import request_key, time_requests
 from oscbench.runner.worker import kill, measure_for
 
 Measure = Callable[[Cell], dict[str, Any] | None]

@@ -13,10 +13,10 @@ from oscbench.measures import Subject
 from oscbench.models.matching import num_parameters
 from oscbench.records import Store
 from oscbench.runner.cell import PROBE_SIZE, prepare_process
-from oscbench.runner.plan import Cell
-from oscbench.runner.pool import FINAL
-from oscbench.runner.specs import match_spec, parts_of, recipe
-from oscbench.runner.training import total_steps, train
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.executors.local import FINAL
+from oscbench.runner.training.loop import total_steps, train
+from oscbench.runner.training.specs import match_spec, parts_of, recipe
 
 TIMED_STEPS = 3
 

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from oscbench.records import Record
-from oscbench.runner.plan import Cell
+from oscbench.runner.cell_spec import Cell
 
 REFRESH_S = 1.0
 

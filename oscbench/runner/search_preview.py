@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from oscbench.records import Record, Store
-from oscbench.runner.plan import Cell
-from oscbench.runner.pool import FINAL
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.executors.local import FINAL
 from oscbench.runner.preview import Preview, total_seconds
-from oscbench.runner.tuning import Search, key_of
+from oscbench.runner.training.search import Search, key_of
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from tqdm import tqdm
 
 from oscbench.records import Record, Store
 from oscbench.records.ledger import ledger_path, trial_label, write_ledger
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.executors.local import Pool, Reporter
 from oscbench.runner.measurements import Measurements
-from oscbench.runner.plan import Cell, make_plan
-from oscbench.runner.pool import Pool, Reporter
 from oscbench.runner.preview import Preview, preview, total_seconds
 from oscbench.runner.progress import reporter
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
-from oscbench.runner.tuning import Search, ledger_of, search, searches, with_choices
+from oscbench.runner.training.plan import make_plan
+from oscbench.runner.training.search import Search, ledger_of, search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, load_points
 
 NOT_WELL = ("failed", "oom")

@@ -14,10 +14,10 @@ from multiprocessing.process import BaseProcess
 
 from oscbench.errors import first_line
 from oscbench.runner.cell import lost_record, prepare_process, run_cell
-from oscbench.runner.plan import Cell
-from oscbench.runner.specs import parts_of
-from oscbench.runner.step_time import measure
-from oscbench.runner.training import Progress
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.training.loop import Progress
+from oscbench.runner.training.match_time import measure
+from oscbench.runner.training.specs import parts_of
 
 REPORT_EVERY_S = 0.2
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from oscbench.tasks import Batch, Metric, SequenceInputs, TaskConfig
-from oscbench.tasks._in_memory import InMemoryTask
+from oscbench.tasks.support.in_memory import InMemoryTask
 
 NOUNS = (
     "cat cats, dog dogs, boy boys, girl girls, author authors, baker bakers, child children, man men, woman women, mouse mice, "

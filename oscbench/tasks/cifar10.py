@@ -17,7 +17,7 @@ import torch
 from oscbench.data import locate
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, ImageInputs
-from oscbench.tasks._stored_images import StoredImages, StoredImagesConfig
+from oscbench.tasks.support.stored_images import StoredImages, StoredImagesConfig
 
 SIDE, NUM_CLASSES = 32, 10
 PIXELS = 3 * SIDE * SIDE

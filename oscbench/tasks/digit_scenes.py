@@ -22,9 +22,9 @@ from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, c
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
-from oscbench.tasks._in_memory import InMemoryTask
-from oscbench.tasks._training_subsets import training_rows
 from oscbench.tasks.digits import digit_splits
+from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.training_subsets import training_rows
 
 SCENE_SEED = 20_260_105
 SPLITS = ("train", "validation", "test")

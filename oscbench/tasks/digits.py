@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
-from oscbench.tasks._in_memory import Classification
-from oscbench.tasks._training_subsets import training_rows
+from oscbench.tasks.support.in_memory import Classification
+from oscbench.tasks.support.training_subsets import training_rows
 
 SPLIT_SEED = 20_260_101
 NUM_TEST, NUM_VALIDATION = 500, 250

@@ -22,9 +22,9 @@ from oscbench.data.known import KEYWORDS
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, Metric, TaskConfig
-from oscbench.tasks import _speech_synthesis as synthesis
-from oscbench.tasks._in_memory import Classification
-from oscbench.tasks._log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
+from oscbench.tasks.support import speech_synthesis as synthesis
+from oscbench.tasks.support.in_memory import Classification
+from oscbench.tasks.support.log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
 
 PREPARATION = "keywords v1"
 SPLITS = ("train", "validation", "test")

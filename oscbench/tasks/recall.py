@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, Metric, SequenceInputs, TaskConfig
-from oscbench.tasks._in_memory import InMemoryTask
+from oscbench.tasks.support.in_memory import InMemoryTask
 
 DATA_SEED = 20_260_102
 NO_TARGET = -100

@@ -23,8 +23,8 @@ from torch.nn.functional import cross_entropy
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
-from oscbench.tasks import _text_sources as sources
-from oscbench.tasks._text_words import PAD, SPECIALS, encoded, framed
+from oscbench.tasks.support import text_sources as sources
+from oscbench.tasks.support.text_words import PAD, SPECIALS, encoded, framed
 
 PREPARATION = "word_lm v1"
 SPLITS = ("train", "validation", "test")

@@ -10,9 +10,9 @@ import pytest
 from tabulate import tabulate
 
 from oscbench import catalog
+from oscbench.analysis import regression
+from oscbench.machine.environment import environment
 from oscbench.mechanisms import Mechanism
-from oscbench.runner import regression
-from oscbench.runner.environment import environment
 
 BASELINE = Path(__file__).parent / "baseline.json"
 UNTIMED = ("test_gates.py", "test_regression.py")

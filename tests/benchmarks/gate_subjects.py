@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from oscbench import catalog
+from oscbench.instruments.clock import Contender
+from oscbench.instruments.passes import model_pass
 from oscbench.measures import Subject
-from oscbench.measures._clock import Contender
-from oscbench.measures._passes import model_pass
 from oscbench.measures.evaluations import Evaluations
 from oscbench.measures.flops import Flops
 from oscbench.measures.operations import OperationCount

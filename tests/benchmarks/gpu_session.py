@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from oscbench import ops
-from oscbench.runner.environment import environment
+from oscbench.machine.environment import environment
 
 LIMITS = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
 SDPA = {

@@ -11,10 +11,10 @@ import time
 import gate_subjects
 import pytest
 
-from oscbench.measures._clock import Effort, WallClock, interleave, paired_ratio
-from oscbench.measures._fresh import peak_in_child
-from oscbench.runner import regression
-from oscbench.runner.quiet import wait_for_idle
+from oscbench.analysis import regression
+from oscbench.instruments.clock import Effort, WallClock, interleave, paired_ratio
+from oscbench.instruments.peak_memory import peak_in_child
+from oscbench.machine.idle import wait_for_idle
 
 BLOCK, BLOCKS, WARM_UP = 20, 3, 5
 MORE_BLOCKS = 4

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from oscbench.runner import regression
-from oscbench.runner.quiet import wait_for_idle
-from oscbench.runner.regression import CompareError, Reading, compare, compare_paths, read, regressions
+from oscbench.analysis import regression
+from oscbench.analysis.regression import CompareError, Reading, compare, compare_paths, read, regressions
+from oscbench.machine.idle import wait_for_idle
 
 GATE = {"hard": {"flops": 1000, "params": 10}, "peak_bytes": {"step": 100_000}, "ratios": {"step": 2.0}}
 HERE = Path(__file__).parent

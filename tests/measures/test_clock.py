@@ -9,7 +9,7 @@ import pytest
 import torch
 from measure_subjects import make_subject
 
-from oscbench.measures._clock import Contender, Effort, Timed, WallClock, interleave, paired_ratio
+from oscbench.instruments.clock import Contender, Effort, Timed, WallClock, interleave, paired_ratio
 from oscbench.measures.latency import Latency, LatencyConfig
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from measure_subjects import make_subject
 
+from oscbench.instruments.joules import CounterError, RaplCounter, counter_for, measure_energy
 from oscbench.measures import energy as energy_measure
-from oscbench.measures._energy import CounterError, RaplCounter, counter_for, measure_energy
 from oscbench.measures.energy import EnergyConfig, EnergyMeasure
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from measure_subjects import make_subject
 
-from oscbench.measures import _fresh, memory
-from oscbench.measures._fresh import Peak, PeakError, peak_in_child
+from oscbench.instruments import peak_memory
+from oscbench.instruments.peak_memory import Peak, PeakError, peak_in_child
+from oscbench.measures import memory
 from oscbench.measures.memory import Memory, MemoryConfig
 
 MEBIBYTE = 2**20
@@ -29,9 +30,9 @@ def test_a_child_that_fails_is_told():
 
 
 def test_an_earlier_peak_that_hides_this_one_is_noticed(monkeypatch):
-    monkeypatch.setattr(_fresh, "status_bytes", lambda key: 100 if key == "VmRSS" else 900)
+    monkeypatch.setattr(peak_memory, "status_bytes", lambda key: 100 if key == "VmRSS" else 900)
     with pytest.raises(PeakError, match="hides"):
-        _fresh.peak_here(lambda: None)
+        peak_memory.peak_here(lambda: None)
 
 
 def test_both_passes_with_weights_apart(monkeypatch):

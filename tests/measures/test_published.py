@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from oscbench import catalog
+from oscbench.analysis.published.numbers import Published, PublishedError, read_published
 from oscbench.mechanisms import Shape
 from oscbench.models.matching import num_parameters
 from oscbench.models.trunk import Trunk
 from oscbench.ops.operations import fixed_query_stage, softmax_stage
-from oscbench.records.published import Published, PublishedError, read_published
 from oscbench.tasks import ImageInputs
 
 STAGE = "operation accounting (attention stage)"

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from oscbench.analysis.targets import joules_to_target, steps_to_target
 from oscbench.records import Curve, Measurement
-from oscbench.records.targets import joules_to_target, steps_to_target
 
 CURVE = Curve(label="accuracy", unit="fraction", direction="higher", x=(10, 20, 30), y=(0.5, 0.8, 0.7))
 

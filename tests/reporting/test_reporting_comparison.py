@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from synthetic_records import make_record, toy_suite
 
+from oscbench.analysis.comparison import Aggregate, Comparison
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.selection import Entry, entry_names, pairs_asked
 from oscbench.records import Matching, Measurement, Record
 from oscbench.reporting import ReportError, build_report
 from oscbench.reporting.answer import aggregate_words, aggregates_method, answer
 from oscbench.reporting.assembly import Report, aggregates, assemble
-from oscbench.reporting.comparison import Aggregate, Comparison
-from oscbench.reporting.frame import Loaded
-from oscbench.reporting.selection import Entry, entry_names, pairs_asked
 
 
 def report(records: list[Record], *compare: str) -> Report:

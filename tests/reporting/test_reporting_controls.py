@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from synthetic_records import make_record
 
+from oscbench.analysis.fairness import control_notes, refusals
+from oscbench.analysis.selection import Entry, pairs_by_reference
 from oscbench.records import Matching
-from oscbench.reporting.fairness import control_notes, refusals
-from oscbench.reporting.selection import Entry, pairs_by_reference
 
 OWN = Matching(by="flops", reference="wave", target=1e6, value=1e6, residual=0.0, hidden=150, control=True)
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
+from oscbench.analysis.frame import KEY, load, newest, tidy
 from oscbench.records import Measurement, Record
 from oscbench.reporting import ReportError, export_frame
-from oscbench.reporting.frame import KEY, load, newest, tidy
 
 Save = Callable[..., Path]
 PROMISED = [

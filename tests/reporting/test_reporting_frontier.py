@@ -7,12 +7,12 @@ import math
 import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
+from oscbench.analysis.experiment import Section
+from oscbench.analysis.frame import Loaded
 from oscbench.records import Curve, Matching, Measurement, Record
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.effort import energy_reason, energy_table, target_of, targets_table
-from oscbench.reporting.frame import Loaded
 from oscbench.reporting.frontier import Point, fronts, fronts_table, places
-from oscbench.reporting.sections import Section
 
 
 def point(name: str, cost: float, quality: float, half: float = 0.0, cost_half: float = 0.0) -> Point:

@@ -11,10 +11,10 @@ from synthetic_records import make_record
 from test_reporting_varied import LAWS
 from test_reporting_varied import records as varied_records
 
+from oscbench.analysis.frame import Loaded
 from oscbench.records import Record
 from oscbench.reporting import build_report
 from oscbench.reporting.assembly import assemble
-from oscbench.reporting.frame import Loaded
 from oscbench.reporting.glance import MOST_PAIRS, glance_table
 from oscbench.reporting.tables import Table
 

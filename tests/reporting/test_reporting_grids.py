@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic_records import make_record
 
+from oscbench.analysis.frame import Loaded, newest
 from oscbench.reporting import build_report
 from oscbench.reporting.assembly import assemble
-from oscbench.reporting.frame import Loaded, newest
 from oscbench.reporting.grids import grids, in_words, over_tasks, values_table
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from synthetic_records import make_record
 
+from oscbench.analysis.frame import Loaded
 from oscbench.records import Matching, Record, protocol
 from oscbench.reporting import build_report
 from oscbench.reporting.assembly import assemble
-from oscbench.reporting.frame import Loaded
 from oscbench.reporting.leaderboard import leaderboards
 from oscbench.reporting.tables import Table
 

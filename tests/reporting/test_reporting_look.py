@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from oscbench.reporting import formats
+from oscbench import words
 from oscbench.reporting.drawing import focus
 from oscbench.reporting.figures import mean_curve, thin
 from oscbench.reporting.latex import escaped
@@ -31,22 +31,22 @@ from oscbench.reporting.style import MARKERS, PALETTE, looks
     ],
 )
 def test_quantities(value: float, unit: str, text: str) -> None:
-    assert formats.quantity(value, unit) == text
+    assert words.quantity(value, unit) == text
 
 
 def test_signed_numbers() -> None:
-    assert formats.difference(0.008, "fraction") == "+0.80 points"
-    assert formats.difference(-0.5, "nats") == "\u22120.500 nats"
-    assert formats.difference(-1e-9, "fraction") == "+0.00 points"
-    assert formats.interval(math.nan, math.nan, "1") == "none"
-    assert formats.relative(1.21) == "+21 %"
-    assert formats.relative(0.984) == "\u22121.6 %"
-    assert formats.times(0.7) == "0.70\u00d7"
-    assert formats.p_value(0.0001) == "< 0.001"
-    assert formats.ranges([3, 0, 1, 2, 7]) == "0\u20133, 7"
-    assert formats.lowered("FLOPs") == "FLOPs"
-    assert formats.significant(math.inf) == "∞"
-    assert formats.significant(1.5e9) == "1.50e+09"
+    assert words.difference(0.008, "fraction") == "+0.80 points"
+    assert words.difference(-0.5, "nats") == "\u22120.500 nats"
+    assert words.difference(-1e-9, "fraction") == "+0.00 points"
+    assert words.interval(math.nan, math.nan, "1") == "none"
+    assert words.relative(1.21) == "+21 %"
+    assert words.relative(0.984) == "\u22121.6 %"
+    assert words.times(0.7) == "0.70\u00d7"
+    assert words.p_value(0.0001) == "< 0.001"
+    assert words.ranges([3, 0, 1, 2, 7]) == "0\u20133, 7"
+    assert words.lowered("FLOPs") == "FLOPs"
+    assert words.significant(math.inf) == "∞"
+    assert words.significant(1.5e9) == "1.50e+09"
 
 
 def test_latex_escapes() -> None:

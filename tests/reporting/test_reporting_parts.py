@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from synthetic_records import make_record, replaced
 
+from oscbench.analysis.experiment import Section
+from oscbench.analysis.frame import Loaded
 from oscbench.records import Measurement, Record
 from oscbench.reporting.assembly import assemble
-from oscbench.reporting.frame import Loaded
 from oscbench.reporting.parts import lengths_table, subsets_table
-from oscbench.reporting.sections import Section
 
 
 def fraction(value: float | None, **more: object) -> Measurement:

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from synthetic_records import make_record
 
+from oscbench.analysis.experiment import Section
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.growth import TimingRow
+from oscbench.analysis.published.numbers import PublishedError, find_published, read_published
+from oscbench.analysis.published.rules import read_answers
+from oscbench.analysis.statistics import welch_interval
 from oscbench.records import Matching, Measurement, Record
-from oscbench.records.answers import read_answers
-from oscbench.records.growth import TimingRow
-from oscbench.records.published import PublishedError, find_published, read_published
 from oscbench.reporting.assembly import assemble
 from oscbench.reporting.beside import Beside, beside, beside_table, verdict
 from oscbench.reporting.beside_timing import ratios_table, unanswered_table
-from oscbench.reporting.frame import Loaded
-from oscbench.reporting.sections import Section
-from oscbench.reporting.statistics import welch_interval
 
 CONFIG_G = {"width": 32, "heads": 1, "layers": 1, "position": "sinusoidal", "dropout": 0.1}
 RECIPE = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from oscbench.reporting.statistics import (
+from oscbench.analysis.statistics import (
     Interval,
     aggregate_over_tasks,
     bca_interval,

@@ -9,14 +9,14 @@ import re
 import pytest
 from synthetic_records import make_record
 
+from oscbench.analysis.errors import ReportError
+from oscbench.analysis.experiment import fairness_facts
+from oscbench.analysis.frame import load
+from oscbench.analysis.selection import entry_names
 from oscbench.records import Store, identity, protocol
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
 from oscbench.reporting import build_report
 from oscbench.reporting.assembly import assemble
-from oscbench.reporting.errors import ReportError
-from oscbench.reporting.frame import load
-from oscbench.reporting.sections import fairness_facts
-from oscbench.reporting.selection import entry_names
 from oscbench.reporting.style import looks
 from oscbench.reporting.tuned import edge, facts, tuned_sections
 from oscbench.reporting.tuned_view import (

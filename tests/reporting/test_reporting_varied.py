@@ -9,11 +9,12 @@ import re
 import pytest
 from synthetic_records import make_record, replaced
 
+from oscbench import words
+from oscbench.analysis.fairness import busy_notes
+from oscbench.analysis.frame import Loaded, newest
 from oscbench.records import protocol
-from oscbench.reporting import build_report, formats
+from oscbench.reporting import build_report
 from oscbench.reporting.assembly import assemble
-from oscbench.reporting.fairness import busy_notes
-from oscbench.reporting.frame import Loaded, newest
 from oscbench.reporting.page import EMBEDDED_BYTES, LINKED_CELLS
 from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
 from oscbench.reporting.style import looks
@@ -189,11 +190,11 @@ def test_the_test_over_all_values_is_a_table_with_its_csv():
     ]
     shown = {row[0].text: dict(zip(headings, row, strict=True)) for row in table.rows}
     for whole, line in zip(family.overall, written(table), strict=True):
-        row = shown[f"{whole.treatment} {formats.MINUS} plain"]
+        row = shown[f"{whole.treatment} {words.MINUS} plain"]
         assert row["Difference"].value == whole.paired.mean
         assert (row["Verdict"].text, row["p (Holm)"].value) == (whole.verdict, whole.p_holm)
         assert row["FLOPs"].text == {"wave": "+21 %", "ring": "+90 %"}[whole.treatment]
-        assert row["Training speed"].text.count(formats.TIMES) == 2, "from the slowest value to the fastest"
+        assert row["Training speed"].text.count(words.TIMES) == 2, "from the slowest value to the fastest"
         assert float(line["difference"]) == whole.paired.mean, "the file rounds nothing"
         assert float(line["t_low"]) == whole.paired.interval.low
         assert float(line["p_holm"]) == whole.p_holm
@@ -349,8 +350,8 @@ def test_the_figure_of_the_laws_shows_what_they_leave_over():
     worst = max(abs(r) for fit in fits.found if fit.name == "wave" for r in fit.scaling.law.residuals)
     assert f"wave exponent 0.289, largest residual +{100 * worst:.1f} % at 0.25" in found.alt
     assert "plain exponent 0.300, largest residual" in found.alt
-    for words in ("Residual [%]", "task.fraction", "wave"):
-        assert words in found.svg
+    for text in ("Residual [%]", "task.fraction", "wave"):
+        assert text in found.svg
     assert found.svg == scaling_picture(family, fits, looks(["plain", "wave"])).svg
 
 

@@ -6,8 +6,8 @@ import pytest
 from command_line import records, run
 
 from oscbench.records import identity
-from oscbench.runner.plan import make_plan
-from oscbench.runner.specs import match_spec, parts_of
+from oscbench.runner.training.plan import make_plan
+from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.suite import SuiteError, load_suite
 
 CONTROL = "{name: softmax, variant: kope-flops, match: {by: flops, reference: kope}}"

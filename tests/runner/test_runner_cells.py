@@ -72,8 +72,8 @@ def training_inputs(cell):
     """The first batch as calibration sees it, and every batch of training."""
     from oscbench.measures import Subject
     from oscbench.runner.cell import _first_batch, prepare_process
-    from oscbench.runner.specs import match_spec, parts_of
-    from oscbench.runner.training import train
+    from oscbench.runner.training.loop import train
+    from oscbench.runner.training.specs import match_spec, parts_of
 
     spec, batches = cell.spec, []
     prepare_process(spec)
@@ -94,7 +94,7 @@ def training_inputs(cell):
 
 
 def test_all_mechanisms_of_a_seed_see_the_same_data(finished, here):
-    from oscbench.runner.plan import make_plan
+    from oscbench.runner.training.plan import make_plan
     from oscbench.suite import load_suite
 
     found = records(finished)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from oscbench.measures._clock import Contender, Timed
+from oscbench.instruments.clock import Contender, Timed
 from oscbench.models.matching import MatchingError
 from oscbench.records import Matching, Store, identity
-from oscbench.runner import step_time
 from oscbench.runner.measurements import Measurements
-from oscbench.runner.plan import make_plan
-from oscbench.runner.specs import match_spec, parts_of, request_key, time_requests
+from oscbench.runner.training import match_time as step_time
+from oscbench.runner.training.plan import make_plan
+from oscbench.runner.training.specs import match_spec, parts_of, request_key, time_requests
 from oscbench.suite import load_suite
 
 MATCH = "{by: time, reference: softmax, tolerance: 0.05}"

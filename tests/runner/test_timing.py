@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oscbench.measures._ceilings import Ceilings
+from oscbench.analysis.growth import growth_by_contender, timing_rows
+from oscbench.instruments.ceilings import Ceilings
+from oscbench.machine.idle import Quiet
 from oscbench.records import Record
-from oscbench.records.growth import growth_by_contender, timing_rows
-from oscbench.runner import timing_cell, timing_plan
 from oscbench.runner.cell import run_cell
-from oscbench.runner.plan import make_plan
-from oscbench.runner.quiet import Quiet
+from oscbench.runner.timing import plan as timing_plan
+from oscbench.runner.timing import run as timing_cell
+from oscbench.runner.training.plan import make_plan
 from oscbench.suite import SuiteError, load_suite
 
 OPS = """

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from oscbench import catalog
-from oscbench.runner.trust import Machine, _real_cores, rows, this_machine, trust
+from oscbench.machine.trust import Machine, _real_cores, rows, this_machine, trust
 
 LAB = Machine(8, 8, False, "performance", 7.5, 0.2, True, None)
 

@@ -13,12 +13,12 @@ from oscbench.records import Store
 from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
 from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
 from oscbench.runner import session
-from oscbench.runner.plan import make_plan
 from oscbench.runner.preview import Preview, total_seconds
 from oscbench.runner.search_preview import preview_search, search_seconds
 from oscbench.runner.session import dry_run
-from oscbench.runner.specs import recipe
-from oscbench.runner.tuning import key_of, ledger_of, search, searches, with_choices
+from oscbench.runner.training.plan import make_plan
+from oscbench.runner.training.search import key_of, ledger_of, search, searches, with_choices
+from oscbench.runner.training.specs import recipe
 from oscbench.suite import SuiteError, load_suite
 
 SPACE = (

@@ -9,9 +9,9 @@ import torch
 from pydantic import ValidationError
 
 from oscbench.suite.errors import explain
-from oscbench.tasks._training_subsets import training_rows
 from oscbench.tasks.digit_scenes import CHUNK, DigitScenes, DigitScenesConfig, compose
 from oscbench.tasks.digits import Digits, DigitsConfig, digit_splits
+from oscbench.tasks.support.training_subsets import training_rows
 
 SMALL = {"train_scenes": 300, "validation_scenes": 40, "test_scenes": 60}
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)

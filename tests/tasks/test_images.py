@@ -12,9 +12,9 @@ from PIL import Image
 
 from oscbench.data import add
 from oscbench.errors import UserError
-from oscbench.tasks._stored_images import channel_statistics, cropped
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
 from oscbench.tasks.image_folder import ImageFolder, ImageFolderConfig
+from oscbench.tasks.support.stored_images import channel_statistics, cropped
 
 
 @pytest.fixture(autouse=True)

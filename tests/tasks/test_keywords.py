@@ -19,9 +19,9 @@ from oscbench.data.known import KEYWORDS
 from oscbench.errors import UserError
 from oscbench.models.backbones.frames import Frames, FramesConfig
 from oscbench.models.matching import num_parameters
-from oscbench.tasks import _speech_synthesis as synthesis
-from oscbench.tasks._log_mel import hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
 from oscbench.tasks.keywords import Keywords, KeywordsConfig, features_of, read_wave, recordings
+from oscbench.tasks.support import speech_synthesis as synthesis
+from oscbench.tasks.support.log_mel import hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
 
 
 @pytest.fixture(autouse=True)

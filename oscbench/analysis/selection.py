@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from oscbench.analysis.errors import ReportError, nearest
 from oscbench.records import Record
-from oscbench.reporting.errors import ReportError, nearest
 
 
 class Entry(NamedTuple):

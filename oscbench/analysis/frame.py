@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from oscbench.analysis.errors import ReportError, nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import is_trial
-from oscbench.reporting.errors import ReportError, nearest
 
 KEY = ("suite", "task", "mechanism", "variant", "seed")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,44 +10,14 @@ from pydantic import BaseModel, ValidationError
 from oscbench import catalog
 from oscbench.errors import first_line
 from oscbench.records import identity, protocol
-from oscbench.runner.search_space import check_names, own_space, with_values
-from oscbench.runner.specs import Measured, match_spec, parts_of
-from oscbench.runner.timing_plan import timing_specs
-from oscbench.runner.training import VERSION
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.timing.plan import timing_specs
+from oscbench.runner.training.loop import VERSION
+from oscbench.runner.training.space import check_names, own_space, with_values
+from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
 from oscbench.suite.errors import place, without_name
 from oscbench.suite.schema import Match, Tune
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A self-contained specification: any process on any machine can run `spec` to a record.
-
-    Attributes:
-        suite: label of the suite.
-        description: of the suite.
-        given: what the suite file said of this cell.
-        spec: everything resolved; plain values only.
-        identity: hash of the spec.
-        protocol: hash of what a fair comparison shares.
-        measured: what matching by time has measured for this run. It follows from the spec and the machine, and is no part of
-            the request; a cell without it measures for itself.
-    """
-
-    suite: str
-    description: str
-    given: dict[str, Any]
-    spec: dict[str, Any]
-    identity: str
-    protocol: str
-    measured: Measured = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """`kope default seed 0`, for people."""
-        variant = self.spec["variant"]
-        shown = "" if variant == "default" else f":{variant}"
-        return f"{self.spec['mechanism']['name']}{shown} seed {self.spec['seed']}"
 
 
 def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> list[Cell]:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import nn
 
-from oscbench.measures._clock import Contender
+from oscbench.instruments.clock import Contender
 from oscbench.tasks import Batch
 
 Pass = Literal["forward", "backward", "step"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,9 @@ from oscbench import catalog
 from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, MatchingError, match
 from oscbench.records.identity import digest
+from oscbench.runner.cell_spec import Measured
 from oscbench.suite.errors import without_name
 from oscbench.tasks import Task
-
-Measured = Mapping[str, Mapping[str, Any]]
-"""What matching by time has measured: `request_key` -> a matching as a record holds it, or `impossible` and why."""
 
 
 @dataclass(frozen=True)

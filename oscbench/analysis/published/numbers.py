@@ -55,7 +55,7 @@ def find_published() -> Path:
     Raises:
         PublishedError: there is none.
     """
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parent.parent.parent
     installed = package / "_installed" / "published" / FILE.name
     for path in (Path.cwd() / FILE, package.parent / FILE, installed):
         if path.is_file():

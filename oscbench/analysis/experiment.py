@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from oscbench.analysis.comparison import Comparison, compare
+from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes
+from oscbench.analysis.frame import headline
+from oscbench.analysis.selection import Entry, Pair, entry_of
+from oscbench.analysis.statistics import Summary, summarise
 from oscbench.records import Record
-from oscbench.reporting.comparison import Comparison, compare
-from oscbench.reporting.fairness import control_notes, matching_mode, origin_notes
-from oscbench.reporting.formats import capitalised, quantity, ranges, relative
-from oscbench.reporting.frame import headline
-from oscbench.reporting.selection import Entry, Pair, entry_of
-from oscbench.reporting.statistics import Summary, summarise
+from oscbench.words import capitalised, quantity, ranges, relative
 
 _STATES = ("compared", "refused", "missing")
 

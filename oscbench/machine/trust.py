@@ -11,8 +11,8 @@ import psutil
 import torch
 
 from oscbench import catalog
+from oscbench.machine.idle import idle_cores
 from oscbench.measures import Measure
-from oscbench.runner.quiet import idle_cores
 
 CPUS = Path("/sys/devices/system/cpu")
 TIMED = ("latency", "training_time")

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from oscbench import catalog
-from oscbench.measures._clock import Contender
-from oscbench.measures._passes import Pass, model_pass
+from oscbench.instruments.clock import Contender
+from oscbench.instruments.passes import Pass, model_pass
 from oscbench.mechanisms import Context, Shape
 from oscbench.models.positions import sequence_positions
 from oscbench.models.trunk import Output, Trunk, initialise, named_seed
-from oscbench.runner.timing_ops import Cost
+from oscbench.runner.timing.ops import Cost
 from oscbench.tasks import Batch, ImageInputs, SequenceInputs
 
 CLASSES = 1000

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oscbench.records import Record
-from oscbench.reporting.formats import ranges
+from oscbench.words import ranges
 
 # What may differ between two entries of a fair comparison; everything else in a spec is protocol.
 _OWN = ("mechanism", "variant", "seed", "versions", "own_match", "tuned")

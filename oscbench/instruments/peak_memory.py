@@ -72,7 +72,7 @@ def peaks_in_child(
     request = pickle.dumps((build, arguments, threads))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "oscbench.measures._fresh"],
+            [sys.executable, "-m", "oscbench.instruments.peak_memory"],
             input=request,
             capture_output=True,
             env={**os.environ, **MALLOC, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -148,6 +148,6 @@ def _main() -> None:
 
 if __name__ == "__main__":
     # Under its own name, so that a PeakError raised by what the request imports is the one caught here.
-    from oscbench.measures import _fresh
+    from oscbench.instruments import peak_memory
 
-    _fresh._main()
+    peak_memory._main()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from oscbench.measures._clock import Clock, Contender, Effort, interleave
+from oscbench.instruments.clock import Clock, Contender, Effort, interleave
 from oscbench.records.schema import Measurement
 
 EFFORT = Effort(seconds=0.5, min_rounds=5, max_rounds=50)

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 
-from oscbench.measures._clock import Contender, Effort, Timed, clock_for, interleave, paired_ratio
+from oscbench.instruments.clock import Contender, Effort, Timed, clock_for, interleave, paired_ratio
+from oscbench.machine.environment import environment
 from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, MatchingError, StepRatio, match_time, median_with_spread
-from oscbench.runner.environment import environment
-from oscbench.runner.specs import (
-    Measured,
+from oscbench.runner.cell_spec import Measured
+from oscbench.runner.training.loop import data_generators, make_optimizer, update
+from oscbench.runner.training.specs import (
     match_spec,
     parts_of,
     reference_spec,
@@ -19,7 +20,6 @@ from oscbench.runner.specs import (
     time_requests,
     wanted_match,
 )
-from oscbench.runner.training import data_generators, make_optimizer, update
 from oscbench.tasks import Batch, Task
 
 SEED = 0

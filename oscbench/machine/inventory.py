@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from oscbench import catalog, ops
+from oscbench.machine.environment import environment
 from oscbench.measures import Measure
-from oscbench.runner.environment import environment
 from oscbench.suite import SuiteError, load_suite, suite_names
 
 Row = dict[str, Any]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from oscbench import ops
-from oscbench.measures._clock import Contender
+from oscbench.instruments.clock import Contender
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import attention_operations
 

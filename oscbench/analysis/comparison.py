@@ -12,12 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from oscbench.records import Record
-from oscbench.reporting.fairness import control_notes, machine, origin_notes, refusals, scope_notes
-from oscbench.reporting.formats import MINUS, capitalised, ranges
-from oscbench.reporting.frame import headline, value_of
-from oscbench.reporting.selection import Entry, Pair
-from oscbench.reporting.statistics import (
+from oscbench.analysis.fairness import control_notes, machine, origin_notes, refusals, scope_notes
+from oscbench.analysis.frame import headline, value_of
+from oscbench.analysis.selection import Entry, Pair
+from oscbench.analysis.statistics import (
     ALPHA,
     Interval,
     Paired,
@@ -26,6 +24,8 @@ from oscbench.reporting.statistics import (
     holm,
     seeds_needed,
 )
+from oscbench.records import Record
+from oscbench.words import MINUS, capitalised, ranges
 
 # Cost measures that the training runner promises; the first one present stands for "training speed".
 SPEED_MEASURES = ("step_s", "training_s")

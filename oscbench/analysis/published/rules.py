@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from oscbench.records.published import Published, PublishedError, find_published
+from oscbench.analysis.published.numbers import Published, PublishedError, find_published
 from oscbench.records.schema import Record
 
 FILE = "answers.yaml"

@@ -9,8 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from oscbench import catalog, ops
-from oscbench.runner.timing_models import make_model
-from oscbench.runner.timing_ops import OpSize, kernels_on, literal_bytes, literal_width
+from oscbench.runner.timing.models import make_model
+from oscbench.runner.timing.ops import OpSize, kernels_on, literal_bytes, literal_width
 from oscbench.suite import SuiteError, explain
 from oscbench.suite.timing import ContenderEntry, Setting, TimingSuite
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from oscbench import catalog
 from oscbench.records import Record, Store
 from oscbench.runner.cell import lost_record
-from oscbench.runner.plan import Cell
+from oscbench.runner.cell_spec import Cell
 from oscbench.runner.worker import kill, work
 
 FINAL = ("ok", "diverged", "unsupported")

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
-from oscbench.tasks._in_memory import Classification
-from oscbench.tasks._training_subsets import training_rows
 from oscbench.tasks.digits import shifted
+from oscbench.tasks.support.in_memory import Classification
+from oscbench.tasks.support.training_subsets import training_rows
 
 VALIDATION_SHARE = 0.1
 CHUNK = 1024

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from oscbench.measures._ceilings import Ceilings, measure_ceilings
-from oscbench.measures._clock import (
+from oscbench.instruments.ceilings import Ceilings, measure_ceilings
+from oscbench.instruments.clock import (
     Clock,
     Contender,
     Effort,
@@ -21,14 +21,14 @@ from oscbench.measures._clock import (
     interleave,
     paired_ratio,
 )
-from oscbench.measures._fresh import PeakError, peaks_in_child
+from oscbench.instruments.peak_memory import PeakError, peaks_in_child
+from oscbench.machine.idle import wait_for_idle
 from oscbench.measures.latency import measurement, nothing
 from oscbench.measures.memory import cuda_peaks, memory_measurement, no_memory
 from oscbench.records import Measurement
-from oscbench.runner.quiet import wait_for_idle
-from oscbench.runner.timing_models import make_batch, make_model, model_contender, model_cost
-from oscbench.runner.timing_ops import Cost, op_cost, op_pass, prepare
-from oscbench.runner.timing_plan import Spec, left_out, op_size
+from oscbench.runner.timing.models import make_batch, make_model, model_contender, model_cost
+from oscbench.runner.timing.ops import Cost, op_cost, op_pass, prepare
+from oscbench.runner.timing.plan import Spec, left_out, op_size
 
 PATIENCE_S = 5.0
 LABELS = {"forward": "forward pass", "backward": "backward pass", "step": "training step"}

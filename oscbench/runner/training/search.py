@@ -17,9 +17,9 @@ from typing import Any
 from oscbench.records import Record, identity, protocol
 from oscbench.records.identity import canonical
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, trial_label
-from oscbench.runner.plan import Cell
-from oscbench.runner.search_space import given_values, own_space, rounded, trial_spec, with_values
-from oscbench.runner.specs import parts_of
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.training.space import given_values, own_space, rounded, trial_spec, with_values
+from oscbench.runner.training.specs import parts_of
 from oscbench.suite import Suite, expand
 from oscbench.suite.schema import Axis, Tune
 

@@ -1,0 +1,1 @@
+"""What records say: numbers, without drawing and without torch."""

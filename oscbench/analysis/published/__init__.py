@@ -1,0 +1,1 @@
+"""Published numbers, and the rules that set them beside ours."""

@@ -1,0 +1,1 @@
+"""What takes a reading: clocks, passes, ceilings, peak memory, joules."""

@@ -1,0 +1,41 @@
+"""A cell: a self-contained specification that any process on any machine can run to a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Measured = Mapping[str, Mapping[str, Any]]
+"""What matching by time has measured: `request_key` -> a matching as a record holds it, or `impossible` and why."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A self-contained specification: any process on any machine can run `spec` to a record.
+
+    Attributes:
+        suite: label of the suite.
+        description: of the suite.
+        given: what the suite file said of this cell.
+        spec: everything resolved; plain values only.
+        identity: hash of the spec.
+        protocol: hash of what a fair comparison shares.
+        measured: what matching by time has measured for this run. It follows from the spec and the machine, and is no part of
+            the request; a cell without it measures for itself.
+    """
+
+    suite: str
+    description: str
+    given: dict[str, Any]
+    spec: dict[str, Any]
+    identity: str
+    protocol: str
+    measured: Measured = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`kope default seed 0`, for people."""
+        variant = self.spec["variant"]
+        shown = "" if variant == "default" else f":{variant}"
+        return f"{self.spec['mechanism']['name']}{shown} seed {self.spec['seed']}"

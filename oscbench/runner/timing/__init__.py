@@ -1,0 +1,1 @@
+"""Cells that time and do not train."""

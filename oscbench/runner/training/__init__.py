@@ -1,0 +1,1 @@
+"""Cells that train: plan, matching, search and the loop."""
