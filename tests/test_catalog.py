@@ -73,7 +73,7 @@ def test_entry_point_runs(installed, tmp_path, tiny):
     ("name", "expected"),
     [
         ("kopee", 'got "kopee"; did you mean "kope"?'),
-        ("zzz", "there are: fixed_query, kope"),
+        ("zzz", "there are: akorn, fixed_query, kope"),
         ("", "there are:"),
         ("_rotary", "there are:"),
         ("../tasks/digits", "there are:"),

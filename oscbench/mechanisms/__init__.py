@@ -55,14 +55,23 @@ class Shape:
 
 @dataclass(frozen=True)
 class Positions:
-    """Where tokens stand: coordinates (N, axes) in float64, and `special` (N,) bool for CLS and register tokens."""
+    """Where tokens stand, and which of them have no content yet.
+
+    Attributes:
+        coordinates: (N, axes) in float64.
+        special: (N,) bool, True for CLS and register tokens.
+        unknown: (B, N) bool, True where the content is for the model to find, as in a blank cell; None where the task knows no such
+            tokens.
+    """
 
     coordinates: Tensor
     special: Tensor
+    unknown: Tensor | None = None
 
     def to(self, device: torch.device) -> Positions:
         """The same positions on another device."""
-        return Positions(self.coordinates.to(device), self.special.to(device))
+        unknown = None if self.unknown is None else self.unknown.to(device)
+        return Positions(self.coordinates.to(device), self.special.to(device), unknown)
 
 
 class Hearing(TypedDict):
@@ -117,11 +126,13 @@ class Mixed:
     """What `mix` gives: the residual branch's update, and diagnostics if they were asked for.
 
     Diagnostics are tensors by name: `attention` (B, H, N, N) for every mechanism, `phases` (B, H, N, m) [rad] where there
-    are any, and numbers of the mechanism's own.
+    are any, `energies` (B, steps) of a sample where the mechanism has one that its steps lower, and numbers of its own. `state`
+    is what rides on to `advance` where mixing itself moves it; None leaves it as it was.
     """
 
     update: Tensor
     diagnostics: dict[str, Tensor] = field(default_factory=dict)
+    state: State = None
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Trunk(nn.Module):
             mixed = mechanism.mix(layer, normed, state, context)
             tokens = stream.add(tokens, mixed.update)
             tokens = stream.add(tokens, mlp(stream.features(self.mlp_norms[layer](tokens))))
-            state = mechanism.advance(layer, tokens, state, context)
+            state = mechanism.advance(layer, tokens, mixed.state or state, context)
             if context.diagnostics:
                 diagnostics.append(mixed.diagnostics)
         if context.cache is not None:

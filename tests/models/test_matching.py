@@ -29,9 +29,18 @@ def builder(name: str, **model: Any) -> Any:
     return lambda hidden: Vision(config, INPUTS, found, found.Config(), hidden=hidden, seed=0)
 
 
+def costs_steps(name: str) -> bool:
+    """Whether its steps cost more FLOPs than the reference has in all, which no MLP can make up for."""
+    return name == "akorn"
+
+
 @pytest.mark.parametrize("by", ["params", "flops"])
 @pytest.mark.parametrize("name", catalog.names("mechanisms"))
 def test_residual_is_within_one_percent_and_true(name: str, by: Any) -> None:
+    if by == "flops" and costs_steps(name):
+        with pytest.raises(MatchingError, match=r"matching by flops: .* at 1 hidden units"):
+            match(by, builder(name), builder("softmax"))
+        return
     matched = match(by, builder(name), builder("softmax"))
     assert matched.residual is not None
     assert abs(matched.residual) <= 0.01

@@ -9,7 +9,7 @@ import torch
 
 from oscbench import catalog
 from oscbench.models.backbones.sequence import Sequence, SequenceConfig
-from oscbench.models.matching import match, num_parameters
+from oscbench.models.matching import MatchingError, match, num_parameters
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.tasks import SequenceInputs
 
@@ -53,6 +53,10 @@ def test_padding_on_the_right_changes_nothing(name: str, is_causal: bool) -> Non
 @pytest.mark.parametrize("by", ["params", "flops"])
 @pytest.mark.parametrize("name", catalog.names("mechanisms"))
 def test_matching_reaches_every_mechanism(name: str, by: Any, activation: Any) -> None:
+    if by == "flops" and name == "akorn":  # its steps alone cost more than the whole reference
+        with pytest.raises(MatchingError, match="at 1 hidden units"):
+            match(by, builder(name, width=64), builder("rope", width=64))
+        return
     matched = match(
         by,
         builder(name, width=64, activation=activation),
