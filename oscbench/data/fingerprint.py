@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,14 +29,18 @@ def files_below(place: Path) -> list[tuple[str, Path]]:
     """Relative name and path of every file below a folder in a fixed order, hidden ones left out; a file is itself, with no name."""
     if place.is_file():
         return [("", place)]
-    found = []
+    return [(name, Path(path)) for name, path in sorted(_strings_below(str(place)))]
+
+
+def _strings_below(place: str) -> Iterator[tuple[str, str]]:
+    """The same for a folder, in no order."""
     for folder, subfolders, names in os.walk(place):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        relative = Path(folder).relative_to(place)
-        found += [
-            ((relative / name).as_posix(), Path(folder) / name) for name in names if not name.startswith(".")
-        ]
-    return sorted(found)
+        relative = os.path.relpath(folder, place)
+        before = "" if relative == "." else f"{relative.replace(os.sep, '/')}/"
+        for name in names:
+            if not name.startswith("."):
+                yield before + name, os.path.join(folder, name)  # noqa: PTH118, see `stamp`
 
 
 def sha256_of(path: Path) -> str:
@@ -69,7 +74,7 @@ def fingerprint_now(place: Path) -> Fingerprint:
 def stamp(place: Path) -> str:
     """Hash of names, sizes and times of change: while it stays the same, so does the content, unless a disk decays."""
     digest = hashlib.sha256()
-    for name, path in files_below(place):
-        status = path.stat()
+    for name, path in sorted(_strings_below(str(place))) if place.is_dir() else [("", str(place))]:
+        status = os.stat(path)  # noqa: PTH116, a Path for each of 60,000 images took four fifths of the time
         digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

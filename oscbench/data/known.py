@@ -6,12 +6,28 @@ when the data were added, and holds them to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 """The ten words of keyword spotting (Warden, arXiv 1804.03209)."""
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+"""In the order of their numbers (Krizhevsky, 2009)."""
+SPOKEN_DIGIT = re.compile(r"([0-9])_([a-z]+)_([0-9]+)\.wav")
+"""Name of a recording: digit, speaker, which of them (Jakobovski et al.)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,31 @@ def _cifar_mistake(folder: Path) -> str | None:
     return None
 
 
+def class_folders_mistake(folder: Path, classes: Sequence[str]) -> str | None:
+    """A folder for each class in `train` and in `test`, or what is missing or too much."""
+    for split in ("train", "test"):
+        there = {path.name for path in (folder / split).glob("*/")}
+        for name in sorted(set(classes) - there):
+            return f"{split}/{name}/ is not there"
+        for name in sorted(there - set(classes)):
+            return f"{split}/{name}/ is none of the classes {', '.join(classes)}"
+    return None
+
+
+def _cifar_images_mistake(folder: Path) -> str | None:
+    """Ten classes of training and of test."""
+    return class_folders_mistake(folder, CIFAR10_CLASSES)
+
+
+def _spoken_digits_mistake(folder: Path) -> str | None:
+    """Recordings, all named as published."""
+    names = sorted(path.name for path in (folder / "recordings").glob("*.wav"))
+    if not names:
+        return "recordings/ holds no .wav file"
+    wrong = next((name for name in names if SPOKEN_DIGIT.fullmatch(name) is None), None)
+    return f"recordings/{wrong} is not named DIGIT_SPEAKER_INDEX.wav" if wrong else None
+
+
 def _photographs_mistake(folder: Path) -> str | None:
     """A hundred classes of training, and folders for the same in `val`."""
     names = {path.name for path in (folder / "train").glob("*/")}
@@ -139,6 +180,31 @@ _ALL = (
         (),
         whole_folder=True,
         mistake=_cifar_mistake,
+    ),
+    Known(
+        "cifar10_jpeg",
+        "CIFAR-10 as JPEG images, a folder of train/CLASS/*.jpg and test/CLASS/*.jpg; small photographs, not bit for bit the original",
+        (),
+        whole_folder=True,
+        mistake=_cifar_images_mistake,
+    ),
+    Known(
+        "spoken_digits",
+        "Free Spoken Digit Dataset, the folder with recordings/DIGIT_SPEAKER_INDEX.wav (Jakobovski et al., CC BY-SA 4.0); spoken digits",
+        (),
+        whole_folder=True,
+        mistake=_spoken_digits_mistake,
+    ),
+    Known(
+        "tinyshakespeare",
+        "1,115,394 bytes of Shakespeare (github.com/karpathy/char-rnn, data/tinyshakespeare/input.txt); characters",
+        (
+            KnownFile(
+                "tinyshakespeare.txt",
+                1_115_394,
+                "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+            ),
+        ),
     ),
     Known(
         "imagenet100",

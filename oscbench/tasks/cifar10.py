@@ -1,7 +1,9 @@
 """CIFAR-10: 60,000 photographs of 32 × 32 pixels in ten classes (Krizhevsky, 2009), from a local folder.
 
 Both published forms are read, `cifar-10-batches-bin` and `cifar-10-batches-py`; of the pickles nothing is run but what rebuilds arrays
-of bytes. A tenth of the training images, of each class alike, is held back for validation; the published test images are the test.
+of bytes. So are images in folders, `train/CLASS/*.jpg` and `test/CLASS/*.jpg`: those that go round are JPEG, which is not bit for bit the
+original, and the label then says so. They are decoded once and kept as bytes. A tenth of the training images, of each class alike, is held
+back for validation; the published test images are the test.
 """
 
 from __future__ import annotations
@@ -14,23 +16,31 @@ from typing import Any
 import numpy as np
 import torch
 
-from oscbench.data import locate
+from oscbench.data import Located, locate
+from oscbench.data.known import CIFAR10_CLASSES, class_folders_mistake
+from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, ImageInputs
-from oscbench.tasks.support.stored_images import StoredImages, StoredImagesConfig
+from oscbench.tasks import Batch, ImageInputs, Metric
+from oscbench.tasks.support.pictures import decoded, pictures_below, pillow
+from oscbench.tasks.support.stored_images import StoredImages, StoredImagesConfig, as_batch
 
 SIDE, NUM_CLASSES = 32, 10
 PIXELS = 3 * SIDE * SIDE
 FILES = {"train": tuple(f"data_batch_{part}" for part in range(1, 6)), "test": ("test_batch",)}
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 REMEDY = "give the unpacked folder cifar-10-batches-bin or cifar-10-batches-py"
+AS_IMAGES = "cifar10_jpeg"
+"""Name of the stored images in folders."""
+PREPARATION = "cifar10 images v1"
+LAYOUT = "give a folder with train/CLASS/*.jpg and test/CLASS/*.jpg"
 
 
 class Cifar10Config(StoredImagesConfig):
     """Settings of CIFAR-10.
 
     Attributes:
-        path: the unpacked folder, or the one that it lies in; by default the stored data set.
+        path: the unpacked folder, or the one that it lies in; by default the stored data set. `cifar10_jpeg` is the one of
+            images in folders.
         shift: as in most recipes.
     """
 
@@ -48,7 +58,13 @@ class Cifar10(StoredImages):
 
     def __init__(self, config: Cifar10Config) -> None:
         self.config = config
-        folder = _folder(config.path)
+        located = locate(config.path)
+        if _holds_images(located.path):
+            key = f"{PREPARATION} {located.sha256()}"
+            found = prepared(key, lambda: _decoded(located.path))
+            self.keep(as_batch(found, "train"), as_batch(found, "test"))
+            return
+        folder = _folder(located)
         splits = {}
         for split, names in FILES.items():
             parts = [_read(path) for path in _paths(folder, names)]
@@ -60,15 +76,40 @@ class Cifar10(StoredImages):
     @classmethod
     def describe(cls, config: Cifar10Config) -> ImageInputs:
         """Small coloured images; refused here, before anything runs, where they are not."""
-        folder = _folder(config.path)
+        located = locate(config.path)
+        if _holds_images(located.path):
+            pillow()
+            if mistake := class_folders_mistake(located.path, CIFAR10_CLASSES):
+                raise UserError(f"task.path: {located.path}: {mistake}; {LAYOUT}")
+            return cls.inputs
         for names in FILES.values():
-            _paths(folder, names)
+            _paths(_folder(located), names)
         return cls.inputs
 
+    @classmethod
+    def headline(cls, config: Cifar10Config) -> tuple[str, Metric]:
+        """Label and metric; images in folders have been through JPEG."""
+        as_images = config.path == AS_IMAGES or _holds_images(Path(config.path))
+        return f"{cls.label} (JPEG)" if as_images else cls.label, cls.metric
 
-def _folder(path: str) -> Path:
+
+def _holds_images(folder: Path) -> bool:
+    """Whether images lie in folders by class, rather than in batches."""
+    return (folder / "train").is_dir()
+
+
+def _decoded(folder: Path) -> dict[str, torch.Tensor]:
+    """Images (n, 3, 32, 32) uint8 and classes of both splits."""
+    found = {}
+    for split in FILES:
+        pictures = pictures_below(folder / split, CIFAR10_CLASSES, LAYOUT)
+        found[f"{split}.images"], found[f"{split}.classes"] = decoded(pictures, SIDE, scaled=False)
+    return found
+
+
+def _folder(located: Located) -> Path:
     """The folder with the batches, at a path or one below it."""
-    place = locate(path).path
+    place = located.path
     return next((place / name for name in FOLDERS if (place / name).is_dir()), place)
 
 

@@ -10,15 +10,8 @@ Reading images needs Pillow (`pip install "oscbench[images]"`), saved data sets 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -26,13 +19,12 @@ from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError, first_line
 from oscbench.tasks import ImageInputs, Metric
+from oscbench.tasks.support.pictures import Picture, decoded, pictures_below, pillow
 from oscbench.tasks.support.saved_datasets import is_saved, saved_classes, saved_pictures
 from oscbench.tasks.support.stored_images import StoredImages, StoredImagesConfig, as_batch
 
 PREPARATION = "image_folder v1"
 TEST_FOLDERS = ("val", "validation", "test")
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm")
-DECODERS = 8
 LAYOUT = "give a folder with train/CLASS/*.jpg and val/CLASS/*.jpg"
 
 
@@ -52,15 +44,6 @@ class ImageFolderConfig(StoredImagesConfig):
     classes: int | None = Field(default=None, ge=2)
     class_list: str | None = None
     crop_area: float = Field(default=0.35, gt=0.0, le=1.0)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image: where it is for messages, its class, and how to open it."""
-
-    where: str
-    label: int
-    open: Callable[[], Any]
 
 
 class ImageFolder(StoredImages):
@@ -83,7 +66,7 @@ class ImageFolder(StoredImages):
     @classmethod
     def describe(cls, config: ImageFolderConfig) -> ImageInputs:
         """Coloured squares; refused here, before anything runs, where folders or packages are missing."""
-        _pillow()
+        pillow()
         return ImageInputs(3, config.size, config.size, len(class_names(config)))
 
     @classmethod
@@ -140,13 +123,8 @@ def _read(place: Path, names: list[str], size: int) -> dict[str, Tensor]:
         if is_saved(place):
             pictures = [Picture(*found) for found in saved_pictures(place, split, names)]
         else:
-            pictures = list(_pictures(_split_folder(place, split), names))
-        with ThreadPoolExecutor(DECODERS) as pool:  # Pillow decodes outside the interpreter's lock
-            images = torch.empty(len(pictures), 3, size, size, dtype=torch.uint8)
-            for row, image in enumerate(pool.map(lambda picture: _square(picture, size), pictures)):
-                images[row] = image
-        found[f"{split}.images"] = images
-        found[f"{split}.classes"] = torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
+            pictures = pictures_below(_split_folder(place, split), names, LAYOUT)
+        found[f"{split}.images"], found[f"{split}.classes"] = decoded(pictures, size)
     return found
 
 
@@ -157,42 +135,6 @@ def _split_folder(place: Path, split: str) -> Path:
     if not there:
         raise UserError(f"task.path: {place}: none of {', '.join(TEST_FOLDERS)} is there; {LAYOUT}")
     return there[0]
-
-
-def _pictures(folder: Path, names: list[str]) -> Iterable[Picture]:
-    """Every image of the classes, in a fixed order."""
-    for label, name in enumerate(names):
-        paths = sorted(path for path in (folder / name).glob("*") if path.suffix.lower() in SUFFIXES)
-        if not paths:
-            raise UserError(f"task.path: {folder / name}: no image in it ({', '.join(SUFFIXES)}); {LAYOUT}")
-        for path in paths:
-            yield Picture(str(path), label, partial(_pillow().open, path))
-
-
-def _square(picture: Picture, size: int) -> Tensor:
-    """The middle square of an image, scaled so that it is `size` pixels wide."""
-    try:
-        with picture.open() as opened:
-            image = opened.convert("RGB")
-    except Exception as error:  # whatever a decoder makes of damaged bytes
-        raise UserError(
-            f"task.path: {picture.where}: cannot be read as an image ({first_line(error)}); bring it again, or remove it"
-        ) from error
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    cut = image.resize((size, size), _pillow().Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    return torch.from_numpy(np.asarray(cut).copy()).permute(2, 0, 1)
-
-
-def _pillow() -> Any:
-    """Pillow's Image module, which is an extra."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError(
-            'task.name: image_folder reads images with Pillow, which is not installed; pip install "oscbench[images]"'
-        ) from error
-    return Image
 
 
 task = ImageFolder

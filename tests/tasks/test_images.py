@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from oscbench.data import add
+from oscbench.data.known import CIFAR10_CLASSES
 from oscbench.errors import UserError
+from oscbench.tasks import cifar10
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
 from oscbench.tasks.image_folder import ImageFolder, ImageFolderConfig
 from oscbench.tasks.support.stored_images import channel_statistics, cropped
@@ -66,6 +68,71 @@ def test_both_forms_are_the_same_images(binary: Path, pickled: Path) -> None:
     assert one.splits["test"].targets.tolist() == classes.tolist()
     above = Cifar10(Cifar10Config(path=str(binary.parent)))
     assert above.data_hash() == one.data_hash()
+
+
+@pytest.fixture
+def as_images(tmp_path: Path) -> Path:
+    """Twenty training and two test images of each class, one grey among them."""
+    place = tmp_path / "cifar10"
+    for split, count in (("train", 20), ("test", 2)):
+        for label, name in enumerate(CIFAR10_CLASSES):
+            folder = place / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                image = picture(100 * label + index, 32, 32)
+                (image.convert("L") if index == 1 else image).save(folder / f"{index:04}.jpg")
+    return place
+
+
+def test_images_in_folders_are_cifar_too_and_the_label_says_jpeg(as_images: Path, tmp_path: Path) -> None:
+    config = Cifar10Config(path=str(as_images))
+    task = Cifar10(config)
+    assert {split: len(batch.targets) for split, batch in task.splits.items()} == {
+        "train": 180,
+        "validation": 20,
+        "test": 20,
+    }
+    assert task.splits["test"].targets.tolist() == [label for label in range(10) for _ in range(2)]
+    with Image.open(as_images / "test" / "bird" / "0000.jpg") as opened:
+        expected = torch.from_numpy(np.asarray(opened).copy())
+    assert torch.equal(task.splits["test"].inputs[4].permute(1, 2, 0), expected)
+    assert task.headline(config)[0] == "CIFAR-10 (JPEG)"
+    add("cifar10_jpeg", as_images)
+    stored = Cifar10Config(path="cifar10_jpeg")
+    assert Cifar10(stored).data_hash() == task.data_hash()
+    assert Cifar10.headline(stored)[0] == "CIFAR-10 (JPEG)"
+    assert Cifar10.headline(Cifar10Config())[0] == "CIFAR-10"
+
+
+def test_images_of_cifar_are_decoded_once(as_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Cifar10Config(path=str(as_images))
+    first = Cifar10(config)
+    monkeypatch.setattr(cifar10, "decoded", lambda *_, **__: pytest.fail("decoded again"))
+    assert Cifar10(config).data_hash() == first.data_hash()
+
+
+def test_bad_images_of_cifar_are_told_in_a_line(as_images: Path, tmp_path: Path) -> None:
+    def describe() -> object:
+        return Cifar10.describe(Cifar10Config(path=str(as_images)))
+
+    refused(
+        lambda: Cifar10.describe(Cifar10Config(path="cifar10_jpeg")),
+        "cifar10_jpeg: not in the data store .* oscbench data add cifar10_jpeg --from PATH",
+    )
+    picture(0, 32, 31).save(as_images / "train" / "dog" / "0003.jpg")
+    refused(
+        lambda: Cifar10(Cifar10Config(path=str(as_images))), r"dog/0003\.jpg: 32 × 31 pixels, needs 32 × 32"
+    )
+    picture(0, 32, 32).save(as_images / "train" / "dog" / "0003.jpg")
+    for image in (as_images / "test" / "ship").glob("*"):
+        image.unlink()
+    refused(lambda: Cifar10(Cifar10Config(path=str(as_images))), r"test/ship: no image in it")
+    (as_images / "test" / "ship").rmdir()
+    refused(describe, r"test/ship/ is not there; give a folder with train/CLASS")
+    refused(lambda: add("cifar10_jpeg", as_images), r"test/ship/ is not there")
+    (as_images / "test" / "ship").mkdir()
+    (as_images / "train" / "zebra").mkdir()
+    refused(describe, r"train/zebra/ is none of the classes airplane")
 
 
 def test_both_forms_can_be_stored_and_are_then_the_default(
