@@ -34,10 +34,12 @@ class Shape:
     Attributes:
         width: channels of the residual stream, D.
         heads: H; D divides into H heads of d = D/H channels.
-        layers: number of blocks; nobody reads what the last `advance` would give, so it may be skipped.
+        layers: number of blocks.
         max_length: most tokens of any sequence (CLS and registers counted).
         axes: axes of a position, 1 for sequences and 2 for images.
         generator: source of the mechanism's own random start values.
+        carried: the state rides on into another pass through the same blocks; where False, nobody reads what the last `advance`
+            would give, so it may be skipped.
     """
 
     width: int
@@ -46,6 +48,7 @@ class Shape:
     max_length: int
     axes: int
     generator: torch.Generator
+    carried: bool = False
 
     @property
     def head_width(self) -> int:

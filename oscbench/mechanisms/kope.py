@@ -13,7 +13,7 @@ Symbols:
     W_q, W_k of the coupling -> Coupling.q, Coupling.k; qk-norm scale -> Coupling.scale.
 
 Deviations:
-    The last block's step is left out, since no classifier reads its phases. Causal use masks attention and coupling (the paper
+    The last block's step is left out where no further pass reads its phases. Causal use masks attention and coupling (the paper
     has no causal path). One-dimensional positions use base 10 000. Linear maps start as the whole model's do.
 
 Cost:
@@ -115,7 +115,8 @@ class KoPE(Mechanism):
         super().__init__(config, shape)
         heads, pairs = shape.heads, shape.head_width // 2
         self.layers: PerLayer[Projections] = PerLayer(Projections(shape.width) for _ in range(shape.layers))
-        self.num_steps = 0 if config.dynamics == "frozen" else shape.layers - 1
+        steps = shape.layers if shape.carried else shape.layers - 1
+        self.num_steps = 0 if config.dynamics == "frozen" else steps
         if config.mix:
             # The authors' Xavier call on the 3-D tensor [H, m, m]; its fan rule gives this spread.
             spread = config.mix_gain * (2.0 / (pairs * pairs + heads * pairs)) ** 0.5

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context, Mechanism
+from oscbench.mechanisms import Context, Mechanism, State
 
 EMBEDDING_SPREAD = 0.5
 
@@ -20,6 +20,15 @@ class Output:
 
     prediction: Tensor
     diagnostics: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass through the blocks: tokens (B, N, D) after the last norm, the mechanism's state, diagnostics by layer if asked for."""
+
+    tokens: Tensor
+    state: State
+    diagnostics: list[dict[str, Tensor]]
 
 
 Activation = Literal["gelu", "swiglu"]
@@ -81,21 +90,36 @@ class Trunk(nn.Module):
 
     def forward(self, embeddings: Tensor, context: Context) -> tuple[Tensor, list[dict[str, Tensor]]]:
         """Embeddings (B, N, D) -> features (B, N, output_width), and diagnostics by layer if asked for."""
-        return self._run(embeddings, context, calibrations=None)
+        stream = self.mechanism.stream
+        done = self.run(stream.enter(embeddings), context)
+        return stream.features(done.tokens), done.diagnostics
 
     @torch.no_grad()
     def calibrate(self, embeddings: Tensor, context: Context) -> list[dict[str, Any]]:
         """Let every layer set its start values, in order, each on what the layers before it give."""
         calibrations: list[dict[str, Any]] = []
-        self._run(embeddings, context, calibrations)
+        self.run(self.mechanism.stream.enter(embeddings), context, calibrations=calibrations)
         return calibrations
 
-    def _run(
-        self, embeddings: Tensor, context: Context, calibrations: list[dict[str, Any]] | None
-    ) -> tuple[Tensor, list[dict[str, Tensor]]]:
+    def run(
+        self,
+        tokens: Tensor,
+        context: Context,
+        state: State = None,
+        *,
+        calibrations: list[dict[str, Any]] | None = None,
+    ) -> Pass:
+        """All blocks, from tokens (B, N, D) as the stream has them.
+
+        Args:
+            tokens: of the stream.
+            context: of the pass.
+            state: the mechanism's, of a pass before; None starts it.
+            calibrations: where the mechanism's calibrations are to be put; None asks for none.
+        """
         mechanism, stream = self.mechanism, self.mechanism.stream
-        tokens = stream.enter(embeddings)
-        state = mechanism.start(context.positions, tokens)
+        if state is None:
+            state = mechanism.start(context.positions, tokens)
         diagnostics = []
         for layer, mlp in enumerate(self.mlps):
             normed = self.mixing_norms[layer](tokens)
@@ -111,7 +135,7 @@ class Trunk(nn.Module):
                 diagnostics.append(mixed.diagnostics)
         if context.cache is not None:
             context.cache.finish(tokens.shape[1])
-        return stream.features(self.final_norm(tokens)), diagnostics
+        return Pass(self.final_norm(tokens), state, diagnostics)
 
     def flops(self, tokens: int) -> int:
         """Forward FLOPs a sample: the mechanism's and the MLPs'."""

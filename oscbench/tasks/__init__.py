@@ -84,6 +84,27 @@ class SequenceInputs:
 
 
 @dataclass(frozen=True)
+class GridInputs:
+    """What a grid backbone must know of its cells.
+
+    Attributes:
+        rows: of a grid.
+        columns: of a grid.
+        vocabulary: number of ids that a cell may hold.
+        num_outputs: numbers that the head gives a cell.
+        unknown: id of a cell whose content is to be found, if there is one.
+        boxes: rows and columns of a box, where cells belong to boxes too.
+    """
+
+    rows: int
+    columns: int
+    vocabulary: int
+    num_outputs: int
+    unknown: int | None = None
+    boxes: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Score:
     """A metric's value, and how many scores its mean runs over."""
 

@@ -69,12 +69,13 @@ class Backbone(nn.Module, ABC):
         *,
         hidden: int | None,
         seed: int,
+        carried: bool = False,
     ) -> None:
-        """Make what stands between front and head: the mechanism, added positions, dropout and the trunk."""
+        """Make what stands between front and head: the mechanism, added positions, dropout and the trunk; see `Shape.carried`."""
         config = self.config
         num_tokens, axes = positions.coordinates.shape
         generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
-        shape = Shape(config.width, config.heads, config.layers, num_tokens, axes, generator)
+        shape = Shape(config.width, config.heads, config.layers, num_tokens, axes, generator, carried)
         mechanism = mechanism_class(mechanism_config, shape)
         self.added = AddedPositions(config.position, mechanism, positions)
         self.dropout = nn.Dropout(config.dropout)

@@ -1,0 +1,133 @@
+"""Looped transformer over a grid: cells are tokens, the same blocks run several times with the input added each time.
+
+After every loop the head reads the cells, so that training can ask for the answer in each and a test can run more loops than
+training did (weights shared over depth: Universal Transformers, arXiv 1807.03819; input added in each loop and every loop scored, as
+recurrent relational networks have it, arXiv 1711.08028).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from oscbench.mechanisms import Context, Positions
+from oscbench.models.backbones import Backbone, BackboneConfig
+from oscbench.models.positions import image_positions
+from oscbench.models.trunk import Output, initialise
+
+
+class GridConfig(BackboneConfig):
+    """Settings of the looped backbone.
+
+    Attributes:
+        loops: passes through the blocks in training; an evaluation may ask for more.
+        state: of the mechanism from one loop to the next: `restart` it from the tokens, or `carry` it on.
+        units: add an embedding of the row, one of the column and, where there are boxes, one of the box to every cell.
+    """
+
+    layers: int = Field(default=2, ge=1)
+    mlp_ratio: float = Field(default=2.0, gt=0.0)
+    loops: int = Field(default=4, ge=1)
+    state: Literal["restart", "carry"] = "restart"
+    units: bool = False
+
+
+class Grid(Backbone):
+    """Cells (B, N), ids in reading order, to outputs (B, loops, N, num_outputs) after each loop."""
+
+    Config = GridConfig
+    version = 1
+
+    def __init__(
+        self,
+        config: GridConfig,
+        inputs: Any,
+        mechanism_class: type,
+        mechanism_config: Any,
+        *,
+        hidden: int | None,
+        seed: int,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.config, self.inputs = config, inputs
+        self.positions = image_positions(inputs.rows, inputs.columns, 0)
+        self.embedding = nn.Embedding(inputs.vocabulary, config.width)
+        if config.units:
+            self.members = unit_members(inputs.rows, inputs.columns, inputs.boxes)
+            self.units = nn.ModuleList(nn.Embedding(int(m.max()) + 1, config.width) for m in self.members)
+        self.carries = config.state == "carry" and config.loops > 1
+        self.surround(
+            mechanism_class,
+            mechanism_config,
+            self.positions,
+            hidden=hidden,
+            seed=seed,
+            carried=self.carries,
+        )
+        self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
+        if not self.embedding.weight.is_meta:
+            initialise(self, seed)
+
+    @property
+    def num_tokens(self) -> int:
+        """Cells of a grid."""
+        return len(self.positions.special)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Cells (B, N) to embeddings (B, N, D)."""
+        tokens = self.embedding(inputs)
+        if self.config.units:
+            for table, member in zip(self.units, self.members, strict=True):
+                tokens = tokens + table(member.to(inputs.device))
+        embedded: Tensor = self.dropout(self.added(tokens))
+        return embedded
+
+    def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
+        """Everybody hears everybody; blank cells are known to be unknown."""
+        unknown = None if self.inputs.unknown is None else inputs == self.inputs.unknown
+        where = self.positions.to(inputs.device)
+        return Context(Positions(where.coordinates, where.special, unknown), diagnostics=diagnostics)
+
+    def forward(self, inputs: Tensor, *, diagnostics: bool = False, loops: int | None = None) -> Output:
+        """Outputs after each of so many loops (by default those of training), and diagnostics of each loop's layers in turn.
+
+        Memory of a training step is linear in the loops: gradients go through all of them.
+        """
+        context, stream = self.context(inputs, diagnostics=diagnostics), self.trunk.mechanism.stream
+        embedded = stream.enter(self.embed(inputs))
+        tokens, state, outputs, found = embedded, None, [], []
+        for _ in range(loops or self.config.loops):
+            done = self.trunk.run(tokens, context, state)
+            outputs.append(self.read_out(stream.features(done.tokens)))
+            found += done.diagnostics
+            tokens = stream.add(embedded, done.tokens)
+            if self.carries:
+                state = done.state
+        return Output(torch.stack(outputs, dim=1), found)
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """Outputs of every cell (B, N, num_outputs)."""
+        outputs: Tensor = self.head(features)
+        return outputs
+
+    def flops(self) -> int:
+        """Trunk and head, as often as training loops; embeddings cost none."""
+        head = 2 * self.num_tokens * self.trunk.output_width * self.inputs.num_outputs
+        total: int = self.config.loops * (self.trunk.flops(self.num_tokens) + head)
+        return total
+
+
+def unit_members(rows: int, columns: int, boxes: tuple[int, int] | None) -> list[Tensor]:
+    """For each kind of unit (rows, columns, boxes where there are any) the unit (N,) that every cell belongs to."""
+    cell = torch.arange(rows * columns, device="cpu")
+    row, column = cell // columns, cell % columns
+    if boxes is None:
+        return [row, column]
+    height, width = boxes
+    return [row, column, row // height * (columns // width) + column // width]
+
+
+backbone = Grid
