@@ -8,16 +8,14 @@ and `package.module:Class` works wherever a name does. This module imports no ro
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from oscbench.errors import UserError, first_line
+from oscbench.errors import UserError, first_line, nearest
 
 _FOLDERS = {
     "mechanisms": "mechanisms",
@@ -32,15 +30,6 @@ _METHODS = {"mechanisms": "mix", "tasks": "training_batches", "measures": "after
 
 class UnknownNameError(UserError, ValueError):
     """A name that nothing answers to; the text gives the nearest match and what there is."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """` ; did you mean "x"?` for the nearest known name, or the list of what there is."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f'did you mean "{near[0]}"?'
-    return f"there are: {', '.join(known)}" if known else "there are none"
 
 
 def names(kind: str) -> list[str]:

@@ -1,4 +1,12 @@
-"""The one kind of error that a person at the command line is told in a line, with exit code 2."""
+"""The one kind of error that a person at the command line is told in a line, with exit code 2, and its "did you mean"."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MANY = 20
+"""Names that are listed whole; of more than that the nearest five are."""
 
 
 class UserError(Exception):
@@ -9,3 +17,20 @@ def first_line(error: BaseException) -> str:
     """First line of an error's text, or its kind where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean "x"?` where a known name is near, otherwise what there is: all of it, or the nearest five of many.
+
+    Args:
+        name: what was asked for.
+        known: every name that would have been found.
+    """
+    asked = name[:200]  # comparing takes a time that grows with the square of the length
+    there = sorted(set(known))
+    near = difflib.get_close_matches(asked, there, n=1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    if len(there) > MANY:
+        return f"the nearest of {len(there)} are: {', '.join(difflib.get_close_matches(asked, there, n=5, cutoff=0.0))}"
+    return f"there are: {', '.join(there)}" if there else "there are none"

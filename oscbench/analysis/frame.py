@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from oscbench.analysis.errors import ReportError, nearest
+from oscbench.analysis.errors import ReportError
+from oscbench.errors import nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import is_trial
 
@@ -95,7 +96,7 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
         }
         if not found:
             known = labels | {suite_name(label) for label in labels}
-            raise ReportError(f'suite "{name}" has no records in {results}{nearest(name, known)}')
+            raise ReportError(f'suite "{name}" has no records in {results}; {nearest(name, known)}')
         wanted |= found
     chosen = [r for r in records if (r.suite in wanted if suites else not is_trial(r.suite))]
     if not chosen:

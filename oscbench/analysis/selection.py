@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from oscbench.analysis.errors import ReportError, nearest
+from oscbench.analysis.errors import ReportError
+from oscbench.errors import nearest
 from oscbench.records import Record
 
 
@@ -57,7 +58,7 @@ def expand(name: str, entries: Iterable[Entry]) -> list[Entry]:
     if not found:
         mechanisms = {entry.mechanism for entry in known}
         names = mechanisms | {str(e) for e in known if sum(o.mechanism == e.mechanism for o in known) > 1}
-        raise ReportError(f'--compare: nothing is called "{name}" in these results{nearest(name, names)}')
+        raise ReportError(f'--compare: nothing is called "{name}" in these results; {nearest(name, names)}')
     return found
 
 

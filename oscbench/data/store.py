@@ -21,10 +21,9 @@ from typing import Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from oscbench.catalog import nearest
 from oscbench.data.fingerprint import Fingerprint, files_below, fingerprint, fingerprint_now, sha256_of, stamp
 from oscbench.data.known import KNOWN, Known
-from oscbench.errors import UserError
+from oscbench.errors import UserError, nearest
 
 ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".tar", ".zst")
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from oscbench.analysis.errors import ReportError, nearest
+from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import load, tidy
+from oscbench.errors import nearest
 
 FORMATS = ("csv", "json", "parquet")
 
@@ -54,7 +55,7 @@ def encode(frame: pd.DataFrame, format: str) -> bytes:
         ReportError: unknown format, or parquet without pyarrow.
     """
     if format not in FORMATS:
-        raise ReportError(f'export format "{format}" is unknown{nearest(format, FORMATS)}')
+        raise ReportError(f'export format "{format}" is unknown; {nearest(format, FORMATS)}')
     if format == "csv":
         return frame.to_csv(index=False).encode()
     if format == "json":

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oscbench.analysis.errors import ReportError, nearest
+from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load, tidy
 from oscbench.analysis.growth import is_timing
+from oscbench.errors import nearest
 from oscbench.reporting.assembly import Report, assemble
 from oscbench.reporting.export import encode
 
@@ -52,7 +53,7 @@ def build_report(
     """
     for name in formats:
         if name not in FORMATS:
-            raise ReportError(f'report format "{name}" is unknown{nearest(name, FORMATS)}')
+            raise ReportError(f'report format "{name}" is unknown; {nearest(name, FORMATS)}')
     loaded = load(results, suites)
     trained = tuple(record for record in loaded.records if not is_timing(record))
     report = assemble(replace(loaded, records=trained), compare if trained else ())

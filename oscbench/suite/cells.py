@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from oscbench.catalog import nearest
+from oscbench.errors import nearest
 from oscbench.suite.errors import SuiteError
 from oscbench.suite.schema import MechanismEntry, Suite
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from oscbench.catalog import nearest
-from oscbench.errors import UserError
+from oscbench.errors import UserError, nearest
 
 
 class SuiteError(UserError):

@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from oscbench.catalog import nearest
-from oscbench.errors import first_line
+from oscbench.errors import first_line, nearest
 from oscbench.suite.errors import SuiteError, explain, place
 from oscbench.suite.schema import Suite
 from oscbench.suite.timing import TimingSuite

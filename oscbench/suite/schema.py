@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from oscbench.catalog import nearest
+from oscbench.errors import nearest
 
 VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
 """No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""

@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from oscbench import catalog, ops
+from oscbench.errors import nearest
 from oscbench.runner.timing.models import make_model
 from oscbench.runner.timing.ops import OpSize, kernels_on, literal_bytes, literal_width
 from oscbench.suite import SuiteError, explain
@@ -35,7 +36,7 @@ def timing_specs(suite: TimingSuite, source: str, device: str, only: list[str]) 
     reference = suite.reference or DEFAULT_REFERENCE.get(suite.family, "softmax")
     keys = [contender["key"] for contender in contenders]
     if reference not in keys:
-        raise SuiteError(f'{source}: reference: got "{reference}"; {catalog.nearest(reference, keys)}')
+        raise SuiteError(f'{source}: reference: got "{reference}"; {nearest(reference, keys)}')
     specs = []
     for index, setting in enumerate(suite.settings[device]):
         place = f"{source}: settings.{device}[{index}]"
@@ -102,7 +103,7 @@ def _contenders(suite: TimingSuite, source: str, device: str) -> list[Spec]:
         where = f"{source}: contenders[{index}]"
         if suite.family == "ops":
             if entry.name not in known:
-                raise SuiteError(f'{where}.name: got "{entry.name}"; {catalog.nearest(entry.name, known)}')
+                raise SuiteError(f'{where}.name: got "{entry.name}"; {nearest(entry.name, known)}')
             found += _op_contenders(entry, where, device)
         else:
             found.append(_mechanism_contender(entry, where))
@@ -120,7 +121,7 @@ def _op_contenders(entry: ContenderEntry, where: str, device: str) -> list[Spec]
     for name in wanted:
         if name not in here + kernels:
             reason = ops.why_not(entry.name, device).get(name)
-            hint = reason or catalog.nearest(name, here + kernels)
+            hint = reason or nearest(name, here + kernels)
             raise SuiteError(f'{where}.backends: "{name}" cannot run on {device}; {hint}')
     return [
         {"key": f"{entry.name}:{backend}", "name": entry.name, "backend": backend, "settings": {}}
@@ -207,9 +208,7 @@ def _selected(specs: list[Spec], only: list[str]) -> list[Spec]:
         wanted = text.split(",")
         for value in wanted:
             if value not in known:
-                raise SuiteError(
-                    f'--only {choice}: no cell has {key} "{value}"; {catalog.nearest(value, known)}'
-                )
+                raise SuiteError(f'--only {choice}: no cell has {key} "{value}"; {nearest(value, known)}')
         specs = [spec for spec in specs if str(spec[key]) in wanted]
     if not specs:
         raise SuiteError("--only leaves no cell")

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
-from oscbench.errors import first_line
+from oscbench.errors import first_line, nearest
 from oscbench.records import identity, protocol
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.timing.plan import timing_specs
@@ -209,7 +209,7 @@ def _device(wanted: str) -> str:
     """
     if wanted not in ("auto", "cpu", "cuda"):
         raise SuiteError(
-            f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {catalog.nearest(wanted, ("auto", "cpu", "cuda"))}'
+            f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {nearest(wanted, ("auto", "cpu", "cuda"))}'
         )
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SuiteError("device: got cuda, but torch finds no CUDA device here; allowed: auto, cpu")

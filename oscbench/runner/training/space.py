@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from oscbench import catalog
+from oscbench.errors import nearest
 from oscbench.suite import CellRequest, Suite, SuiteError, explain
 from oscbench.suite.cells import plain
 from oscbench.suite.errors import place, without_name
@@ -45,14 +46,14 @@ def check_names(suite: Suite, source: str) -> None:
     for key in suite.tune.space:
         if _kind(key) == "settings" and key not in known:
             raise SuiteError(
-                f"{source}: tune.space.{key}: no mechanism of this suite has it; {catalog.nearest(key, known)}"
+                f"{source}: tune.space.{key}: no mechanism of this suite has it; {nearest(key, known)}"
             )
     for index, (entry, names) in enumerate(zip(suite.mechanisms, fields, strict=True)):
         for key in entry.tune:
             where, name = f"{source}: {place(('mechanisms', index, 'tune'))}.{key}", _name(key)
             if _kind(key) == "settings" and name not in names:
                 own = [f"settings.{field}" for field in names]
-                raise SuiteError(f"{where}: {entry.name} has no such setting; {catalog.nearest(key, own)}")
+                raise SuiteError(f"{where}: {entry.name} has no such setting; {nearest(key, own)}")
             if _kind(key) == "settings" and name in {**entry.settings, **entry.grid}:
                 raise SuiteError(f"{where}: the entry fixes {name} and searches it; keep one of the two")
 

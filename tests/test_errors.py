@@ -1,0 +1,35 @@
+"""The "did you mean" of every error that names what was not found."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from oscbench.errors import nearest
+
+MANY = [f"suite_{number:02d}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "said"),
+    [
+        ("kopee", ["kope", "rope", "softmax"], 'did you mean "kope"?'),
+        ("zzz", ["rope", "kope"], "there are: kope, rope"),
+        ("zzz", ["kope", "kope"], "there are: kope"),
+        ("zzz", [], "there are none"),
+        ("03!", MANY, "the nearest of 40 are: suite_03, "),
+    ],
+)
+def test_nearest_match_or_what_there_is(name, known, said):
+    assert nearest(name, known).startswith(said)
+
+
+def test_of_many_names_the_nearest_five_are_listed():
+    assert nearest("!", MANY).count(",") == 4
+
+
+def test_a_giant_name_is_answered_at_once():
+    started = time.monotonic()
+    nearest("suite_" * 1_000_000, MANY)
+    assert time.monotonic() - started < 2.0
