@@ -85,7 +85,7 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
 def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress) -> None:
     spec = cell.spec
     parts = parts_of(spec)
-    task = parts.task_class(parts.task_config)
+    task = parts.task_class.for_seed(parts.task_config, spec["seed"])
     outcome.data_hash = task.data_hash()
     outcome.matched = match_spec(spec, task.inputs, measure_all(spec, task, device, cell.measured))
     model = parts.build(spec["mechanism"], outcome.matched.hidden, spec["seed"], task.inputs).to(device)

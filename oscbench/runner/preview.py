@@ -75,7 +75,7 @@ def _measure(cell: Cell) -> Preview:
     spec = cell.spec
     device = prepare_process(spec)
     parts = parts_of(spec)
-    task = parts.task_class(parts.task_config)
+    task = parts.task_class.for_seed(parts.task_config, cell.spec["seed"])
     matched = match_spec(spec, task.inputs)
     model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
     batch_size = spec["train"]["batch_size"]

@@ -52,7 +52,9 @@ def measure_for(cell: Cell, pipe: Connection) -> None:
     with contextlib.suppress(Exception):
         device = prepare_process(cell.spec)
         parts = parts_of(cell.spec)
-        found = measure(cell.spec, parts.task_class(parts.task_config), device, cell.measured)
+        found = measure(
+            cell.spec, parts.task_class.for_seed(parts.task_config, cell.spec["seed"]), device, cell.measured
+        )
     with contextlib.suppress(BrokenPipeError):
         pipe.send(found)
         pipe.close()

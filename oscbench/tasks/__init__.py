@@ -6,13 +6,23 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 Split = Literal["validation", "test"]
+
+
+Draw = Literal["fixed", "per_seed"] | Annotated[int, Field(ge=0)]
+"""Which data a task draws of all that it could: the one `fixed` draw, one of its own for each seed, or the draw of a number."""
+
+
+def draw_number(draw: Draw) -> int:
+    """The number of a draw; the fixed one is number 0, and `per_seed` must have met its seed (`Task.for_seed`)."""
+    assert draw != "per_seed", "a task that draws anew for each seed is made with Task.for_seed"
+    return 0 if draw == "fixed" else int(draw)
 
 
 class LengthError(Exception):
@@ -105,6 +115,15 @@ class GridInputs:
 
 
 @dataclass(frozen=True)
+class FrameInputs:
+    """What a frame backbone must know: features of a frame, frames of an example, and how many classes there are."""
+
+    features: int
+    length: int
+    num_classes: int
+
+
+@dataclass(frozen=True)
 class Score:
     """A metric's value, and how many scores its mean runs over."""
 
@@ -115,7 +134,8 @@ class Score:
 class Task(ABC):
     """Fixed splits, a loss, and one number for how well a model did.
 
-    The data are the same for every mechanism and seed; a seed sets order and augmentation through the generators that it is given.
+    The data are the same for every mechanism, and for every seed unless `draw: per_seed` asks for data of each seed's own; a seed sets order
+    and augmentation through the generators that it is given.
     """
 
     Config: ClassVar[type[TaskConfig]] = TaskConfig
@@ -129,6 +149,13 @@ class Task(ABC):
     @abstractmethod
     def __init__(self, config: Any) -> None:
         """Load or make the data."""
+
+    @classmethod
+    def for_seed(cls, config: Any, seed: int) -> Task:
+        """The task that a seed trains and is tested on: where `draw` is `per_seed`, with the draw of the seed's number."""
+        if getattr(config, "draw", None) == "per_seed":
+            config = config.model_copy(update={"draw": seed})
+        return cls(config)
 
     @classmethod
     def describe(cls, config: Any) -> Any:

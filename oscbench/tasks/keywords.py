@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import wave
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,10 +19,11 @@ from oscbench.data import locate
 from oscbench.data.known import KEYWORDS
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
-from oscbench.tasks import Batch, Metric, TaskConfig
+from oscbench.tasks import Batch, FrameInputs, Metric, TaskConfig
 from oscbench.tasks.support import speech_synthesis as synthesis
 from oscbench.tasks.support.in_memory import Classification
 from oscbench.tasks.support.log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
+from oscbench.tasks.support.wave_files import read_wave
 
 PREPARATION = "keywords v1"
 SPLITS = ("train", "validation", "test")
@@ -40,15 +39,6 @@ class KeywordsConfig(TaskConfig):
     """
 
     path: str | None = None
-
-
-@dataclass(frozen=True)
-class FrameInputs:
-    """What a frame backbone must know: features of a frame, frames of an example, and how many classes there are."""
-
-    features: int
-    length: int
-    num_classes: int
 
 
 class Keywords(Classification):
@@ -119,7 +109,7 @@ def features_of(folder: Path) -> dict[str, Tensor]:
     """
     found = {}
     for split, names in recordings(folder).items():
-        waves = np.stack([read_wave(folder / name) for name in names])
+        waves = np.stack([read_wave(folder / name, RATE) for name in names])
         parts = [log_mel(torch.from_numpy(part)) for part in np.array_split(waves, max(1, len(waves) // 512))]
         found[f"{split}.inputs"] = torch.cat(parts)
         words = [KEYWORDS.index(name.partition("/")[0]) for name in names]
@@ -159,34 +149,6 @@ def _listed(path: Path) -> set[str]:
         why = "no such file" if isinstance(error, FileNotFoundError) else "cannot be read"
         raise UserError(f"task.path: {path}: {why}; {REMEDY}") from error
     return {line.strip() for line in lines if line.partition("/")[0] in KEYWORDS}
-
-
-def read_wave(path: Path) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """One second of sound in [-1, 1), (16000,): cut where longer, silence after it where shorter.
-
-    Raises:
-        UserError: not a whole WAV file of 16 kHz, 16 bits, one channel.
-    """
-    try:
-        with wave.open(str(path), "rb") as file:
-            rate, width, channels = file.getframerate(), file.getsampwidth(), file.getnchannels()
-            promised, raw = file.getnframes(), file.readframes(RATE)
-    except (wave.Error, EOFError, OSError) as error:
-        raise UserError(
-            f"task.path: {path}: not a readable PCM WAV file ({str(error) or 'it ends too soon'}); bring it again, or remove it"
-        ) from error
-    if (rate, width, channels) != (RATE, 2, 1):
-        raise UserError(
-            f"task.path: {path}: {rate} Hz, {8 * width} bits, {channels} channel{'s' * (channels > 1)}; "
-            "needs 16000 Hz, 16 bits, 1 channel: convert it, or remove it"
-        )
-    if len(raw) < 2 * min(promised, RATE):
-        raise UserError(
-            f"task.path: {path}: truncated, {len(raw) // 2} of {promised} samples are there; bring it again, or remove it"
-        )
-    sound = np.zeros(RATE, dtype=np.float32)
-    sound[: len(raw) // 2] = np.frombuffer(raw, dtype="<i2").astype(np.float32) / 32768.0
-    return sound
 
 
 task = Keywords

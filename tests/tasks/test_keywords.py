@@ -19,9 +19,10 @@ from oscbench.data.known import KEYWORDS
 from oscbench.errors import UserError
 from oscbench.models.backbones.frames import Frames, FramesConfig
 from oscbench.models.matching import num_parameters
-from oscbench.tasks.keywords import Keywords, KeywordsConfig, features_of, read_wave, recordings
+from oscbench.tasks.keywords import Keywords, KeywordsConfig, features_of, recordings
 from oscbench.tasks.support import speech_synthesis as synthesis
-from oscbench.tasks.support.log_mel import hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
+from oscbench.tasks.support.log_mel import RATE, hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
+from oscbench.tasks.support.wave_files import read_wave
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +105,8 @@ def test_silence_is_the_floor() -> None:
 
 def test_sound_is_cut_or_padded_to_a_second(tmp_path: Path) -> None:
     long, short = sound(1, 20_000), sound(2, 5_000)
-    cut = read_wave(write(tmp_path / "long.wav", long))
-    padded = read_wave(write(tmp_path / "short.wav", short))
+    cut = read_wave(write(tmp_path / "long.wav", long), RATE)
+    padded = read_wave(write(tmp_path / "short.wav", short), RATE)
     assert cut.shape == padded.shape == (16_000,)
     np.testing.assert_array_equal(cut, long[:16_000] / np.float32(32768))
     np.testing.assert_array_equal(padded[:5_000], short / np.float32(32768))
