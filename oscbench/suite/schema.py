@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oscbench.errors import nearest
+from oscbench.settings import added, spelled
 
 VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
 """No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""
@@ -216,7 +217,7 @@ class Train(_Strict):
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
     clip: float | None = Field(default=1.0, gt=0.0)
-    validate_every: int | None = Field(default=None, ge=1)
+    validate_every: int | None = added(None, neutral=None, ge=1)
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:
@@ -226,9 +227,8 @@ class Train(_Strict):
 
     def resolved(self) -> dict[str, Any]:
         """Plain values; of epochs and steps only the one that was given, so that a recipe has one spelling."""
-        unused = {"steps"} if self.steps is None else {"epochs"}
-        unused |= {"validate_every"} if self.validate_every is None else set()
-        return self.model_dump(mode="json", exclude=unused)
+        unused = "steps" if self.steps is None else "epochs"
+        return {key: value for key, value in spelled(self).items() if key != unused}
 
 
 VARIABLE = ("task", "model", "match", "train", "tune", "threads", "device")

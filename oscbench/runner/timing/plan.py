@@ -12,6 +12,7 @@ from oscbench import catalog, ops
 from oscbench.errors import nearest
 from oscbench.runner.timing.models import make_model
 from oscbench.runner.timing.ops import OpSize, kernels_on, literal_bytes, literal_width
+from oscbench.settings import spelled
 from oscbench.suite import SuiteError, explain
 from oscbench.suite.timing import ContenderEntry, Setting, TimingSuite
 
@@ -139,7 +140,7 @@ def _mechanism_contender(entry: ContenderEntry, where: str) -> Spec:
     except ValidationError as error:
         raise SuiteError(f"{where}.{explain(error, found.Config, ('settings',))}") from error
     key = entry.name if entry.variant == "default" else f"{entry.name}:{entry.variant}"
-    return {"key": key, "name": entry.name, "backend": "auto", "settings": config.model_dump(mode="json")}
+    return {"key": key, "name": entry.name, "backend": "auto", "settings": spelled(config)}
 
 
 def left_out(spec: Spec, contender: Spec) -> str | None:

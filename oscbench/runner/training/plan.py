@@ -15,6 +15,7 @@ from oscbench.runner.timing.plan import timing_specs
 from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, own_space, with_values
 from oscbench.runner.training.specs import match_spec, parts_of
+from oscbench.settings import spelled
 from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
 from oscbench.suite.errors import place, without_name
 from oscbench.suite.schema import Match, Tune
@@ -175,7 +176,7 @@ def _resolve(
         config = config_class.model_validate(settings, strict=True)
     except ValidationError as error:
         raise SuiteError(f"{source}: {explain(error, config_class, where)}") from error
-    return {"name": name, **config.model_dump(mode="json")}
+    return {"name": name, **spelled(config)}
 
 
 def _prove_buildable(spec: dict[str, Any], where: str) -> None:

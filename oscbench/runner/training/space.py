@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from oscbench import catalog
 from oscbench.errors import nearest
+from oscbench.settings import spelled
 from oscbench.suite import CellRequest, Suite, SuiteError, explain
 from oscbench.suite.cells import plain
 from oscbench.suite.errors import place, without_name
@@ -79,7 +80,7 @@ def with_values(spec: dict[str, Any], values: dict[str, Any], where: str) -> dic
         Train.model_validate({**spec["train"], **tuned})
     except ValidationError as error:
         raise SuiteError(f"{where}: {explain(error, Train, ('train',))}") from error
-    changed = {**spec, "mechanism": {"name": name, **mechanism.model_dump(mode="json")}}
+    changed = {**spec, "mechanism": {"name": name, **spelled(mechanism)}}
     return {**changed, "tuned": tuned} if tuned else changed
 
 
