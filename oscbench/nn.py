@@ -1,0 +1,257 @@
+"""Mechanisms as ordinary PyTorch modules, to be put into a model of one's own.
+
+`KoPEAttention(width, heads)(x)` maps (B, N, D) to (B, N, D) like `torch.nn.MultiheadAttention(batch_first=True)`; there is such a
+class for every mechanism of the catalog, installed ones included. What a mechanism carries through the depth of a network (KoPE's
+phases, AKOrN's oscillators) lives in `Encoder`, which runs whole blocks; in a single attention it starts anew at every call.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from oscbench import catalog
+from oscbench.mechanisms import Context, Mechanism, Positions, Shape
+from oscbench.models.positions import image_positions, sequence_positions
+from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
+
+__all__ = ["Attention", "Encoder"]  # and one class a mechanism, by `__getattr__`
+
+
+class _Mixing(nn.Module):
+    """A mechanism, where its tokens stand, and how a call becomes its context."""
+
+    def __init__(
+        self,
+        mechanism: str,
+        width: int,
+        heads: int,
+        layers: int,
+        *,
+        is_causal: bool,
+        max_length: int,
+        grid: tuple[int, int] | None,
+        num_special: int,
+        seed: int | None,
+        settings: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.is_causal, self.grid, self.num_special = is_causal, grid, num_special
+        # Drawn from PyTorch's own generator by default, so that `torch.manual_seed` decides here as it does for torch.nn.
+        self.seed = int(torch.randint(2**62, ()).item()) if seed is None else seed
+        length = num_special + grid[0] * grid[1] if grid else max_length
+        generator = torch.Generator().manual_seed(named_seed(self.seed, "mechanism"))
+        shape = Shape(width, heads, layers, length, 2 if grid else 1, generator)
+        made = catalog.load("mechanisms", mechanism)
+        self.built: Mechanism = made(made.Config.model_validate(settings), shape)
+        self._positions: dict[tuple[int, torch.device], Positions] = {}
+
+    def positions(self, tokens: Tensor) -> Positions:
+        """Where the tokens of (B, N, D) stand, kept for each length and device.
+
+        Raises:
+            ValueError: the grid has another number of tokens.
+        """
+        key = (tokens.shape[1], tokens.device)
+        if key not in self._positions:
+            if self.grid is None:
+                made = sequence_positions(tokens.shape[1])
+            else:
+                made = image_positions(*self.grid, self.num_special)
+                if len(made.special) != tokens.shape[1]:
+                    rows, columns = self.grid
+                    raise ValueError(
+                        f"grid {rows} × {columns} and {self.num_special} special tokens has {len(made.special)} tokens; got {tokens.shape[1]}"
+                    )
+            self._positions[key] = made.to(tokens.device)
+        return self._positions[key]
+
+    def context(self, tokens: Tensor, mask: Tensor | None, *, diagnostics: bool = False) -> Context:
+        """Positions, causality and padding of a call."""
+        return Context(self.positions(tokens), self.is_causal, mask, diagnostics)
+
+
+class Attention(nn.Module):
+    """One layer of a mechanism: (B, N, D) -> (B, N, D), the update of a residual branch.
+
+    Tokens are read as they come (normalise before); positions that are the mechanism's own (rotary angles, drift, anchors) are
+    handled inside, positions added to tokens are the caller's. Torus attention reads its tokens as angles [rad] and returns the
+    pull on each, to be added and wrapped to (-π, π].
+
+    Args:
+        width: D, channels of a token.
+        heads: H; must divide D.
+        is_causal: a token hears only those before it and itself.
+        max_length: most tokens of a sequence; of use to mechanisms with a table over positions (fixed query's anchors).
+        grid: (rows, columns) of an image's patches, in reading order; None for a sequence.
+        num_special: CLS and register tokens before the patches of a grid.
+        seed: of all start values; by default drawn from PyTorch's generator.
+        settings: of the mechanism, as in a suite.
+
+    Raises:
+        ValueError: sizes or settings that the mechanism cannot have.
+    """
+
+    mechanism: ClassVar[str]
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        is_causal: bool = False,
+        max_length: int = 1024,
+        grid: tuple[int, int] | None = None,
+        num_special: int = 0,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        self.mixing = _Mixing(
+            self.mechanism,
+            width,
+            heads,
+            1,
+            is_causal=is_causal,
+            max_length=max_length,
+            grid=grid,
+            num_special=num_special,
+            seed=seed,
+            settings=settings,
+        )
+        initialise(self, self.mixing.seed)
+
+    def forward(self, tokens: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        """The update (B, N, D) of tokens (B, N, D); `key_padding_mask` (B, N) is True at padding."""
+        update, _ = self._mixed(tokens, key_padding_mask, diagnostics=False)
+        return update
+
+    def diagnostics(self, tokens: Tensor, key_padding_mask: Tensor | None = None) -> dict[str, Tensor]:
+        """What the mechanism knows of itself: `attention` (B, H, N, N), `phases` [rad] where there are any, and its own."""
+        return self._mixed(tokens, key_padding_mask, diagnostics=True)[1]
+
+    @torch.no_grad()
+    def calibrate(self, tokens: Tensor, key_padding_mask: Tensor | None = None) -> dict[str, Any] | None:
+        """Set start values that depend on data (SSA's `init_locked`), on a first batch; says what it did."""
+        built = self.mixing.built
+        context = self.mixing.context(tokens, key_padding_mask)
+        return built.calibrate(0, tokens, built.start(context.positions, tokens), context)
+
+    def _mixed(
+        self, tokens: Tensor, mask: Tensor | None, *, diagnostics: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        built = self.mixing.built
+        context = self.mixing.context(tokens, mask, diagnostics=diagnostics)
+        mixed = built.mix(0, tokens, built.start(context.positions, tokens), context)
+        return mixed.update, mixed.diagnostics
+
+
+class Encoder(nn.Module):
+    """Blocks of a mechanism and an MLP, its state carried through them: (B, N, D) -> (B, N, features).
+
+    Features are D wide, or 2D, (cos θ, sin θ), where tokens are angles.
+
+    Args:
+        mechanism: name in the catalog, or `package.module:Class`.
+        width: D.
+        heads: H.
+        layers: number of blocks.
+        hidden: hidden units of each MLP; 4D by default.
+        dropout: on MLP outputs.
+        activation: `gelu` or `swiglu`.
+        is_causal: as in `Attention`, and so are the others.
+        max_length: see `Attention`.
+        grid: see `Attention`.
+        num_special: see `Attention`.
+        seed: see `Attention`.
+        settings: see `Attention`.
+
+    Raises:
+        UnknownNameError: nothing in the catalog has that name.
+        ValueError: sizes or settings that the mechanism cannot have.
+    """
+
+    def __init__(
+        self,
+        mechanism: str,
+        width: int,
+        heads: int,
+        layers: int,
+        *,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        activation: Activation = "gelu",
+        is_causal: bool = False,
+        max_length: int = 1024,
+        grid: tuple[int, int] | None = None,
+        num_special: int = 0,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        self.mixing = _Mixing(
+            mechanism,
+            width,
+            heads,
+            layers,
+            is_causal=is_causal,
+            max_length=max_length,
+            grid=grid,
+            num_special=num_special,
+            seed=seed,
+            settings=settings,
+        )
+        self.trunk = Trunk(self.mixing.built, hidden or 4 * width, dropout, activation)
+        initialise(self, self.mixing.seed)
+
+    @property
+    def output_width(self) -> int:
+        """Features of a token that come out."""
+        return self.trunk.output_width
+
+    def forward(self, embeddings: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        """Features (B, N, output_width) of embeddings (B, N, D)."""
+        features, _ = self.trunk(embeddings, self.mixing.context(embeddings, key_padding_mask))
+        made: Tensor = features
+        return made
+
+    def diagnostics(
+        self, embeddings: Tensor, key_padding_mask: Tensor | None = None
+    ) -> list[dict[str, Tensor]]:
+        """What each layer's mechanism knows of itself, in order; see `Attention.diagnostics`."""
+        context = self.mixing.context(embeddings, key_padding_mask, diagnostics=True)
+        found: list[dict[str, Tensor]] = self.trunk(embeddings, context)[1]
+        return found
+
+    def calibrate(self, embeddings: Tensor, key_padding_mask: Tensor | None = None) -> list[dict[str, Any]]:
+        """Let every layer set start values that depend on data, on a first batch; says what it did."""
+        return self.trunk.calibrate(embeddings, self.mixing.context(embeddings, key_padding_mask))
+
+
+@lru_cache(maxsize=1)
+def _classes() -> dict[str, type[Attention]]:
+    """`KoPEAttention` and its like: one subclass a mechanism, named after the mechanism's class."""
+    made = {}
+    for name in catalog.names("mechanisms"):
+        known = catalog.load("mechanisms", name)
+        title = f"{known.__name__}Attention"
+        about = catalog.section(catalog.docstring("mechanisms", name), "Idea")
+        text = f"{known.label}: {about}\n\n{Attention.__doc__}"
+        made[title] = type(title, (Attention,), {"mechanism": name, "__doc__": text, "__module__": __name__})
+    return made
+
+
+def __getattr__(name: str) -> type[Attention]:
+    found = _classes().get(name) if name.endswith("Attention") else None
+    if found is None:
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; {catalog.nearest(name, [*__all__, *_classes()])}"
+        )
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_classes()])

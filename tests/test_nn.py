@@ -1,0 +1,85 @@
+"""Mechanisms as modules of anybody's model: shapes, laws, seeds, and the state that an encoder carries."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import oscbench.nn
+from oscbench import catalog
+
+NAMES = [name for name in dir(oscbench.nn) if name.endswith("Attention") and name != "Attention"]
+
+
+def test_every_mechanism_has_a_class_and_only_those() -> None:
+    assert len(NAMES) == len(catalog.names("mechanisms"))
+    assert {getattr(oscbench.nn, name).mechanism for name in NAMES} == set(catalog.names("mechanisms"))
+    with pytest.raises(AttributeError, match='did you mean "KoPEAttention"'):
+        oscbench.nn.KopeAttention  # noqa: B018
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shape_gradient_causality_and_padding(name: str) -> None:
+    torch.manual_seed(0)
+    attention = getattr(oscbench.nn, name)(32, 4, is_causal=True, max_length=20, seed=3).double()
+    x = torch.randn(2, 11, 32, dtype=torch.float64, requires_grad=True)
+    out = attention(x)
+    assert out.shape == x.shape
+    out.square().sum().backward()
+    assert x.grad is not None
+    assert bool(x.grad.isfinite().all())
+    changed = x.detach().clone()
+    changed[:, 7:] += 1.0
+    torch.testing.assert_close(attention(changed)[:, :7], out.detach()[:, :7])
+    mask = torch.arange(11) >= torch.tensor([[11], [6]])
+    torch.testing.assert_close(attention(x, mask)[1, :6], attention(x[1:, :6])[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_start_values_follow_the_seed(name: str) -> None:
+    x = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(0))
+    made = [getattr(oscbench.nn, name)(16, 2, seed=seed)(x) for seed in (1, 1, 2)]
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+    torch.manual_seed(5)
+    first = getattr(oscbench.nn, name)(16, 2)(x)
+    torch.manual_seed(5)
+    assert torch.equal(getattr(oscbench.nn, name)(16, 2)(x), first)
+
+
+def test_a_grid_has_rows_columns_and_special_tokens() -> None:
+    attention = oscbench.nn.KoPEAttention(16, 2, grid=(3, 4), num_special=1, seed=0)
+    tokens = torch.randn(2, 13, 16)
+    found = attention.diagnostics(tokens)
+    assert found["attention"].shape == (2, 2, 13, 13)
+    torch.testing.assert_close(found["attention"].sum(-1), torch.ones(2, 2, 13))
+    assert float(found["phases"].detach()[:, :, 0].abs().max()) == 0.0, "CLS starts at phase 0"
+    with pytest.raises(ValueError, match="3 × 4 and 1 special tokens has 13 tokens; got 12"):
+        attention(tokens[:, :12])
+
+
+def test_an_encoder_carries_phases_through_its_blocks() -> None:
+    encoder = oscbench.nn.Encoder("kope", 16, 2, 3, seed=0, gamma=0.5)
+    frozen = oscbench.nn.Encoder("kope", 16, 2, 3, seed=0, dynamics="frozen")
+    x = torch.randn(2, 9, 16)
+    layers = encoder.diagnostics(x)
+    assert len(layers) == 3
+    assert not torch.equal(layers[0]["phases"], layers[2]["phases"])
+    assert encoder(x).shape == (2, 9, 16)
+    assert not torch.allclose(encoder(x), frozen(x))
+    assert oscbench.nn.Encoder("torus", 16, 2, 1).output_width == 32
+
+
+def test_calibration_sets_the_locked_share() -> None:
+    attention = oscbench.nn.SSAAttention(64, 2, seed=0, init_locked=0.5)
+    x = torch.randn(4, 33, 64, generator=torch.Generator().manual_seed(1))
+    done = attention.calibrate(x)
+    assert done is not None
+    assert done["locked_share"] == pytest.approx([0.5, 0.5], abs=0.02), "one share a head"
+
+
+def test_bad_settings_and_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="gama"):
+        oscbench.nn.KoPEAttention(16, 2, gama=0.1)
+    with pytest.raises(ValueError, match='did you mean "kope"'):
+        oscbench.nn.Encoder("kop", 16, 2, 1)
