@@ -1,3 +1,31 @@
-"""oscbench: oscillator attentions against softmax and RoPE, measured fairly."""
+"""oscbench: oscillator attentions against softmax and RoPE, measured fairly.
+
+From Python: `run` a suite, `load` its records as a table, `build_model` of a mechanism for a task, and `oscbench.nn` for attention in a
+model of one's own. Everything is found at first use, so that `import oscbench` loads neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oscbench import nn
+    from oscbench.api import build_model, load, run
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "build_model", "load", "nn", "run"]
+
+_FUNCTIONS = ("build_model", "load", "run")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "nn":
+        return importlib.import_module("oscbench.nn")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module("oscbench.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

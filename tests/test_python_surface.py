@@ -1,0 +1,52 @@
+"""What Python users call: lazily imported, and the same as the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import oscbench
+from oscbench.errors import UserError
+
+
+def test_importing_loads_neither_torch_nor_pandas() -> None:
+    code = "import sys, oscbench; assert not {'torch', 'pandas', 'numpy'} & set(sys.modules); print(sorted(dir(oscbench)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "build_model" in found.stdout
+
+
+def test_every_public_name_is_there() -> None:
+    for name in oscbench.__all__:
+        assert getattr(oscbench, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        oscbench.nothing  # noqa: B018
+
+
+def test_run_and_load_give_one_row_a_cell(tmp_path: Path) -> None:
+    options = {"only": ["mechanism=softmax", "seed=0"], "jobs": 1}
+    overrides = {"train.epochs": 1, "measures": ["params"]}
+    table = oscbench.run("smoke", results=tmp_path, overrides=overrides, **options)
+    assert list(table["mechanism"]) == ["softmax"]
+    assert list(table["status"]) == ["ok"]
+    again = oscbench.load(tmp_path)
+    assert list(again["identity"]) == list(table["identity"])
+    with pytest.raises(UserError, match="no such results folder"):
+        oscbench.load(tmp_path / "elsewhere")
+
+
+def test_a_model_is_that_of_a_cell() -> None:
+    model = oscbench.build_model(
+        "kope", "digits", settings={"gamma": 0.1}, model={"width": 32, "heads": 2, "layers": 2}
+    )
+    again = oscbench.build_model(
+        "kope", "digits", settings={"gamma": 0.1}, model={"width": 32, "heads": 2, "layers": 2}
+    )
+    images = torch.zeros(3, 1, 8, 8)
+    assert model(images).prediction.shape == (3, 10)
+    assert torch.equal(model(images).prediction, again(images).prediction)
+    with pytest.raises(ValueError, match='did you mean "kope"'):
+        oscbench.build_model("kop", "digits")
