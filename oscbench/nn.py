@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from oscbench import catalog
+from oscbench.errors import nearest
 from oscbench.mechanisms import Context, Mechanism, Positions, Shape
 from oscbench.models.positions import image_positions, sequence_positions
 from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
@@ -248,7 +249,7 @@ def __getattr__(name: str) -> type[Attention]:
     found = _classes().get(name) if name.endswith("Attention") else None
     if found is None:
         raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; {catalog.nearest(name, [*__all__, *_classes()])}"
+            f"module {__name__!r} has no attribute {name!r}; {nearest(name, [*__all__, *_classes()])}"
         )
     return found
 
