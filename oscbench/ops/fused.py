@@ -59,7 +59,8 @@ def _plain(
     assert is_causal, "the fused form without self is causal"
     first = torch.zeros_like(v[..., :1, :])
     if q.shape[-2] == 1:
-        return first + 0.0 * v  # keeps the graph, so that gradients are 0 and not missing
+        # Added as zeros, so that every gradient is 0 and none is missing.
+        return first + 0.0 * v + (0.0 * q + 0.0 * k).sum(-1, keepdim=True)
     others = attend(q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale)
     return torch.cat((first, keep_nan(others, q[..., 1:, :])), dim=-2)
 

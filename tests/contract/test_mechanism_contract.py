@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import draws
 import pytest
 import torch
 from pydantic import ValidationError
@@ -39,7 +40,7 @@ def make_trunk(
     name: str, settings: dict[str, Any], *, axes: int = 1, dtype: torch.dtype = torch.float64
 ) -> Trunk:
     mechanism_class = catalog.load("mechanisms", name)
-    shape = Shape(WIDTH, HEADS, LAYERS, 2 * TOKENS, axes, torch.Generator().manual_seed(5))
+    shape = Shape(WIDTH, HEADS, LAYERS, 2 * TOKENS, axes, draws.generator(5))
     mechanism: Mechanism = mechanism_class(mechanism_class.Config.model_validate(settings), shape)
     trunk = Trunk(mechanism, hidden=24)
     initialise(trunk, seed=3)
@@ -47,7 +48,7 @@ def make_trunk(
 
 
 def embeddings(tokens: int = TOKENS, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
+    generator = draws.generator(seed)
     return torch.randn(BATCH, tokens, WIDTH, generator=generator, dtype=torch.float64)
 
 
@@ -120,7 +121,7 @@ def test_order_sensitivity_is_as_declared(name: str, settings: dict[str, Any]) -
     context = Context(positions())
     x = embeddings()
     trunk.calibrate(x, context)
-    order = torch.randperm(TOKENS, generator=torch.Generator().manual_seed(2))
+    order = torch.randperm(TOKENS, generator=draws.generator(2))
     plain, _ = trunk(x, context)
     permuted, _ = trunk(x[:, order], context)
     follows = torch.allclose(plain[:, order], permuted, atol=1e-9)
@@ -153,7 +154,7 @@ def test_every_parameter_gets_a_finite_gradient(name: str, settings: dict[str, A
     x = embeddings()
     trunk.calibrate(x, context)
     out, _ = trunk(x, context)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(4), dtype=out.dtype)
+    weights = torch.randn(out.shape, generator=draws.generator(4), dtype=out.dtype)
     (out * weights).sum().backward()
     for parameter_name, parameter in trunk.named_parameters():
         assert parameter.grad is not None, parameter_name

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from draws import generator
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -24,7 +25,7 @@ TOKENS, WIDTH, HEADS = 10, 16, 2
 
 def mechanism_of(name: str, layers: int = 3, **settings: Any) -> Mechanism:
     found = catalog.load("mechanisms", name)
-    shape = Shape(WIDTH, HEADS, layers, TOKENS, 1, torch.Generator().manual_seed(0))
+    shape = Shape(WIDTH, HEADS, layers, TOKENS, 1, generator(0))
     made: Mechanism = found(found.Config.model_validate(settings), shape)
     initialise(made, 0)
     return made.double()
@@ -37,7 +38,7 @@ def line() -> Positions:
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
 
 def random_phases(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -187,7 +188,7 @@ def test_init_locked_meets_its_share_in_every_head_and_layer() -> None:
 def test_published_start_of_ssa_is_the_identity_at_common_widths() -> None:
     """facts.md 2.3: with 16 or more channels a head no pair locks, so every token hears itself alone."""
     found = catalog.load("mechanisms", "ssa")
-    shape = Shape(64, 2, 1, 32, 1, torch.Generator().manual_seed(0))
+    shape = Shape(64, 2, 1, 32, 1, generator(0))
     ssa = found(found.Config(), shape)
     torch.manual_seed(0)
     for module in ssa.modules():
@@ -270,8 +271,5 @@ def test_rotary_angles_of_special_tokens_are_zero() -> None:
 def test_phases_of_random_walk_do_not_depend_on_how_many_follow() -> None:
     long = catalog.load("mechanisms", "kope")
     config = long.Config(dynamics="random_walk")
-    few, many = (
-        long(config, Shape(WIDTH, HEADS, 2, n, 1, torch.Generator().manual_seed(9))).directions
-        for n in (4, 9)
-    )
+    few, many = (long(config, Shape(WIDTH, HEADS, 2, n, 1, generator(9))).directions for n in (4, 9))
     assert torch.equal(few, many[:, :, :4])

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import draws
 import pytest
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ class Case:
         sharp: float = 1.0,
     ) -> Inputs:
         """Random inputs in a dtype; `sharp` multiplies the logits."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = draws.generator(seed)
         drawn = self.draw(size, generator, sharp) | variant.extra(size, generator)
         return {name: x.to(dtype) for name, x in drawn.items()}
 
@@ -87,11 +88,9 @@ class Case:
         if reason is not None:
             pytest.skip(reason)
 
-    def error(self, out: Tensor, expected: Tensor) -> float:
-        """‖out - ref‖ / max(‖ref‖, floor √count) in float64; NaN stays NaN."""
-        out, expected = out.double(), expected.double()
-        scale = max(float(expected.norm()), self.floor * math.sqrt(expected.numel()))
-        return float((out - expected).norm()) / scale if scale else float(out.norm())
+    def error(self, out: Tensor, expected: Tensor, floor: float = 0.0) -> float:
+        """‖out - ref‖ / max(‖ref‖, the op's floor · √count, floor) in float64; NaN stays NaN."""
+        return relative_error(out, expected, max(floor, self.floor * math.sqrt(expected.numel())))
 
     def allowed(self, dtype: torch.dtype, *, gradient: bool = False) -> float:
         """The largest error of a dtype."""
@@ -100,6 +99,33 @@ class Case:
         if dtype == torch.float32:
             return self.gradient_float32 if gradient else self.float32
         return self.bfloat16
+
+
+def relative_error(found: Tensor, expected: Tensor, floor: float = 0.0) -> float:
+    """‖found - expected‖ / max(‖expected‖, floor) in float64, ‖found‖ where that is 0 / 0; NaN stays NaN."""
+    found, expected = found.double(), expected.double()
+    scale = max(float(expected.norm()), floor)
+    return float((found - expected).norm()) / scale if scale else float(found.norm())
+
+
+def gradient_floor(out: Tensor, weight: Tensor, x: Tensor, bound: float) -> float:
+    """The norm below which a gradient of Σ weight·out to x is judged as rounding: 4 ε u / bound.
+
+    Such a gradient is a sum of terms as large as u = ‖weight·out‖ / rms(x), by the chain rule. Every term is rounded to
+    ε of itself, so however much of the sum cancels (at N = 1 all of it does in a softmax's queries and keys, and the true
+    gradient is 0) a few ε u are left. Errors are held to `bound` of a gradient above the floor, and to 4 ε u below it.
+
+    Args:
+        out: what the op gave, with what the loss leaves out set to 0.
+        weight: of the loss, shaped like out.
+        x: what the gradient is taken to.
+        bound: largest relative error allowed.
+    """
+    # Sums are in float32 at least, whatever the inputs are.
+    rounding = torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps
+    size = float(x.double().square().mean().sqrt())
+    unit = float((weight.double() * out.double()).norm()) / size if size else 0.0
+    return 4.0 * rounding * unit / bound
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {

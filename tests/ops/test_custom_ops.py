@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import draws
 import pytest
 import torch
 from ops_cases import CASES, Size, grid
@@ -10,7 +11,7 @@ from oscbench import ops
 
 
 def leaf(*shape):
-    generator = torch.Generator().manual_seed(sum(shape))
+    generator = draws.generator(sum(shape))
     return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
 

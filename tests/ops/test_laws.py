@@ -5,9 +5,10 @@ A new backend is tested without writing a test. Calls that it cannot run are ski
 
 from __future__ import annotations
 
+import draws
 import pytest
 import torch
-from ops_cases import CASES, Size, grid
+from ops_cases import CASES, Size, gradient_floor, grid
 
 from oscbench import ops
 
@@ -148,7 +149,7 @@ def quiet(case, dtype):
 @everywhere
 def test_exactness_with_padding_in_holes(case, backend, variant, causal):
     inputs = case.inputs(Size(tokens=261), variant, torch.float32)
-    mask = torch.rand(2, 261, generator=torch.Generator().manual_seed(1)) < 0.3
+    mask = torch.rand(2, 261, generator=draws.generator(1)) < 0.3
     options = variant.options | {"is_causal": causal, "key_padding_mask": mask}
     case.skip_unless_runs(backend, inputs, **options)
     out = case.run(inputs, backend, **options)
@@ -177,23 +178,25 @@ def gradients(case, inputs, backend, weight, **options):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
 def test_gradients_against_the_reference(case, backend, variant, causal, dtype, padded):
-    mask = None
-    tokens = 67 if dtype == torch.bfloat16 else 261
-    if padded:
-        mask = torch.rand(1, tokens, generator=torch.Generator().manual_seed(2)) < 0.3
-    narrow = {} if dtype == torch.float64 else case.gradient_options
-    options = variant.options | {"is_causal": causal, "key_padding_mask": mask} | narrow
-    inputs = case.inputs(Size(batch=1, tokens=tokens, width=8), variant, dtype, seed=3)
-    case.skip_unless_runs(backend, inputs, **options)
-    probe = case.run(inputs, backend, **options)
-    weight = torch.randn(probe.shape, generator=torch.Generator().manual_seed(4)).to(dtype)
-    if mask is not None:
-        weight = weight.masked_fill(mask[:, None, :, None], 0.0)
-    got = gradients(case, inputs, backend, weight, **options)
-    wide = {name: x.double() for name, x in inputs.items()}
-    expected = gradients(case, wide, "reference", weight, **options, **quiet(case, dtype))
-    for name, ours, theirs in zip(inputs, got, expected, strict=True):
-        assert case.error(ours, theirs) < case.allowed(dtype, gradient=True), name
+    # Alone, a token's own score is all there is, and sdpa's difference keeps none of a torus update's digits.
+    alone = case.op == "torus_attention" and backend == "sdpa" and variant.options.get("include_self", True)
+    for tokens in ([] if alone else [1]) + [67 if dtype == torch.bfloat16 else 261]:
+        mask = torch.rand(1, tokens, generator=draws.generator(2)) < 0.3 if padded else None
+        narrow = {} if dtype == torch.float64 else case.gradient_options
+        options = variant.options | {"is_causal": causal, "key_padding_mask": mask} | narrow
+        inputs = case.inputs(Size(batch=1, tokens=tokens, width=8), variant, dtype, seed=3)
+        case.skip_unless_runs(backend, inputs, **options)
+        wide = {name: x.double() for name, x in inputs.items()}
+        out = case.run(wide, "reference", **options, **quiet(case, dtype))
+        weight = torch.randn(out.shape, generator=draws.generator(4)).to(dtype)
+        if mask is not None:
+            weight = weight.masked_fill(mask[:, None, :, None], 0.0)
+        got = gradients(case, inputs, backend, weight, **options)
+        expected = gradients(case, wide, "reference", weight, **options, **quiet(case, dtype))
+        bound = case.allowed(dtype, gradient=True)
+        for (name, x), ours, theirs in zip(inputs.items(), got, expected, strict=True):
+            floor = gradient_floor(out, weight, x, bound)
+            assert case.error(ours, theirs, floor) < bound, f"{name}, N = {tokens}"
 
 
 @everywhere

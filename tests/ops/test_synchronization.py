@@ -5,6 +5,7 @@ The laws common to all ops are in test_laws.py; here is what belongs to this op 
 
 from __future__ import annotations
 
+import draws
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def small_blocks(monkeypatch):
 
 def draw(tokens, width=8, value_width=5, *, batch=1, heads=2, spread=0.16, seed=0, dtype=torch.float64):
     """Inputs of which about half the pairs lock."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = draws.generator(seed)
 
     def normal(channels):
         return torch.randn(batch, heads, tokens, channels, generator=generator, dtype=torch.float64)
@@ -53,7 +54,7 @@ def error(out, expected):
 def gradients(inputs, backend, **options):
     leaves = [x.clone().requires_grad_() for x in inputs]
     out = call(leaves, backend, **options)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights = torch.randn(out.shape, generator=draws.generator(1), dtype=torch.float64)
     return torch.autograd.grad((out * weights.to(out.dtype)).sum(), leaves)
 
 
@@ -62,7 +63,7 @@ def gradients(inputs, backend, **options):
 @pytest.mark.parametrize("tokens", [1, 7, 50])
 def test_equals_reference_with_gradients(small_blocks, backend, tokens, causal):
     inputs = draw(tokens, batch=2)
-    mask = torch.rand(2, tokens, generator=torch.Generator().manual_seed(2)) < 0.3
+    mask = torch.rand(2, tokens, generator=draws.generator(2)) < 0.3
     for options in ({}, {"key_padding_mask": mask}, {"edge": 0.2}):
         out = call(inputs, backend, is_causal=causal, **options)
         torch.testing.assert_close(out, call(inputs, "reference", is_causal=causal, **options))

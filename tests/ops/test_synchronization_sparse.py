@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import draws
 import pytest
 import scipy.special
 import torch
@@ -30,7 +31,7 @@ def in_a_cloud(tokens, generator):
 
 
 def inputs_with(shape, tokens, seed=0):
-    generator = torch.Generator().manual_seed(seed)
+    generator = draws.generator(seed)
     omega = shape(tokens, generator)[None, None]
     theta = 0.5 * torch.randn(1, 1, tokens, WIDTH, generator=generator, dtype=torch.float64)
     v = torch.randn(1, 1, tokens, 4, generator=generator, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import draws
 import pytest
 import torch
 
@@ -21,7 +22,7 @@ def judged(out, expected):
 )
 def test_a_dominant_self_costs_no_digits(backend, causal):
     """Own score 64 against a typical 0: what is left of the update is tiny, and still exact."""
-    theta = torch.randn(1, 2, 130, 32, generator=torch.Generator().manual_seed(0)) * 2
+    theta = torch.randn(1, 2, 130, 32, generator=draws.generator(0)) * 2
     gate = torch.full((1,), 2.0)
     out = ops.torus_attention(theta, gate, is_causal=causal, backend=backend)
     expected = ops.torus_attention(theta.double(), gate.double(), is_causal=causal, backend="reference")
@@ -53,7 +54,7 @@ def test_drift_turns_the_score_only():
 @pytest.mark.parametrize("causal", [False, True])
 def test_tiles_agree_with_the_fused_kernel(causal, monkeypatch):
     monkeypatch.setitem(sink._TILE_ELEMENTS, "cpu", 2 * 41 * 16)
-    generator = torch.Generator().manual_seed(0)
+    generator = draws.generator(0)
     q, k, v, grad = (torch.randn(1, 2, 41, 6, generator=generator, dtype=torch.float64) for _ in range(4))
     own = torch.randn(1, 2, 41, generator=generator, dtype=torch.float64)
     out, lse = sink._fused(q, k, v, own, causal)
@@ -68,7 +69,7 @@ def test_tiles_agree_with_the_fused_kernel(causal, monkeypatch):
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
 def test_opcheck(causal, padded):
-    generator = torch.Generator().manual_seed(0)
+    generator = draws.generator(0)
     q, k, v, own = (
         torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
         for shape in ((2, 1, 5, 4), (2, 1, 5, 4), (2, 1, 5, 4), (2, 1, 5))

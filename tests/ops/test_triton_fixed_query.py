@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(not triton_tools.installed(), reason="triton is 
 
 def child(task, **environment):
     found = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    found["PYTHONPATH"] = str(Path(oscbench.__file__).parents[1])
     script = Path(__file__).with_name("triton_child.py")
+    found["PYTHONPATH"] = os.pathsep.join(map(str, (Path(oscbench.__file__).parents[1], *script.parents[:2])))
     result = subprocess.run(
         [sys.executable, script, task], capture_output=True, text=True, env=found | environment, check=False
     )

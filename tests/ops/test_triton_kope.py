@@ -16,20 +16,25 @@ from oscbench.ops import kope_attention, triton_tools
 
 pytestmark = pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
 
+HERE = Path(__file__)
 NUMBERS = """
 import json
+import draws
 import torch
+from ops_cases import gradient_floor, relative_error
 from oscbench.ops import backends, kope_attention, mix_phases
 from oscbench.ops.kope.triton import mixed_attention, turn
 
 torch.set_num_threads(1)
-generator = torch.Generator().manual_seed(0)
+generator = draws.generator(0)
 worst = {}
 
-def judge(name, dtype, results):
-    for index, (expected, found) in enumerate(zip(*results)):
+def judge(name, dtype, results, weights, given):
+    bound = 1e-5 if dtype == torch.float32 else 2e-2
+    floors = [0.0, *(gradient_floor(results[0][0].detach(), weights, x, bound) for x in given)]
+    for index, (expected, found, floor) in enumerate(zip(*results, floors)):
         assert expected.shape == found.shape, (name, index)
-        error = float((found.double() - expected).norm() / expected.norm().clamp_min(1e-6))
+        error = relative_error(found.detach(), expected.detach(), floor)
         key = f"{name} {dtype} {'gradient' if index else 'out'}"
         worst[key] = max(worst.get(key, 0.0), error) if error == error else error
 
@@ -50,7 +55,7 @@ def attend(given, dtype, mask, **options):
         if mask is not None:
             out = out.masked_fill(mask[:, None, :, None], 0.0)
         results.append((out, *torch.autograd.grad((out * weights.to(out.dtype)).sum(), leaves)))
-    judge("attention", dtype, results)
+    judge("attention", dtype, results, weights, given)
 
 def mixed(given, mix, dtype):
     results = []
@@ -65,7 +70,7 @@ def mixed(given, mix, dtype):
             out, cos, sin = mixed_attention(*leaves, matrix)
         loss = (out * weights.to(out.dtype)).sum() + (cos * cos * sin).sum()
         results.append((out, *torch.autograd.grad(loss, [*leaves, matrix])))
-    judge("mixing", dtype, results)
+    judge("mixing", dtype, results, weights, (*given, mix))
 
 for tokens, width, causal, values, padded, dtype, phase_dtype, phase_shape in [
     (1, 8, True, True, False, torch.float32, torch.float32, (2, 2)),
@@ -135,7 +140,7 @@ def child(tmp_path, code, **environment):
     script = tmp_path / "child.py"
     script.write_text(code)
     kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    kept["PYTHONPATH"] = str(Path(oscbench.__file__).parents[1])
+    kept["PYTHONPATH"] = os.pathsep.join(map(str, (Path(oscbench.__file__).parents[1], *HERE.parents[:2])))
     result = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, env=kept | environment, check=False
     )
