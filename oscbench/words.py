@@ -108,6 +108,12 @@ def half_width(low: float, high: float, unit: str) -> str:
     return f"± {100 * half:.1f}" if unit == "fraction" else f"± {significant(half, 2)}"
 
 
+def margin(value: float, unit: str) -> str:
+    """What counts as no difference: `±0.5 points`, `±0.01 bits/character`."""
+    number, shown = (100 * value, "points") if unit == "fraction" else (value, unit)
+    return f"±{number:g}" + (f" {shown}" if shown not in ("1", "") else "")
+
+
 def spread(std: float, unit: str) -> str:
     """A standard deviation, in points for fractions."""
     if not math.isfinite(std):

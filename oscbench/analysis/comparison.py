@@ -12,18 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from oscbench.analysis.equivalence import Equivalence, Margin, declared_margin, two_one_sided
 from oscbench.analysis.fairness import control_notes, machine, origin_notes, refusals, scope_notes
 from oscbench.analysis.frame import headline, value_of
+from oscbench.analysis.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
 from oscbench.analysis.selection import Entry, Pair
-from oscbench.analysis.statistics import (
-    ALPHA,
-    Interval,
-    Paired,
-    can_pass,
-    compare_paired,
-    holm,
-    seeds_needed,
-)
+from oscbench.analysis.statistics import ALPHA, Interval, Paired, compare_paired, mean_interval
 from oscbench.records import Record
 from oscbench.words import MINUS, capitalised, ranges
 
@@ -60,6 +54,9 @@ class Comparison:
         second: The same of the baseline.
         paired: The statistics, None unless compared.
         p_holm: p after Holm over all comparisons of its question.
+        adjusted: The interval of the mean difference that holds together with those of the whole question (Bonferroni); None unless tested.
+        margin: The largest difference that counts as none; None where its unit has no usual one and the suite declares none.
+        equivalence: Whether the two are alike within the margin, corrected over the question as well; None unless tested.
         tested: Number of comparisons in that correction; of one that took no part in it, all of the question.
         costs: Treatment over baseline; over several sections the smallest there.
         costs_to: The largest over several sections; None in a single one.
@@ -82,6 +79,9 @@ class Comparison:
     costs: Costs = field(default_factory=lambda: Costs(math.nan, math.nan, math.nan))
     costs_to: Costs | None = None
     p_holm: float = math.nan
+    adjusted: Interval | None = None
+    margin: Margin | None = None
+    equivalence: Equivalence | None = None
     tested: int = 0
     needed: int = 0
     caveats: tuple[str, ...] = ()
@@ -107,6 +107,8 @@ class Comparison:
             if self.direction not in ("higher", "lower"):
                 return "different"
             return "better" if (self.paired.mean > 0) == (self.direction == "higher") else "worse"
+        if self.equivalence is not None and self.equivalence.shown:
+            return "equivalent"
         return "underpowered" if self.underpowered else "no clear difference"
 
 
@@ -157,6 +159,7 @@ def compare(
         capitalised(measurement.label if measurement else some.metric if some else ""),
         measurement.unit if measurement else "",
         measurement.direction if measurement else "none",
+        margin=declared_margin(record for pool in pools for record in pool),
     )
     finished = [[r for r in pool if math.isfinite(headline(r))] for pool in pools]
     absent = [
@@ -261,31 +264,58 @@ def _unsettled(records: Sequence[Record]) -> str:
 def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Holm over the comparisons of a question that their seeds let pass it, and a note at the others.
 
-    These have Bonferroni's p over all comparisons, which is above the level whatever came out.
+    These have Bonferroni's p over all comparisons, which is above the level whatever came out. Tests of equivalence are a question of
+    their own, corrected in the same way; a few seeds may decide them, so all take part.
     """
     seeds = [c.paired.n if c.paired and math.isfinite(c.paired.p) else 0 for c in comparisons]
     family = can_pass(seeds)
     p_values = [c.paired.p if c.paired else math.nan for c in comparisons]
     inside = holm([p if member else math.nan for p, member in zip(p_values, family, strict=True)])
     total = sum(math.isfinite(p) for p in p_values)
-    needed = seeds_needed(total)
+    alike = _equivalences(comparisons)
     corrected: list[Comparison] = []
-    for comparison, p, adjusted, member in zip(comparisons, p_values, inside, family, strict=True):
-        first: tuple[str, ...] = ()
-        if comparison.paired is not None and comparison.paired.n == 1:
-            first = ("one paired seed gives no interval and no test",)
-        elif comparison.paired is not None and not member:
-            first = (_power_note(comparison.paired.n, total, needed),)
+    for at, comparison in enumerate(comparisons):
+        member = family[at]
+        tested = sum(family) if member else total
         corrected.append(
             replace(
                 comparison,
-                p_holm=adjusted if member else float(np.minimum(total * p, 1.0)),
-                tested=sum(family) if member else total,
-                needed=0 if member else needed,
-                caveats=first + comparison.caveats,
+                p_holm=inside[at] if member else float(np.minimum(total * p_values[at], 1.0)),
+                adjusted=_adjusted(comparison, tested),
+                equivalence=alike[at],
+                tested=tested,
+                needed=0 if member else seeds_needed(total),
+                caveats=(*_power_notes(comparison, member, total), *comparison.caveats),
             )
         )
     return corrected
+
+
+def _differences(comparison: Comparison) -> list[float]:
+    return [a - b for a, b in zip(comparison.first, comparison.second, strict=True)]
+
+
+def _adjusted(comparison: Comparison, tested: int) -> Interval | None:
+    if comparison.paired is None or comparison.paired.n < 2:
+        return None
+    return mean_interval(_differences(comparison), simultaneous_level(tested))
+
+
+def _equivalences(comparisons: Sequence[Comparison]) -> list[Equivalence | None]:
+    found = [
+        two_one_sided(_differences(c), c.margin) if c.margin and c.paired and c.paired.n > 1 else None
+        for c in comparisons
+    ]
+    adjusted = holm([one.p if one else math.nan for one in found])
+    return [replace(one, p_adjusted=p) if one else None for one, p in zip(found, adjusted, strict=True)]
+
+
+def _power_notes(comparison: Comparison, member: bool, total: int) -> tuple[str, ...]:
+    if comparison.paired is None:
+        return ()
+    if comparison.paired.n == 1:
+        return ("one paired seed gives no interval and no test",)
+    return () if member else (_power_note(comparison.paired.n, total, seeds_needed(total)),)
 
 
 def _power_note(n: int, tested: int, needed: int) -> str:

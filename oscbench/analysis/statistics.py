@@ -97,10 +97,10 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]
     return mean - half, mean + half
 
 
-def mean_interval(values: ArrayLike) -> Interval:
+def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     """The t interval of one group, with a word where it is none or of no width."""
     array = np.asarray(values, dtype=np.float64)
-    low, high = t_interval(array)
+    low, high = t_interval(array, level)
     if array.size < 2:
         return Interval(math.nan, math.nan, "one seed gives no interval" if array.size else "no seed")
     note = "all seeds gave the same value" if np.ptp(array) == 0 else None
@@ -270,41 +270,6 @@ def compare_paired(first: ArrayLike, second: ArrayLike, direction: str, rng: np.
     )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction over all p values that exist; NaN stays NaN and does not count."""
-    p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(np.isfinite(p))
-    ordered = tested[np.argsort(p[tested], kind="stable")]
-    factors = np.arange(len(ordered), 0, -1)
-    adjusted[ordered] = np.minimum(np.maximum.accumulate(p[ordered] * factors), 1.0) if len(ordered) else []
-    return [float(value) for value in adjusted]
-
-
-def can_pass(seeds: Sequence[int], alpha: float = ALPHA) -> list[bool]:
-    """Which of several sign-flip tests take part in the correction: those that so many seeds let pass it at all.
-
-    A comparison of three seeds, p ≥ 1/4, can never be called different, so it need not cost the others of eight seeds anything. With K
-    the smallest number such that no more than K of the tests could reach alpha/K, these are kept. The choice depends on the seeds
-    alone and not on what they showed. Tarone, A modified Bonferroni method for discrete data, Biometrics 46 (1990).
-
-    Args:
-        seeds: Paired seeds of each comparison; a test needs two.
-        alpha: Of the whole family.
-    """
-    smallest = np.array([2.0 / 2**n if n > 1 else np.inf for n in seeds])
-    allowed = next(k for k in range(1, len(smallest) + 2) if (smallest <= alpha / k).sum() <= k)
-    return [bool(value) for value in smallest <= alpha / allowed]
-
-
-def seeds_needed(comparisons: int, alpha: float = ALPHA) -> int:
-    """The fewest paired seeds with which a sign-flip test can reach `alpha` after Holm: m·2/2ⁿ ≤ alpha."""
-    n = 1
-    while max(comparisons, 1) * 2 / 2**n > alpha:
-        n += 1
-    return n
-
-
 @dataclass(frozen=True)
 class Censored:
     """A to-target measure: steps, seconds, FLOPs or joules to reach something that some runs never reached.
@@ -333,23 +298,27 @@ def summarise_censored(values: ArrayLike) -> Censored:
         raise ValueError("no run")
     missed = np.isnan(array)
     filled = np.where(missed, np.inf, array)
-    # "inverted_cdf" picks a run that exists, so that no average with infinity can arise.
-    low, middle, high = np.quantile(filled, [0.25, 0.5, 0.75], method="inverted_cdf")
-    return Censored(array.size, int((~missed).sum()), float(middle), float(low), float(high))
+    low, middle, high = (_censored_quantile(filled, share) for share in (0.25, 0.5, 0.75))
+    return Censored(array.size, int((~missed).sum()), middle, low, high)
 
 
-def aggregate_over_tasks(
-    differences: Sequence[ArrayLike], rng: np.random.Generator, resamples: int = 2000
-) -> tuple[float, Interval]:
-    """Mean over tasks of each task's mean difference, with a percentile bootstrap stratified by task.
+def _censored_quantile(values: Floats, share: float) -> float:
+    """The usual quantile, between two runs a mean of both; infinite as soon as one of them is."""
+    below, above = (float(np.quantile(values, share, method=side)) for side in ("lower", "higher"))
+    return above if below == above or math.isinf(above) else float(np.quantile(values, share))
 
-    Seeds are drawn anew inside each task; the tasks themselves are taken as given, so this says nothing
-    about other tasks.
+
+def aggregate_over_tasks(differences: Sequence[ArrayLike]) -> tuple[float, Interval]:
+    """Mean over tasks of each task's mean difference, with its t interval stratified by task.
+
+    The variance of the mean is Σ s²ₜ/nₜ over the square of the number of tasks, its degrees of freedom are Satterthwaite's (Biometrics
+    Bulletin 2, 1946), so that of one task this is the t interval of its mean. The tasks are taken as given: it says nothing
+    about other tasks. From six seeds on it covers at least 93 % on normal differences and on gamma ones of skewness 1, with one task or
+    five; of skewness 2, 89 % with one task and 93 % with five (`tests/analysis/test_coverage.py` measures it). A percentile bootstrap over
+    seeds covers 84 % at six seeds of one task.
 
     Args:
         differences: For each task the paired differences of its seeds, in a unit that the tasks share.
-        rng: Source of the resamples.
-        resamples: Number of bootstrap draws.
 
     Raises:
         ValueError: no task, or a task without a seed.
@@ -360,8 +329,22 @@ def aggregate_over_tasks(
     point = float(np.mean([row.mean() for row in rows]))
     if min(row.size for row in rows) < 2:
         return point, Interval(math.nan, math.nan, "a task with one seed gives no interval")
-    draws = np.mean(
-        [row[rng.integers(0, row.size, (resamples, row.size))].mean(axis=1) for row in rows], axis=0
-    )
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return point, Interval(float(low), float(high))
+    counts = np.array([row.size for row in rows])
+    half = float(stratified_half_width(np.array([row.var(ddof=1) for row in rows]), counts))
+    return point, Interval(point - half, point + half, None if half else "all seeds gave the same value")
+
+
+def stratified_half_width(variances: ArrayLike, counts: ArrayLike, level: float = LEVEL) -> Floats:
+    """Half the width of the t interval of a mean of several groups' means.
+
+    Args:
+        variances: [..., groups] of the values in each group, with n - 1 in the denominator.
+        counts: [groups] numbers of values, each at least 2.
+        level: Coverage on normal data.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    of_means = np.asarray(variances, dtype=np.float64) / n
+    total = of_means.sum(axis=-1)
+    spread = (of_means**2 / (n - 1)).sum(axis=-1)
+    freedom = np.divide(total**2, spread, out=np.ones_like(total), where=spread > 0)
+    return np.asarray(stats.t.ppf(0.5 + level / 2, freedom) * np.sqrt(total) / n.size)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from oscbench import words
 from oscbench.analysis.comparison import Aggregate, Comparison
-from oscbench.analysis.statistics import BCA_FROM
 
 _BESIDE = 3
 
@@ -39,6 +38,7 @@ _MEANING = {
     "better": "Better",
     "worse": "Worse",
     "different": "Different",
+    "equivalent": "Equivalent",
     "no clear difference": "No clear difference: they might or might not differ",
     "underpowered": "Undecided: too few seeds",
     "one seed: no test": "Undecided: one seed",
@@ -51,6 +51,8 @@ def answer(comparison: Comparison) -> Answer:
     """Put one comparison into words: effect, interval, seeds, p, then cost, then what to be careful about."""
     head = comparison.name
     verdict = _MEANING[comparison.verdict]
+    if comparison.verdict == "equivalent" and comparison.margin:
+        verdict += f" within {words.margin(comparison.margin.value, comparison.unit)}"
     paired = comparison.paired
     if paired is None:
         return Answer(head, comparison.reason, verdict, (), ())
@@ -66,6 +68,9 @@ def answer(comparison: Comparison) -> Answer:
         sign = "" if paired.p < 0.001 else "= "
         holm = f" (Holm {words.p_value(comparison.p_holm)})" if comparison.tested > 1 else ""
         parts.append(f"p {sign}{words.p_value(paired.p)}{holm}")
+    if comparison.equivalence and comparison.equivalence.shown:
+        within = words.margin(comparison.equivalence.margin.value, comparison.unit)
+        parts.append(f"within {within} (p {words.p_value(comparison.equivalence.p_adjusted)})")
     if comparison.verdict == "underpowered" and (paired.interval.low > 0 or paired.interval.high < 0):
         # What a test cannot decide with so few seeds an interval may still tell.
         side = "above" if paired.interval.low > 0 else "below"
@@ -124,9 +129,8 @@ def aggregates_method(found: Sequence[Aggregate]) -> str:
         return ""
     several = any(len(suites) > 1 for one in found for _, suites in one.tasks)
     once = "; suites of one task are averaged seed by seed, so that it weighs once" if several else ""
-    narrow = f", too narrow below {BCA_FROM} seeds" if any(one.fewest < BCA_FROM for one in found) else ""
     return (
-        f"Each is the mean over tasks of a pair's mean difference{once}. Intervals are a bootstrap over seeds inside each task{narrow}: "
+        f"Each is the mean over tasks of a pair's mean difference{once}. Intervals are t intervals over seeds inside each task: "
         "they say nothing about other tasks, and are not corrected for the number of pairs."
     )
 

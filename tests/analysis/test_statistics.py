@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from oscbench.analysis.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
 from oscbench.analysis.statistics import (
     Interval,
     aggregate_over_tasks,
     bca_interval,
-    can_pass,
     compare_paired,
     exact_proportion_interval,
-    holm,
     interquartile_mean,
     mean_interval,
-    seeds_needed,
     sign_flip_p,
     summarise,
     summarise_censored,
@@ -225,24 +223,39 @@ def test_censored_runs_are_worse_than_all_others() -> None:
         summarise_censored([])
 
 
+def test_medians_are_medians_also_among_runs_that_never_got_there() -> None:
+    nan = math.nan
+    assert summarise_censored([200.0, 230.0, 270.0, 290.0]).median == 250.0
+    assert summarise_censored([200.0, 290.0, nan, nan]).median == math.inf, "half of them never did"
+    assert summarise_censored([200.0, 250.0, 290.0, nan]).median == 270.0
+    found = summarise_censored(list(range(9)))
+    assert (found.low_quartile, found.median, found.high_quartile) == (2.0, 4.0, 6.0)
+
+
 def test_aggregate_is_stratified_by_task() -> None:
     rows = [rng(i).normal(i, 1.0, 20) for i in range(3)]
-    point, interval = aggregate_over_tasks(rows, rng())
+    point, interval = aggregate_over_tasks(rows)
     assert point == pytest.approx(np.mean([row.mean() for row in rows]))
     # The standard error of each task's mean counts, and what lies between the tasks does not.
-    error = math.sqrt(sum(row.var() / 20 for row in rows)) / 3
-    assert interval.high - interval.low == pytest.approx(2 * 1.96 * error, rel=0.1)
-    assert (
-        aggregate_over_tasks([[1.0], [2.0, 3.0]], rng())[1].note == "a task with one seed gives no interval"
-    )
+    error = math.sqrt(sum(row.var(ddof=1) / 20 for row in rows)) / 3
+    assert interval.high - interval.low == pytest.approx(2 * 2.0 * error, rel=0.02)
+    assert aggregate_over_tasks([[1.0], [2.0, 3.0]])[1].note == "a task with one seed gives no interval"
     with pytest.raises(ValueError, match="task"):
-        aggregate_over_tasks([], rng())
+        aggregate_over_tasks([])
 
 
-def test_aggregate_covers() -> None:
-    hits = 0
-    for trial in range(200):
-        data = rng(trial).normal(0.0, 1.0, (4, 12))
-        interval = aggregate_over_tasks(list(data), rng(trial), resamples=400)[1]
-        hits += interval.low <= 0.0 <= interval.high
-    assert 0.88 <= hits / 200 <= 0.99
+def test_aggregate_of_one_task_is_its_t_interval_and_of_two_is_welchs() -> None:
+    one, two = rng(1).normal(size=6), rng(2).normal(size=9)
+    low, high = t_interval(one)
+    assert aggregate_over_tasks([one])[1] == Interval(pytest.approx(float(low)), pytest.approx(float(high)))
+    # The mean of two means is half the difference of one and the other's mirror image.
+    welch = stats.ttest_ind(one, -two, equal_var=False).confidence_interval(0.95)
+    found = aggregate_over_tasks([one, two])[1]
+    assert (found.low, found.high) == pytest.approx((welch.low / 2, welch.high / 2))
+
+
+def test_adjusted_intervals_hold_together() -> None:
+    rows = rng(7).normal(0.0, 1.0, (3000, 5, 8))
+    low, high = t_interval(rows, simultaneous_level(5))
+    assert ((low <= 0) & (high >= 0)).all(axis=1).mean() == pytest.approx(0.95, abs=0.012)
+    assert simultaneous_level(1) == 0.95

@@ -134,7 +134,7 @@ def test_equal_seeds() -> None:
     comparison = only(runs("plain", [0.8] * 12) + runs("wave", [0.8] * 12), "wave,plain")
     assert comparison.paired is not None
     assert comparison.paired.p == 1.0
-    assert comparison.verdict == "no clear difference"
+    assert comparison.verdict == "equivalent"
     assert "every seed gave the same difference, so the interval has no width" in comparison.caveats
 
 
@@ -252,7 +252,7 @@ def test_effects_over_tasks_of_one_suite_or_several() -> None:
             "+2.33 points accuracy, 95 % interval ["
         )
         assert told.endswith("], at least 3 paired seeds a task.")
-    assert "too narrow below 10 seeds" in aggregates_method([found])
+    assert "t intervals over seeds inside each task" in aggregates_method([found])
     assert aggregates_of(both("one", "digits")) == []
     assert aggregates_method([]) == ""
 
