@@ -194,13 +194,14 @@ class MechanismEntry(_Strict):
 
 
 class Train(_Strict):
-    """Training: AdamW with a linear warm-up and a cosine to 0; the last weights are tested.
+    """Training: AdamW with a linear warm-up and a cosine to the final learning rate; the last weights are tested.
 
     Attributes:
         epochs: passes over the training split; this or `steps`.
         steps: optimiser steps, through as many epochs as they take; validation still follows each epoch, and the last step.
         batch_size: examples a step.
         learning_rate: at the top of the schedule.
+        final_learning_rate: at its end, no higher than at its top.
         weight_decay: on matrices; biases, norms, scalars and embeddings of one row have none.
         warmup: share of all steps.
         beta2: AdamW's second momentum.
@@ -213,6 +214,7 @@ class Train(_Strict):
     steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0.0)
+    final_learning_rate: float = added(0.0, neutral=0.0, ge=0.0)
     weight_decay: float = Field(default=0.05, ge=0.0)
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
@@ -223,6 +225,10 @@ class Train(_Strict):
     def _one_length(self) -> Train:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either epochs or steps")
+        if self.final_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"final_learning_rate {self.final_learning_rate} is more than learning_rate {self.learning_rate}"
+            )
         return self
 
     def resolved(self) -> dict[str, Any]:

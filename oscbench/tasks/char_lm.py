@@ -1,7 +1,9 @@
 """Character language modelling: bytes of Python's own standard library (real code on every machine), or of any file, enwik8 for one.
 
 By default the first 90 % of the bytes train, the next 5 % validate and the last 5 % test; a file of exactly 100,000,000 bytes is cut
-at 90 and 95 million, as enwik8 is. The standard library differs from one Python release to the next, so the data hash does too.
+at 90 and 95 million, as enwik8 is. With `split: 90-10` all of the last 10 % is validation and test at once, which is how numbers on small
+texts are often published (nanoGPT's on tinyshakespeare): nothing should be chosen on it. The standard library differs from one Python
+release to the next, so the data hash does too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import sysconfig
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -21,6 +24,7 @@ from oscbench.data import KNOWN, locate
 from oscbench.data.fingerprint import stamp
 from oscbench.data.store import ARCHIVES, form_mistake
 from oscbench.errors import UserError
+from oscbench.settings import added
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 
 VOCABULARY = 256
@@ -36,6 +40,7 @@ class CharLMConfig(TaskConfig):
     Attributes:
         path: a file, a folder of text files, or a stored data set's name (`enwik8`); None is Python's standard library.
         length: bytes of context that a model is trained on.
+        split: `90-5-5`, or `90-10`, where the last tenth is validation and test at once.
         windows: random windows in an epoch.
         evaluation_windows: windows of validation and of test, evenly spaced, without overlap; every byte but the first of a
             window is predicted from those before it in the window (no sliding context).
@@ -43,6 +48,7 @@ class CharLMConfig(TaskConfig):
 
     path: str | None = None
     length: int = Field(default=128, ge=2)
+    split: Literal["90-5-5", "90-10"] = added("90-5-5", neutral="90-5-5")
     windows: int = Field(default=1600, ge=1)
     evaluation_windows: int = Field(default=256, ge=1)
 
@@ -61,20 +67,17 @@ class CharLM(Task):
         self.config = config
         self.inputs = self.describe(config)
         text = torch.frombuffer(bytearray(_read(config.path)), dtype=torch.uint8)
-        first, second = _cuts(len(text))
-        self.splits = {"train": text[:first], "validation": text[first:second], "test": text[second:]}
+        self.splits = {split: text[part] for split, part in _parts(len(text), config.split).items()}
         self.num_training_examples = config.windows
 
     @classmethod
     def describe(cls, config: CharLMConfig) -> SequenceInputs:
         """Bytes in, bytes out; text that is not there, not whole or too short is refused here, before anything runs."""
         size = _size(config.path)
-        first, second = _cuts(size)
-        parts = {"train": first, "validation": second - first, "test": size - second}
-        for split, part in parts.items():
-            if part < config.length + 1:
+        for split, part in _parts(size, config.split).items():
+            if part.stop - part.start < config.length + 1:
                 raise UserError(
-                    f"task.path: {config.path or 'standard library'}: its {split} part has {part:,} bytes, "
+                    f"task.path: {config.path or 'standard library'}: its {split} part has {part.stop - part.start:,} bytes, "
                     f"a context needs {config.length + 1:,}; give a longer text or set task.length lower"
                 )
         return SequenceInputs(VOCABULARY, config.length, VOCABULARY, is_causal=True)
@@ -138,11 +141,12 @@ class CharLM(Task):
         return Batch(rows[:, :-1], rows[:, 1:])
 
 
-def _cuts(size: int) -> tuple[int, int]:
-    """Where validation and test begin."""
-    if size == 100_000_000:
-        return 90_000_000, 95_000_000
-    return size * 90 // 100, size * 95 // 100
+def _parts(size: int, split: str) -> dict[str, slice]:
+    """Where each split lies; percents of enwik8's 100,000,000 bytes are its published cuts."""
+    first, second = size * 90 // 100, size * 95 // 100
+    if split == "90-10":
+        return {"train": slice(0, first), "validation": slice(first, size), "test": slice(first, size)}
+    return {"train": slice(0, first), "validation": slice(first, second), "test": slice(second, size)}
 
 
 def _files(path: str | None) -> list[Path]:

@@ -13,6 +13,7 @@ import torch
 from oscbench.data import KNOWN, Known, add
 from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
+from oscbench.settings import spelled
 from oscbench.tasks import LengthError
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 
@@ -28,6 +29,15 @@ def test_parts_are_consecutive_and_hold_every_byte(text: Path) -> None:
     task = CharLM(CharLMConfig(path=str(text), length=16))
     assert [len(task.splits[name]) for name in ("train", "validation", "test")] == [9000, 500, 500]
     assert torch.cat(list(task.splits.values())).numpy().tobytes() == text.read_bytes()
+
+
+def test_the_last_tenth_is_validation_and_test_at_once_where_asked(text: Path) -> None:
+    task = CharLM(CharLMConfig(path=str(text), length=16, split="90-10", evaluation_windows=10_000))
+    assert [len(task.splits[name]) for name in ("train", "validation", "test")] == [9000, 1000, 1000]
+    scored = torch.cat([batch.targets.flatten() for batch in task.batches("test", 64)])
+    assert scored.numpy().tolist() == list(text.read_bytes()[9001 : 9001 + 62 * 16])
+    spelling = spelled(CharLMConfig(path="x"))
+    assert "split" not in spelling
 
 
 def test_targets_are_the_next_bytes_and_windows_come_from_the_generator(text: Path) -> None:

@@ -29,12 +29,13 @@ class DivergedError(Exception):
 Progress = Callable[[int, int], None]
 
 
-def learning_rate_factor(step: int, total: int, warmup: float) -> float:
-    """Linear from 0 over the first `warmup` share of the steps, then a cosine to 0."""
+def learning_rate_factor(step: int, total: int, warmup: float, final: float = 0.0) -> float:
+    """Linear from 0 over the first `warmup` share of the steps, then a cosine to `final`, which is a share of the top."""
     rising = warmup * total
     if step < rising:
         return (step + 1) / rising
-    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, total - rising)))
+    cosine = 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, total - rising)))
+    return final + (1.0 - final) * cosine
 
 
 def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.optim.AdamW:
@@ -98,8 +99,9 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
     torch.manual_seed(named_seed(seed, "dropout"))
     optimizer = make_optimizer(model, settings)
     steps = total_steps(task, settings)
+    final = settings.get("final_learning_rate", 0.0) / settings["learning_rate"]
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"])
+        optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"], final)
     )
     every = settings.get("validate_every")
 
