@@ -207,6 +207,16 @@ _ALL = (
         ),
     ),
     Known(
+        "sudoku_satnet",
+        "SATNet's Sudoku boards, one file of lines puzzle,solution, 81 digits each, 0 = blank (Wang et al., arXiv 1905.12149); 9 × 9 boards",
+        (KnownFile("sudoku-satnet.csv"),),
+    ),
+    Known(
+        "sudoku_rrn",
+        "RRN's Sudoku test boards of 17 to 34 givens, one file of lines puzzle,solution (Palm et al., arXiv 1711.08028); 9 × 9 boards",
+        (KnownFile("sudoku-rrn-test.csv"),),
+    ),
+    Known(
         "imagenet100",
         "a hundred classes of ImageNet, a folder of train/CLASS/*.JPEG and val/CLASS/*.JPEG (image-net.org); photographs",
         (),

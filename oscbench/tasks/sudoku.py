@@ -1,9 +1,9 @@
 """Sudoku: fill in all blanks of a board, on boards like those of training and on harder ones, with more loops than in training.
 
 Boards of 4 × 4, 6 × 6 or 9 × 9 are made here, each proven to have one solution, or come from files of `puzzle,solution` lines
-(SATNet, arXiv 1905.12149; RRN, arXiv 1711.08028). Made boards are split by a hash of their solution up to relabelling, so no split has a solution
-of another under other digits (rows and columns exchanged may still lead from one to another). Training boards have many givens;
-the harder ones are minimal: no given can go. Digits are renamed at random in training.
+(SATNet, arXiv 1905.12149; RRN, arXiv 1711.08028). Made boards are split by a hash of their solution up to relabelling, so no split has
+a solution of another under other digits (rows and columns exchanged may still lead from one to another). Training boards have many
+givens; the harder ones are minimal: no given can go. Digits are renamed at random in training.
 
 A board counts if every blank is right. How hard a board is, our solver tells: it may need no more than cells with a single digit
 left (`naked_singles`), or digits with a single cell left in a row, column or box (`hidden_singles`), or a guess (`guess`).
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,19 +30,17 @@ from oscbench.tasks import Batch, GridInputs, Metric, Score, Split, TaskConfig
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.sudoku_boards import (
     GEOMETRIES,
-    Board,
+    LEVELS,
     Geometry,
-    dig,
-    solve,
-    split_of,
-    whole_solution,
+    Pair,
+    level_of,
+    make_boards,
 )
-from oscbench.tasks.support.sudoku_files import Pair, read_pairs
+from oscbench.tasks.support.sudoku_files import read_pairs
 from oscbench.tasks.support.sudoku_votes import Answers, sample_energy, votes
 
 DATA_SEED = 20_261_126
 PREPARATION = "sudoku v1"
-LEVELS = ("naked_singles", "hidden_singles", "guess")
 GIVENS = {4: (6, 8), 6: (15, 18), 9: (31, 42)}
 """Fewest and most of training boards, by side; those of 9 × 9 are SATNet's."""
 LOOPS = (1, 2, 4, 8)
@@ -322,7 +319,7 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
     if config.hard_path is not None:
         pairs |= _hard_of_file(config, geometry)
     left = {name: number for name, number in wanted.items() if name not in pairs}
-    pairs |= make_boards(geometry, config.givens, left) if left else {}
+    pairs |= make_boards(geometry, config.givens, left, DATA_SEED) if left else {}
     tensors = {}
     for name in wanted:
         puzzles, solutions = zip(*pairs[name], strict=True)
@@ -331,34 +328,6 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
         levels = [0 if name == "easy.train" else level_of(puzzle, geometry) for puzzle in puzzles]
         tensors[f"{name}.levels"] = torch.tensor(levels, dtype=torch.uint8)
     return tensors
-
-
-def make_boards(geometry: Geometry, givens: tuple[int, int], wanted: dict[str, int]) -> dict[str, list[Pair]]:
-    """So many boards under names such as `easy.train`: `easy` has from so many to so many givens, `hard` is minimal.
-
-    Solution i of a size depends on i alone, and goes to the split that its hash says; the boards of a name are the first that
-    fall to it.
-    """
-    found: dict[str, list[Pair]] = {name: [] for name in wanted}
-    for index in itertools.count():
-        short = [name for name in wanted if len(found[name]) < wanted[name]]
-        if not short:
-            return found
-        source = random.Random(named_seed(DATA_SEED, f"{geometry.side}/{index}"))
-        solution = whole_solution(geometry, source)
-        split = split_of(solution, geometry)
-        for name in short:
-            kind, _, of = name.partition(".")
-            if of == split:
-                number = source.randint(*givens) if kind == "easy" else 0
-                found[name].append((dig(solution, geometry, number, source), solution))
-    raise AssertionError("unreachable")
-
-
-def level_of(puzzle: Board, geometry: Geometry) -> int:
-    """What it takes to solve a board: a place in `LEVELS`."""
-    solved = solve(puzzle, geometry)
-    return 2 if solved.guesses else 1 if solved.hidden else 0
 
 
 def _easy_of_file(config: SudokuConfig, geometry: Geometry) -> dict[str, list[Pair]]:

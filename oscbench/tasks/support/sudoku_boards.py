@@ -6,12 +6,19 @@ A board is a list of digits in reading order, 0 where it is blank.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from oscbench.models.trunk import named_seed
+
 Board = Sequence[int]
+Pair = tuple[list[int], list[int]]
+"""A puzzle and its solution."""
+LEVELS = ("naked_singles", "hidden_singles", "guess")
+"""What it takes at most to solve a board: a cell with one digit left, a digit with one cell left in a unit, or a guess."""
 
 
 @dataclass(frozen=True)
@@ -231,3 +238,33 @@ def is_solution(board: Board, geometry: Geometry) -> bool:
     """Whether every unit holds every digit."""
     digits = set(range(1, geometry.side + 1))
     return all({board[cell] for cell in unit} == digits for unit in geometry.units)
+
+
+def make_boards(
+    geometry: Geometry, givens: tuple[int, int], wanted: dict[str, int], seed: int
+) -> dict[str, list[Pair]]:
+    """So many boards under names such as `easy.train`: `easy` has from so many to so many givens, `hard` is minimal.
+
+    Solution i of a size depends on seed and i alone, and goes to the split that its hash says; the boards of a name are the first that
+    fall to it.
+    """
+    found: dict[str, list[Pair]] = {name: [] for name in wanted}
+    for index in itertools.count():
+        short = [name for name in wanted if len(found[name]) < wanted[name]]
+        if not short:
+            return found
+        source = random.Random(named_seed(seed, f"{geometry.side}/{index}"))
+        solution = whole_solution(geometry, source)
+        split = split_of(solution, geometry)
+        for name in short:
+            kind, _, of = name.partition(".")
+            if of == split:
+                number = source.randint(*givens) if kind == "easy" else 0
+                found[name].append((dig(solution, geometry, number, source), solution))
+    raise AssertionError("unreachable")
+
+
+def level_of(puzzle: Board, geometry: Geometry) -> int:
+    """What it takes to solve a board: a place in `LEVELS`."""
+    solved = solve(puzzle, geometry)
+    return 2 if solved.guesses else 1 if solved.hidden else 0

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oscbench.errors import UserError
-from oscbench.tasks.support.sudoku_boards import Geometry, is_solution, solve
-
-Pair = tuple[list[int], list[int]]
+from oscbench.tasks.support.sudoku_boards import Geometry, Pair, is_solution, solve
 
 
 def read_pairs(path: Path, where: str, geometry: Geometry, lines: int | None = None) -> list[Pair]:

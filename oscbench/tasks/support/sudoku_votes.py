@@ -55,8 +55,10 @@ def _majority(answers: Answers) -> Tensor:
 
 
 def sample_energy(diagnostics: list[dict[str, Tensor]]) -> Tensor | None:
-    """Energy (B,) of each sample over so many layers: the mechanism's own, summed over its steps, or that of its phases under its
-    attention, -Σ_ij A_ij cos(φ_i - φ_j) over heads and oscillators; None where there is neither.
+    """Energy (B,) of each sample over so many layers; None where the mechanism has none.
+
+    It is the mechanism's own, summed over its steps, or that of its phases under its attention, -Σ_ij A_ij cos(φ_i - φ_j) over heads
+    and oscillators.
     """
     total: Tensor | None = None
     for found in diagnostics:
