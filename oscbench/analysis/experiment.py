@@ -6,15 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from oscbench import words
 from oscbench.analysis.comparison import Comparison, compare
 from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes
-from oscbench.analysis.frame import headline
-from oscbench.analysis.selection import Entry, Pair, entry_of
+from oscbench.analysis.frame import headline, value_of
+from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
 from oscbench.analysis.statistics import Summary, summarise
-from oscbench.records import Record
+from oscbench.records import Measurement, Record
 from oscbench.words import capitalised, quantity, ranges, relative
 
 _STATES = ("compared", "refused", "missing")
@@ -38,6 +40,11 @@ class Standing:
         return tuple(record for record in self.cells if math.isfinite(headline(record)))
 
     @property
+    def values(self) -> list[float]:
+        """Their headline values."""
+        return [headline(record) for record in self.finished]
+
+    @property
     def flags(self) -> list[str]:
         """Each health flag with the number of cells that carry it."""
         counts = Counter(flag for record in self.cells for flag in record.flags)
@@ -45,7 +52,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Section:
+class Experiment:
     """One suite × task × protocol.
 
     Attributes:
@@ -90,14 +97,14 @@ def _by_entry(cells: Sequence[Record]) -> dict[Entry, list[Record]]:
     return grouped
 
 
-def make_section(
+def make_experiment(
     inside: Sequence[Record],
     cells: Sequence[Record],
     names: dict[Entry, str],
     pairs: Sequence[Pair],
     claimed: set[Pair],
     split: bool,
-) -> Section:
+) -> Experiment:
     """One section.
 
     Args:
@@ -120,7 +127,7 @@ def make_section(
     ]
     claimed |= {c.pair for c in comparisons if c.state != "compared"}
     direction = measurement.direction if measurement else "none"
-    return Section(
+    return Experiment(
         slug=_slug(f"{first.suite}-{first.task}" + (f"-{first.protocol[:8]}" if split else "")),
         suite=first.suite,
         task=first.task,
@@ -277,3 +284,73 @@ def _code(cells: Sequence[Record]) -> str:
     commits = sorted({record.commit[:10] for record in cells if record.commit})
     dirty = " (uncommitted changes)" if any(record.dirty for record in cells) else ""
     return f"commit {', '.join(commits)}{dirty}" if commits else "no commit recorded"
+
+
+def known_measure(experiment: Experiment, names: Sequence[str]) -> tuple[str | None, Measurement | None]:
+    """The first of some measures that any finished cell has a value of, and one such measurement."""
+    for name in names:
+        for standing in experiment.standings:
+            for record in standing.finished:
+                if math.isfinite(value_of(record, name)):
+                    return name, record.measures[name]
+    return None, None
+
+
+def missing_reason(experiment: Experiment, names: Sequence[str], asked_by: str | None) -> str:
+    """Why no cell has a value: the reason in the records, or that the suite does not ask."""
+    reasons = {
+        m.reason
+        for s in experiment.standings
+        for r in s.finished
+        for n, m in r.measures.items()
+        if n in names and m.reason
+    }
+    if reasons:
+        return f"unavailable: {'; '.join(sorted(reasons))}"
+    return f"not measured: the suite does not list the measure {asked_by or names[0]}"
+
+
+def health_means(experiment: Experiment) -> dict[tuple[str, str, int, str], float]:
+    """(quantity, entry name, layer, start or end) -> mean over finished cells.
+
+    Non-finite diagnostics are left out.
+    """
+    values: dict[tuple[str, str, int, str], list[float]] = {}
+    for standing in experiment.standings:
+        for record in standing.finished:
+            for row in record.health:
+                for name, value in row.quantities.items():
+                    if math.isfinite(value):
+                        values.setdefault((name, standing.name, row.layer, row.when), []).append(value)
+    return {key: float(np.mean(found)) for key, found in values.items()}
+
+
+def anchor(standing: Standing) -> str:
+    """The place in records.html of the cells behind an entry of a section."""
+    return anchor_of(standing.cells[0])
+
+
+def median_of(standing: Standing, measure: str) -> tuple[float, str]:
+    """Median over the finished cells of one measure, and its unit; NaN where no cell has it."""
+    found = [r.measures[measure] for r in standing.finished if measure in r.measures]
+    values = [float(m.value) for m in found if m.value is not None]
+    return (float(np.median(values)) if values else math.nan, found[0].unit if found else "1")
+
+
+def identify(experiment: Experiment, standing: Standing) -> dict[str, Any]:
+    """The columns that say which entry of which section a CSV row is about."""
+    return {
+        "suite": experiment.suite,
+        "task": experiment.task,
+        "protocol": experiment.protocol,
+        "mechanism": standing.entry.mechanism,
+        "variant": standing.entry.variant,
+    }
+
+
+def measure_label(experiment: Experiment, measure: str) -> str:
+    """The label that the records give a measure, as a heading."""
+    found = (
+        r.measures[measure].label for s in experiment.standings for r in s.cells if measure in r.measures
+    )
+    return words.capitalised(next(found))

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from oscbench import words
 from oscbench.analysis.errors import ReportError
+from oscbench.analysis.growth import is_timing
 from oscbench.errors import nearest
 from oscbench.records import Record
 
@@ -115,3 +117,10 @@ def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:
 def order(entries: Iterable[Entry], names: Mapping[Entry, str]) -> list[Entry]:
     """The one order in which entries get colours and rows: by name."""
     return sorted(entries, key=lambda entry: names[entry])
+
+
+def anchor_of(record: Record) -> str:
+    """The place of a cell's entry in records.html."""
+    if is_timing(record):
+        return words.slug(f"{record.suite} {record.device}")
+    return words.slug(f"{record.suite} {record.task} {record.mechanism} {record.variant}")

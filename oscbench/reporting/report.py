@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load, tidy
 from oscbench.analysis.growth import is_timing
+from oscbench.analysis.study import Report, assemble
 from oscbench.errors import nearest
-from oscbench.reporting.assembly import Report, assemble
-from oscbench.reporting.export import encode
+from oscbench.reporting.render.export import encode
 
 if TYPE_CHECKING:
-    from oscbench.reporting.page import Page
+    from oscbench.reporting.render.html import Page
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
@@ -79,32 +79,34 @@ def _prepare(output: Path) -> None:
 
 def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: Sequence[float]) -> Page:
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
-    from oscbench.reporting.beside_timing import unanswered_table
-    from oscbench.reporting.detail_tables import environment_table
-    from oscbench.reporting.glance import glance_table
-    from oscbench.reporting.grids import grid_views
-    from oscbench.reporting.leaderboard import leaderboards
-    from oscbench.reporting.page import Page, illustrated, view
-    from oscbench.reporting.records_page import record_groups
-    from oscbench.reporting.style import looks
-    from oscbench.reporting.timing import timing_views
-    from oscbench.reporting.tuned import tuned_sections
-    from oscbench.reporting.tuned_view import tuned_view
-    from oscbench.reporting.varied_view import varied_views
+    from oscbench.analysis.search import tuned_sections
+    from oscbench.reporting.page.style import looks
+    from oscbench.reporting.render.html import Page, illustrated, view
+    from oscbench.reporting.render.records import record_groups
+    from oscbench.reporting.sections.environment import environment_table
+    from oscbench.reporting.sections.overview import glance_table
+    from oscbench.reporting.sections.published_times import unanswered_table
+    from oscbench.reporting.sections.ranks import leaderboards
+    from oscbench.reporting.sections.search import tuned_view
+    from oscbench.reporting.sections.setting import grid_views
+    from oscbench.reporting.sections.sweep import varied_views
+    from oscbench.reporting.sections.timing import timing_views
 
     # Entries that stand in most sections, which are those that are compared, get the colours that nobody shares.
-    sections = Counter(standing.name for section in report.sections for standing in section.standings)
-    colours = looks(sorted(report.names.values(), key=lambda name: (-sections[name], name)))
+    experiments = Counter(
+        standing.name for experiment in report.experiments for standing in experiment.standings
+    )
+    colours = looks(sorted(report.names.values(), key=lambda name: (-experiments[name], name)))
     families = varied_views(report.families, colours)
-    single = [s for s in report.sections if s.slug not in report.points]
-    tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.sections, loaded, results))
+    single = [s for s in report.experiments if s.slug not in report.points]
+    tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.experiments, loaded, results))
     trials = tuple(record for one in tuned for record in one.trials)
     page = Page(
         report=replace(report, loaded=loaded),
         varied=(*families, *grid_views(single, colours)),
         timings=timing_views(loaded.records),
         tuned=tuned,
-        views=tuple(view(s, colours, targets, s.slug in report.points) for s in report.sections),
+        views=tuple(view(s, colours, targets, s.slug in report.points) for s in report.experiments),
         environment=environment_table(loaded.records),
         glance=glance_table(report),
         leaderboards=tuple(leaderboards(report)),
@@ -115,9 +117,9 @@ def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: 
 
 
 def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
-    from oscbench.reporting.latex import latex
-    from oscbench.reporting.page import render
-    from oscbench.reporting.records_page import FILE
+    from oscbench.reporting.render.html import render
+    from oscbench.reporting.render.latex import latex
+    from oscbench.reporting.render.records import FILE
 
     tables = [*page.tables(), page.environment, page.unanswered, *page.leaderboards]
     for table in tables + ([page.glance] if page.glance else []):

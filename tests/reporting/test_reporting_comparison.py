@@ -13,10 +13,10 @@ from synthetic_records import make_record, toy_suite
 from oscbench.analysis.comparison import Aggregate, Comparison
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import Entry, entry_names, pairs_asked
+from oscbench.analysis.study import Report, aggregates, assemble
 from oscbench.records import Matching, Measurement, Record
 from oscbench.reporting import ReportError, build_report
-from oscbench.reporting.answer import aggregate_words, aggregates_method, answer
-from oscbench.reporting.assembly import Report, aggregates, assemble
+from oscbench.reporting.page.verdict import aggregate_words, aggregates_method, answer
 
 
 def report(records: list[Record], *compare: str) -> Report:
@@ -103,7 +103,7 @@ def test_lower_is_better_where_the_record_says_so() -> None:
     assert comparison.verdict == "better"
     assert comparison.paired is not None
     assert comparison.paired.improvement == 1.0
-    assert report(turned, "wave,plain").sections[0].standings[0].name == "wave"
+    assert report(turned, "wave,plain").experiments[0].standings[0].name == "wave"
 
 
 def test_few_seeds_are_called_underpowered_and_get_no_star() -> None:
@@ -198,9 +198,9 @@ def test_uncommitted_changes_and_several_commits_are_named() -> None:
 def test_one_section_a_suite_task_and_protocol() -> None:
     records = runs("plain", [0.8] * 2) + runs("plain", [0.8] * 2, task="scenes")
     records += [make_record("wave", s, epochs=9) for s in range(2)]
-    sections = report(records).sections
-    assert [(s.task, s.split) for s in sections] == [("digits", True), ("digits", True), ("scenes", False)]
-    assert len({s.slug for s in sections}) == 3
+    experiments = report(records).experiments
+    assert [(s.task, s.split) for s in experiments] == [("digits", True), ("digits", True), ("scenes", False)]
+    assert len({s.slug for s in experiments}) == 3
 
 
 def test_a_pair_is_told_in_the_suites_that_hold_both_and_missing_only_where_none_does() -> None:
@@ -215,13 +215,13 @@ def test_a_pair_is_told_in_the_suites_that_hold_both_and_missing_only_where_none
 
 
 def test_fairness_facts_name_what_was_equal() -> None:
-    facts = dict(report(toy_suite()).sections[0].facts)
+    facts = dict(report(toy_suite()).experiments[0].facts)
     assert facts["Matching"] == "by params to plain; largest residual 0.20 %"
     assert "at each seed the same tensors" in facts["Data"]
     assert facts["Seeds"] == "6 (0\u20135); but ghost has 0"
     assert "540 items" in facts["Tested on"]
     assert facts["Tuning"].startswith("none")
-    unlike = dict(report(runs("plain", [0.8]) + runs("wave", [0.9], data_hash="x")).sections[0].facts)
+    unlike = dict(report(runs("plain", [0.8]) + runs("wave", [0.9], data_hash="x")).experiments[0].facts)
     assert unlike["Data"].startswith("NOT the same")
 
 

@@ -7,20 +7,22 @@ import math
 import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
-from oscbench.analysis.experiment import Section
+from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.pareto import Point, fronts, places
+from oscbench.analysis.study import assemble
 from oscbench.records import Curve, Matching, Measurement, Record
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.effort import energy_reason, energy_table, target_of, targets_table
-from oscbench.reporting.frontier import Point, fronts, fronts_table, places
+from oscbench.reporting.sections.energy import energy_reason, energy_table
+from oscbench.reporting.sections.pareto import fronts_table
+from oscbench.reporting.sections.targets import target_of, targets_table
 
 
 def point(name: str, cost: float, quality: float, half: float = 0.0, cost_half: float = 0.0) -> Point:
     return Point(name, cost, (cost - cost_half, cost + cost_half), quality, (quality - half, quality + half))
 
 
-def section(records: list[Record]) -> Section:
-    (only,) = assemble(Loaded(tuple(records), (), ()), ()).sections
+def experiment(records: list[Record]) -> Experiment:
+    (only,) = assemble(Loaded(tuple(records), (), ()), ()).experiments
     return only
 
 
@@ -62,13 +64,13 @@ def test_costs_that_were_matched_count_as_equal() -> None:
 
 
 def test_a_section_has_a_front_for_each_cost_or_a_reason() -> None:
-    found = {front.cost: front for front in fronts(section(toy_suite()))}
+    found = {front.cost: front for front in fronts(experiment(toy_suite()))}
     assert found["Forward FLOPs a sample"].places["lock:dead"].state == "dominated"
     assert found["Parameters"].places["lock:dead"].state == "dominated", "within the matching's residual"
     assert (
         found["Operations a sample"].reason == "not measured: the suite does not list the measure operations"
     )
-    table = fronts_table(section(toy_suite()), tuple(found.values()))
+    table = fronts_table(experiment(toy_suite()), tuple(found.values()))
     assert table is not None
     assert len(table.rows) == 3
     assert "No front for operations a sample: not measured" in table.caption
@@ -81,7 +83,7 @@ def test_a_control_matched_otherwise_leaves_matched_costs_equal() -> None:
     wide = wide.model_copy(
         update={"spec": wide.spec | {"match": {"by": "params", "reference": {"name": "plain"}}}}
     )
-    found = {front.cost: front for front in fronts(section([*toy_suite(), wide]))}
+    found = {front.cost: front for front in fronts(experiment([*toy_suite(), wide]))}
     assert found["Parameters"].places["lock:dead"].state == "dominated"
 
 
@@ -91,29 +93,29 @@ def test_where_less_is_better_the_front_turns() -> None:
         for r in toy_suite()
         if r.status == "ok"
     ]
-    flops = next(f for f in fronts(section(cells)) if f.measure == "flops")
+    flops = next(f for f in fronts(experiment(cells)) if f.measure == "flops")
     assert flops.places["lock:dead"].state == "front"
     assert flops.places["wave"].state == "dominated"
 
 
 def test_times_of_several_machines_make_no_front() -> None:
     cells = [make_record("plain", s, environment={"processor": f"cpu {s}"}) for s in range(2)]
-    found = {f.cost: f for f in fronts(section(cells))}
+    found = {f.cost: f for f in fronts(experiment(cells))}
     assert found["Training time"].reason == "cells ran on more than one kind of machine"
     assert found["Parameters"].points
 
 
 def test_energy_is_a_table_or_one_line() -> None:
-    assert energy_reason(section(toy_suite())) == "unavailable: no counter"
+    assert energy_reason(experiment(toy_suite())) == "unavailable: no counter"
     bare = [replaced(make_record("plain", 0), {})]
     bare = [
         r.model_copy(update={"measures": {k: v for k, v in r.measures.items() if k != "energy"}})
         for r in bare
     ]
-    assert energy_reason(section(bare)) == "not measured: the suite does not list the measure energy"
+    assert energy_reason(experiment(bare)) == "not measured: the suite does not list the measure energy"
     joules = Measurement(value=2.0, unit="J", label="energy", details={"counter": "RAPL"})
     table = energy_table(
-        section([replaced(make_record("plain", s), {"step_energy_j": joules}) for s in range(2)])
+        experiment([replaced(make_record("plain", s), {"step_energy_j": joules}) for s in range(2)])
     )
     assert table is not None
     assert [cell.text for cell in table.rows[0]] == ["plain", "n/a", "2.00 J", "n/a", "n/a", "RAPL"]
@@ -136,10 +138,10 @@ def climbing(mechanism: str, seed: int, top: float) -> Record:
 
 def test_what_it_took_to_reach_the_target() -> None:
     cells = [climbing("plain", s, 0.9) for s in range(3)] + [climbing("ring", s, 0.6) for s in range(3)]
-    chosen = target_of(section(cells))
+    chosen = target_of(experiment(cells))
     assert chosen is not None
     assert chosen[0] == pytest.approx(0.855)
-    table = targets_table(section(cells))
+    table = targets_table(experiment(cells))
     assert table is not None
     shown = {row[1].text: [cell.text for cell in row[2:]] for row in table.rows}
     assert shown["plain"] == ["3/3", "20.0", "20 to 20", "1", "10.0 s", "20.0 MFLOP", "n/a"]
@@ -153,7 +155,7 @@ def test_steps_are_set_against_the_reference_seed_by_seed() -> None:
 
     steps = {"plain": (100, 200, 400), "wave": (50, 100, 200)}
     cells = [at(name, seed, step) for name, own in steps.items() for seed, step in enumerate(own)]
-    table = targets_table(section(cells), (0.5,))
+    table = targets_table(experiment(cells), (0.5,))
     assert table is not None
     assert [c.heading for c in table.columns][3:6] == ["Steps", "Quartiles", "Over plain's"]
     shown = {row[1].text: [cell.text for cell in row[3:6]] for row in table.rows}
@@ -162,7 +164,7 @@ def test_steps_are_set_against_the_reference_seed_by_seed() -> None:
 
 def test_targets_that_were_asked_for_stand_below_one_another() -> None:
     cells = [climbing("plain", s, 0.9) for s in range(3)] + [climbing("ring", s, 0.6) for s in range(3)]
-    table = targets_table(section(cells), (0.1, 0.55, 0.9))
+    table = targets_table(experiment(cells), (0.1, 0.55, 0.9))
     assert table is not None
     steps = {(row[0].text, row[1].text): row[3].text for row in table.rows}
     assert steps["≥ 10.0 %", "ring"] == "10.0"
@@ -173,4 +175,4 @@ def test_targets_that_were_asked_for_stand_below_one_another() -> None:
 
 
 def test_without_a_reference_there_is_no_target() -> None:
-    assert targets_table(section([make_record("wave", s, matching=None) for s in range(2)])) is None
+    assert targets_table(experiment([make_record("wave", s, matching=None) for s in range(2)])) is None

@@ -12,11 +12,11 @@ from test_reporting_varied import LAWS
 from test_reporting_varied import records as varied_records
 
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.study import assemble
 from oscbench.records import Record
 from oscbench.reporting import build_report
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.glance import MOST_PAIRS, glance_table
-from oscbench.reporting.tables import Table
+from oscbench.reporting.page.table import Table
+from oscbench.reporting.sections.overview import MOST_PAIRS, glance_table
 
 Save = Callable[..., Path]
 

@@ -7,9 +7,10 @@ import pytest
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded, newest
+from oscbench.analysis.setting import grids
+from oscbench.analysis.study import assemble
 from oscbench.reporting import build_report
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.grids import grids, in_words, over_tasks, values_table
+from oscbench.reporting.sections.setting import in_words, over_tasks, values_table
 
 
 def records(results, task="digits", seeds=8, spread=0.003, variant="gain={}", **changes):
@@ -36,7 +37,7 @@ def records(results, task="digits", seeds=8, spread=0.003, variant="gain={}", **
 
 
 def grids_of(found):
-    return grids(assemble(Loaded(newest(found)[0], (), ()), ()).sections)
+    return grids(assemble(Loaded(newest(found)[0], (), ()), ()).experiments)
 
 
 FOUR = {0.0: 0.80, 0.05: 0.90, 0.1: 0.899, 0.2: 0.85}

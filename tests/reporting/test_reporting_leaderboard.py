@@ -10,11 +10,11 @@ import pytest
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.study import assemble
 from oscbench.records import Matching, Record, protocol
 from oscbench.reporting import build_report
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.leaderboard import leaderboards
-from oscbench.reporting.tables import Table
+from oscbench.reporting.page.table import Table
+from oscbench.reporting.sections.ranks import leaderboards
 
 
 def tables(records: list[Record]) -> list[Table]:

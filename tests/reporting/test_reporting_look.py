@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from oscbench import words
-from oscbench.reporting.drawing import focus
-from oscbench.reporting.figures import mean_curve, thin
-from oscbench.reporting.latex import escaped
-from oscbench.reporting.style import MARKERS, PALETTE, looks
+from oscbench.reporting.page.figure import focus
+from oscbench.reporting.page.style import MARKERS, PALETTE, looks
+from oscbench.reporting.render.latex import escaped
+from oscbench.reporting.sections.curves import mean_curve, thin
 
 
 @pytest.mark.parametrize(

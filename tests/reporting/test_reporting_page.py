@@ -16,7 +16,7 @@ import pytest
 from synthetic_records import make_record, toy_suite
 
 from oscbench.reporting import ReportError, build_report
-from oscbench.reporting.style import PALETTE
+from oscbench.reporting.page.style import PALETTE
 
 Save = Callable[..., Path]
 VOID = {"meta", "img", "br", "link", "hr", "input", "wbr"}
@@ -152,8 +152,8 @@ def test_the_answer_comes_first_and_everything_has_its_place(built: Path) -> Non
         "1 older records, superseded",
         "Environments",
     ]
-    sections = [words for words in order[:9] if not words.startswith(("wave", "Under"))]
-    places = [text.index(words) for words in sections]
+    experiments = [words for words in order[:9] if not words.startswith(("wave", "Under"))]
+    places = [text.index(words) for words in experiments]
     assert places == sorted(places)
     for words in order:
         assert words in text
@@ -279,10 +279,10 @@ def test_a_large_report_leaves_out_figures_and_says_so(
 def test_reporting_loads_no_torch_and_no_other_room() -> None:
     code = """
 import sys
-import oscbench.reporting, oscbench.reporting.page, oscbench.reporting.figures
+import oscbench.reporting, oscbench.reporting.render.html, oscbench.reporting.sections.curves
 rooms = {name.split(".")[1] for name in sys.modules if name.startswith("oscbench.")}
 assert "torch" not in sys.modules
-assert rooms == {"errors", "reporting", "records"}, rooms
+assert rooms == {"analysis", "errors", "reporting", "records", "words"}, rooms
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -319,7 +319,7 @@ def test_records_of_one_name_in_two_folders_lead_nowhere(save: Save, tmp_path: P
 def test_a_large_report_links_rows_instead_of_numbers(
     save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import oscbench.reporting.page as room
+    import oscbench.reporting.render.html as room
 
     monkeypatch.setattr(room, "LINKED_CELLS", 3)
     page = build_report(save([make_record(m) for m in ("plain", "wave")]), tmp_path / "report").read_text()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from synthetic_records import make_record, replaced
 
-from oscbench.analysis.experiment import Section
+from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.study import assemble
 from oscbench.records import Measurement, Record
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.parts import lengths_table, subsets_table
+from oscbench.reporting.sections.subsets import lengths_table, subsets_table
 
 
 def fraction(value: float | None, **more: object) -> Measurement:
     return Measurement(value=value, unit="fraction", label="made up", direction="higher", **more)  # type: ignore[arg-type]
 
 
-def section(records: list[Record]) -> Section:
-    (only,) = assemble(Loaded(tuple(records), (), ()), ()).sections
+def experiment(records: list[Record]) -> Experiment:
+    (only,) = assemble(Loaded(tuple(records), (), ()), ()).experiments
     return only
 
 
@@ -28,11 +28,11 @@ def test_subsets_stand_beside_the_whole() -> None:
         )
         for s in range(3)
     ]
-    table = subsets_table(section(cells))
+    table = subsets_table(experiment(cells))
     assert table is not None
     assert [column.heading for column in table.columns] == ["Mechanism", "All (n 540)", "Hard (n 1200)"]
     assert table.rows[0][2].text == "81.0 % ± 2.5"
-    assert subsets_table(section([make_record()])) is None
+    assert subsets_table(experiment([make_record()])) is None
 
 
 def test_seeds_that_a_paper_calls_failed_are_counted_for_every_entry() -> None:
@@ -41,7 +41,7 @@ def test_seeds_that_a_paper_calls_failed_are_counted_for_every_entry() -> None:
         return replaced(cell, {"accuracy_hard": fraction(hard)})
 
     cells = [agreement("wave", seed, hard) for seed, hard in enumerate((0.84, 0.9, 0.6))]
-    table = subsets_table(section([*cells, *(agreement("plain", seed, 0.85) for seed in range(3))]))
+    table = subsets_table(experiment([*cells, *(agreement("plain", seed, 0.85) for seed in range(3))]))
     assert table is not None
     assert table.columns[-1].heading == "Seeds below 85.0 % in Hard"
     assert {row[0].text: row[-1].text for row in table.rows} == {"wave": "2 of 3", "plain": "0 of 3"}
@@ -49,7 +49,7 @@ def test_seeds_that_a_paper_calls_failed_are_counted_for_every_entry() -> None:
 
 def test_subsets_stand_in_the_order_of_their_numbers() -> None:
     counts = {f"accuracy_{n}_pairs": fraction(0.5) for n in (16, 2, 8)}
-    table = subsets_table(section([replaced(make_record("plain"), counts)]))
+    table = subsets_table(experiment([replaced(make_record("plain"), counts)]))
     assert table is not None
     assert [column.heading.split(" (")[0] for column in table.columns[2:]] == [
         "2 pairs",
@@ -69,7 +69,7 @@ def test_a_refused_length_says_why_and_is_not_a_number() -> None:
         for m in ("plain", "wave")
         for s in range(2)
     ]
-    table = lengths_table(section(cells))
+    table = lengths_table(experiment(cells))
     assert table is not None
     shown = {row[0].text: row[2] for row in table.rows}
     assert (shown["plain"].text, shown["plain"].value) == (why, None)
@@ -81,4 +81,4 @@ def test_a_refused_length_says_why_and_is_not_a_number() -> None:
         ]
         == why
     )
-    assert lengths_table(section([make_record()])) is None
+    assert lengths_table(experiment([make_record()])) is None

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from synthetic_records import make_record
 
-from oscbench.analysis.experiment import Section
+from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.growth import TimingRow
+from oscbench.analysis.published.matches import Beside, beside, verdict
 from oscbench.analysis.published.numbers import PublishedError, find_published, read_published
 from oscbench.analysis.published.rules import read_answers
 from oscbench.analysis.statistics import welch_interval
+from oscbench.analysis.study import assemble
 from oscbench.records import Matching, Measurement, Record
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.beside import Beside, beside, beside_table, verdict
-from oscbench.reporting.beside_timing import ratios_table, unanswered_table
+from oscbench.reporting.sections.published import beside_table
+from oscbench.reporting.sections.published_times import ratios_table, unanswered_table
 
 CONFIG_G = {"width": 32, "heads": 1, "layers": 1, "position": "sinusoidal", "dropout": 0.1}
 RECIPE = {
@@ -58,15 +59,15 @@ def record(task: str, mechanism: str, seed: int, measures: dict[str, Measurement
     )
 
 
-def section(records: list[Record]) -> Section:
-    (only,) = assemble(Loaded(tuple(records), (), ()), ()).sections
+def experiment(records: list[Record]) -> Experiment:
+    (only,) = assemble(Loaded(tuple(records), (), ()), ()).experiments
     return only
 
 
-def agreement(values: list[float], mechanism: str = "fixed_query", d_osc: int = 2, **spec: Any) -> Section:
+def agreement(values: list[float], mechanism: str = "fixed_query", d_osc: int = 2, **spec: Any) -> Experiment:
     settings = {"d_osc": d_osc, "exponent": 1, "anchors": "free", "mask_readout": False}
     sentences = {"training_sentences": 40_000, "distractors": 0.6}
-    return section(
+    return experiment(
         [
             record(
                 "agreement",
@@ -135,7 +136,7 @@ def test_another_recipe_is_noted_and_another_model_is_not_comparable() -> None:
 def test_the_test_split_is_not_their_validation_split() -> None:
     given = {"training_sentences": 40_000, "distractors": 0.6}
     cells = [record("agreement", "softmax", s, {"accuracy": measured(0.92)}, given=given) for s in range(2)]
-    only_test = section(cells)
+    only_test = experiment(cells)
     found = one(beside(only_test), "accuracy, all sentences")
     assert verdict(found) == "not comparable: ours is on the test split, theirs on validation"
 
@@ -145,7 +146,7 @@ def test_failures_are_counted_and_a_diverged_seed_is_one() -> None:
     cells.append(
         cells[0].model_copy(update={"seed": 9, "identity": "x", "status": "diverged", "measures": {}})
     )
-    found = one(beside(section(cells)), "failed seeds (hard accuracy below 85 %)")
+    found = one(beside(experiment(cells)), "failed seeds (hard accuracy below 85 %)")
     assert (found.ours, len(found.values), found.theirs, found.seeds) == (2.0, 5, 1.0, 5)
     assert "inside our 95 % interval" in verdict(found)
 
@@ -154,7 +155,7 @@ def test_characters_compare_only_on_enwik8_and_at_their_size() -> None:
     def bits(path: str | None, params: int, mechanism: str = "torus") -> tuple[Beside, ...]:
         measures = {"bits_per_character": measured(1.7, "bits/character"), "params": measured(params, "1")}
         given = {"path": path}
-        return beside(section([record("char_lm", mechanism, s, measures, given=given) for s in range(2)]))
+        return beside(experiment([record("char_lm", mechanism, s, measures, given=given) for s in range(2)]))
 
     python = one(bits(None, 1_000_000), "test bits per character")
     assert verdict(python) == "not comparable: data: ours Python's standard library, theirs enwik8"
@@ -187,7 +188,7 @@ def test_words_are_the_same_quantity_on_their_corpus_alone() -> None:
             )
             for s in range(3)
         ]
-        found = [b for b in beside(section(cells)) if b.published.dataset == "WikiText-2"]
+        found = [b for b in beside(experiment(cells)) if b.published.dataset == "WikiText-2"]
         return one(tuple(found), "validation perplexity, best epoch")
 
     assert verdict(words("wikitext2", 10_000)).startswith("inside our interval")
@@ -213,7 +214,7 @@ def test_keywords_of_a_machine_are_not_those_of_people_and_positions_are_looked_
             )
             card = made.card.model_copy(update={"traits": {"needs_position": needs_position}})
             cells.append(made.model_copy(update={"card": card}))
-        return beside(section(cells))[0]
+        return beside(experiment(cells))[0]
 
     assert heard("speech_commands", True).published.config["pe"] == "learned_abs"
     assert heard("speech_commands", False).published.config["pe"] == "none"
@@ -227,7 +228,7 @@ def test_closed_forms_are_equal_or_differ() -> None:
             "accuracy": measured(0.5),
             "operations": measured(1.0, "multiply-add equivalents", details=details),
         }
-        found = beside(section([record("any", "softmax", s, measures) for s in range(2)]))
+        found = beside(experiment([record("any", "softmax", s, measures) for s in range(2)]))
         return one(found, "multiply-adds of one layer of the mechanism, all digital")
 
     assert verdict(counted(42048)) == "equal"

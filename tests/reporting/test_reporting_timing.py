@@ -7,7 +7,7 @@ from synthetic_records import make_record
 
 from oscbench.records import Measurement, Store
 from oscbench.reporting import build_report
-from oscbench.reporting.timing import timing_views
+from oscbench.reporting.sections.timing import timing_views
 
 SIZES = (128, 256, 512, 1024)
 CONTENDERS = ("plain:fused", "plain:reference", "ring:blocked")

@@ -12,14 +12,15 @@ from synthetic_records import make_record
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.experiment import fairness_facts
 from oscbench.analysis.frame import load
+from oscbench.analysis.search import edge, tuned_sections
 from oscbench.analysis.selection import entry_names
+from oscbench.analysis.study import assemble
 from oscbench.records import Store, identity, protocol
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
 from oscbench.reporting import build_report
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.style import looks
-from oscbench.reporting.tuned import edge, facts, tuned_sections
-from oscbench.reporting.tuned_view import (
+from oscbench.reporting.page.style import looks
+from oscbench.reporting.sections.search import (
+    facts,
     ledger_table,
     picture,
     rank_correlation,
@@ -184,7 +185,7 @@ def folder(tmp_path):
 
 def only_search(results):
     loaded = load(results, [])
-    (found,) = tuned_sections(assemble(loaded, ()).sections, loaded, results)
+    (found,) = tuned_sections(assemble(loaded, ()).experiments, loaded, results)
     return found
 
 
@@ -340,4 +341,4 @@ def test_cells_that_ran_with_other_values_than_were_chosen_are_told(folder):
 
 def test_suite_without_a_search_has_no_view(save):
     loaded = load(save([make_record("plain", 0)]), [])
-    assert tuned_sections(assemble(loaded, ()).sections, loaded, save([])) == ()
+    assert tuned_sections(assemble(loaded, ()).experiments, loaded, save([])) == ()

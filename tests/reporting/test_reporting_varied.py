@@ -12,19 +12,15 @@ from synthetic_records import make_record, replaced
 from oscbench import words
 from oscbench.analysis.fairness import busy_notes
 from oscbench.analysis.frame import Loaded, newest
+from oscbench.analysis.study import assemble
+from oscbench.analysis.sweep import label_parts, smallest_reaching
+from oscbench.analysis.sweep_law import scaling_fits
 from oscbench.records import protocol
 from oscbench.reporting import build_report
-from oscbench.reporting.assembly import assemble
-from oscbench.reporting.page import EMBEDDED_BYTES, LINKED_CELLS
-from oscbench.reporting.scaling_view import scaling_fits, scaling_picture, scaling_table
-from oscbench.reporting.style import looks
-from oscbench.reporting.varied import answers, label_parts, smallest_reaching
-from oscbench.reporting.varied_view import (
-    overall_table,
-    shares_table,
-    values_table,
-    varied_views,
-)
+from oscbench.reporting.page.style import looks
+from oscbench.reporting.render.html import EMBEDDED_BYTES, LINKED_CELLS
+from oscbench.reporting.sections.power_law import scaling_picture, scaling_table
+from oscbench.reporting.sections.sweep import answers, overall_table, shares_table, values_table, varied_views
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 NOISE = (0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002)
@@ -249,9 +245,9 @@ def test_two_numbers_are_one_question_and_other_changes_are_another():
 
     alone = report_of(grid())
     assert {c.tested for c in alone.comparisons} == {4}, "two families over the width, two over the share"
-    assert {c.tested for s in alone.sections for c in s.comparisons} == {4}
+    assert {c.tested for s in alone.experiments for c in s.comparisons} == {4}
     twin = report_of(grid() + records(LAWS, shares=(0.5, 1.0)))
-    points = [s for s in twin.sections if "width" in s.suite]
+    points = [s for s in twin.experiments if "width" in s.suite]
     assert {c.tested for s in points for c in s.comparisons} == {4}, (
         "what else lies in the folder changes nothing"
     )
@@ -399,8 +395,10 @@ def test_the_page_holds_it_all(save, tmp_path):
     assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
     first = "Over all values of task.fraction"
     for page in (html, text):
-        section = page[page.rindex("Digits over task.fraction (data)") :]
-        assert section.index(first) < section.index("Varied") < section.index("mean ± 95 % t interval")
+        experiment = page[page.rindex("Digits over task.fraction (data)") :]
+        assert (
+            experiment.index(first) < experiment.index("Varied") < experiment.index("mean ± 95 % t interval")
+        )
     latex = (tmp_path / "page" / "tables" / "data-digits-over-task-fraction-overall.tex").read_text()
     assert "wave $-$ plain & +4.93 & " in latex, "0.03 x^-0.3 over the five shares"
     names = {
@@ -446,8 +444,8 @@ def test_a_busy_machine_is_named_where_most_cells_saw_it():
     ]
     assert busy_notes([*quiet, *busy[:3]]) == [], "half is not most"
     assert busy_notes([make_record(seed=s) for s in range(3)]) == [], "unknown is not busy"
-    (section,) = report_of(loaded_machine(9.5, 3)).sections
-    assert any("busy machine" in finding for name, finding in section.facts if name == "Note")
+    (experiment,) = report_of(loaded_machine(9.5, 3)).experiments
+    assert any("busy machine" in finding for name, finding in experiment.facts if name == "Note")
 
 
 ENTRIES = ("plain", "wave_of_many_angles", "ring_of_fixed_queries", "lock", "spin_with_learned_positions")
@@ -467,7 +465,7 @@ def test_a_page_of_many_varied_suites_stays_small_and_says_what_it_leaves_out(sa
     """27 suites of 5 values and 5 entries, with all the pictures that a page may hold, stay below 5 MB."""
     monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
     monkeypatch.setattr(
-        "oscbench.reporting.page.LINKED_CELLS", 0
+        "oscbench.reporting.render.html.LINKED_CELLS", 0
     )  # as for 27: each row is linked, and not each number
     build_report(save(many_suites(4)), tmp_path / "page")
     html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
@@ -491,7 +489,7 @@ def test_a_page_that_would_be_too_large_leaves_drawings_to_their_files(save, tmp
     drawn = whole.count('role="img"')
     assert drawn == 6
     limit = len(whole.encode()) - 1
-    monkeypatch.setattr("oscbench.reporting.page.PAGE_BYTES", limit)
+    monkeypatch.setattr("oscbench.reporting.render.html.PAGE_BYTES", limit)
     less = build_report(results, tmp_path / "less").read_text()
     assert len(less.encode()) <= limit
     assert 0 < less.count('role="img"') < drawn

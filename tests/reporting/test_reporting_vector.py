@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from oscbench.reporting.drawing import Picture, canvas, finish
-from oscbench.reporting.style import PALETTE, theme
-from oscbench.reporting.vector import hint
+from oscbench.reporting.page.figure import Picture, canvas, finish
+from oscbench.reporting.page.style import PALETTE, theme
+from oscbench.reporting.page.svg import hint
 
 USE, TITLE = "{http://www.w3.org/2000/svg}use", "{http://www.w3.org/2000/svg}title"
 NASTY = 'a "quoted" <name> & its, [list]\\ of ünits'

@@ -1,0 +1,96 @@
+"""Power laws of a suite that varies over a number: one for every entry that one can be fitted to."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.power_law import Scaling, ScalingError, fit_scaling
+from oscbench.analysis.sweep import Family
+
+SIZES = ("width", "layers")
+"""Numbers that change how many parameters a model has; over these the law is fitted to the parameters too."""
+
+
+PARAMETERS = "parameters"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The law of one entry.
+
+    Attributes:
+        name: of the entry.
+        over: what x is, the varied number or `parameters`.
+        scaling: the law with its points and intervals.
+    """
+
+    name: str
+    over: str
+    scaling: Scaling
+
+
+@dataclass(frozen=True)
+class Fits:
+    """All laws of a suite.
+
+    Attributes:
+        of: what falls as a power law, in words.
+        unit: of it.
+        found: one for every entry and x that a law can be fitted to.
+        refused: why the others have none; empty where all have one.
+    """
+
+    of: str
+    unit: str
+    found: tuple[Fit, ...]
+    refused: str
+
+    @property
+    def drawn(self) -> list[Fit]:
+        """Those over the parameters, where the suite varies a size, and else over its number."""
+        return [fit for fit in self.found if fit.over == self.found[-1].over]
+
+
+def scaling_fits(family: Family) -> Fits:
+    """Fit every entry, to its error where its metric is a share that is better when higher."""
+    last = family.last
+    is_error = last.unit == "fraction" and last.direction == "higher"
+    label = words.lowered(last.metric_label)
+    overs = (family.key, PARAMETERS) if family.key.rpartition(".")[2] in SIZES else (family.key,)
+    found: list[Fit] = []
+    refused: dict[str, list[str]] = {}
+    for over in overs:
+        for name in family.names:
+            try:
+                # A fixed seed: the same records give the same page, digit for digit.
+                generator = np.random.default_rng(0)
+                results = _results(family, name, over, is_error)
+                found.append(Fit(name, over, fit_scaling(results, with_offset=False, generator=generator)))
+            except ScalingError as error:
+                refused.setdefault(str(error), []).append(name)
+    why = "; ".join(f"none for {', '.join(dict.fromkeys(n))}: {reason}" for reason, n in refused.items())
+    return Fits(f"1 {words.MINUS} {label}" if is_error else label, last.unit, tuple(found), why)
+
+
+def _results(family: Family, name: str, over: str, is_error: bool) -> dict[float, dict[int, float]]:
+    """Size -> seed -> what is fitted, at the values where an entry finished."""
+    results = {}
+    for value, experiment in family.points:
+        found = family.by_seed(experiment, name)
+        if found:
+            x = value if over == family.key else _parameters(family, experiment, name)
+            results[x] = {seed: 1 - y if is_error else y for seed, y in found.items()}
+    return results
+
+
+def _parameters(family: Family, experiment: Experiment, name: str) -> float:
+    """An entry's parameters at a point, after matching; NaN where a cell has no count."""
+    standing = family.standing(experiment, name)
+    counts = [value_of(record, "params") for record in standing.finished] if standing else []
+    return float(np.median(counts)) if counts else math.nan

@@ -1,0 +1,196 @@
+"""What all figures share.
+
+A canvas without pyplot, axes that stay readable beside an outlier, and the rendered picture.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from oscbench import words
+from oscbench.analysis.statistics import Interval
+from oscbench.reporting.page.style import MUTED, Look
+from oscbench.reporting.page.svg import hinted, inline
+
+WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
+LETTERS = 44  # of a label or title, bold, beside the labels of rows
+_FENCE = 8.0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered figure, for the disk (`png`, `svg`) and for the page."""
+
+    name: str
+    kind: str
+    title: str
+    alt: str
+    png: bytes
+    svg: str
+
+    def inline(self, prefix: str) -> str:
+        """The figure as an element of the page, following light and dark; its ids start with the prefix."""
+        return inline(self.svg, self.alt, prefix)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A figure that could be drawn; `rank` 0 is the last to be left out of a large report."""
+
+    rank: int
+    draw: Callable[[], Picture]
+
+
+def canvas(height: float) -> tuple[Figure, Axes]:
+    """One pair of axes, `height` inches high."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def stacked(height: float, ratios: tuple[int, int]) -> tuple[Figure, tuple[Axes, Axes]]:
+    """Two pairs of axes above one another with one horizontal axis, `height` inches together and their own heights as `ratios`."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=ratios)
+    return figure, (above, below)
+
+
+def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Picture:
+    """Render once to PNG (on white) and once to SVG (on nothing); the same figure gives the same bytes."""
+    FigureCanvasAgg(figure)
+    png, svg = io.BytesIO(), io.StringIO()
+    figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
+    figure.set_layout_engine(None)  # the second rendering keeps the places found for the first
+    undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(svg, format="svg", facecolor="none", metadata=undated)
+    name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")
+    return Picture(f"{slug}-{name}", kind, title, alt, png.getvalue(), hinted(svg.getvalue()))
+
+
+def scaled(values: Any, unit: str) -> Floats:
+    """Fractions in percent, everything else as it is."""
+    return np.asarray(values, dtype=np.float64) * (100 if unit == "fraction" else 1)
+
+
+def axis_label(label: str, unit: str, letters: int = LETTERS) -> str:
+    """`Accuracy [%]`, `Training loss [nats]`; on two lines where one would have more letters than there is room for."""
+    shown = "%" if unit == "fraction" else unit
+    whole = f"{label} [{shown}]" if shown not in ("", "1") else label
+    return "\n".join(textwrap.wrap(whole, letters))
+
+
+def line_of_means(
+    axes: Axes,
+    x: Floats,
+    points: Sequence[tuple[float, Interval]],
+    unit: str,
+    label: str,
+    look: Look,
+) -> Line2D:
+    """Means with their intervals, joined; those of one seed have none."""
+    low = [mean - ends.low if ends.exists else 0.0 for mean, ends in points]
+    high = [ends.high - mean if ends.exists else 0.0 for mean, ends in points]
+    bars = axes.errorbar(
+        x,
+        scaled([mean for mean, _ in points], unit),
+        yerr=scaled([low, high], unit),
+        label=label,
+        color=look.colour,
+        marker=look.marker,
+        markersize=4,
+        linewidth=1.3,
+        elinewidth=0.9,
+    )
+    return bars.lines[0]
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
+    """The names below the axes, where they cover no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+
+
+def focus(rows: Sequence[Floats], direction: str, include: float | None = None) -> tuple[float, float] | None:
+    """Ends of an axis that leaves out rows far worse than all others, or None where every row fits.
+
+    One dead entry must not press the differences between all the others into one point. A row is left out
+    where its median is worse than the middle row's by more than eight times the median distance from it
+    (or the typical spread of one row, where that is larger); the figure then says where it is. No row is
+    left out for being good.
+
+    Args:
+        rows: Values of each row.
+        direction: `higher` or `lower` is better; with `none` no row is worse, so all stay.
+        include: A value that must stay on the axis.
+    """
+    if len(rows) < 3 or direction not in ("higher", "lower"):
+        return None
+    medians = np.array([np.median(row) for row in rows])
+    away = medians - np.median(medians)
+    reach = _FENCE * max(float(np.median(np.abs(away))), float(np.median([np.ptp(row) for row in rows])))
+    worse = -away if direction == "higher" else away
+    kept = [row for row, distance in zip(rows, worse, strict=True) if distance <= reach]
+    if len(kept) == len(rows):
+        return None
+    values = np.concatenate([*kept, *([] if include is None else [np.array([include])])])
+    margin = 0.06 * float(np.ptp(values)) or 1.0
+    return float(values.min()) - margin, float(values.max()) + margin
+
+
+def beyond(ends: tuple[float, float] | None, value: float) -> int:
+    """-1 below the axis, 1 above it, 0 on it."""
+    if ends is None:
+        return 0
+    return -1 if value < ends[0] else int(value > ends[1])
+
+
+def off_axis(axes: Axes, y: float, side: int, text: str) -> None:
+    """Say in a row of its own where a left-out row lies."""
+    phrases = f"◂ {text}" if side < 0 else f"{text} ▸"
+    axes.annotate(
+        phrases,
+        (0.01 if side < 0 else 0.99, y),
+        xycoords=("axes fraction", "data"),
+        ha="left" if side < 0 else "right",
+        va="center",
+        fontsize=8,
+        color=MUTED,
+    )
+
+
+def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> None:
+    """Ticks of the horizontal axis with one SI prefix for all and as many digits as tell them apart."""
+    low, high = min(values), max(values)
+    if high - low < 0.004 * abs(high):  # matched to within rounding: show that, not the rounding
+        middle = (low + high) / 2
+        low, high = 0.99 * middle, 1.01 * middle
+    margin = 0.08 * (high - low) or 1.0
+    axes.set_xlim(low - margin, high + margin)
+    power = 3 * math.floor(math.log10(abs(high)) / 3) if high else 0
+    power = min(max(power, -9), 15)
+    prefix = {15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "µ", -9: "n"}[power]
+    scale = 10.0**power
+    locator = MaxNLocator(4)
+    ticks = np.asarray(locator.tick_values(low - margin, high + margin)) / scale
+    fits = (d for d in range(12) if np.allclose(np.round(ticks, d), ticks, rtol=0, atol=1e-3 * np.ptp(ticks)))
+    digits = next(fits, 12)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: words.signed(f"{x / scale:.{digits}f}")))
+    shown = f"{prefix}{'' if unit == '1' else unit}"
+    axes.set_xlabel(f"{label} [{shown}]" if shown else label)

@@ -1,0 +1,1 @@
+"""Blocks as HTML, Markdown and LaTeX, records as a page, tidy tables as files."""

@@ -1,0 +1,72 @@
+"""Energy where a counter could be read."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, known_measure, missing_reason
+from oscbench.analysis.frame import value_of
+from oscbench.reporting.page.table import Cell, Column, Table
+
+ENERGY = {
+    "Joules a forward pass": "forward_energy_j",
+    "Joules a training step": "step_energy_j",
+    "A sample, forward": "forward_energy_a_sample_j",
+    "A sample, step": "step_energy_a_sample_j",
+}
+
+
+def energy_reason(experiment: Experiment) -> str:
+    """Why there is no energy table, in one line; empty where there is one."""
+    names = (*ENERGY.values(), "energy")
+    if known_measure(experiment, tuple(ENERGY.values()))[0] is not None:
+        return ""
+    return missing_reason(experiment, names, "energy")
+
+
+def energy_table(experiment: Experiment) -> Table | None:
+    """Joules of every mechanism, measured; None where nothing was measured."""
+    if energy_reason(experiment):
+        return None
+    columns = (
+        Column("Mechanism", "left"),
+        *(Column(heading) for heading in ENERGY),
+        Column("Counter", "left"),
+    )
+    rows, raw = [], []
+    for standing in experiment.standings:
+        cells = []
+        for name in ENERGY.values():
+            values = [v for r in standing.finished if math.isfinite(v := value_of(r, name))]
+            median = float(np.median(values)) if values else math.nan
+            cells.append(
+                Cell(
+                    words.quantity(median, "J") if values else _why(standing, name),
+                    median if values else None,
+                )
+            )
+            raw.append(
+                identify(experiment, standing)
+                | {"measure": name, "median_j": median if values else None, "cells": len(values)}
+            )
+        rows.append((Cell(standing.name), *cells, Cell(_counters(standing))))
+    caption = "Energy, measured with idle power subtracted, median over finished cells"
+    links = tuple(anchor(s) for s in experiment.standings)
+    return Table(f"{experiment.slug}-energy", caption, columns, tuple(rows), tuple(raw), links)
+
+
+def _why(standing: Standing, name: str) -> str:
+    reasons = sorted({m.reason for r in standing.finished if (m := r.measures.get(name)) and m.reason})
+    return f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING
+
+
+def _counters(standing: Standing) -> str:
+    names = (
+        r.measures["step_energy_j"].details.get("counter")
+        for r in standing.finished
+        if "step_energy_j" in r.measures
+    )
+    return ", ".join(sorted({str(name) for name in names if name}))

@@ -1,0 +1,103 @@
+"""Health of each mechanism: diagnostics of every layer at the start and at the end of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import seaborn
+from matplotlib.figure import Figure
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, health_means
+from oscbench.reporting.page.figure import (
+    WIDTH,
+    Picture,
+    finish,
+)
+from oscbench.reporting.page.style import GRID, INK, settings
+from oscbench.reporting.page.table import Cell, Column, Table
+
+
+def health_picture(experiment: Experiment, quantity: str) -> Picture:
+    """One diagnostic of every entry and layer, at the start and at the end of training, as two heat maps."""
+    means = {key[1:]: value for key, value in health_means(experiment).items() if key[0] == quantity}
+    names = sorted({name for name, *_ in means})
+    layers = sorted({layer for _, layer, _ in means})
+    grids = {
+        when: np.array([[means.get((n, layer, when), math.nan) for layer in layers] for n in names])
+        for when in ("start", "end")
+    }
+    low, high = min(means.values()), max(means.values())
+    with matplotlib.rc_context(settings()):
+        figure = Figure(figsize=(WIDTH, 1.05 + 0.27 * len(names)), layout="constrained")
+        both = figure.subplots(1, 2, sharey=True)
+        for axes, when in zip(both, ("start", "end"), strict=True):
+            seaborn.heatmap(
+                grids[when],
+                ax=axes,
+                vmin=low,
+                vmax=high if high > low else low + 1,
+                cmap="cividis",
+                cbar=False,
+                annot=len(layers) <= 6,
+                fmt=".2g",
+                annot_kws={"fontsize": 7},
+                linewidths=0.5,
+                linecolor=GRID,
+                xticklabels=[str(layer) for layer in layers],
+                yticklabels=names,
+            )
+            axes.set_xlabel("Layer")
+            axes.set_title(f"{when.capitalize()} of training", fontsize=8.5, fontweight="normal", color=INK)
+            axes.tick_params(length=0, rotation=0)
+        title = quantity.replace("_", " ").capitalize()
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        phrases = "; ".join(_health_words(name, layers, means) for name in names)
+        alt = f"Heat maps: {title} of each layer at the start and end. Mean over layers: {phrases}."
+        return finish(figure, experiment.slug, f"health-{quantity}", title, alt)
+
+
+def _health_words(name: str, layers: Sequence[int], means: Mapping[tuple[str, int, str], float]) -> str:
+    ends = []
+    for when in ("start", "end"):
+        found = [means[name, layer, when] for layer in layers if (name, layer, when) in means]
+        ends.append(words.significant(float(np.mean(found))) if found else words.MISSING)
+    return f"{name} {ends[0]} to {ends[1]}"
+
+
+def health_table(experiment: Experiment) -> Table | None:
+    """Diagnostics per entry, layer and moment, mean over finished cells."""
+    grid = health_means(experiment)
+    if not grid:
+        return None
+    quantities = sorted({quantity for quantity, *_ in grid})
+    keys = sorted({(name, layer) for _, name, layer, _ in grid})
+    columns = (
+        Column("Mechanism", "left"),
+        Column("Layer"),
+        *(Column(f"{q}, start → end") for q in quantities),
+    )
+    rows, raw = [], []
+    for name, layer in keys:
+        cells = []
+        for quantity in quantities:
+            start, end = (grid.get((quantity, name, layer, when)) for when in ("start", "end"))
+            shown = [words.MISSING if v is None else words.significant(v) for v in (start, end)]
+            cells.append(Cell("" if start is None and end is None else " → ".join(shown), end))
+            raw += [
+                {
+                    "suite": experiment.suite,
+                    "task": experiment.task,
+                    "protocol": experiment.protocol,
+                    "entry": name,
+                }
+                | {"layer": layer, "when": when, "quantity": quantity, "mean": value}
+                for when, value in (("start", start), ("end", end))
+                if value is not None
+            ]
+        rows.append((Cell(name), Cell(str(layer), float(layer)), *cells))
+    caption = "Health of each layer at the start and at the end of training, mean over finished cells"
+    return Table(f"{experiment.slug}-health", caption, columns, tuple(rows), tuple(raw))

@@ -1,0 +1,75 @@
+"""The longer tables: every measure, health of each layer, failures and environments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, anchor, identify, measure_label
+from oscbench.analysis.statistics import summarise_censored
+from oscbench.records import Measurement
+from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+
+
+def measures_table(experiment: Experiment) -> Table | None:
+    """Every measure of every entry, median over finished cells, with the reason where there is none."""
+    names = sorted({name for s in experiment.standings for r in s.finished for name in r.measures})
+    if not names:
+        return None
+    columns = (Column("Measure", "left"), *(Column(s.name) for s in experiment.standings))
+    rows, raw = [], []
+    for name in names:
+        label = measure_label(experiment, name)
+        found = [[r.measures[name] for r in s.finished if name in r.measures] for s in experiment.standings]
+        rows.append((Cell(label), *map(_measure_cell, found)))
+        for standing, measurements in zip(experiment.standings, found, strict=True):
+            if measurements:
+                raw.append(
+                    identify(experiment, standing)
+                    | {"measure": name, "label": label}
+                    | _measure_raw(measurements)
+                )
+    caption = "Every measure, median over finished cells"
+    heads = (None, *(anchor(s) for s in experiment.standings))
+    return Table(f"{experiment.slug}-measures", caption, columns, tuple(rows), tuple(raw), heads=heads)
+
+
+def _measure_cell(measurements: Sequence[Measurement]) -> Cell:
+    if not measurements:
+        return Cell("")
+    values = [float(m.value) for m in measurements if m.value is not None]
+    unit = measurements[0].unit
+    if any("censored_at" in m.details for m in measurements):
+        censored = summarise_censored([math.nan if m.value is None else float(m.value) for m in measurements])
+        middle = (
+            words.quantity(censored.median, unit)
+            if math.isfinite(censored.median)
+            else "never by the median run"
+        )
+        return Cell(f"{middle} ({censored.reached}/{censored.n} reached it)", censored.median)
+    if not values:
+        reasons = sorted({m.reason for m in measurements if m.reason})
+        return Cell(f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING)
+    method = "" if all(m.method in ("measured", "computed") for m in measurements) else " (estimated)"
+    cell = number_cell(float(np.median(values)), unit)
+    few = f" ({len(values)}/{len(measurements)})" if len(values) < len(measurements) else ""
+    return Cell(f"{cell.text}{method}{few}", cell.value)
+
+
+def _measure_raw(measurements: Sequence[Measurement]) -> dict[str, Any]:
+    values = np.array([float(m.value) for m in measurements if m.value is not None])
+    return {
+        "unit": measurements[0].unit,
+        "direction": measurements[0].direction,
+        "method": ", ".join(sorted({m.method for m in measurements})),
+        "cells": len(measurements),
+        "with_value": len(values),
+        "median": float(np.median(values)) if len(values) else None,
+        "mean": float(values.mean()) if len(values) else None,
+        "std": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "reason": "; ".join(sorted({m.reason for m in measurements if m.reason})),
+    }

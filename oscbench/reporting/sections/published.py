@@ -1,0 +1,94 @@
+"""Published numbers beside ours, a row a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, anchor, identify
+from oscbench.analysis.published.matches import Beside, verdict, welch
+from oscbench.reporting.page.table import Cell, Column, Table
+
+
+def _gap_cell(b: Beside) -> Cell:
+    """Ours minus theirs with its Welch interval where both have a spread; empty where they are not the same quantity."""
+    if not b.same or b.rule.failures_below is not None:
+        return Cell("")
+    gap = b.ours - b.theirs
+    text = words.difference(gap, b.unit)
+    ends = welch(b)
+    if ends is not None and ends.exists:
+        text += f" {words.interval(ends.low, ends.high, b.unit)}"
+    return Cell(text, gap)
+
+
+def _our_cell(b: Beside) -> Cell:
+    n = len(b.values)
+    if b.rule.failures_below is not None:
+        return Cell(f"{b.ours:.0f} of {n} seeds", b.ours)
+    half = words.half_width(b.interval.low, b.interval.high, b.unit) if b.rule.statistic == "mean" else ""
+    if len(set(b.values)) == 1:
+        half = ""
+    digits = 4 if b.unit != "1" else 6
+    text = f"{words.quantity(b.ours, b.unit, digits)} {half}".strip()
+    return Cell(f"{text} ({n} seed{'s' if n != 1 else ''})", b.ours)
+
+
+def _their_cell(b: Beside) -> Cell:
+    if b.rule.failures_below is not None:
+        return Cell(f"{b.theirs:.0f} of {b.seeds} seeds" if b.seeds else f"{b.theirs:.0f}", b.theirs)
+    spread = "" if b.std is None else f" ± {words.spread(b.std, b.unit)}"
+    seeds = (
+        f" ({b.seeds} seed{'s' if b.seeds != 1 else ''})" if b.seeds else " (seeds not said)" if b.std else ""
+    )
+    digits = 4 if b.unit != "1" else 6
+    return Cell(f"{words.quantity(b.theirs, b.unit, digits)}{spread}{seeds}", b.theirs)
+
+
+def beside_table(experiment: Experiment, found: Sequence[Beside]) -> Table | None:
+    """Ours and theirs, a row a published number."""
+    if not found:
+        return None
+    columns = (
+        Column("Mechanism", "left"),
+        Column("Quantity", "left"),
+        Column("Ours, mean ± 95 %", "left"),
+        Column("Published ± std", "left"),
+        Column("Verdict", "left"),
+        Column("Ours − theirs, Welch 95 %", "left"),
+        Column("Source", "left"),
+    )
+    rows, raw = [], []
+    for b in found:
+        paper = b.published.source.paper.split(" (", 1)[0]
+        source = f"{paper}: {b.published.source.table_or_file}; {b.published.dataset}"
+        cells = (_our_cell(b), _their_cell(b), Cell(verdict(b)), _gap_cell(b), Cell(source))
+        rows.append((Cell(b.standing.name), Cell(b.rule.quantity), *cells))
+        raw.append(identify(experiment, b.standing) | _raw(b))
+    same = sum(b.same for b in found)
+    caption = (
+        f"Published beside measured: {same} of {len(found)} are the same quantity. ± of ours is half the 95 % t interval of the "
+        "mean over seeds, ± of theirs the standard deviation that the source gives"
+    )
+    links = tuple(anchor(b.standing) for b in found)
+    return Table(f"{experiment.slug}-published", caption, columns, tuple(rows), tuple(raw), links)
+
+
+def _raw(b: Beside) -> dict[str, object]:
+    return {
+        "quantity": b.rule.quantity,
+        "measure": b.measure,
+        "unit": b.unit,
+        "ours": b.ours,
+        "low": b.interval.low,
+        "high": b.interval.high,
+        "our_seeds": len(b.values),
+        "published": b.theirs,
+        "published_std": b.std,
+        "published_seeds": b.seeds,
+        "same_quantity": b.same,
+        "verdict": verdict(b),
+        "paper": b.published.source.paper,
+        "table_or_file": b.published.source.table_or_file,
+        "dataset": b.published.dataset,
+    }

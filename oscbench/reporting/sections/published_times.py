@@ -1,0 +1,130 @@
+"""Published time ratios beside ours, and the published numbers that no record answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from oscbench.analysis.growth import TimingRow, timing_rows
+from oscbench.analysis.published.matches import sources
+from oscbench.analysis.published.numbers import Published
+from oscbench.analysis.published.rules import OurRatio, Side, TimingRule
+from oscbench.records import Record
+from oscbench.reporting.page.table import Cell, Column, Table
+
+
+def ratios_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
+    """Published ratios of times by number of tokens, with ours of the same N; None where no rule concerns these contenders."""
+    answers, published = sources()
+    for rule in answers.timings:
+        theirs = _their_ratios(rule, published)
+        ours = [(ratio, found) for ratio in rule.ours if (found := _our_ratios(ratio, rows))]
+        if theirs and ours:
+            return _table(slug, rule, theirs, ours)
+    return None
+
+
+def _their_times(side: Side, rule: TimingRule, rows: Iterable[Published]) -> dict[int, Published]:
+    return {
+        int(row.config["seq_len"]): row
+        for row in rows
+        if rule.published.holds(row)
+        and row.mechanism == side.mechanism
+        and side.implementation in (None, row.config.get("implementation"))
+    }
+
+
+def _their_ratios(
+    rule: TimingRule, rows: Sequence[Published]
+) -> dict[int, tuple[float, Published, Published]]:
+    above, below = (_their_times(side, rule, rows) for side in (rule.treatment, rule.baseline))
+    shared = sorted(above.keys() & below.keys())
+    return {n: (above[n].value / below[n].value, above[n], below[n]) for n in shared}
+
+
+def _our_ratios(ratio: OurRatio, rows: Sequence[TimingRow]) -> dict[int, float]:
+    """Forward time of one contender over another's by tokens: the median of the ratios taken in turn, as every other table of the report."""
+    over_reference: dict[tuple[str, int], float] = {
+        (row.contender, row.tokens): row.value
+        for row in rows
+        if row.quantity == "forward_ratio" and row.family == ratio.family and row.value
+    }
+    return {
+        n: value / over_reference[ratio.baseline, n]
+        for (contender, n), value in sorted(over_reference.items())
+        if contender == ratio.treatment and (ratio.baseline, n) in over_reference
+    }
+
+
+def _table(
+    slug: str,
+    rule: TimingRule,
+    theirs: dict[int, tuple[float, Published, Published]],
+    ours: Sequence[tuple[OurRatio, dict[int, float]]],
+) -> Table:
+    device = str(next(iter(theirs.values()))[1].config.get("device", "another machine"))
+    columns = (
+        Column("Tokens N", "left"),
+        Column(f"Published, {device}"),
+        *(Column(f"Ours, {ratio.what}") for ratio, _ in ours),
+        Column("Published tokens a second", "left"),
+    )
+    shown, raw = [], []
+    for n in sorted(theirs.keys() | {n for _, found in ours for n in found}):
+        known = theirs.get(n)
+        cells = [Cell(str(n), float(n)), Cell(f"{known[0]:.2f}×", known[0]) if known else Cell("not given")]
+        cells += [Cell(f"{found[n]:.2f}×", found[n]) if n in found else Cell("n/a") for _, found in ours]
+        shown.append((*cells, Cell(_speeds(n, known))))
+        raw.append(
+            {"quantity": rule.quantity, "tokens": n, "published": known[0] if known else None}
+            | {ratio.what: found.get(n) for ratio, found in ours}
+            | {"same_quantity": False, "because": rule.because}
+        )
+    source = next(iter(theirs.values()))[1].source
+    caption = (
+        f"Published beside measured: {rule.quantity}. Not comparable as times ({rule.because}), so only ratios stand side by side; "
+        f"{source.paper}: {source.table_or_file}"
+    )
+    return Table(f"{slug}-published", caption, columns, tuple(shown), tuple(raw))
+
+
+def _speeds(tokens: int, known: tuple[float, Published, Published] | None) -> str:
+    if known is None:
+        return ""
+    speeds = [1000 * tokens * int(row.config["batch"]) / float(row.value) for row in known[1:]]
+    return f"{known[1].mechanism} {speeds[0] / 1e6:.2f} M, {known[2].mechanism} {speeds[1] / 1e6:.2f} M (not ours to compare: other hardware)"
+
+
+def unanswered_table(records: Sequence[Record]) -> Table:
+    """Every published number that no record here answers, grouped, with the reason; together with the sections all are accounted for."""
+    answers, rows = sources()
+    tasks = {record.task for record in records}
+    families = {row.family for row in timing_rows(records)}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        reason = next((pick.because for pick in answers.unanswered if pick.holds(row)), None)
+        if reason is None and any(rule.published.holds(row) for rule in answers.timings):
+            known = {ours.family for rule in answers.timings for ours in rule.ours}
+            reason = None if known & families else f"no timing records of {' or '.join(sorted(known))} here"
+        elif reason is None:
+            wanted = {rule.task for rule in answers.rules if rule.published.holds(row)}
+            if "*" not in wanted and not wanted & tasks:
+                reason = f"no records of the task {' or '.join(sorted(wanted))} here"
+        if reason is not None:
+            counts[row.source.paper, row.task, reason] += 1
+    shown = tuple(
+        (Cell(paper), Cell(task), Cell(str(count), float(count)), Cell(reason))
+        for (paper, task, reason), count in sorted(counts.items())
+    )
+    raw = tuple(
+        {"paper": paper, "task": task, "numbers": count, "reason": reason}
+        for (paper, task, reason), count in sorted(counts.items())
+    )
+    columns = (
+        Column("Paper", "left"),
+        Column("Published task", "left"),
+        Column("Numbers"),
+        Column("Why", "left"),
+    )
+    caption = f"{sum(counts.values())} of {len(rows)} published numbers that nothing here stands beside"
+    return Table("published-unanswered", caption, columns, shown, raw)

@@ -1,0 +1,256 @@
+"""Values of one setting side by side: does a mechanism need it tuned, and anew for each task?
+
+A grid in a suite gives entries whose variant ends in the setting, `gamma=0.05`. In each section one permutation test over all values
+says whether the setting matters at all; only then are values called worse than the best one, paired by seed and Holm-corrected. Over
+sections with the same setting it is asked whether one value serves them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import matplotlib
+import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.setting import UNDECIDED, Grid, grids
+from oscbench.analysis.statistics import ALPHA, mean_interval
+from oscbench.analysis.sweep import listed
+from oscbench.reporting.page.figure import (
+    Picture,
+    Plan,
+    axis_label,
+    canvas,
+    finish,
+    legend,
+    line_of_means,
+    scaled,
+)
+from oscbench.reporting.page.style import Look, settings
+from oscbench.reporting.page.svg import hint
+from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.verdict import Answer
+from oscbench.reporting.sections.sweep import VariedView
+
+_SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
+
+
+def grid_views(experiments: Sequence[Experiment], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
+    """One view for each mechanism and setting, over all sections that have a grid of it."""
+    groups: dict[tuple[str, str], list[Grid]] = {}
+    for grid in grids(experiments):
+        groups.setdefault((grid.name, grid.key), []).append(grid)
+    return tuple(_view(same, looks) for same in groups.values())
+
+
+def _view(same: Sequence[Grid], looks: Mapping[str, Look]) -> VariedView:
+    first = same[0]
+    suites = ", ".join(dict.fromkeys(grid.experiment.suite for grid in same))
+    # The names of many suites together would be longer than a file's name may be.
+    mark = hashlib.sha256(" ".join(grid.experiment.slug for grid in same).encode()).hexdigest()[:6]
+    slug = words.slug(f"{first.name} {first.key} {mark}")
+    return VariedView(
+        slug=slug,
+        title=f"{first.name}: {first.key} ({suites})",
+        description=f"Values of {first.key} side by side, everything else equal.",
+        answers=(*over_tasks(same), *(in_words(grid) for grid in same)),
+        facts=(
+            ("Values", listed(sorted({value for grid in same for value, _ in grid.points}))),
+            (
+                "Tested",
+                "on each task first whether the values differ at all, by permuting them within seeds; where they do, each against the "
+                "best one, Holm-corrected",
+            ),
+        ),
+        tables=(values_table(slug, same),),
+        plans=tuple(
+            Plan(1, partial(picture, f"{slug}-{place}", grid, looks)) for place, grid in enumerate(same, 1)
+        ),
+    )
+
+
+def in_words(grid: Grid) -> Answer:
+    """Whether the setting matters on a task, which value is best, which are clearly worse, and which might be as good."""
+    unit, best = grid.experiment.unit, grid.best
+    worse = [
+        f"{value:g} ({words.difference(c.paired.mean, unit)})"
+        for value, c in grid.against_best.items()
+        if value in grid.worse and c.paired
+    ]
+    others = [v for v in grid.against_best if v not in grid.worse and v not in grid.undecided]
+    parts = [f"best at {grid.key} {best:g} ({words.quantity(grid.means[best], unit)})"]
+    parts += [f"clearly worse: {', '.join(worse)}"] if worse else []
+    parts += [f"not told apart from it: {listed(others)}"] if others else []
+    parts += [f"undecided: {listed(grid.undecided)}"] if grid.undecided else []
+    counts = sorted({c.paired.n for c in grid.against_best.values() if c.paired})
+    parts.append(
+        f"{' to '.join(map(str, counts[:: len(counts) - 1 or 1]))} paired seeds"
+        if counts
+        else "no paired seed"
+    )
+    if math.isnan(grid.p):
+        verdict = "Undecided: too few seeds"
+    else:
+        parts.append(
+            f"p {'' if grid.p < 0.001 else '= '}{words.p_value(grid.p)} that no value differs from another"
+        )
+        verdict = "Matters" if grid.p <= ALPHA else "No clear difference"
+    notes = (
+        [f"{grid.key} {listed(grid.lost)} lost seeds that others finished, so cannot be the best"]
+        if grid.lost
+        else []
+    )
+    notes += [
+        note for c in grid.against_best.values() for note in c.caveats if grid.lost or c.verdict in UNDECIDED
+    ]
+    notes += [c.reason for c in grid.against_best.values() if c.reason]
+    caveats = [words.capitalised(note) for note in dict.fromkeys(notes)]
+    return Answer(
+        f"{grid.name}: {grid.key} on {grid.place}",
+        "; ".join(parts) + ".",
+        verdict,
+        (*caveats[:2], _SELECTION),
+        tuple(caveats[2:]),
+    )
+
+
+def over_tasks(same: Sequence[Grid]) -> list[Answer]:
+    """Whether one value serves every task: whether one is on none of them clearly worse than the best there. Nothing for a single task."""
+    tasks = {grid.experiment.task for grid in same}
+    common = sorted(set.intersection(*({value for value, _ in grid.points} for grid in same)))
+    if len(tasks) < 2 or len(common) < 2:
+        return []
+    key = same[0].key
+    best = "; ".join(f"{grid.best:g} on {grid.place}" for grid in same)
+    serving = [v for v in common if not any(v in grid.worse or v in grid.lost for grid in same)]
+    undecided = [grid for grid in same if math.isnan(grid.p) or grid.undecided]
+    loss = _compromise(same, common)
+    if undecided:
+        verdict, text = (
+            "Undecided: too few seeds",
+            f"best at {best}; {len(undecided)} of {len(same)} could not be decided{loss}.",
+        )
+    elif serving:
+        are = "is" if len(serving) == 1 else "are"
+        verdict = "No need of tuning seen"
+        text = f"{key} {listed(serving)} {are} on none of {len(tasks)} tasks clearly worse than the best there (best at {best}){loss}."
+    else:
+        verdict = "Needs tuning"
+        text = f"every common {key} is clearly worse than the best on one of {len(tasks)} tasks (best at {best}){loss}."
+    return [Answer(f"{same[0].name}: one {key} for all tasks?", text, verdict, (_SELECTION,), ())]
+
+
+def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
+    """The value that loses least where it loses most, in words; empty where results of unlike kinds cannot be weighed."""
+    first = same[0].experiment
+    candidates = [value for value in common if all(value in grid.whole for grid in same)]
+    if len({(g.experiment.unit, g.experiment.metric_label) for g in same}) > 1 or not candidates:
+        return ""
+    loss = {v: max(abs(grid.means[v] - grid.means[grid.best]) for grid in same) for v in candidates}
+    least = min(candidates, key=lambda value: (loss[value], value))
+    told = f"; {least:g} for all of them loses at most {words.difference(loss[least], first.unit)[1:]} on any"
+    compared = [grid.against_best[least].paired for grid in same if grid.best != least]
+    ends = [
+        max(abs(one.interval.low), abs(one.interval.high)) for one in compared if one and one.interval.exists
+    ]
+    return (
+        f"{told} (up to {words.difference(max(ends), first.unit)[1:]} within its 95 % interval)"
+        if ends
+        else told
+    )
+
+
+def values_table(slug: str, same: Sequence[Grid]) -> Table:
+    """Every value on every task: mean, distance from the best, p and verdict."""
+    headings = ("Result", "Minus the best", "95 % interval", "p (Holm)", "Seeds")
+    key = same[0].key
+    columns = (Column("Task", "left"), Column(key), *(Column(h) for h in headings), Column("Verdict", "left"))
+    found = [_row(grid, value, standing) for grid in same for value, standing in grid.points]
+    caption = (
+        f"{same[0].experiment.metric_label} at each {key}, mean ± 95 % t interval over seeds, and paired differences from the best value of "
+        "the same task"
+    )
+    links = tuple(anchor(standing) for grid in same for _, standing in grid.points)
+    return Table(
+        f"{slug}-values",
+        caption,
+        columns,
+        tuple(row for row, _ in found),
+        tuple(raw for _, raw in found),
+        links,
+    )
+
+
+def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...], dict[str, object]]:
+    unit, results, none = grid.experiment.unit, standing.values, Cell(words.MISSING)
+    start = (Cell(f"{grid.experiment.task_label} ({grid.experiment.suite})"), Cell(f"{value:g}", value))
+    raw = identify(grid.experiment, standing) | {
+        "setting": grid.key,
+        "value": value,
+        "unit": unit,
+        "seeds": len(results),
+    }
+    if not results:
+        states = ", ".join(sorted({record.status for record in standing.cells}))
+        return (*start, none, none, none, none, Cell("0", 0.0), Cell(states)), raw
+    ends, mean, c = mean_interval(results), grid.means[value], grid.against_best.get(value)
+    shown = f"{words.quantity(mean, unit)} {words.half_width(ends.low, ends.high, unit)}".strip()
+    raw |= {"mean": mean, "t_low": ends.low, "t_high": ends.high}
+    cells = [Cell(shown, mean), none, none, none, Cell(str(len(results)), float(len(results))), Cell("best")]
+    if c:
+        cells[5] = Cell(
+            "no clear difference" if c.verdict == "worse" and value not in grid.worse else c.verdict
+        )
+    if c and c.paired:
+        interval = c.paired.interval
+        cells[1] = Cell(words.difference(c.paired.mean, unit), c.paired.mean)
+        cells[2] = Cell(
+            words.interval(interval.low, interval.high, unit), interval.low if interval.exists else None
+        )
+        cells[3] = Cell(words.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None)
+        raw |= {"minus_best": c.paired.mean, "p_holm": c.p_holm}
+    return (*start, *cells), raw
+
+
+def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
+    """The headline metric against the setting, with the other entries of the section as level lines."""
+    experiment = grid.experiment
+    shown = [(value, standing) for value, standing in grid.points if standing.finished]
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(2.8)
+        look = looks.get(grid.name, looks[shown[0][1].name])
+        found = [standing.values for _, standing in shown]
+        means = [float(np.mean(one)) for one in found]
+        points = [(mean, mean_interval(one)) for mean, one in zip(means, found, strict=True)]
+        # By place, not by size: a grid holds 0 as often as powers.
+        x = np.arange(len(means), dtype=np.float64)
+        line = line_of_means(axes, x, points, experiment.unit, grid.name, look)
+        phrases = [
+            f"{words.quantity(m, experiment.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
+        ]
+        hint(line, grid.name, (f"mean {text}" for text in phrases))
+        for standing in grid.others:
+            level = float(np.mean(standing.values))
+            level_line = axes.axhline(
+                float(scaled(level, experiment.unit)),
+                color=looks[standing.name].colour,
+                linestyle="--",
+                linewidth=1.0,
+                label=standing.name,
+            )
+            hint(level_line, f"{standing.name}: mean {words.quantity(level, experiment.unit)}")
+            phrases.append(f"{standing.name} {words.quantity(level, experiment.unit)}")
+        axes.xaxis.set_major_locator(FixedLocator(list(x)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{shown[round(place)][0]:g}"))
+        axes.set_xlabel(grid.key)
+        title = f"{experiment.metric_label} against {grid.key}, {words.lowered(experiment.task_label)}"
+        axes.set_title(axis_label(experiment.metric_label, experiment.unit))
+        legend(figure, axes)
+        alt = f"Line: {title}, mean and 95 % interval over seeds. {'; '.join(phrases)}."
+        return finish(figure, name, "grid", title, alt)

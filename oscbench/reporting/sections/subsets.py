@@ -1,0 +1,146 @@
+"""The headline metric in parts: on subsets of the test split, and on inputs longer than those of training."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.published.matches import sources
+from oscbench.analysis.statistics import mean_interval
+from oscbench.records import Measurement
+from oscbench.reporting.page.table import Cell, Column, Table
+
+_LENGTH = re.compile(r"_at_(\d+)x$")
+
+
+def subsets_table(experiment: Experiment) -> Table | None:
+    """The metric on each subset, `<metric>_<subset>` in the records; None where the task has none."""
+    prefix = f"{experiment.metric}_"
+    names = [n for n in _names(experiment) if n.startswith(prefix) and not _LENGTH.search(n)]
+    headings = {n: words.capitalised(n.removeprefix(prefix).replace("_", " ")) for n in names}
+    caption = f"{experiment.metric_label} on parts of the test split, mean ± 95 % t interval over seeds"
+    if not names:
+        return None
+    table = _table(experiment, "subsets", {experiment.metric: "All", **headings}, caption)
+    levels = {n: level for n in names if (level := _failure_level(experiment, n)) is not None}
+    for name, level in levels.items():
+        table = _with_failures(
+            experiment,
+            table,
+            f"Seeds below {words.quantity(level, 'fraction', 2)} in {headings[name]}",
+            name,
+            level,
+        )
+    return table
+
+
+def _failure_level(experiment: Experiment, name: str) -> float | None:
+    """Below which a paper of this task calls a seed failed in this part, so that every entry is counted as its own are."""
+    answers, _ = sources()
+    for rule in answers.rules:
+        if rule.task == experiment.task and rule.failures_below is not None and name in rule.measures:
+            return rule.failures_below
+    return None
+
+
+def _with_failures(experiment: Experiment, table: Table, heading: str, name: str, level: float) -> Table:
+    """The table with one column more: how many seeds fail, diverged ones among them."""
+    cells = []
+    for standing in experiment.standings:
+        if not standing.finished:
+            continue
+        values, _ = _found(standing, name)
+        lost = sum(record.status == "diverged" for record in standing.cells)
+        failed = sum(value < level for value in values) + lost
+        cells.append(Cell(f"{failed} of {len(values) + lost}", float(failed)))
+    rows = tuple((*row, cell) for row, cell in zip(table.rows, cells, strict=True))
+    return replace(table, columns=(*table.columns, Column(heading)), rows=rows)
+
+
+def lengths_table(experiment: Experiment) -> Table | None:
+    """The metric on inputs 1, 2, 4, … times as long as in training; what a mechanism refuses stands there with its reason."""
+    found = {
+        n: int(m[1])
+        for n in _names(experiment)
+        if n.startswith(experiment.metric) and (m := _LENGTH.search(n))
+    }
+    headings = {n: f"{found[n]}{words.TIMES} as long" for n in sorted(found, key=lambda n: found[n])}
+    caption = f"{experiment.metric_label} on inputs longer than in training, without training further; mean ± 95 % t interval over seeds"
+    return _table(experiment, "lengths", headings, caption) if found else None
+
+
+def _names(experiment: Experiment) -> list[str]:
+    names = {name for s in experiment.standings for r in s.finished for name in r.measures}
+    return sorted(names, key=_counted)
+
+
+def _counted(name: str) -> list[str | int]:
+    """So that 2 pairs come before 16."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _table(experiment: Experiment, kind: str, headings: Mapping[str, str], caption: str) -> Table:
+    rows, raw = [], []
+    for standing in experiment.standings:
+        if not standing.finished:
+            continue
+        rows.append((Cell(standing.name), *(_cell(standing, name) for name in headings)))
+        raw += [identify(experiment, standing) | _raw(standing, name) for name in headings]
+    columns = [Column(f"{text}{_items(experiment, name)}") for name, text in headings.items()]
+    return Table(
+        f"{experiment.slug}-{kind}",
+        caption,
+        (Column("Mechanism", "left"), *columns),
+        tuple(rows),
+        tuple(raw),
+        tuple(anchor(s) for s in experiment.standings if s.finished),
+    )
+
+
+def _items(experiment: Experiment, name: str) -> str:
+    counts = {
+        r.measures[name].n
+        for s in experiment.standings
+        for r in s.finished
+        if name in r.measures and r.measures[name].n > 1
+    }
+    return f" (n {words.ranges(sorted(counts))})" if len(counts) == 1 else ""
+
+
+def _found(standing: Standing, name: str) -> tuple[list[float], Sequence[Measurement]]:
+    measurements = [r.measures[name] for r in standing.finished if name in r.measures]
+    return [v for r in standing.finished if math.isfinite(v := value_of(r, name))], measurements
+
+
+def _cell(standing: Standing, name: str) -> Cell:
+    values, measurements = _found(standing, name)
+    if not values:
+        reasons = sorted({m.reason for m in measurements if m.reason})
+        return Cell(reasons[0] if reasons else words.MISSING)
+    interval, unit = mean_interval(values), measurements[0].unit
+    mean = sum(values) / len(values)
+    few = f" ({len(values)}/{len(standing.finished)} seeds)" if len(values) < len(standing.finished) else ""
+    return Cell(
+        f"{words.quantity(mean, unit)} {words.half_width(interval.low, interval.high, unit)}".strip() + few,
+        mean,
+    )
+
+
+def _raw(standing: Standing, name: str) -> dict[str, Any]:
+    values, measurements = _found(standing, name)
+    interval = mean_interval(values)
+    return {
+        "measure": name,
+        "unit": measurements[0].unit if measurements else None,
+        "mean": sum(values) / len(values) if values else None,
+        "t_low": interval.low,
+        "t_high": interval.high,
+        "with_value": len(values),
+        "reason": "; ".join(sorted({m.reason for m in measurements if m.reason})),
+    }

@@ -1,0 +1,339 @@
+"""Timing suites in the report: cost against the number of tokens, ratios to the reference, growth, and shares of the machine's ceilings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+import matplotlib
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+from oscbench import words
+from oscbench.analysis.growth import (
+    Growth,
+    TimingRow,
+    fit_growth,
+    growth_by_contender,
+    is_timing,
+    timing_rows,
+)
+from oscbench.analysis.selection import anchor_of
+from oscbench.records import Record
+from oscbench.reporting.page.figure import Picture, Plan, canvas, finish
+from oscbench.reporting.page.style import Look, looks, settings
+from oscbench.reporting.page.svg import hint
+from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.sections.published_times import ratios_table
+
+TIME, RATIO, PEAK = "_s", "_ratio", "_peak_memory_bytes"
+_GroupKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class TimingView:
+    """One setting of a timing suite on one device: everything that is shown of it."""
+
+    slug: str
+    title: str
+    answer: str
+    description: str
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
+    plans: tuple[Plan, ...]
+    pictures: tuple[Picture, ...] = ()
+
+
+def timing_views(records: Sequence[Record]) -> tuple[TimingView, ...]:
+    """A view for each suite, device, setting and batch among the timing records."""
+    rows = sorted(timing_rows(records), key=_group)
+    growth = growth_by_contender(rows)
+    return tuple(
+        _view(key, list(group), growth, [r for r in records if is_timing(r) and r.suite == key[0]])
+        for key, group in groupby(rows, key=_group)
+    )
+
+
+def _op(contender: str) -> str:
+    """What is computed; colour and marker tell it, the line tells by which backend."""
+    return contender.split(":", 1)[0]
+
+
+def _pass(name: str) -> str:
+    """What was timed, in words."""
+    return "training step" if name == "step" else f"{name.replace('_', ' ')} pass"
+
+
+def _line(contender: str) -> str:
+    backend = contender.partition(":")[2]
+    return {"reference": ":", "sparse": "--"}.get(backend, "-." if "[" in backend else "-")
+
+
+def _group(row: TimingRow) -> _GroupKey:
+    return (row.suite, row.device, row.setting, row.batch)
+
+
+def _view(
+    key: _GroupKey,
+    rows: list[TimingRow],
+    growth: Mapping[tuple[str, str, str, str, int, str], Growth],
+    records: Sequence[Record],
+) -> TimingView:
+    suite, device, setting, batch = key
+    slug = words.slug(f"{suite} {device} {setting} b{batch}")
+    found = {
+        (contender, quantity): fitted
+        for (*group, contender, number, quantity), fitted in growth.items()
+        if (*group, number) == key
+    }
+    references = [str(record.spec.get("reference")) for record in records]
+    order = [str(contender["key"]) for record in records for contender in record.spec["contenders"]]
+    rows.sort(key=lambda row: (references + order).index(row.contender))
+    colours = looks(sorted({_op(row.contender) for row in rows}))
+    tables: list[Table] = []
+    plans: list[Plan] = []
+    for quantity in _quantities(rows, TIME):
+        name = quantity.removesuffix(TIME)
+        tables.append(_ratio_table(slug, name, rows, found))
+        lines = _over_tokens(rows, quantity)
+        if lines:
+            kind = f"{name.replace('_', ' ')} time"
+            plans.append(Plan(1, partial(_picture, slug, kind, "s", lines, colours)))
+    for quantity in _quantities(rows, PEAK):
+        tables.append(_peak_table(slug, quantity, rows, found))
+        name = quantity.removesuffix(PEAK).replace("_", " ")
+        lines = _over_tokens(rows, quantity)
+        if lines:
+            plans.append(Plan(3, partial(_picture, slug, f"{name} peak memory", "B", lines, colours)))
+    tables += [t for t in (_counts_table(slug, rows), ratios_table(slug, rows)) if t is not None]
+    link = anchor_of(records[0])
+    tables = [replace(table, links=tuple(link for _ in table.rows)) for table in tables]
+    title = f"{suite}: {setting}, batch {batch}, on {device}"
+    description = records[0].suite_description
+    return TimingView(
+        slug, title, _answer(references, rows), description, _facts(records), tuple(tables), tuple(plans)
+    )
+
+
+def _answer(references: Sequence[str], rows: Sequence[TimingRow]) -> str:
+    """What the last pass of the suite costs at the largest size, each op by its fastest backend there; empty without a ratio."""
+    ratios = [
+        row for row in rows if row.quantity.endswith(RATIO) and row.value and row.contender not in references
+    ]
+    if not ratios:
+        return ""
+    quantity = _quantities(ratios, RATIO)[-1]
+    tokens = max(row.tokens for row in ratios if row.quantity == quantity)
+    fastest: dict[str, TimingRow] = {}
+    for row in sorted(ratios, key=lambda row: row.value or math.inf):
+        if row.quantity == quantity and row.tokens == tokens:
+            fastest.setdefault(_op(row.contender), row)
+    name = _pass(quantity.removesuffix(RATIO))
+    costs = ", ".join(f"{row.contender} {row.value:.2f}×" for row in fastest.values())
+    return f"a {name} at N {tokens}, over the time of {', '.join(dict.fromkeys(references))}: {costs}."
+
+
+def _facts(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    """What the numbers were measured against and on."""
+    reference = sorted({str(r.spec.get("reference")) for r in records})
+    commits = sorted({r.commit[:10] for r in records if r.commit})
+    ceilings = {name: m for r in records for name, m in r.measures.items() if name.startswith("ceiling_")}
+    loads = [float(r.environment["load_average"]) for r in records if "load_average" in r.environment]
+    facts = [("Reference of ratios", ", ".join(reference))]
+    facts += [
+        (m.label.capitalize(), words.quantity(float(m.value), m.unit, 3))
+        for _, m in sorted(ceilings.items())
+        if m.value is not None
+    ]
+    facts.append(
+        ("Load of the machine", f"{min(loads):.1f} to {max(loads):.1f}" if loads else "not recorded")
+    )
+    facts.append(("Energy", _energy(records)))
+    facts.append(("Code", f"commit {', '.join(commits)}" if commits else "no commit recorded"))
+    return tuple(facts)
+
+
+def _energy(records: Sequence[Record]) -> str:
+    """Joules are measured on trained models; a timing suite says so, or why they could not be had."""
+    found = [m for r in records for name, m in r.measures.items() if "_energy_j" in name]
+    if any(m.value is not None for m in found):
+        return "measured; see the tables"
+    reasons = sorted({m.reason for m in found if m.reason})
+    return f"unavailable: {'; '.join(reasons)}" if reasons else "not measured in timing suites"
+
+
+def _counts_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
+    """FLOPs of a forward pass in closed form at every size, their growth, and the special functions at the largest."""
+    counts = {
+        (r.contender, r.tokens): r.details
+        for r in rows
+        if r.quantity == "forward" + TIME and isinstance(r.details.get("flops"), int | float)
+    }
+    if not counts:
+        return None
+    sizes = sorted({tokens for _, tokens in counts})
+    columns = (
+        Column("Contender", "left"),
+        *(Column(f"N {n}") for n in sizes),
+        Column("FLOPs grow as"),
+        Column("Sines, exponentials, roots at the largest N"),
+    )
+    shown, raw = [], []
+    for contender in dict.fromkeys(c for c, _ in counts):
+        known = {n: float(str(counts[contender, n]["flops"])) for n in sizes if (contender, n) in counts}
+        special = counts[contender, max(known)].get("special_functions")
+        number = float(special) if isinstance(special, int | float) else math.nan
+        cells = [
+            Cell(words.quantity(known[n], "FLOP"), known[n]) if n in known else Cell("n/a") for n in sizes
+        ]
+        growth = fit_growth(list(known), list(known.values()))
+        shown.append(
+            (Cell(contender), *cells, _growth_cell(growth), Cell(words.quantity(number, "1"), number))
+        )
+        raw += [{"contender": contender, "tokens": n, "flops": f} for n, f in known.items()]
+    caption = "Counted, not timed: FLOPs of a forward pass in closed form, by number of tokens N, over the whole batch"
+    return Table(f"{slug}-counts", caption, columns, tuple(shown), tuple(raw))
+
+
+def _quantities(rows: Iterable[TimingRow], suffix: str) -> list[str]:
+    return list(dict.fromkeys(row.quantity for row in rows if row.quantity.endswith(suffix)))
+
+
+def _ratio_table(
+    slug: str, name: str, rows: Sequence[TimingRow], growth: Mapping[tuple[str, str], Growth]
+) -> Table:
+    """Median ratio to the reference at every size, the exponent of time, and the share of the ceiling at the largest."""
+    ratios = {(r.contender, r.tokens): r for r in rows if r.quantity == name + RATIO}
+    times = {(r.contender, r.tokens): r for r in rows if r.quantity == name + TIME}
+    sizes = sorted({tokens for _, tokens in times})
+    columns = (
+        Column("Contender", "left"),
+        *(Column(f"N {n}") for n in sizes),
+        Column("Time grows as"),
+        Column("Of the ceiling", "left"),
+    )
+    shown, raw = [], []
+    for contender in dict.fromkeys(c for c, _ in times):
+        cells = [Cell(contender)]
+        for n in sizes:
+            row = ratios.get((contender, n))
+            value = None if row is None else row.value
+            cells.append(Cell("n/a" if value is None else f"{value:.2f}×", value))
+        cells += [_growth_cell(growth.get((contender, name + TIME))), _ceiling_cell(contender, sizes, times)]
+        shown.append(tuple(cells))
+        raw += [
+            _raw(times[contender, n], ratios.get((contender, n))) for n in sizes if (contender, n) in times
+        ]
+    caption = f"{_pass(name).capitalize()}: time over the reference's, taken in turn; by number of tokens N"
+    return Table(f"{slug}-{name.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
+
+
+def _raw(time: TimingRow, ratio: TimingRow | None) -> dict[str, object]:
+    return {
+        "contender": time.contender,
+        "tokens": time.tokens,
+        "seconds": time.value,
+        "ratio": None if ratio is None else ratio.value,
+        "rounds": len(time.samples),
+        "converged": time.details.get("converged"),
+        "roofline_share": time.details.get("roofline_share"),
+        "bound_by": time.details.get("bound_by"),
+        "reason": time.reason,
+    }
+
+
+def _peak_table(
+    slug: str, quantity: str, rows: Sequence[TimingRow], growth: Mapping[tuple[str, str], Growth]
+) -> Table:
+    """Peak memory at every size and its exponent."""
+    peaks = {(r.contender, r.tokens): r for r in rows if r.quantity == quantity}
+    sizes = sorted({tokens for _, tokens in peaks})
+    columns = (Column("Contender", "left"), *(Column(f"N {n}") for n in sizes), Column("Memory grows as"))
+    shown, raw = [], []
+    for contender in dict.fromkeys(c for c, _ in peaks):
+        cells = [Cell(contender)]
+        for n in sizes:
+            row = peaks.get((contender, n))
+            value = None if row is None else row.value
+            cells.append(Cell("n/a" if value is None else words.quantity(value, "B", 3), value))
+            if row is not None:
+                raw.append({"contender": contender, "tokens": n, "bytes": value, "reason": row.reason})
+        shown.append((*cells, _growth_cell(growth.get((contender, quantity)))))
+    caption = (
+        f"Peak memory of a {_pass(quantity.removesuffix(PEAK))} above the level before it, in a fresh process"
+    )
+    return Table(f"{slug}-{quantity.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
+
+
+def _growth_cell(growth: Growth | None) -> Cell:
+    if growth is None:
+        return Cell("n/a")
+    text = f"N^{growth.exponent:.2f}"
+    if growth.low is not None and growth.high is not None:
+        text += f" [{growth.low:.2f}, {growth.high:.2f}]"
+    return Cell(text, growth.exponent)
+
+
+def _ceiling_cell(contender: str, sizes: Sequence[int], times: Mapping[tuple[str, int], TimingRow]) -> Cell:
+    """Share of the binding ceiling at the largest size that was measured."""
+    for n in reversed(sizes):
+        row = times.get((contender, n))
+        share = None if row is None or row.value is None else row.details.get("roofline_share")
+        if row is not None and isinstance(share, float):
+            return Cell(f"{100 * share:.0f} % of {row.details.get('bound_by')} at N {n}", share)
+    return Cell("n/a")
+
+
+def _over_tokens(rows: Sequence[TimingRow], quantity: str) -> dict[str, list[tuple[int, float]]]:
+    """A quantity of each contender against tokens; empty where fewer than two sizes were measured."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row.quantity == quantity and row.value is not None and row.value > 0:
+            lines.setdefault(row.contender, []).append((row.tokens, row.value))
+    sizes = {n for points in lines.values() for n, _ in points}
+    return {contender: sorted(points) for contender, points in lines.items()} if len(sizes) > 1 else {}
+
+
+def _picture(
+    slug: str,
+    kind: str,
+    unit: str,
+    lines: Mapping[str, Sequence[tuple[int, float]]],
+    colours: Mapping[str, Look],
+) -> Picture:
+    """Cost against tokens, both on logarithmic axes."""
+    sizes = sorted({n for points in lines.values() for n, _ in points})
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(3.4 + 0.16 * math.ceil(len(lines) / 2))
+        for contender, points in lines.items():
+            look = colours[_op(contender)]
+            (line,) = axes.plot(
+                [n for n, _ in points],
+                [cost for _, cost in points],
+                color=look.colour,
+                marker=look.marker,
+                markersize=4,
+                linewidth=1.2,
+                linestyle=_line(contender),
+                label=contender,
+            )
+            hint(
+                line,
+                contender,
+                (f"{contender} at N {n}: {words.quantity(cost, unit, 3)}" for n, cost in points),
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(sizes))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.set_xlabel("Tokens N")
+        title = f"{kind.capitalize()} [{unit}]"
+        axes.set_title(title)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
+        ends = "; ".join(
+            f"{c} {words.quantity(p[-1][1], unit, 3)} at N {p[-1][0]}" for c, p in sorted(lines.items())
+        )
+        return finish(figure, slug, kind, title, f"Lines: {kind} against tokens. {ends}.")
