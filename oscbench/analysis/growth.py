@@ -43,7 +43,7 @@ class TimingRow:
     value: float | None
     unit: str
     reason: str | None
-    samples: tuple[float, ...]
+    rounds: int
     details: dict[str, object]
 
 
@@ -91,7 +91,7 @@ def timing_rows(records: Iterable[Record]) -> list[TimingRow]:
                     value=None if measured.value is None else float(measured.value),
                     unit=measured.unit,
                     reason=measured.reason,
-                    samples=measured.samples,
+                    rounds=measured.n,
                     details=dict(measured.details),
                 )
             )

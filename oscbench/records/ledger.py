@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -11,9 +12,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from oscbench.records import packed
 from oscbench.records.identity import digest
 from oscbench.records.schema import Status
-from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, suite_name
+from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, contents, suite_name
 
 
 class _Frozen(BaseModel):
@@ -145,6 +147,10 @@ def find_ledgers(root: Path) -> Iterator[tuple[Store, Ledger]]:
         ledger = read_ledger(path)
         if ledger is not None:
             yield Store(path.parent.parent, store.tell), ledger
+    for path in store.files(packed.SUFFIX):
+        for text in contents(path).ledgers:
+            with contextlib.suppress(ValidationError):
+                yield Store(path.parent, store.tell), Ledger.model_validate_json(text)
 
 
 def shared_request(tune: Mapping[str, Any], protocol: str) -> str:

@@ -23,8 +23,8 @@ class Measurement(_Frozen):
     """One quantity of one cell.
 
     `value` is null where the quantity could not be measured, and `reason` then says why; there are no stand-ins.
-    `samples` are the raw repetitions behind the value, in the same unit; `n` is how many things were averaged
-    (test images for an accuracy, timed rounds for a latency).
+    `samples` are the raw repetitions behind the value, in the same unit (packed records go without them); `n` is how many
+    things were averaged (test images for an accuracy, timed rounds for a latency).
     """
 
     value: float | int | None

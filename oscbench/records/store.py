@@ -1,4 +1,7 @@
-"""The only door to a results folder: one JSON file a cell, written whole or not at all, never overwritten."""
+"""The only door to a results folder: one JSON file a cell, written whole or not at all, never overwritten.
+
+A suite's records may also lie packed, as `<suite>.jsonl.gz` beside where its folder would be; they are read alike.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,8 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from oscbench.errors import UserError
+from oscbench.records import packed
+from oscbench.records.index import FolderIndex
 from oscbench.records.schema import Record
 
 _LOG = logging.getLogger(__name__)
@@ -43,6 +49,21 @@ class Damaged:
 
     path: Path
     reason: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a packed file holds.
+
+    Attributes:
+        records: of one suite, all of its labels.
+        ledgers: of its searches, as JSON.
+        damaged: lines that are neither, or the file itself.
+    """
+
+    records: tuple[Record, ...]
+    ledgers: tuple[bytes, ...]
+    damaged: tuple[Damaged, ...]
 
 
 def suite_name(label: str) -> str:
@@ -72,6 +93,7 @@ class Store:
     def __init__(self, root: Path, tell: Callable[[str], None] = _LOG.warning) -> None:
         self.root = root
         self.tell = tell
+        self._indexes: dict[Path, FolderIndex] = {}
 
     def prepare(self) -> None:
         """Make the folder and prove that it can be written.
@@ -89,6 +111,10 @@ class Store:
     def folder(self, suite: str) -> Path:
         """Where the records of a suite lie, whatever its label."""
         return self.root / _slug(suite_name(suite))
+
+    def packed(self, suite: str) -> Path:
+        """Where the records of a suite lie if they are packed."""
+        return self.root / (_slug(suite_name(suite)) + packed.SUFFIX)
 
     def path(self, suite: str, task: str, mechanism: str, variant: str, seed: int, identity: str) -> Path:
         """Where the record of such a cell lies."""
@@ -110,16 +136,22 @@ class Store:
             identity: of the cell.
             tidy: set a damaged file in its place aside; it counts as absent either way.
         """
-        other = None
-        for path in sorted(self.folder(suite).glob(f"*-{identity}*.json")):
+        folder, other = self.folder(suite), None
+        index = self._indexes.setdefault(folder, FolderIndex(folder))
+        for path in [folder / name for name in index.names(identity)]:
             loaded = read(path)
             if isinstance(loaded, Record) and loaded.identity == identity:
                 if loaded.suite == suite:
                     return loaded
-                other = loaded
+                other = other or loaded
             elif tidy:
                 reason = loaded.reason if isinstance(loaded, Damaged) else "is the record of another cell"
                 self.tell(f"{path}: {reason}; set aside as {self.set_aside(path)}")
+        for loaded in contents(self.packed(suite)).records:
+            if loaded.identity == identity:
+                if loaded.suite == suite:
+                    return loaded
+                other = other or loaded
         return other
 
     def write(self, record: Record) -> Path:
@@ -225,9 +257,23 @@ class Store:
             if isinstance(loaded, Record):
                 records.append(loaded)
             else:
-                self.tell(f"{path}: {loaded.reason}; left out")
                 damaged.append(loaded)
+        for path in self.files(packed.SUFFIX):
+            pack = contents(path)
+            records += pack.records
+            damaged += pack.damaged
+        for one in damaged:
+            self.tell(f"{one.path}: {one.reason}; left out")
         return records, damaged
+
+    def holders(self) -> Iterator[tuple[str, Path]]:
+        """The name of every record's file with the file that holds it, which for a packed record is the packed one."""
+        for path in self.files(".json"):
+            if not path.name.endswith(LEDGER_SUFFIX):
+                yield path.name, path
+        for path in self.files(packed.SUFFIX):
+            for record in contents(path).records:
+                yield self.path_of(record).name, path
 
 
 def _put(temporary: Path, path: Path) -> None:
@@ -247,10 +293,52 @@ def _put(temporary: Path, path: Path) -> None:
 def read(path: Path) -> Record | Damaged:
     """One record, or what is wrong with its file."""
     try:
-        return Record.model_validate_json(path.read_bytes())
+        packed.regular(path)
+        return parsed(path.read_bytes(), path)
+    except packed.UnreadableError as error:
+        return Damaged(path, str(error))
+    except OSError as error:
+        return Damaged(path, str(error.strerror))
+
+
+def parsed(text: bytes, path: Path) -> Record | Damaged:
+    """A record from its JSON, or what is wrong with it."""
+    try:
+        return Record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "file"
         return Damaged(path, f"{place}: {first['msg']}")
+
+
+def contents(path: Path) -> Contents:
+    """What a packed file holds; nothing where there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return Contents((), (), ())
+    return _read_pack(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read_pack(path: Path, size: int, changed_ns: int) -> Contents:
+    """Read a packed file, once as long as it stays as it is."""
+    del size, changed_ns
+    records: list[Record] = []
+    ledgers: list[bytes] = []
+    damaged: list[Damaged] = []
+    try:
+        for number, line in enumerate(packed.lines(path), start=1):
+            if line.startswith(packed.LEDGER):
+                ledgers.append(line[len(packed.LEDGER) : -1])
+                continue
+            loaded = parsed(line, path)
+            if isinstance(loaded, Record):
+                records.append(loaded)
+            else:
+                damaged.append(Damaged(path, f"line {number}: {loaded.reason}"))
+    except packed.UnreadableError as error:
+        damaged.append(Damaged(path, str(error)))
     except OSError as error:
-        return Damaged(path, str(error.strerror))
+        damaged.append(Damaged(path, str(error.strerror)))
+    return Contents(tuple(records), tuple(ledgers), tuple(damaged))

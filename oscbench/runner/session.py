@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from oscbench.records import Record, Store
+from oscbench.records import Record, ResultsError, Store
 from oscbench.records.ledger import ledger_path, trial_label, write_ledger
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.executors.local import Pool, Reporter
@@ -213,8 +213,13 @@ def _put_aside(cells: list[Cell], store: Store) -> None:
     """`--fresh`: old records make room, and are kept in `.set_aside`."""
     for cell in cells:
         found = store.find(cell.suite, cell.identity)
-        if found is not None and found.suite == cell.suite:
-            store.set_aside(store.path_of(found))
+        if found is None or found.suite != cell.suite:
+            continue
+        if not store.path_of(found).exists():
+            raise ResultsError(
+                f"{store.packed(cell.suite)}: holds packed records, which --fresh does not put aside; give another --results"
+            )
+        store.set_aside(store.path_of(found))
 
 
 def _tell(text: str) -> None:

@@ -9,40 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from records_made import record
 
-from oscbench.records import Damaged, Measurement, MechanismCard, Record, ResultsError, Store
+from oscbench.records import Damaged, Measurement, Record, ResultsError, Store
 from oscbench.records import store as store_module
 from oscbench.records.store import read
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def record(**changes):
-    given = {
-        "identity": "0123456789abcdef",
-        "suite": "mine",
-        "protocol": "p",
-        "task": "digits",
-        "task_label": "digits",
-        "mechanism": "kope",
-        "variant": "default",
-        "seed": 0,
-        "status": "ok",
-        "device": "cpu",
-        "metric": "accuracy",
-        "card": MechanismCard(name="kope", label="KoPE", idea="", citation="", traits={}),
-        "spec_given": {},
-        "spec": {},
-        "versions": {},
-        "started_utc": START,
-        "finished_utc": START + timedelta(seconds=1),
-        "seconds": 1.0,
-    }
-    return Record(**(given | changes))
 
 
 @pytest.fixture

@@ -256,7 +256,7 @@ def test_published_ratios_stand_beside_ours_by_tokens() -> None:
             quantity="forward_ratio",
             tokens=128,
             value=value,
-            samples=(),
+            rounds=1,
             details={},
             **more,
         )

@@ -66,11 +66,11 @@ def _title(record: Record, names: dict[Entry, str]) -> str:
 
 
 def _files(results: Path, output: Path) -> dict[str, str]:
-    """File name -> its address seen from the output folder; a name that stands twice leads nowhere, since nobody knows which is meant."""
+    """File name -> the address of what holds it, seen from the output folder; a name that stands twice leads nowhere."""
     found: dict[str, str | None] = {}
-    for path in sorted(results.rglob("*.json")):
+    for name, path in Store(results).holders():
         address = quote(os.path.relpath(path.resolve(), output.resolve()).replace(os.sep, "/"))
-        found[path.name] = None if path.name in found else address
+        found[name] = None if name in found else address
     return {name: address for name, address in found.items() if address is not None}
 
 

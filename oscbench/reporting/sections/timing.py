@@ -236,7 +236,7 @@ def _raw(time: TimingRow, ratio: TimingRow | None) -> dict[str, object]:
         "tokens": time.tokens,
         "seconds": time.value,
         "ratio": None if ratio is None else ratio.value,
-        "rounds": len(time.samples),
+        "rounds": time.rounds,
         "converged": time.details.get("converged"),
         "roofline_share": time.details.get("roofline_share"),
         "bound_by": time.details.get("bound_by"),

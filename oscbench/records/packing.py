@@ -1,0 +1,166 @@
+"""Packing the records of a suite into one file to commit or to send, and back.
+
+What is left out: raw samples, which no report reads (their number stays, as `n`), and where the suite's file lay on the machine.
+Values, curves, settings and identities stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oscbench.catalog import nearest
+from oscbench.errors import UserError
+from oscbench.records import packed
+from oscbench.records.ledger import Ledger, find_ledgers, write_ledger
+from oscbench.records.schema import Measurement, Record
+from oscbench.records.store import ResultsError, Store, contents, suite_name
+
+_FOLDERS = re.compile(r"""(^|[\s"'(=])(?:/[\w.+~@-]+)+/|(^|[\s"'(=])[A-Za-z]:\\(?:[^\\\s]+\\)*""")
+"""An absolute path in a text, up to its last part."""
+
+_SYSTEM = ("/proc/", "/sys/", "/dev/")
+"""Paths that are the same on every machine, and say something."""
+
+
+class PackError(UserError):
+    """Nothing to pack, or a packed file that cannot be read whole."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One packed file, and how many records it holds and is new to."""
+
+    path: Path
+    count: int
+    new: int
+
+
+def pack(suite: str, results: Path, output: Path) -> list[Packed]:
+    """Write `<output>/<device>/<suite>.jsonl.gz`, one file a device; records that lie there already stay unless these are newer.
+
+    Args:
+        suite: name; every label of it is packed, trials of a search too.
+        results: folder that holds the records, loose or packed.
+        output: as `results/reference`.
+
+    Raises:
+        UserError: no record of this suite, a damaged one, or a file that cannot be written.
+    """
+    found = _of_suite(suite, results)
+    ledgers = _ledgers(suite, results)
+    made = []
+    for device in sorted({record.device for record in found}):
+        store = Store(output / device)
+        path = store.packed(suite)
+        there = {_key(record): record for record in _whole(path)}
+        kept = dict(there)
+        for record in (lean(record) for record in found if record.device == device):
+            older = kept.get(_key(record))
+            if older is None or older.finished_utc <= record.finished_utc:
+                kept[_key(record)] = record
+        labels = {record.suite for record in kept.values()}
+        own = _ledgers(suite, path.parent)
+        own |= {label: ledger for label, ledger in ledgers.items() if label in labels}
+        _write(path, [kept[key] for key in sorted(kept)], [own[label] for label in sorted(own)])
+        made.append(Packed(path, len(kept), len(kept) - len(there)))
+    return made
+
+
+def unpack(path: Path, results: Path) -> tuple[int, Path]:
+    """Write every record of a packed file as a file of its own, where none is yet; how many it holds, and their folder.
+
+    Raises:
+        UserError: it is no packed file, or the folder cannot be written.
+    """
+    if not path.name.endswith(packed.SUFFIX) or not path.is_file():
+        raise PackError(f"{path}: no such file of packed records (SUITE{packed.SUFFIX})")
+    records = _whole(path)
+    store = Store(results)
+    store.prepare()
+    folder = results
+    for record in records:
+        folder = store.write(record).parent
+    for text in contents(path).ledgers:
+        write_ledger(store, Ledger.model_validate_json(text))
+    return len(records), folder
+
+
+def lean(record: Record) -> Record:
+    """A record without raw samples and without paths of the machine."""
+    measures = {name: _without_samples(measured) for name, measured in record.measures.items()}
+    given = dict(record.spec_given)
+    if isinstance(given.get("source"), str):
+        given["source"] = re.split(r"[/\\]", given["source"])[-1]
+    changes = {
+        name: _without_folders(getattr(record, name))
+        for name in ("reason", "environment", "flags", "calibration")
+    }
+    given = _without_folders(given)
+    return record.model_copy(update={"measures": measures, "spec_given": given, **changes})
+
+
+def _of_suite(suite: str, results: Path) -> list[Record]:
+    records, damaged = Store(results, tell=lambda text: None).read_all()
+    folder = Store(results).folder(suite).name
+    if wrong := [
+        one for one in damaged if folder in (one.path.parent.name, one.path.name.removesuffix(packed.SUFFIX))
+    ]:
+        raise PackError(f"{wrong[0].path}: {wrong[0].reason}; nothing was packed")
+    found = [record for record in records if suite_name(record.suite) == suite]
+    if not found:
+        known = {suite_name(record.suite) for record in records}
+        raise PackError(f'suite "{suite}" has no records in {results}; {nearest(suite, known)}')
+    return found
+
+
+def _ledgers(suite: str, results: Path) -> dict[str, Ledger]:
+    return {one.suite: one for _, one in find_ledgers(results) if suite_name(one.suite) == suite}
+
+
+def _whole(path: Path) -> tuple[Record, ...]:
+    """Every record of a packed file; none where there is no file.
+
+    Raises:
+        PackError: part of it cannot be read, and would be lost if it were written again.
+    """
+    if not path.exists():
+        return ()
+    found = contents(path)
+    if found.damaged:
+        raise PackError(f"{path}: {found.damaged[0].reason}")
+    return found.records
+
+
+def _key(record: Record) -> tuple[str, str, str, str, int, str]:
+    return (record.suite, record.task, record.mechanism, record.variant, record.seed, record.identity)
+
+
+def _write(path: Path, records: list[Record], ledgers: list[Ledger]) -> None:
+    lines = [record.model_dump_json().encode() for record in records]
+    lines += [packed.LEDGER + ledger.model_dump_json().encode() + b"}" for ledger in ledgers]
+    try:
+        packed.write(path, lines)
+    except OSError as error:
+        raise ResultsError(f"{path}: packed records cannot be written ({error.strerror})") from error
+
+
+def _without_samples(measured: Measurement) -> Measurement:
+    details = {key: value for key, value in measured.details.items() if not key.endswith("samples")}
+    reason = _without_folders(measured.reason)
+    return measured.model_copy(update={"samples": (), "details": _without_folders(details), "reason": reason})
+
+
+def _without_folders(value: Any) -> Any:
+    """The same with every absolute path in its texts cut down to its last part."""
+    if isinstance(value, dict):
+        return {key: _without_folders(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without_folders(one) for one in value)
+    if not isinstance(value, str):
+        return value
+    return _FOLDERS.sub(
+        lambda found: found[0] if found[0].lstrip(" \"'(=").startswith(_SYSTEM) else found[1] or "", value
+    )

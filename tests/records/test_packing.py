@@ -1,0 +1,257 @@
+"""Packed records are read like loose ones, say the same, and hold nothing of the machine that a reader could not use."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from records_made import START, record
+
+from oscbench.analysis.frame import load
+from oscbench.cli import main
+from oscbench.errors import UserError
+from oscbench.records import Curve, Matching, Measurement, Store, packed
+from oscbench.records.ledger import Ledger, find_ledgers, ledger_path, trial_label, write_ledger
+from oscbench.records.packing import lean, pack, unpack
+from oscbench.records.store import contents
+from oscbench.reporting import export_frame
+
+
+def made(seed=0, suite="mine", **changes):
+    """A record with something in every part that packing touches or must leave alone."""
+    details = {"tokens": 9, "warm_up_samples": [0.1], "file": "/home/someone/data/train.bin"}
+    measures = {
+        "accuracy": Measurement(value=0.1 * seed, unit="fraction", label="accuracy", direction="higher"),
+        "step_s": Measurement(
+            value=2.0, unit="s", label="step", n=3, samples=(1.0, 2.0, 3.0), details=details
+        ),
+    }
+    given = {
+        "identity": f"{seed:016x}",
+        "suite": suite,
+        "seed": seed,
+        "spec_given": {"source": "/work/clean/suites/mine.yaml", "train": {"epochs": 1}},
+        "spec": {"kind": "train", "task": {"name": "folder", "path": "/data/pictures"}},
+        "measures": measures,
+        "curves": {"loss": Curve(label="loss", unit="nats", x=(1.0, 2.0), y=(0.5, float("nan")))},
+        "matching": Matching(by="params", hidden=3),
+        "status": "failed" if seed == 3 else "ok",
+        "reason": "OSError: no space" if seed == 3 else None,
+    }
+    return record(**(given | changes))
+
+
+@pytest.fixture
+def loose(tmp_path):
+    store = Store(tmp_path / "loose")
+    for seed in (2, 0, 3, 1):
+        store.write(made(seed))
+    store.write(made(7, suite="mine[train.epochs=3]"))
+    store.write(made(8, suite=trial_label("mine")))
+    store.write(made(0, suite="other"))
+    return store
+
+
+def ledger(label="mine"):
+    return Ledger(
+        suite=label,
+        trial_suite=trial_label(label),
+        trials=1,
+        scoring_seeds=(0,),
+        metric="accuracy",
+        direction="higher",
+        sampler="s",
+        request="r",
+        entries=(),
+    )
+
+
+def exported(results, tmp_path, suites):
+    file = tmp_path / "export.csv"
+    export_frame(results, suites, "csv", file)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("suites", [["mine"], ["mine[tune]"], ["mine[train.epochs=3]"]])
+def test_export_is_the_same_before_and_after(loose, tmp_path, suites):
+    pack("mine", loose.root, tmp_path / "packed")
+    assert exported(tmp_path / "packed", tmp_path, suites) == exported(loose.root, tmp_path, suites)
+
+
+def test_every_record_comes_back_but_for_what_is_left_out(loose, tmp_path):
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    assert found.path == tmp_path / "packed" / "cpu" / "mine.jsonl.gz"
+    assert (found.count, found.new) == (6, 6)
+    store = Store(found.path.parent)
+    for before in (made(1), made(3), made(7, suite="mine[train.epochs=3]")):
+        after = store.find(before.suite, before.identity)
+        assert after.measures["step_s"].samples == ()
+        assert after.measures["step_s"].n == 3
+        assert after.measures["step_s"].details == {"tokens": 9, "file": "train.bin"}
+        assert after.spec == before.spec
+        assert after.spec_given == {"source": "mine.yaml", "train": {"epochs": 1}}
+        kept = {"measures", "spec_given"}
+        assert after.model_dump_json(exclude=kept) == before.model_dump_json(exclude=kept)
+    assert store.find("other", made(0).identity) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("/work/clean/suites/a.yaml", "a.yaml"),
+        ("cannot open '/home/me/my-data/x.npz' (13)", "cannot open 'x.npz' (13)"),
+        (r"C:\Users\me\x.yaml: bad", "x.yaml: bad"),
+        ("no RAPL counter in /sys/class/powercap", "no RAPL counter in /sys/class/powercap"),
+        ("tokens/s and a/b/c", "tokens/s and a/b/c"),
+        ("see https://arxiv.org/abs/2606.12059", "see https://arxiv.org/abs/2606.12059"),
+    ],
+)
+def test_paths_of_the_machine_are_cut_and_other_slashes_are_not(text, left):
+    assert lean(record(reason=text)).reason == left
+
+
+def test_the_same_records_give_the_same_bytes_whatever_their_order_and_time(loose, tmp_path):
+    (first,) = pack("mine", loose.root, tmp_path / "a")
+    again = Store(tmp_path / "again")
+    for one in reversed(loose.read_all()[0]):
+        again.write(one)
+    os.utime(first.path, (1, 1))
+    (second,) = pack("mine", again.root, tmp_path / "b")
+    (third,) = pack("mine", tmp_path / "a", tmp_path / "a")
+    assert first.path.read_bytes() == second.path.read_bytes() == third.path.read_bytes()
+    assert b"mine" not in first.path.read_bytes()[:20], "no name in the header"
+    names = [json.loads(line)["seed"] for line in gzip.decompress(first.path.read_bytes()).splitlines()]
+    assert names == [0, 1, 2, 3, 7, 8]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    st.integers(-(2**53), 2**53),
+)
+def test_any_value_survives_packing(tmp_path_factory, value, text, whole):
+    folder = tmp_path_factory.mktemp("any")
+    measures = {
+        "accuracy": Measurement(value=value, unit="1", label=text, details={"n": [value, whole]}),
+        "params": Measurement(value=whole, unit="1", label="n"),
+    }
+    before = record(measures=measures, spec={"text": text, "number": whole})
+    Store(folder / "loose").write(before)
+    (found,) = pack("mine", folder / "loose", folder / "packed")
+    (after,) = contents(found.path).records
+    assert after.model_dump_json() == lean(before).model_dump_json()
+    assert after.spec == before.spec
+
+
+def test_packing_again_adds_and_takes_the_newer_and_loses_nothing(loose, tmp_path):
+    output = tmp_path / "packed"
+    pack("mine", loose.root, output)
+    later = Store(tmp_path / "later")
+    later.write(made(9))
+    later.write(made(1, finished_utc=START + timedelta(days=1), seconds=7.0))
+    later.write(made(2, finished_utc=START - timedelta(days=1), seconds=9.0))
+    (found,) = pack("mine", later.root, output)
+    assert (found.count, found.new) == (7, 1)
+    there = {(one.suite, one.seed): one.seconds for one in contents(found.path).records}
+    assert there["mine", 1] == 7.0
+    assert there["mine", 2] == 1.0, "an older one does not replace what is there"
+
+
+def test_each_device_has_its_file(tmp_path):
+    store = Store(tmp_path / "loose")
+    store.write(made(0))
+    store.write(made(1, device="cuda"))
+    found = pack("mine", store.root, tmp_path / "packed")
+    assert [one.path.parent.name for one in found] == ["cpu", "cuda"]
+    assert len(load(tmp_path / "packed").records) == 2
+
+
+def test_ledgers_go_along_and_find_their_trials(loose, tmp_path):
+    write_ledger(loose, ledger())
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    ((store, packed_ledger),) = find_ledgers(tmp_path / "packed")
+    assert packed_ledger == ledger()
+    assert store.find(trial_label("mine"), made(8).identity).seed == 8
+    unpack(found.path, tmp_path / "again")
+    ((store, again),) = find_ledgers(tmp_path / "again")
+    assert again == ledger()
+    assert ledger_path(store, "mine").is_file()
+
+
+def test_unpacked_records_pack_to_the_same_bytes(loose, tmp_path):
+    write_ledger(loose, ledger())
+    (found,) = pack("mine", loose.root, tmp_path / "a")
+    assert unpack(found.path, tmp_path / "unpacked") == (6, tmp_path / "unpacked" / "mine")
+    assert len(list((tmp_path / "unpacked" / "mine").glob("mine*"))) == 0
+    (again,) = pack("mine", tmp_path / "unpacked", tmp_path / "b")
+    assert again.path.read_bytes() == found.path.read_bytes()
+
+
+def test_a_loose_record_goes_before_a_packed_one(loose, tmp_path):
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    store = Store(found.path.parent)
+    assert store.find("mine", made(1).identity).seconds == 1.0
+    store.write(made(1, seconds=5.0))
+    assert store.find("mine", made(1).identity).seconds == 5.0
+    assert len(store.read_all()[0]) == 7
+
+
+def test_a_packed_file_that_changes_is_read_anew(loose, tmp_path):
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    store = Store(found.path.parent)
+    assert store.find("mine", made(9).identity) is None
+    loose.write(made(9))
+    pack("mine", loose.root, tmp_path / "packed")
+    assert store.find("mine", made(9).identity).seed == 9
+
+
+def test_torn_and_foreign_files_are_named_and_the_rest_is_read(loose, tmp_path):
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    whole = found.path.read_bytes()
+    found.path.write_bytes(whole[:-30])
+    (found.path.parent / "none.jsonl.gz").write_bytes(b"not gzip")
+    packed.write(found.path.parent / "half.jsonl.gz", [made(0).model_dump_json().encode(), b'{"a": 1}'])
+    told = []
+    records, damaged = Store(found.path.parent, tell=told.append).read_all()
+    assert {one.path.name for one in damaged} == {"mine.jsonl.gz", "none.jsonl.gz", "half.jsonl.gz"}
+    assert any("line 2" in one.reason for one in damaged)
+    assert len(told) == len(damaged)
+    assert any(one.seed == 0 for one in records)
+    with pytest.raises(UserError, match=r"mine\.jsonl\.gz: not a whole gzip file"):
+        pack("mine", loose.root, tmp_path / "packed")
+    assert found.path.read_bytes() == whole[:-30], "what cannot be read whole is not written over"
+
+
+def test_a_line_without_end_takes_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "MAX_BYTES", 1000)
+    packed.write(tmp_path / "bomb.jsonl.gz", [b" " * 100_000])
+    (damaged,) = contents(tmp_path / "bomb.jsonl.gz").damaged
+    assert "a line of over" in damaged.reason
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["pack", "mien"], 'suite "mien" has no records in .*did you mean "mine"'),
+        (["pack", "mine", "--results", "nowhere"], "nowhere: no such results folder"),
+        (["unpack", "loose/mine"], "no such file of packed records"),
+        (["unpack", "nowhere.jsonl.gz"], "no such file of packed records"),
+    ],
+)
+def test_bad_input_is_one_line(loose, tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    given = arguments if "--results" in arguments else [*arguments, "--results", "loose"]
+    monkeypatch.setattr("sys.argv", ["oscbench", *given])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert re.search(told, err)
