@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oscbench.catalog import nearest
-from oscbench.errors import UserError
+from oscbench.errors import UserError, nearest
 from oscbench.records import packed
 from oscbench.records.ledger import Ledger, find_ledgers, write_ledger
 from oscbench.records.schema import Measurement, Record
