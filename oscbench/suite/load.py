@@ -5,22 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from oscbench.errors import first_line, nearest
-from oscbench.suite.errors import SuiteError, explain, place
+from oscbench.errors import nearest
+from oscbench.suite.bounds import MAX_CELLS, MAX_POINTS
+from oscbench.suite.errors import SuiteError, explain
+from oscbench.suite.reading import plain_yaml, printable, read_yaml, unshared
 from oscbench.suite.schema import Suite
 from oscbench.suite.timing import TimingSuite
 
 SUFFIXES = (".yaml", ".yml")
-MAX_DEPTH, MAX_VALUES, MAX_POINTS = 50, 100_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -30,32 +30,6 @@ class LoadedSuite:
     suite: Suite | TimingSuite
     source: str
     label: str
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key named twice and reads 1e-3 as the number it is."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue  # `<<: *shared`: the base class merges, and a key beside it wins
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, (list, dict)):
-                continue  # the base class refuses it with its own words
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'key "{key}" is named twice', key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(  # YAML 1.1, which PyYAML reads, takes 1e-3 for text
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
 
 
 def suite_folders() -> list[Path]:
@@ -83,16 +57,27 @@ def find_suite(name: str) -> Path:
         SuiteError: there is none; the text gives the nearest name.
     """
     path = Path(name)
-    if path.is_file():
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # not there, longer than a name may be, or with a zero in it
+        status = None
+    if status is not None and stat.S_ISREG(status.st_mode):
         return path
     known = suite_names()
+    if status is not None and path.suffix in SUFFIXES:
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise SuiteError(f"{printable(path)}: is {what}; a suite is a YAML file")
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if path.stem in known and path.parent.name == "suites" and not path.is_absolute():
             return known[path.stem]  # `suites/smoke.yaml` from a folder that has none: the installed one
-        raise SuiteError(f"{name}: no such file; {nearest(path.stem, known)}")
+        raise SuiteError(f"{_short(printable(path))}: no such file; {nearest(path.stem, known)}")
     if name in known:
         return known[name]
-    raise SuiteError(f'no suite "{name}"; {nearest(name, known)}')
+    raise SuiteError(f'no suite "{_short(name)}"; {nearest(name, known)}')
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:200]}…"
 
 
 def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
@@ -106,7 +91,7 @@ def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
         SuiteError: no such suite, broken YAML, or a mistake in it; one line that names the place.
     """
     path = find_suite(name)
-    source = str(path)
+    source = printable(path)
     raw = read_yaml(path)
     raw.setdefault("name", path.stem)
     original = _check(raw, source)
@@ -144,7 +129,7 @@ def load_points(name: str, overrides: list[str] | None = None) -> list[LoadedSui
                 f"--set {override}: write all that varies, as in vary={{task.fraction: [0.1, 1.0]}}"
             )
     path = find_suite(name)
-    source = str(path)
+    source = printable(path)
     raw = read_yaml(path)
     raw.setdefault("name", path.stem)
     _check(raw, source)
@@ -154,14 +139,23 @@ def load_points(name: str, overrides: list[str] | None = None) -> list[LoadedSui
     raw.pop("vary", None)
     set_by_hand = [override for key, (_, override) in changed.items() if key != "vary"]
     axes = {key: values for key, values in whole.vary.items() if key not in changed}
-    if math.prod(map(len, axes.values())) > MAX_POINTS:
+    points = math.prod(map(len, axes.values()))
+    shown = " × ".join(str(len(values)) for values in axes.values())
+    if points > MAX_POINTS:
+        raise SuiteError(f"{source}: vary: {shown} points; at most {MAX_POINTS} are allowed")
+    if points * _num_cells(whole) > MAX_CELLS:
         raise SuiteError(
-            f"{source}: vary: {' × '.join(str(len(v)) for v in axes.values())} points; at most {MAX_POINTS} are allowed"
+            f"{source}: vary: {shown} points of {_num_cells(whole):,} cells; at most {MAX_CELLS:,} cells are allowed"
         )
     return [
         _point(raw, source, set_by_hand, dict(zip(axes, values, strict=True)), whole.vary)
         for values in itertools.product(*axes.values())
     ]
+
+
+def _num_cells(suite: Suite) -> int:
+    """How many cells a suite has at one point, if every entry runs all seeds."""
+    return len(suite.seeds) * sum(math.prod(map(len, entry.grid.values())) for entry in suite.mechanisms)
 
 
 def _point(
@@ -194,7 +188,7 @@ def _overridden(
 ) -> tuple[Suite | TimingSuite, dict[str, tuple[str, str]]]:
     """The suite with overrides applied in order; by key, the value as labels show it and the override."""
     changed: dict[str, tuple[str, str]] = {}
-    mine = _unshared(raw, source)
+    mine = unshared(raw, source)
     for override in overrides:
         key, value = _apply(mine, override, source)
         changed.pop(key, None)
@@ -222,60 +216,6 @@ def _label_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A mapping from a YAML file; tags that would run code are refused and never run.
-
-    Raises:
-        SuiteError: it cannot be read, is broken, empty or no mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SuiteError(f"{path}: {line}not readable as YAML: {problem}") from error
-    except (
-        Exception
-    ) as error:  # 2020-13-45, !!int x, ten thousand brackets: PyYAML lets Python's own errors through
-        raise SuiteError(f"{path}: not readable as YAML: {first_line(error)}") from error
-    if content is None:
-        raise SuiteError(f"{path}: is empty; a suite is a mapping with task, train and mechanisms")
-    if not isinstance(content, dict):
-        raise SuiteError(
-            f"{path}: holds a {type(content).__name__}; a suite is a mapping with task, train and mechanisms"
-        )
-    return _unshared(content, str(path))
-
-
-def _unshared(content: dict[str, Any], source: str) -> dict[str, Any]:
-    """A copy in which no two places are one object, as anchors make them: `--set` changes one place only.
-
-    Raises:
-        SuiteError: a number that is not finite, a structure that contains itself, or one that is enormous.
-    """
-    count = 0
-
-    def copied(value: Any, where: tuple[Any, ...]) -> Any:
-        nonlocal count
-        count += 1
-        if len(where) > MAX_DEPTH or count > MAX_VALUES:
-            raise SuiteError(f"{source}: {place(where[:3])}: holds itself, or is far too large for a suite")
-        if isinstance(value, dict):
-            return {key: copied(entry, (*where, key)) for key, entry in value.items()}
-        if isinstance(value, list):
-            return [copied(entry, (*where, index)) for index, entry in enumerate(value)]
-        if isinstance(value, float) and not math.isfinite(value):
-            raise SuiteError(f"{source}: {place(where)}: got {value}; a number must be finite")
-        return value
-
-    return {key: copied(entry, (key,)) for key, entry in content.items()}
-
-
 def _check(raw: dict[str, Any], source: str) -> Suite | TimingSuite:
     # A suite trains unless it says that it is of another kind.
     kind = raw.get("kind", "train")
@@ -296,7 +236,7 @@ def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, Any]:
     if not equals or not key:
         raise SuiteError(f'--set {override}: write it as key.path=value, for example "train.epochs=3"')
     try:
-        value = _unshared({key: yaml.load(text, _Loader)}, f"--set {override}")[key]
+        value = unshared({key: plain_yaml(text)}, f"--set {override}")[key]
     except SuiteError:
         raise
     except Exception as error:

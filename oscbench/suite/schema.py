@@ -5,14 +5,16 @@ Settings of a task, backbone, mechanism or measure are checked by their own conf
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oscbench.errors import nearest
 from oscbench.settings import added, spelled
+from oscbench.suite.bounds import MAX_CELLS, MAX_SEED, MAX_SEEDS, MAX_THREADS, MAX_VARIANTS, SuiteName
 
-VARIANT = r"^[^\s,]([^\n,]*[^\s,])?$"
+VARIANT = r"^[^\s,]([^\n\r,]*[^\s,])?$"
 """No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""
 
 
@@ -90,10 +92,10 @@ class Tune(_Strict):
             ignores it and has as many trials.
     """
 
-    trials: int = Field(ge=1)
-    seeds: int = Field(default=2, ge=1)
-    first_seed: int = Field(default=100, ge=0)
-    sampler_seed: int = Field(default=0, ge=0)
+    trials: int = Field(ge=1, le=MAX_SEEDS)
+    seeds: int = Field(default=2, ge=1, le=MAX_SEEDS)
+    first_seed: int = Field(default=100, ge=0, le=MAX_SEED)
+    sampler_seed: int = Field(default=0, ge=0, le=MAX_SEED)
     space: Space = Field(min_length=1)
 
     def scoring_seeds(self) -> list[int]:
@@ -284,7 +286,7 @@ class Suite(_Strict):
     """
 
     kind: Literal["train"] = "train"
-    name: str = Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: SuiteName
     description: str = ""
     task: NamedSettings
     model: dict[str, Any] = Field(default_factory=dict)
@@ -292,7 +294,7 @@ class Suite(_Strict):
     train: Train
     mechanisms: list[MechanismEntry] = Field(min_length=1)
     seeds: list[int] = Field(min_length=1)
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     measures: list[NamedSettings] = Field(
         default_factory=lambda: [
@@ -302,6 +304,16 @@ class Suite(_Strict):
 
     tune: Tune | None = None
     vary: Annotated[dict[str, list[Any]], AfterValidator(_distinct_points)] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> Suite:
+        variants = sum(math.prod(map(len, entry.grid.values())) for entry in self.mechanisms)
+        if variants > MAX_VARIANTS or variants * len(self.seeds) > MAX_CELLS:
+            raise ValueError(
+                f"{variants:,} variants and {len(self.seeds):,} seeds; at most {MAX_VARIANTS:,} variants and "
+                f"{MAX_CELLS:,} cells are allowed"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
@@ -326,14 +338,22 @@ class Suite(_Strict):
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError("at least one seed is needed")
+            if value > MAX_SEEDS:
+                raise ValueError(f"at most {MAX_SEEDS:,} seeds are allowed")
             return list(range(value))
-        return value
+        if isinstance(value, list):
+            return value
+        raise ValueError("seeds are how many, as in 5, or a list, as in [0, 1, 2]")
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: list[int]) -> list[int]:
         if len(set(value)) != len(value):
             raise ValueError("a seed is named twice")
+        if len(value) > MAX_SEEDS:
+            raise ValueError(f"at most {MAX_SEEDS:,} seeds are allowed")
         if min(value) < 0:
             raise ValueError("seeds are 0 or more")
+        if max(value) > MAX_SEED:
+            raise ValueError(f"seeds are at most {MAX_SEED:,}")
         return value

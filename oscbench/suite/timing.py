@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from oscbench.suite.bounds import MAX_THREADS, MAX_VARIANTS, SuiteName
+
 Family = Literal["ops", "blocks", "vision", "decoder"]
 
 
@@ -25,7 +27,7 @@ class ContenderEntry(_Strict):
 
     name: str
     backends: list[str] = Field(default=["all"], min_length=1)
-    variant: str = Field(default="default", pattern=r"^[A-Za-z0-9_.+=-]+$")
+    variant: str = Field(default="default", max_length=100, pattern=r"^[A-Za-z0-9_.+=-]+$")
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -59,7 +61,7 @@ class Setting(_Strict):
     image: list[int] = Field(default_factory=list)
     width: int = Field(default=256, ge=1)
     heads: int = Field(default=4, ge=1)
-    layers: int = Field(default=2, ge=1)
+    layers: int = Field(default=2, ge=1, le=1_000)
     patch: int = Field(default=16, ge=1)
     causal: bool = False
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -122,20 +124,23 @@ class TimingSuite(_Strict):
     """
 
     kind: Literal["timing"]
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
+    name: SuiteName
     description: str = ""
     family: Family
     contenders: list[ContenderEntry] = Field(default_factory=list)
     reference: str | None = None
     settings: dict[Literal["cpu", "cuda"], list[Setting]] = Field(min_length=1)
     effort: TimingEffort = TimingEffort()
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @model_validator(mode="after")
     def _has_sizes(self) -> TimingSuite:
         wanted = "image" if self.family == "vision" else "tokens"
         for device, settings in self.settings.items():
+            cells = sum(len(setting.batch) * len(getattr(setting, wanted)) for setting in settings)
+            if cells > MAX_VARIANTS:
+                raise ValueError(f"settings.{device}: {cells:,} sizes; at most {MAX_VARIANTS:,} are allowed")
             for index, setting in enumerate(settings):
                 if not getattr(setting, wanted):
                     raise ValueError(

@@ -13,6 +13,9 @@ from oscbench.mechanisms import Context, Positions, Shape
 from oscbench.models.positions import AddedPositions, PositionMode
 from oscbench.models.trunk import Activation, Output, Trunk, named_seed
 
+MAX_LAYERS = 1_000
+"""Each is built, even without memory, before anything runs."""
+
 
 class BackboneConfig(BaseModel):
     """Settings that every backbone has, as they stand in a suite under `model`; unknown keys are refused.
@@ -31,7 +34,7 @@ class BackboneConfig(BaseModel):
 
     width: int = Field(default=64, ge=1)
     heads: int = Field(default=4, ge=1)
-    layers: int = Field(default=4, ge=1)
+    layers: int = Field(default=4, ge=1, le=MAX_LAYERS)
     mlp_ratio: float = Field(default=4.0, gt=0.0)
     activation: Activation = "gelu"
     position: PositionMode = "auto"

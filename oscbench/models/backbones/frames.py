@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from oscbench.mechanisms import Context
-from oscbench.models.backbones import Backbone, BackboneConfig
+from oscbench.models.backbones import MAX_LAYERS, Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
 from oscbench.models.trunk import initialise
 
@@ -18,7 +18,7 @@ class FramesConfig(BackboneConfig):
 
     width: int = Field(default=32, ge=1)
     heads: int = Field(default=2, ge=1)
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=MAX_LAYERS)
 
 
 class Frames(Backbone):

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Positions
-from oscbench.models.backbones import Backbone, BackboneConfig
+from oscbench.models.backbones import MAX_LAYERS, Backbone, BackboneConfig
 from oscbench.models.positions import image_positions
 from oscbench.models.trunk import Output, initialise
 
@@ -28,9 +28,9 @@ class GridConfig(BackboneConfig):
         units: add an embedding of the row, one of the column and, where there are boxes, one of the box to every cell.
     """
 
-    layers: int = Field(default=2, ge=1)
+    layers: int = Field(default=2, ge=1, le=MAX_LAYERS)
     mlp_ratio: float = Field(default=2.0, gt=0.0)
-    loops: int = Field(default=4, ge=1)
+    loops: int = Field(default=4, ge=1, le=MAX_LAYERS)
     state: Literal["restart", "carry"] = "restart"
     units: bool = False
 
