@@ -10,6 +10,8 @@ import torch
 from oscbench import catalog, ops
 from oscbench.machine.environment import environment
 from oscbench.measures import Measure
+from oscbench.mechanisms import Mechanism
+from oscbench.positions import joined
 from oscbench.suite import SuiteError, load_suite, suite_names
 
 Row = dict[str, Any]
@@ -28,9 +30,19 @@ def mechanisms() -> list[Row]:
                 "idea": catalog.section(text, "Idea"),
                 "paper": ", ".join(re.findall(r"arXiv \d{4}\.\d{4,5}", catalog.section(text, "Equation"))),
                 "traits": traits,
+                "positions": _positions(found),
             }
         )
     return rows
+
+
+def _positions(found: type[Mechanism]) -> str:
+    """What `auto` is, what else it can have, and what its own is."""
+    config = found.Config()
+    usual = joined("learned" if found.learns_position(config) else "none", found.has_own_position(config))
+    others = ", ".join(position for position in found.positions({}) if position != usual)
+    own = f" (own: {found.own_position})" if found.own_position else ""
+    return f"auto is {usual}; or {others}{own}"
 
 
 def tasks() -> list[Row]:

@@ -7,6 +7,7 @@ live (`stream`). A backbone never asks for its name. A file in this folder is a 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from oscbench.ops.decode import Cache
 from oscbench.ops.operations import Operations
 from oscbench.ops.phases import wrap
+from oscbench.positions import POSITIONS, parted
 
 State = tuple[Tensor, ...] | None
 
@@ -221,7 +223,8 @@ class Mechanism(nn.Module, ABC):
 
     Subclasses declare `Config`, `version` (raised when results would change) and `traits`, and write `mix`. The docstring of
     their module has the headings Idea, Equation, Symbols, Deviations, Cost. `examples` are settings that the property tests over the
-    catalog try beside the defaults.
+    catalog try beside the defaults. `own_position` says what tells it order without positions added to tokens, if anything does,
+    and `own_position_setting` which of its settings turns that on and off, None where it is always on.
     """
 
     Config: ClassVar[type[MechanismConfig]] = MechanismConfig
@@ -229,6 +232,8 @@ class Mechanism(nn.Module, ABC):
     label: ClassVar[str]
     examples: ClassVar[tuple[dict[str, Any], ...]] = ()
     traits: Traits = Traits()
+    own_position: ClassVar[str | None] = None
+    own_position_setting: ClassVar[str | None] = None
     stream: Stream = EuclideanStream()
     why_not_cached: str = "its file keeps nothing for the tokens to come"
 
@@ -239,6 +244,31 @@ class Mechanism(nn.Module, ABC):
             raise ValueError(f"width {shape.width} does not divide into {shape.heads} heads")
         self.config = config
         self.shape = shape
+
+    @classmethod
+    def has_own_position(cls, config: Any) -> bool:
+        """Whether it tells order by itself under these settings."""
+        switch = cls.own_position_setting
+        return cls.own_position is not None and (switch is None or bool(getattr(config, switch)))
+
+    @classmethod
+    def with_own_position(cls, settings: Mapping[str, Any], own: bool) -> dict[str, Any] | None:
+        """Settings with its own position on or off; None where it cannot be so, or the settings say otherwise."""
+        switch = cls.own_position_setting
+        if cls.own_position is None or switch is None:
+            return dict(settings) if own == (cls.own_position is not None) else None
+        return None if settings.get(switch, own) != own else {**settings, switch: own}
+
+    @classmethod
+    def positions(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Positions, of `oscbench.positions`, that it can have where these settings are fixed."""
+        return tuple(p for p in POSITIONS if cls.with_own_position(settings, parted(p)[1]) is not None)
+
+    @classmethod
+    def learns_position(cls, config: Any) -> bool:
+        """Whether `position: auto` adds learned positions to its tokens under these settings."""
+        del config
+        return cls.traits.needs_position
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """State that rides beside the tokens (B, N, D), before the first block."""

@@ -107,6 +107,8 @@ class AKOrN(Mechanism):
     version = 1
     label = "AKOrN"
     traits = Traits(order_sensitive=True, iterative=True, needs_position=True, cacheable=True)
+    own_position = "rotary angles"
+    own_position_setting = "rotary"
     noise: Tensor
     num_draws: Tensor
     examples = (

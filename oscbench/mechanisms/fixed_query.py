@@ -94,6 +94,7 @@ class FixedQuery(Mechanism):
     label = "fixed query"
     # Anchors belong to positions: they are a positional code by themselves.
     traits = Traits(order_sensitive=True, cacheable=True)
+    own_position = "anchors"
     why_not_cached = (
         "dopri5 chooses its steps for all positions together, so a token alone is integrated otherwise"
     )

@@ -110,6 +110,7 @@ class KoPE(Mechanism):
     )
     # The paper's recipe has learned positions beside the phases.
     traits = Traits(order_sensitive=True, needs_position=True, cacheable=True)
+    own_position = "phases"
 
     def __init__(self, config: KoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)

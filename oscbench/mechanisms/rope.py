@@ -70,13 +70,20 @@ class RoPE(Mechanism):
     version = 1
     label = "RoPE"
     traits = Traits(order_sensitive=True, cacheable=True)
+    own_position = "rotary angles"
     examples = ({"position": "learned"}, {"rotate_values": True})
 
     def __init__(self, config: RoPEConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        needs_position = config.position == "learned"
-        self.traits = Traits(order_sensitive=True, needs_position=needs_position, cacheable=True)
+        self.traits = Traits(
+            order_sensitive=True, needs_position=self.learns_position(config), cacheable=True
+        )
         self.layers: PerLayer[Projections] = PerLayer(Projections(shape.width) for _ in range(shape.layers))
+
+    @classmethod
+    def learns_position(cls, config: RoPEConfig) -> bool:
+        """As its setting says."""
+        return config.position == "learned"
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """Cos and sin of the rotary angles, (N, d/2), the same in all heads and layers."""

@@ -91,8 +91,13 @@ class SSA(Mechanism):
 
     def __init__(self, config: SSAConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.traits = Traits(needs_position=config.position == "learned", cacheable=True)
+        self.traits = Traits(needs_position=self.learns_position(config), cacheable=True)
         self.layers: PerLayer[SSALayer] = PerLayer(SSALayer(shape) for _ in range(shape.layers))
+
+    @classmethod
+    def learns_position(cls, config: SSAConfig) -> bool:
+        """As its setting says."""
+        return config.position == "learned"
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Selective synchronization of the layer's frequencies, projected."""

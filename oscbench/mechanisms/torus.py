@@ -80,6 +80,8 @@ class Torus(Mechanism):
     version = 1
     label = "torus"
     traits = Traits(order_sensitive=True, cacheable=True)
+    own_position = "drift"
+    own_position_setting = "drift"
     examples = (
         {"gate": "static"},
         {"gate": "token", "include_self": True},
@@ -90,7 +92,9 @@ class Torus(Mechanism):
 
     def __init__(self, config: TorusConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.traits = Traits(order_sensitive=config.drift, needs_position=not config.drift, cacheable=True)
+        self.traits = Traits(
+            order_sensitive=config.drift, needs_position=self.learns_position(config), cacheable=True
+        )
         heads, angles = shape.heads, shape.head_width
         if config.gate == "static":
             self.gate = nn.Parameter(torch.full((shape.layers, heads, 1, angles), SOFTPLUS_ONE))
@@ -103,6 +107,11 @@ class Torus(Mechanism):
         if config.lag:
             self.lag = nn.Parameter(torch.zeros(shape.layers, heads, 1, angles))
         self.step = nn.Parameter(torch.ones(shape.layers, heads, 1, 1))
+
+    @classmethod
+    def learns_position(cls, config: TorusConfig) -> bool:
+        """Where it has no drift."""
+        return not config.drift
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """The drift's angles (N, n) in float64, where there is a drift; they never change."""

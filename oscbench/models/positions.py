@@ -12,6 +12,7 @@ from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.phases import rotary_frequencies
 
 PositionMode = Literal["auto", "none", "learned", "sinusoidal"]
+"""What is added to tokens: `oscbench.positions.ADDED`, or `auto`, which is `learned` where the mechanism's trait asks for it, else `none`."""
 
 
 def image_positions(rows: int, columns: int, num_special: int) -> Positions:

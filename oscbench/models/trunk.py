@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Mechanism, State
 
-EMBEDDING_SPREAD = 0.5
-
 
 @dataclass(frozen=True)
 class Output:
@@ -152,13 +150,13 @@ class Trunk(nn.Module):
         return shape.layers * 2 * self.hidden * (ups * self.output_width + shape.width)
 
 
-def initialise(model: nn.Module, seed: int) -> None:
+def initialise(model: nn.Module, seed: int, embedding_spread: float = 0.5) -> None:
     """Start every linear map and embedding from a private generator named after it.
 
     Weights are uniform in ±1/√fan_in (PyTorch's own default, which most of the papers' code uses), biases 0, embeddings (positions,
-    CLS) normal with spread 0.5, which is that of the tokens they join: with ViT's 0.02 a softmax model that knows position from nowhere else
-    was at 80 % after 25 epochs of digits, with 0.5 at 95 %. Each has its own generator, so parts of one name and shape start equal in
-    models that differ elsewhere.
+    CLS) normal with the spread given, by default that of the tokens they join: with ViT's 0.02 a softmax model that knows position
+    from nowhere else was at 80 % after 25 epochs of digits, with 0.5 at 95 %. Each has its own generator, so parts of one name and
+    shape start equal in models that differ elsewhere.
     """
     for name, module in model.named_modules():
         generator = torch.Generator().manual_seed(named_seed(seed, name))
@@ -168,7 +166,7 @@ def initialise(model: nn.Module, seed: int) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=EMBEDDING_SPREAD, generator=generator)
+            nn.init.normal_(module.weight, std=embedding_spread, generator=generator)
 
 
 def named_seed(seed: int, name: str) -> int:

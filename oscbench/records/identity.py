@@ -28,11 +28,12 @@ def identity(spec: Mapping[str, Any]) -> str:
 def protocol(spec: Mapping[str, Any]) -> str:
     """What a fair comparison must share: the resolved spec without mechanism, variant, seed and their versions.
 
-    Nor does a control's own matching count (`own_match`), which differs on purpose and is told with every result, nor what
-    a search chose of the recipe (`tuned`): the search itself (`tune`) is what all share.
+    Nor does a control's own matching count (`own_match`), which differs on purpose and is told with every result, nor an entry's own
+    position and start of embeddings (`own_model`), which belong to the mechanism, nor what a search chose of the recipe (`tuned`):
+    the search itself (`tune`) is what all share.
     Two cells with unlike protocols were trained, matched or evaluated differently and are never compared.
     """
-    own = {"mechanism", "variant", "seed", "own_match", "tuned"}
+    own = {"mechanism", "variant", "seed", "own_match", "own_model", "tuned"}
     shared = {key: value for key, value in spec.items() if key not in own}
     shared["versions"] = {k: v for k, v in spec.get("versions", {}).items() if k != "mechanism"}
     return digest(shared)

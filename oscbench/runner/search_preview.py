@@ -45,6 +45,7 @@ class SearchPreview:
             "task": self.search.cell.spec["task"]["name"],
             "mechanism": name,
             "variant": variant,
+            "position": self.search.cell.given.get("position", ""),
             "seed": f"{self.search.tune.trials} trials × {self.search.tune.seeds}",
             "params": "" if like.params is None else f"{like.params:,}",
             "MFLOP/sample": "" if like.flops is None else f"{like.flops / 1e6:.2f}",

@@ -22,7 +22,7 @@ from oscbench.runner.progress import reporter
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import Search, ledger_of, search, searches, with_choices
-from oscbench.suite import LoadedSuite, Suite, SuiteError, load_points
+from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
 NOT_WELL = ("failed", "oom")
 
@@ -68,13 +68,17 @@ def _planned(
 ) -> list[tuple[LoadedSuite, list[Cell]]]:
     """All points of a suite with their cells, so that a mistake in the last one is found before the first one runs."""
     planned = []
-    for loaded in load_points(suite, overrides):
+    points = load_points(suite, overrides)
+    for loaded in points:
         try:
             planned.append((loaded, make_plan(loaded, only=only, device=device)))
         except SuiteError as error:
             if loaded.label == loaded.suite.name:
                 raise
             raise SuiteError(f"{error} (in {loaded.label})") from error
+    first = points[0].suite
+    if isinstance(first, Suite) and (missing := left_out(first)):
+        _tell(f"{first.name}: positions that a mechanism cannot have are left out: {'; '.join(missing)}")
     return planned
 
 
@@ -196,6 +200,7 @@ def _row(one: Preview) -> dict[str, object]:
         "task": one.cell.spec["task"]["name"],
         "mechanism": one.cell.spec["mechanism"]["name"],
         "variant": one.cell.spec["variant"],
+        "position": one.cell.given.get("position", ""),
         "seed": one.cell.spec["seed"],
         "params": "" if one.params is None else f"{one.params:,}",
         "MFLOP/sample": "" if one.flops is None else f"{one.flops / 1e6:.2f}",

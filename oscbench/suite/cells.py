@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from oscbench import catalog
 from oscbench.errors import nearest
 from oscbench.suite.errors import SuiteError
 from oscbench.suite.schema import MechanismEntry, Suite
@@ -22,6 +24,8 @@ class CellRequest:
         mechanism: name.
         variant: label, unique among the mechanism's.
         settings: of the mechanism, defaults not yet filled in.
+        position: of the entry, None where its settings and the suite's model say.
+        model: the entry's own values of the model's settings.
         seed: of order, augmentation, start values.
         index: of the mechanism's entry in the suite, for error messages.
     """
@@ -31,6 +35,8 @@ class CellRequest:
     settings: dict[str, Any]
     seed: int
     index: int
+    position: str | None = None
+    model: dict[str, Any] = field(default_factory=dict)
 
 
 def expand(suite: Suite, source: str) -> list[CellRequest]:
@@ -39,34 +45,78 @@ def expand(suite: Suite, source: str) -> list[CellRequest]:
     Raises:
         SuiteError: two entries have the same mechanism and variant.
     """
-    variants: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
+    variants: dict[tuple[str, str], CellRequest] = {}
     for index, entry in enumerate(suite.mechanisms):
-        for variant, settings in _variants(entry):
-            key = (entry.name, variant)
+        try:
+            positions = crossing(suite, entry)
+        except SuiteError as error:
+            raise SuiteError(f"{source}: mechanisms[{index}]: {error}") from error
+        for request in _variants(index, entry, positions):
+            key = (request.mechanism, request.variant)
             if key in variants:
                 raise SuiteError(
-                    f'{source}: mechanisms[{index}]: {entry.name} has a variant "{variant}" already '
-                    f"(mechanisms[{variants[key][1]}]); give this one a name of its own with `variant:`"
+                    f'{source}: mechanisms[{index}]: {entry.name} has a variant "{request.variant}" already '
+                    f"(mechanisms[{variants[key].index}]); give this one a name of its own with `variant:`"
                 )
-            variants[key] = (settings, index)
+            variants[key] = request
     return [
-        CellRequest(name, variant, settings, seed, index)
+        replace(request, seed=seed)
         for place, seed in enumerate(suite.seeds)
-        for (name, variant), (settings, index) in variants.items()
-        if place < (suite.mechanisms[index].seeds or len(suite.seeds))
+        for request in variants.values()
+        if place < (suite.mechanisms[request.index].seeds or len(suite.seeds))
     ]
 
 
-def _variants(entry: MechanismEntry) -> list[tuple[str, dict[str, Any]]]:
-    """(label, settings) of every combination of an entry's grid."""
-    found = []
-    for values in itertools.product(*entry.grid.values()):
-        chosen = dict(zip(entry.grid, values, strict=True))
-        described = {**chosen} if entry.variant else {**entry.settings, **chosen}
+def crossing(suite: Suite, entry: MechanismEntry) -> list[str]:
+    """Positions that the suite crosses an entry with: none where the entry says its own, and only those that its mechanism can have.
+
+    Raises:
+        SuiteError: there are none of these.
+    """
+    if entry.position or "position" in {**entry.grid, **entry.settings}:
+        return []
+    allowed = catalog.load("mechanisms", entry.name).positions(entry.settings) if suite.positions else ()
+    crossed = [position for position in suite.positions if position in allowed]
+    if suite.positions and not crossed:
+        raise SuiteError(
+            f"{entry.name} can have none of the suite's positions; it can have {', '.join(allowed)}; say its `position`"
+        )
+    return crossed
+
+
+def left_out(suite: Suite) -> list[str]:
+    """Positions of the suite that a mechanism cannot have, a line each mechanism: `softmax: own, learned+own`."""
+    found = {}
+    for entry in suite.mechanisms:
+        crossed = crossing(suite, entry)
+        missing = [position for position in suite.positions if position not in crossed]
+        if crossed and missing:
+            found[entry.name] = f"{entry.name}: {', '.join(missing)}"
+    return list(found.values())
+
+
+def _variants(index: int, entry: MechanismEntry, positions: list[str]) -> Iterator[CellRequest]:
+    """Every combination of an entry's grid and positions, as a request of seed 0."""
+    grid = {**entry.grid, "position": positions} if positions else entry.grid
+    fixed = {**entry.settings, **{f"model.{key}": value for key, value in entry.model.items()}}
+    fixed |= {"position": entry.position} if entry.position else {}
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        described = {**chosen} if entry.variant else {**fixed, **chosen}
         parts = [entry.variant] if entry.variant else []
-        parts += [f"{key}={plain(value)}" for key, value in described.items()]
-        found.append(("+".join(parts) or "default", {**entry.settings, **chosen}))
-    return found
+        parts += [f"{key.removeprefix('model.')}={plain(value)}" for key, value in described.items()]
+        position = chosen.pop("position", entry.position)
+        model = {key: value for key, value in chosen.items() if key.startswith("model.")}
+        settings = {key: value for key, value in chosen.items() if key not in model}
+        yield CellRequest(
+            entry.name,
+            "+".join(parts) or "default",
+            {**entry.settings, **settings},
+            seed=0,
+            index=index,
+            position=position,
+            model={**entry.model, **{key.removeprefix("model."): value for key, value in model.items()}},
+        )
 
 
 def plain(value: Any) -> str:

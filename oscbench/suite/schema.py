@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oscbench.errors import nearest
+from oscbench.positions import POSITIONS
 from oscbench.settings import added, spelled
 from oscbench.suite.bounds import MAX_CELLS, MAX_SEED, MAX_SEEDS, MAX_THREADS, MAX_VARIANTS, SuiteName
 
@@ -66,10 +67,15 @@ TUNABLE = ("learning_rate", "weight_decay", "warmup", "beta2", "clip")
 
 
 def _known_places(space: dict[str, Axis]) -> dict[str, Axis]:
-    for key in space:
+    for key, axis in space.items():
         kind, dot, name = key.partition(".")
-        if not dot or not name or kind not in ("train", "settings"):
-            raise ValueError(f'"{key}" is no place; write train.learning_rate, or settings.gamma')
+        if not dot or not name or kind not in ("train", "settings", "model"):
+            raise ValueError(
+                f'"{key}" is no place; write train.learning_rate, settings.gamma, or model.embedding_spread'
+            )
+        if key == "model.position":
+            for choice in axis.choices or [None]:
+                _known_position(choice)
         if kind == "train" and name not in TUNABLE:
             raise ValueError(
                 f'"{key}" is not searched; {nearest(key, [f"train.{name}" for name in TUNABLE])}'
@@ -88,8 +94,9 @@ class Tune(_Strict):
         seeds: that each trial is scored on, by the validation metric after the last step.
         first_seed: the first of them; none may be a reported seed.
         sampler_seed: of the search's own draws.
-        space: `train.x` or `settings.x` -> what may be chosen. A mechanism without such a setting, or whose entry fixes it,
-            ignores it and has as many trials.
+        space: `train.x`, `settings.x` (of the mechanism) or `model.x` (of the model, what an entry may have its own of) -> what may
+            be chosen. A mechanism without such a setting, or whose entry fixes it, ignores it and has as many trials, as it
+            ignores choices of `model.position` that it cannot have.
     """
 
     trials: int = Field(ge=1, le=MAX_SEEDS)
@@ -159,6 +166,16 @@ class Match(_Strict):
         return shared.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})
 
 
+def _known_position(position: Any) -> Any:
+    if position not in POSITIONS:
+        raise ValueError(f'"{position}" is no position; {nearest(str(position), POSITIONS)}')
+    return position
+
+
+Position = Annotated[str, AfterValidator(_known_position)]
+"""One of `oscbench.positions`: what is added to tokens, the mechanism's own, or both."""
+
+
 class MechanismEntry(_Strict):
     """One mechanism of the comparison, with fixed settings and, if wanted, a grid over others.
 
@@ -166,7 +183,10 @@ class MechanismEntry(_Strict):
         name: file name of the mechanism.
         variant: label in records and reports; by default what its settings say, or `default`.
         settings: of the mechanism.
-        grid: setting -> list of values; every combination becomes a variant.
+        position: where its tokens' places come from; by default what the suite's `positions` cross it with, or what its settings
+            and `model.position` say.
+        model: its own values of a few of the backbone's settings, as in `{embedding_spread: 1.0}`.
+        grid: setting, `position` or `model.embedding_spread` -> list of values; every combination becomes a variant.
         match: makes a control of it, matched otherwise than the suite; what it leaves out is the suite's. Its reference is
             a model as the suite matches it, so `{by: flops, reference: kope}` is what the suite's own KoPE spends.
         tune: what its search may choose besides the suite's `tune.space`.
@@ -176,6 +196,8 @@ class MechanismEntry(_Strict):
     name: str
     variant: str | None = Field(default=None, max_length=100, pattern=VARIANT)
     settings: dict[str, Any] = Field(default_factory=dict)
+    position: Position | None = None
+    model: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     match: Match | None = None
     tune: Space = Field(default_factory=dict)
@@ -192,7 +214,21 @@ class MechanismEntry(_Strict):
         for key, values in grid.items():
             if not values:
                 raise ValueError(f"grid over {key} has no values")
+            if key == "position":
+                for value in values:
+                    _known_position(value)
         return grid
+
+    @model_validator(mode="after")
+    def _said_once(self) -> MechanismEntry:
+        places = [*self.grid, *(f"model.{key}" for key in self.model)]
+        places += ["position"] if self.position else []
+        twice = next((key for key in places if places.count(key) > 1), None)
+        if twice:
+            raise ValueError(f"{twice} is both fixed and in the grid; keep one of the two")
+        if "position" in self.model or "model.position" in self.grid:
+            raise ValueError("model.position: an entry says `position`, which has the mechanism's own too")
+        return self
 
 
 class Train(_Strict):
@@ -276,6 +312,7 @@ class Suite(_Strict):
         match: how models are made comparable.
         train: the recipe, the same for all.
         mechanisms: what is compared.
+        positions: cross every entry that says nothing of its position with these; what a mechanism cannot have is left out.
         seeds: a list, or how many from 0.
         threads: CPU threads of a cell; part of its identity, so that a resumed run is bitwise the same.
         device: `auto`, `cpu` or `cuda`.
@@ -293,6 +330,7 @@ class Suite(_Strict):
     match: Match = Match()
     train: Train
     mechanisms: list[MechanismEntry] = Field(min_length=1)
+    positions: list[Position] = Field(default_factory=list)
     seeds: list[int] = Field(min_length=1)
     threads: int = Field(default=1, ge=1, le=MAX_THREADS)
     device: Literal["auto", "cpu", "cuda"] = "auto"

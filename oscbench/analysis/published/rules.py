@@ -203,6 +203,8 @@ def look(record: Record, place: str) -> Any:
     Positions that the mechanism decides on (`auto`) are looked up in its traits.
     """
     here: Any = record if place.split(".", 1)[0] in _FIELDS else record.spec
+    if place.startswith("model."):  # an entry may have its own
+        here = {**here, "model": {**here.get("model", {}), **here.get("own_model", {})}}
     for step in place.split("."):
         here = here.get(step) if isinstance(here, dict) else getattr(here, step, None)
     if place == "model.position" and here == "auto":

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from oscbench.mechanisms import Context, Positions, Shape
 from oscbench.models.positions import AddedPositions, PositionMode
 from oscbench.models.trunk import Activation, Output, Trunk, named_seed
+from oscbench.settings import added
 
 MAX_LAYERS = 1_000
 """Each is built, even without memory, before anything runs."""
@@ -28,7 +29,11 @@ class BackboneConfig(BaseModel):
         activation: `gelu` or `swiglu`.
         position: what is added to tokens; `auto` follows the mechanism's trait.
         dropout: on embeddings and MLP outputs.
+        embedding_spread: standard deviation that embeddings (tokens, positions, CLS) start with; radians where tokens are angles.
     """
+
+    own: ClassVar[tuple[str, ...]] = ("position", "embedding_spread")
+    """Settings that belong to a mechanism more than to a comparison: an entry of a suite may have its own, and search it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,6 +44,7 @@ class BackboneConfig(BaseModel):
     activation: Activation = "gelu"
     position: PositionMode = "auto"
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    embedding_spread: float = added(0.5, neutral=0.5, gt=0.0)
 
 
 class Backbone(nn.Module, ABC):

@@ -44,7 +44,7 @@ class Frames(Backbone):
         self.surround(mechanism_class, mechanism_config, positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
         if not self.front.weight.is_meta:
-            initialise(self, seed)
+            initialise(self, seed, config.embedding_spread)
 
     @property
     def num_tokens(self) -> int:

@@ -69,7 +69,7 @@ class Grid(Backbone):
         )
         self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
         if not self.embedding.weight.is_meta:
-            initialise(self, seed)
+            initialise(self, seed, config.embedding_spread)
 
     @property
     def num_tokens(self) -> int:

@@ -57,7 +57,7 @@ class Sequence(Backbone):
                 )
             self.head.weight = self.embedding.weight
         if not self.embedding.weight.is_meta:
-            initialise(self, seed)
+            initialise(self, seed, config.embedding_spread)
 
     @property
     def num_tokens(self) -> int:

@@ -58,7 +58,7 @@ class Vision(Backbone):
         self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
         if not self.patches.weight.is_meta:
-            initialise(self, seed)
+            initialise(self, seed, config.embedding_spread)
 
     @property
     def num_tokens(self) -> int:

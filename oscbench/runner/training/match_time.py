@@ -13,10 +13,12 @@ from oscbench.models.matching import Matched, MatchingError, StepRatio, match_ti
 from oscbench.runner.cell_spec import Measured
 from oscbench.runner.training.loop import data_generators, make_optimizer, update
 from oscbench.runner.training.specs import (
+    Parts,
     match_spec,
     parts_of,
     reference_spec,
     request_key,
+    shared_model,
     time_requests,
     wanted_match,
 )
@@ -55,14 +57,14 @@ def measure(request: dict[str, Any], task: Task, device: torch.device, measured:
     of_reference = match_spec(reference, task.inputs, measured).hidden if reference else None
     effort = Effort(seconds=SECONDS, min_rounds=11, precision=wanted["tolerance"] / 2)
 
-    def step(mechanism: dict[str, Any], hidden: int | None) -> Contender:
-        model = parts.build(mechanism, hidden, SEED, task.inputs).to(device)
+    def step(built_by: Parts, mechanism: dict[str, Any], hidden: int | None) -> Contender:
+        model = built_by.build(mechanism, hidden, SEED, task.inputs).to(device)
         return training_step(model, task, batch, request["train"])
 
-    theirs = step(wanted["reference"], of_reference)
+    theirs = step(parts_of(shared_model(request)), wanted["reference"], of_reference)
 
     def ratio(hidden: int) -> StepRatio:
-        contenders = {"model": step(request["mechanism"], hidden), "reference": theirs}
+        contenders = {"model": step(parts, request["mechanism"], hidden), "reference": theirs}
         timed = interleave(contenders, clock_for(device), effort)
         return step_ratio(timed["model"], timed["reference"])
 

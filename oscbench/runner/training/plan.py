@@ -12,6 +12,7 @@ from oscbench.errors import first_line, nearest
 from oscbench.records import identity, protocol
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.timing.plan import timing_specs
+from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, own_space, with_values
 from oscbench.runner.training.specs import match_spec, parts_of
@@ -31,28 +32,24 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
     if isinstance(suite, TimingSuite):
         return _timing_cells(suite, loaded, only, _device(device or suite.device))
     shared = _shared_spec(suite, source, _device(device or suite.device))
-    requests = expand(suite, source)
-    mechanisms: dict[str, tuple[dict[str, Any], int]] = {}
-    owned: dict[int, dict[str, Any]] = {}
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
-    check_names(suite, source)
+    requests = expand(suite, source)
+    entries: dict[str, dict[str, Any]] = {}
+    check_names(suite, source, shared["model"]["name"])
     for request in requests:
         key = f"{request.mechanism}:{request.variant}"
-        if key not in mechanisms:
-            where = ("mechanisms", request.index)
-            mechanisms[key] = _mechanism(request.mechanism, request.settings, source, where)
-            owned[request.index] = _own_match(suite, request.index, source)
-            spec = _cell_spec(shared, request, mechanisms[key], owned[request.index])
-            named = f"{source}: {place(where)} ({request.mechanism}, {request.variant})"
+        if key not in entries:
+            entries[key] = spec = _entry_spec(suite, shared, request, source)
+            named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
             _prove_buildable(spec, named)
             _prove_searchable(suite, request, spec, named)
     cells = []
     for request in select(requests, only):
-        resolved = mechanisms[f"{request.mechanism}:{request.variant}"]
-        spec = _cell_spec(shared, request, resolved, owned[request.index])
+        spec = {**entries[f"{request.mechanism}:{request.variant}"], "seed": request.seed}
         given = {
             "source": source,
+            "position": position_of(spec),
             "mechanism": suite.mechanisms[request.index].model_dump(mode="json"),
             "task": suite.task.model_dump(mode="json"),
             "model": suite.model,
@@ -136,16 +133,23 @@ def _own_match(suite: Suite, index: int, source: str) -> dict[str, Any]:
     return {"own_match": {**matching, "version": version}}
 
 
-def _cell_spec(
-    shared: dict[str, Any],
-    request: CellRequest,
-    mechanism: tuple[dict[str, Any], int],
-    own_match: dict[str, Any],
-) -> dict[str, Any]:
-    resolved, version = mechanism
+def _entry_spec(suite: Suite, shared: dict[str, Any], request: CellRequest, source: str) -> dict[str, Any]:
+    """The spec of a mechanism and variant, whatever its seed."""
+    where = ("mechanisms", request.index)
+    resolved, version = _mechanism(request.mechanism, request.settings, source, where)
+    own = request.model
+    if request.position is not None:
+        try:
+            settings, added = placed(request.mechanism, request.settings, request.position, shared["model"])
+        except ValueError as error:
+            raise SuiteError(f"{source}: {place((*where, 'position'))}: {error}") from error
+        resolved, version = _mechanism(request.mechanism, settings, source, where)
+        own = {**own, **added}
+    own = own_model(shared["model"], own, source, place((*where, "model")))
     return {
         **shared,
-        **own_match,
+        **_own_match(suite, request.index, source),
+        **({"own_model": own} if own else {}),
         "mechanism": resolved,
         "variant": request.variant,
         "seed": request.seed,

@@ -18,6 +18,7 @@ from oscbench.records import Record, identity, protocol
 from oscbench.records.identity import canonical
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, trial_label
 from oscbench.runner.cell_spec import Cell
+from oscbench.runner.training.entries import position_of
 from oscbench.runner.training.space import given_values, own_space, rounded, trial_spec, with_values
 from oscbench.runner.training.specs import parts_of
 from oscbench.suite import Suite, expand
@@ -208,7 +209,8 @@ def with_choices(cells: list[Cell], found: list[Search]) -> list[Cell]:
     tuned = []
     for cell in cells:
         spec = with_values(cell.spec, chosen.get(key_of(cell), {}), "tune")
-        tuned.append(replace(cell, spec=spec, identity=identity(spec), protocol=protocol(spec)))
+        given = {**cell.given, "position": position_of(spec)}
+        tuned.append(replace(cell, given=given, spec=spec, identity=identity(spec), protocol=protocol(spec)))
     return tuned
 
 

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from oscbench import catalog
 from oscbench.errors import nearest
+from oscbench.runner.training.entries import position_of, with_model
+from oscbench.runner.training.specs import parts_of
 from oscbench.settings import spelled
 from oscbench.suite import CellRequest, Suite, SuiteError, explain
 from oscbench.suite.cells import plain
@@ -25,17 +27,29 @@ def own_space(suite: Suite, request: CellRequest) -> dict[str, Axis]:
     """The suite's space and the entry's own, without settings that the mechanism lacks or the entry fixes."""
     if suite.tune is None:
         return {}
-    known = catalog.load("mechanisms", request.mechanism).Config.model_fields
     wanted = {**suite.tune.space, **suite.mechanisms[request.index].tune}
-    return {
-        key: axis
-        for key, axis in wanted.items()
-        if _kind(key) == "train" or (_name(key) in known and _name(key) not in request.settings)
-    }
+    own = ((key, _own_axis(request, key, axis)) for key, axis in wanted.items())
+    return {key: axis for key, axis in own if axis is not None}
 
 
-def check_names(suite: Suite, source: str) -> None:
-    """Refuse a setting that no mechanism has, or that an entry adds to its search and also fixes.
+def _own_axis(request: CellRequest, key: str, axis: Axis) -> Axis | None:
+    """What of an axis is open to an entry; None where nothing is."""
+    mechanism, name = catalog.load("mechanisms", request.mechanism), _name(key)
+    if key == "model.position":
+        if request.position or "position" in request.settings:
+            return None
+        allowed = mechanism.positions(request.settings)
+        choices = [choice for choice in axis.choices or () if choice in allowed]
+        return Axis(choices=choices) if choices else None
+    if _kind(key) == "model":
+        return None if name in request.model else axis
+    if _kind(key) == "settings" and (name not in mechanism.Config.model_fields or name in request.settings):
+        return None
+    return axis
+
+
+def check_names(suite: Suite, source: str, backbone: str) -> None:
+    """Refuse a setting that no mechanism has or that entries share, or that an entry adds to its search and also fixes.
 
     Raises:
         SuiteError: one line with the place.
@@ -44,6 +58,13 @@ def check_names(suite: Suite, source: str) -> None:
         return
     fields = [set(catalog.load("mechanisms", entry.name).Config.model_fields) for entry in suite.mechanisms]
     known = {f"settings.{name}" for names in fields for name in names}
+    own = [f"model.{name}" for name in catalog.load("backbones", backbone).Config.own]
+    for where, key in (
+        *(("tune.space", key) for key in suite.tune.space),
+        *((f"mechanisms[{index}].tune", key) for index, e in enumerate(suite.mechanisms) for key in e.tune),
+    ):
+        if _kind(key) == "model" and key not in own:
+            raise SuiteError(f"{source}: {where}.{key}: all entries share it; {nearest(key, own)}")
     for key in suite.tune.space:
         if _kind(key) == "settings" and key not in known:
             raise SuiteError(
@@ -62,8 +83,8 @@ def check_names(suite: Suite, source: str) -> None:
 def with_values(spec: dict[str, Any], values: dict[str, Any], where: str) -> dict[str, Any]:
     """The spec in which these places have these values.
 
-    Settings go to the mechanism. What is chosen of the recipe goes to `tuned`, beside the suite's recipe and outside the
-    protocol: the recipe is shared, and so is the search; what it found is the mechanism's own.
+    Settings go to the mechanism, what is chosen of the model to `own_model`, and of the recipe to `tuned`, beside the suite's
+    recipe and outside the protocol: the recipe is shared, and so is the search; what it found is the mechanism's own.
 
     Raises:
         SuiteError: a value that the mechanism or the recipe does not allow.
@@ -81,6 +102,9 @@ def with_values(spec: dict[str, Any], values: dict[str, Any], where: str) -> dic
     except ValidationError as error:
         raise SuiteError(f"{where}: {explain(error, Train, ('train',))}") from error
     changed = {**spec, "mechanism": {"name": name, **spelled(mechanism)}}
+    model = {_name(key): value for key, value in values.items() if _kind(key) == "model"}
+    if model:
+        changed = with_model(changed, model, where)
     return {**changed, "tuned": tuned} if tuned else changed
 
 
@@ -101,7 +125,15 @@ def trial_spec(spec: dict[str, Any], values: dict[str, Any], seed: int) -> dict[
 
 def given_values(spec: dict[str, Any], space: dict[str, Axis]) -> dict[str, Any]:
     """What the suite itself says of the places of a space, as far as it lies inside."""
-    said = {key: (spec["train"] if _kind(key) == "train" else spec["mechanism"])[_name(key)] for key in space}
+    mechanism = catalog.load("mechanisms", spec["mechanism"]["name"]).Config
+    parts = {
+        "train": Train.model_validate(spec["train"]),
+        "settings": mechanism.model_validate(without_name(spec["mechanism"])),
+        "model": parts_of(spec).backbone_config,
+    }
+    plainly = {kind: config.model_dump(mode="json") for kind, config in parts.items()}
+    plainly["model"]["position"] = position_of(spec)
+    said = {key: plainly[_kind(key)][_name(key)] for key in space}
     return {key: value for key, value in said.items() if _inside(space[key], value)}
 
 

@@ -33,15 +33,21 @@ class Parts:
 
 
 def parts_of(spec: dict[str, Any]) -> Parts:
-    """Load what a resolved spec names."""
+    """Load what a resolved spec names; the model is the entry's own where it has settings of its own."""
     task_class = catalog.load("tasks", spec["task"]["name"])
     backbone_class = catalog.load("backbones", spec["model"]["name"])
+    model = {**without_name(spec["model"]), **spec.get("own_model", {})}
     return Parts(
         task_class,
         task_class.Config.model_validate(without_name(spec["task"])),
         backbone_class,
-        backbone_class.Config.model_validate(without_name(spec["model"])),
+        backbone_class.Config.model_validate(model),
     )
+
+
+def shared_model(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the suite's model, which a reference is built with whatever an entry has of its own."""
+    return {key: value for key, value in spec.items() if key != "own_model"}
 
 
 def recipe(spec: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def reference_spec(spec: dict[str, Any]) -> dict[str, Any] | None:
     """The spec of a control's reference, which is matched as the suite matches; None where the reference stays as it is."""
     if "own_match" not in spec or spec["own_match"]["by"] == "none":
         return None
-    others = {key: value for key, value in spec.items() if key != "own_match"}
+    others = {key: value for key, value in shared_model(spec).items() if key != "own_match"}
     return {**others, "mechanism": spec["own_match"]["reference"]}
 
 
@@ -82,10 +88,11 @@ def match_spec(spec: dict[str, Any], inputs: Any, measured: Measured | None = No
             raise MatchingError(str(found["impossible"]))
         return Matched(**found)
     of_reference = match_spec(reference, inputs, measured).hidden if reference else None
+    shared = parts_of(shared_model(spec))
     return match(
         wanted["by"],
         lambda hidden: parts.build(spec["mechanism"], hidden, spec["seed"], inputs),
-        lambda _: parts.build(wanted["reference"], of_reference, spec["seed"], inputs),
+        lambda _: shared.build(wanted["reference"], of_reference, spec["seed"], inputs),
         wanted["tolerance"],
     )
 
@@ -101,7 +108,7 @@ def time_requests(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 def request_key(spec: dict[str, Any]) -> str:
     """What a measurement of step time depends on: neither seed nor label, so that all seeds get one model."""
-    named = ("task", "model", "mechanism", "match", "own_match", "device", "threads")
+    named = ("task", "model", "own_model", "mechanism", "match", "own_match", "device", "threads")
     request = {key: spec[key] for key in named if key in spec}
     versions = {key: version for key, version in spec["versions"].items() if key != "measures"}
     train = {"batch_size": spec["train"]["batch_size"], "clips": spec["train"]["clip"] is not None}
