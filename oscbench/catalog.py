@@ -1,8 +1,10 @@
 """The folder is the registry: a mechanism, task, measure or backbone is there because its file is.
 
 File name = YAML name = CLI name = record name. Names are read from the folder without importing anything; the
-file's last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`,
-and `package.module:Class` works wherever a name does. This module imports no room of ours.
+file's last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`.
+`package.module:Class` works wherever a name does, and so does `package.module`, whose last line names the class, but only
+where the person at the keyboard has allowed it: a name in a file from elsewhere must not be enough to run code.
+This module imports no room of ours.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import ast
 import importlib
 import importlib.metadata
 import inspect
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,10 @@ _METHODS = {"mechanisms": "mix", "tasks": "training_batches", "measures": "after
 """What tells a class of each kind from any other, without importing the rooms that define them."""
 
 
+ALLOWED = "OSCBENCH_ALLOW_IMPORTS"
+"""The environment variable that allows names to import modules; a cell's process inherits it."""
+
+
 class UnknownNameError(UserError, ValueError):
     """A name that nothing answers to; the text gives the nearest match and what there is."""
 
@@ -38,20 +45,29 @@ def names(kind: str) -> list[str]:
     return sorted({*own, *_entry_points(kind)})
 
 
+def allow_imports() -> None:
+    """Let `package.module:Class` be a name, in this process and in those that it starts."""
+    os.environ[ALLOWED] = "1"
+
+
 def load(kind: str, name: str) -> Any:
     """The class behind a name.
 
     Raises:
-        UnknownNameError: nothing answers to the name, or what it names cannot be imported.
+        UnknownNameError: nothing answers to the name, what it names cannot be imported, or may not be.
     """
     known = names(kind)
-    if ":" not in name and name not in known:
+    from_elsewhere = name not in known and (":" in name or _is_dotted(name))
+    if name not in known and not from_elsewhere:
         raise UnknownNameError(f'got "{name}"; {nearest(name, known)}')
+    if from_elsewhere and os.environ.get(ALLOWED, "0") in ("", "0"):
+        raise UnknownNameError(
+            f'got "{name}", which would import a module and run its code; allow it with --allow-imports, or {ALLOWED}=1'
+        )
     path = _folder(kind) / f"{name}.py"
     try:
-        if ":" in name:
-            module_name, _, attribute = name.partition(":")
-            found = getattr(importlib.import_module(module_name), attribute)
+        if from_elsewhere:
+            found = _imported(name)
         elif path.is_file():
             module_name = f"oscbench.{_FOLDERS[kind].replace('/', '.')}.{name}"
             found = _last_name(importlib.import_module(module_name), path)
@@ -59,7 +75,9 @@ def load(kind: str, name: str) -> Any:
             found = _entry_points(kind)[name].load()
     except UnknownNameError:
         raise
-    except Exception as error:  # whatever stands in somebody's file
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever stands in somebody's file, `sys.exit()` included
         why = f"{type(error).__name__}: {first_line(error)}"
         raise UnknownNameError(
             f'got "{name}", which cannot be imported as one of the {kind}: {why}'
@@ -98,6 +116,19 @@ def _folder(kind: str) -> Path:
 @lru_cache
 def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
     return {point.name: point for point in importlib.metadata.entry_points(group=f"oscbench.{kind}")}
+
+
+def _is_dotted(name: str) -> bool:
+    """Whether a name is that of a module in a package."""
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def _imported(name: str) -> Any:
+    """The class of `package.module:Class`, or the one that the last line of `package.module` names."""
+    module_name, colon, attribute = name.partition(":")
+    module = importlib.import_module(module_name)
+    return getattr(module, attribute) if colon else _last_name(module, Path(inspect.getfile(module)))
 
 
 def _last_name(module: Any, path: Path) -> Any:

@@ -25,6 +25,13 @@ app = typer.Typer(
 SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or a suite's name.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
 
+ImportsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-imports", help="Let the suite name classes as package.module:Class, which runs their code."
+    ),
+]
+
 
 class Kind(StrEnum):
     """What `oscbench list` can list."""
@@ -70,8 +77,10 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")
     ] = False,
+    allow_imports: ImportsOption = False,
 ) -> None:
     """Run a suite: one record a cell; what is there already is not computed again."""
+    _allow(allow_imports)
     from oscbench.runner import session
 
     shared: dict[str, Any] = {
@@ -220,8 +229,9 @@ def compare(
 
 
 @app.command()
-def validate(suite: SuiteArgument) -> None:
+def validate(suite: SuiteArgument, allow_imports: ImportsOption = False) -> None:
     """Check a suite without running it."""
+    _allow(allow_imports)
     from oscbench.runner import session
 
     print(session.validate(suite))
@@ -237,6 +247,13 @@ def main() -> None:
     except UserError as error:
         print("oscbench:", " ".join(str(error).splitlines()), file=sys.stderr)
         sys.exit(2)
+
+
+def _allow(imports: bool) -> None:
+    from oscbench import catalog
+
+    if imports:
+        catalog.allow_imports()
 
 
 def _interrupted(then: str = "") -> int:
