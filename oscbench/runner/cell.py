@@ -120,6 +120,7 @@ def _results(task: Task, subject: Subject) -> dict[str, Measurement]:
         )
 
     test = task.evaluate(subject.model, "test", subject.device)
+    took = dict(task.seconds)
     validation = task.evaluate(subject.model, "validation", subject.device)
     found = {
         name: measured(score, metric.label + name.removeprefix(metric.name).replace("_", ", ", 1))
@@ -127,6 +128,10 @@ def _results(task: Task, subject: Subject) -> dict[str, Measurement]:
     }
     found |= {
         f"validation_{name}": measured(score, f"validation {name}") for name, score in validation.items()
+    }
+    found |= {
+        name: Measurement(value=seconds, unit="s", label=name.replace("_", " "), direction="lower")
+        for name, seconds in took.items()
     }
     best = min if metric.direction == "lower" else max
     seen = [value for _, value in subject.history.validation if math.isfinite(value)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -104,6 +105,7 @@ class GridInputs:
         num_outputs: numbers that the head gives a cell.
         unknown: id of a cell whose content is to be found, if there is one.
         boxes: rows and columns of a box, where cells belong to boxes too.
+        task_tokens: number of tasks, each with a learned token; the first id of an input then says which. 0 has none.
     """
 
     rows: int
@@ -112,6 +114,7 @@ class GridInputs:
     num_outputs: int
     unknown: int | None = None
     boxes: tuple[int, int] | None = None
+    task_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ class Task(ABC):
     backbone: ClassVar[str]
     inputs: Any
     num_training_examples: int
+    seconds: Mapping[str, float] = MappingProxyType({})
+    """What parts of the last evaluation took, by the name that a record gives them [s]; empty where none is told apart."""
 
     @abstractmethod
     def __init__(self, config: Any) -> None:

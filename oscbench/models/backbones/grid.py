@@ -36,7 +36,10 @@ class GridConfig(BackboneConfig):
 
 
 class Grid(Backbone):
-    """Cells (B, N), ids in reading order, to outputs (B, loops, N, num_outputs) after each loop."""
+    """Cells (B, N), ids in reading order, to outputs (B, loops, N, num_outputs) after each loop.
+
+    Where the inputs have task tokens, the first of (B, 1 + N) ids is the task's, and its token hears and is heard as a CLS token.
+    """
 
     Config = GridConfig
     version = 1
@@ -53,8 +56,11 @@ class Grid(Backbone):
     ) -> None:
         nn.Module.__init__(self)
         self.config, self.inputs = config, inputs
-        self.positions = image_positions(inputs.rows, inputs.columns, 0)
+        self.num_special = 1 if inputs.task_tokens else 0
+        self.positions = image_positions(inputs.rows, inputs.columns, self.num_special)
         self.embedding = nn.Embedding(inputs.vocabulary, config.width)
+        if inputs.task_tokens:
+            self.task_tokens = nn.Embedding(inputs.task_tokens, config.width)
         if config.units:
             self.members = unit_members(inputs.rows, inputs.columns, inputs.boxes)
             self.units = nn.ModuleList(nn.Embedding(int(m.max()) + 1, config.width) for m in self.members)
@@ -73,21 +79,26 @@ class Grid(Backbone):
 
     @property
     def num_tokens(self) -> int:
-        """Cells of a grid."""
+        """Cells of a grid, and the task's token."""
         return len(self.positions.special)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """Cells (B, N) to embeddings (B, N, D)."""
-        tokens = self.embedding(inputs)
+        """Ids to embeddings (B, tokens, D)."""
+        tokens = self.embedding(inputs[:, self.num_special :])
         if self.config.units:
             for table, member in zip(self.units, self.members, strict=True):
                 tokens = tokens + table(member.to(inputs.device))
+        if self.num_special:
+            tokens = torch.cat((self.task_tokens(inputs[:, :1]), tokens), dim=1)
         embedded: Tensor = self.dropout(self.added(tokens))
         return embedded
 
     def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
         """Everybody hears everybody; blank cells are known to be unknown."""
-        unknown = None if self.inputs.unknown is None else inputs == self.inputs.unknown
+        unknown = None
+        if self.inputs.unknown is not None:
+            special = self.positions.special.to(inputs.device)
+            unknown = (inputs == self.inputs.unknown) & ~special
         where = self.positions.to(inputs.device)
         return Context(Positions(where.coordinates, where.special, unknown), diagnostics=diagnostics)
 
@@ -110,12 +121,13 @@ class Grid(Backbone):
 
     def read_out(self, features: Tensor) -> Tensor:
         """Outputs of every cell (B, N, num_outputs)."""
-        outputs: Tensor = self.head(features)
+        outputs: Tensor = self.head(features[:, self.num_special :])
         return outputs
 
     def flops(self) -> int:
         """Trunk and head, as often as training loops; embeddings cost none."""
-        head = 2 * self.num_tokens * self.trunk.output_width * self.inputs.num_outputs
+        cells = self.num_tokens - self.num_special
+        head = 2 * cells * self.trunk.output_width * self.inputs.num_outputs
         total: int = self.config.loops * (self.trunk.flops(self.num_tokens) + head)
         return total
 

@@ -1,0 +1,260 @@
+"""Made rules: each primitive does what its name says, no rule of the test is one of training, and training at test time leaves the model."""
+
+from __future__ import annotations
+
+import copy
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from oscbench import catalog
+from oscbench.models.backbones.grid import Grid, GridConfig
+from oscbench.models.trunk import Output
+from oscbench.tasks.arc_made import ArcMade, ArcMadeConfig
+from oscbench.tasks.support import arc_canvas, arc_rules
+from oscbench.tasks.support.arc_rules import LARGEST, PRIMITIVES, Step, applied, example, random_grid, rules
+
+SMALL = {
+    "train_rules": 14,
+    "test_rules": 3,
+    "train_pairs": 4,
+    "validation_pairs": 2,
+    "test_pairs": 2,
+    "hidden_grids": 4,
+    "adaptation_steps": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path / "store"))
+
+
+def made(**settings: Any) -> ArcMade:
+    return ArcMade(ArcMadeConfig.model_validate({**SMALL, **settings}))
+
+
+def model_of(task: ArcMade, name: str = "softmax", **settings: Any) -> Grid:
+    found = catalog.load("mechanisms", name)
+    config = GridConfig(width=16, heads=2, layers=1, loops=1)
+    return Grid(config, task.inputs, found, found.Config(**settings), hidden=None, seed=0)
+
+
+def grid(text: str) -> arc_rules.Grid:
+    return np.array([[int(cell) for cell in row] for row in text.split()])
+
+
+@pytest.mark.parametrize(
+    ("primitive", "choice", "before", "after"),
+    [
+        ("reflect", "left-right", "12 03", "21 30"),
+        ("reflect", "up-down", "12 03", "03 12"),
+        ("rotate", "left", "12 03", "23 10"),
+        ("rotate", "right", "12 03", "01 32"),
+        ("rotate", "half", "12 03", "30 21"),
+        ("transpose", "falling", "120 003", "10 20 03"),
+        ("transpose", "rising", "120 003", "30 02 01"),
+        ("recolour", "1", "190", "210"),
+        ("gravity", "down", "12 30 00", "00 10 32"),
+        ("gravity", "up", "00 10 32", "12 30 00"),
+        ("gravity", "left", "012 300", "120 300"),
+        ("gravity", "right", "120 300", "012 003"),
+        ("outline", "2", "0000 0100 0000", "2220 2120 2220"),
+        ("fill", "3", "1110 1010 1110", "1110 1310 1110"),
+        ("fill", "3", "1110 1000 1110", "1110 1000 1110"),
+        ("move", "1,0", "12 34", "00 12"),
+        ("move", "-1,-1", "12 34", "40 00"),
+        ("crop", "largest", "1100 0000 0222 0020", "222 020"),
+        ("crop", "smallest", "1100 0000 0222 0020", "11"),
+        ("repeat", "right", "12 03", "1212 0303"),
+        ("repeat", "down", "12 03", "12 03 12 03"),
+        ("symmetrise", "left-right", "12345", "12321"),
+        ("symmetrise", "up-down", "12 34", "12 12"),
+        ("keep", "most", "112 020 001", "110 000 001"),
+        ("keep", "least", "1112 0200", "0002 0200"),
+    ],
+)
+def test_a_primitive_does_what_its_name_says(primitive: str, choice: str, before: str, after: str) -> None:
+    found = applied((Step(primitive, choice),), grid(before))
+    assert found.tolist() == grid(after).tolist()
+
+
+def test_a_composition_is_one_after_the_other() -> None:
+    rule = (Step("reflect", "left-right"), Step("gravity", "down"))
+    assert applied(rule, grid("100 020")).tolist() == grid("000 021").tolist()
+
+
+def test_no_rule_is_another_and_no_pair_of_the_test_is_trained() -> None:
+    train, test = rules(60, 40, seed=1)
+    assert (len(train), len(test)) == (60, 40)
+    assert {rule[0].primitive for rule in train if len(rule) == 1} == set(PRIMITIVES)
+    assert all(len(rule) == 2 for rule in test)
+    pairs = {tuple(step.primitive for step in rule) for rule in train if len(rule) == 2}
+    assert not pairs & {tuple(step.primitive for step in rule) for rule in test}
+    assert rules(60, 40, seed=1) == (train, test)
+    grids = [random_grid(random.Random(index)) for index in range(60)]
+    done = {
+        tuple(applied(rule, one).tobytes() + bytes(applied(rule, one).shape) for one in grids)
+        for rule in train + test
+    }
+    assert len(done) == 100
+
+
+def test_examples_show_their_rule_and_fit() -> None:
+    train, test = rules(60, 40, seed=1)
+    source = random.Random(0)
+    for rule in train + test:
+        before, after = example(rule, source)
+        assert not np.array_equal(before, after)
+        assert after.any()
+        assert max(*before.shape, *after.shape) <= LARGEST
+        assert np.array_equal(applied(rule, before), after)
+
+
+def test_too_many_rules_are_refused() -> None:
+    with pytest.raises(ValueError, match="are more than there are"):
+        rules(60, 4000, seed=1)
+    with pytest.raises(ValidationError, match="8 are too few; needs 9 or more"):
+        ArcMadeConfig(canvas=8)
+
+
+def test_a_canvas_is_read_back_and_anything_else_is_no_grid() -> None:
+    for seed in range(30):
+        one = random_grid(random.Random(seed))
+        assert np.array_equal(arc_canvas.read(arc_canvas.placed(one, 12)), one)
+    canvas = arc_canvas.placed(grid("12 34"), 5)
+    canvas[1, 1] = arc_canvas.BACKGROUND
+    assert arc_canvas.read(canvas) is None
+    assert arc_canvas.read(np.zeros((5, 5), dtype=np.int64)) is None
+    assert arc_canvas.read(np.full((5, 5), arc_canvas.BORDER)) is None
+
+
+@pytest.mark.parametrize("view", range(arc_canvas.NUM_VIEWS))
+def test_a_view_is_undone(view: int) -> None:
+    one = grid("123 045")
+    assert np.array_equal(arc_canvas.unviewed(arc_canvas.viewed(one, view), view), one)
+    seen = {arc_canvas.viewed(one, v).tobytes() + bytes(arc_canvas.viewed(one, v).shape) for v in range(8)}
+    assert len(seen) == 8
+
+
+def test_moving_keeps_both_grids_whole_and_together() -> None:
+    task = made()
+    batch = next(task.batches("validation", 28))
+    other = task.augmented(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(other.inputs[:, 0], batch.inputs[:, 0])
+    changed = False
+    for old, new in zip(range(28), range(28), strict=True):
+        corners = []
+        for before, after in (
+            (batch.inputs[old, 1:], other.inputs[new, 1:]),
+            (batch.targets[old], other.targets[new]),
+        ):
+            one, two = before.view(12, 12), after.view(12, 12)
+            rows, columns = (two != arc_canvas.BACKGROUND).nonzero().amin(0).tolist()
+            corners.append((rows, columns))
+            assert torch.equal(torch.roll(one, (rows, columns), (0, 1)), two)
+            assert (two != arc_canvas.BACKGROUND).sum() == (one != arc_canvas.BACKGROUND).sum()
+        assert corners[0] == corners[1]
+        changed |= corners[0] != (0, 0)
+    assert changed
+
+
+def test_votes_go_by_number_then_by_likelihood() -> None:
+    one, two, three = grid("1"), grid("2"), grid("33")
+    answers = [
+        arc_canvas.Answer(one, -0.1),
+        arc_canvas.Answer(two, -0.5),
+        arc_canvas.Answer(two, -0.9),
+        arc_canvas.Answer(None, 0.0),
+        arc_canvas.Answer(three, -0.2),
+    ]
+    assert [found.tolist() for found in arc_canvas.ranked(answers)] == [[[2]], [[1]], [[3, 3]]]
+    assert arc_canvas.ranked([arc_canvas.Answer(None, 0.0)]) == []
+
+
+def canvas_logits(canvases: Tensor) -> Tensor:
+    return 9.0 * torch.nn.functional.one_hot(canvases, arc_canvas.NUM_MARKS).float()[:, None]
+
+
+def test_a_grid_counts_if_shape_and_every_cell_are_right() -> None:
+    task = made()
+    batch = next(task.batches("test", 28))
+    assert task.scores(canvas_logits(batch.targets), batch).mean() == 1.0
+    outside = batch.targets.clone()
+    outside[:, -1] = 3  # the canvas's last corner, where no grid reaches
+    assert task.scores(canvas_logits(outside), batch).mean() == 1.0
+    wrong = batch.targets.clone()
+    wrong[:, 0] = (wrong[:, 0] + 1) % 10
+    assert task.scores(canvas_logits(wrong), batch).mean() == 0.0
+    wide = batch.targets.clone().view(-1, 12, 12)
+    wide[torch.arange(28), 0, (wide[:, 0] >= 10).int().argmax(1)] = 0  # a column more
+    assert task.scores(canvas_logits(wide.flatten(1)), batch).mean() == 0.0
+
+
+class Knows(torch.nn.Module):
+    """Applies the rule that its parameter points to; training at test time is what points it there."""
+
+    def __init__(self, task: ArcMade) -> None:
+        super().__init__()
+        self.task_tokens = torch.nn.Embedding(task.inputs.task_tokens, 4)
+        self.scale = torch.nn.Parameter(torch.zeros(()))
+        self.pairs = {
+            arc_canvas.placed(arc_canvas.viewed(before, view), 12).tobytes(): arc_canvas.placed(
+                arc_canvas.viewed(after, view), 12
+            )
+            for rule in task.unseen
+            for before, after in rule.demonstrations + rule.hidden
+            for view in range(8)
+        }
+
+    def forward(self, inputs: Tensor) -> Output:
+        cells = inputs[:, 1:].numpy()
+        known = [self.pairs.get(row.tobytes(), row.reshape(12, 12)) for row in cells]
+        right = canvas_logits(torch.from_numpy(np.stack(known)).flatten(1))
+        return Output(self.scale * right + 0.01 * canvas_logits(inputs[:, 1:]), [])
+
+
+def test_training_at_test_time_is_what_solves_hidden_grids_and_leaves_the_model_as_it_was() -> None:
+    task = made(adaptation_steps=3, adaptation_rate=0.5)
+    model = Knows(task)
+    before = copy.deepcopy(model.state_dict())
+    found = task.evaluate(model, "test", torch.device("cpu"))
+    name = "grids_solved"
+    assert found[f"{name}_unadapted"].value < 0.1
+    for key in (name, f"{name}_two_answers", f"{name}_any_view", f"{name}_single_view"):
+        assert (found[key].value, found[key].count) == (1.0, 12)
+    assert task.seconds["test_time_training"] > 0
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert model.training
+
+
+@pytest.mark.parametrize("name", ["softmax", "kope", "akorn"])
+def test_a_model_adapts_the_same_way_twice(name: str) -> None:
+    task = made()
+    model = model_of(task, name, **({"steps": 2} if name == "akorn" else {}))
+    model.calibrate(next(task.batches("validation", 4)).inputs)
+    first, second = (task.evaluate(model, "test", torch.device("cpu")) for _ in range(2))
+    assert first == second
+    assert set(task.evaluate(model, "validation", torch.device("cpu"))) == {"grids_solved"}
+    assert first["grids_solved_trained_rules"].count == 28
+
+
+def test_a_rules_token_is_heard_by_its_cells() -> None:
+    task = made()
+    model = model_of(task).eval()
+    inputs = next(task.batches("validation", 2)).inputs
+    other = inputs.clone()
+    other[:, 0] += 1
+    assert model(inputs).prediction.shape == (2, 1, 144, arc_canvas.NUM_MARKS)
+    assert not torch.allclose(model(inputs).prediction, model(other).prediction)
+
+
+def test_data_are_fixed() -> None:
+    assert made().data_hash() == made().data_hash()
+    assert made().data_hash() != made(hidden_grids=5).data_hash()
