@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -242,6 +243,8 @@ def main() -> None:
     # While torch and pandas load, an exception from Ctrl-C may land where nobody expects one, and nothing is
     # lost by leaving at once. A run takes the signal over when its cells start.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(_interrupted()))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, and must not end what worked
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

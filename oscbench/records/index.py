@@ -12,6 +12,9 @@ _JUST_NOW_NS = 100_000_000
 _COARSE_NS = 2_000_000_000
 """A folder's time moves in ticks (2 s on the coarsest file systems): a file may follow the scan within the same one."""
 
+_QUICK_S = 0.002
+"""A scan that takes no longer may come as often as it likes; the others may take a fiftieth of the time."""
+
 
 class FolderIndex:
     """File names of one folder by the identity in them.
@@ -25,13 +28,39 @@ class FolderIndex:
         self._names: set[str] = set()
         self._by_identity: dict[str, list[str]] = {}
         self._changed_ns: int | None = None
+        self._not_before = 0.0
 
-    def names(self, identity: str) -> list[str]:
-        """Names of the files that are said to hold this cell, in a stable order."""
+    def names(self, identity: str, expected: str | None = None) -> list[str]:
+        """Names of the files that are said to hold this cell, in a stable order.
+
+        Args:
+            identity: of the cell.
+            expected: a name that is looked for by itself, and not only in the last scan.
+        """
         self._refresh()
-        return sorted(self._by_identity.get(identity, ()))
+        found = set(self._by_identity.get(identity, ()))
+        if expected is not None and expected not in found and (self.folder / expected).exists():
+            self.add(expected)
+            found.add(expected)
+        return sorted(found)
+
+    def add(self, name: str) -> None:
+        """Take in a file that has just been written."""
+        if name not in self._names and (match := _NAME.search(name)):
+            self._by_identity.setdefault(match[1], []).append(name)
+            self._names.add(name)
+
+    def drop(self, name: str) -> None:
+        """Let go of a file that is no longer there."""
+        if name in self._names and (match := _NAME.search(name)):
+            self._by_identity[match[1]].remove(name)
+            self._names.discard(name)
 
     def _refresh(self) -> None:
+        """Scan the folder where it has changed, though not again and again where it is large and somebody is writing."""
+        began = time.monotonic()
+        if began < self._not_before:
+            return
         try:
             changed = self.folder.stat().st_mtime_ns
             if changed == self._changed_ns:
@@ -41,11 +70,10 @@ class FolderIndex:
         except OSError:  # no such folder: nothing is there
             changed, now, names = 0, _COARSE_NS + 1, set()
         for name in self._names - names:
-            if match := _NAME.search(name):
-                self._by_identity[match[1]].remove(name)
+            self.drop(name)
         for name in names - self._names:
-            if match := _NAME.search(name):
-                self._by_identity.setdefault(match[1], []).append(name)
-        self._names = names
+            self.add(name)
         tick = _JUST_NOW_NS if changed % 1_000_000_000 else _COARSE_NS
         self._changed_ns = changed if now - changed > tick else None
+        took = time.monotonic() - began
+        self._not_before = 0.0 if took < _QUICK_S else began + 50 * took

@@ -135,8 +135,9 @@ def ledger_path(store: Store, suite: str) -> Path:
 def read_ledger(path: Path) -> Ledger | None:
     """The ledger in a file; None where there is none, or none that can be read."""
     try:
+        packed.regular(path)
         return Ledger.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+    except (OSError, ValidationError, packed.UnreadableError):
         return None
 
 

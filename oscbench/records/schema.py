@@ -5,14 +5,19 @@ A record names its own labels, units and directions, so that a new mechanism, ta
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 Status = Literal["ok", "diverged", "oom", "unsupported", "failed"]
 Direction = Literal["higher", "lower", "none"]
 Method = Literal["measured", "computed", "estimated", "unavailable"]
+
+
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""What a table's column of whole numbers can hold."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Frozen(BaseModel):
@@ -27,12 +32,12 @@ class Measurement(_Frozen):
     things were averaged (test images for an accuracy, timed rounds for a latency).
     """
 
-    value: float | int | None
+    value: float | Whole | None
     unit: str
     label: str
     direction: Direction = "none"
     method: Method = "measured"
-    n: int = 1
+    n: Count = 1
     samples: tuple[float, ...] = ()
     reason: str | None = None
     citation: str | None = None
@@ -46,15 +51,21 @@ class Curve(_Frozen):
     unit: str
     direction: Direction = "none"
     x_label: str = "step"
-    x: tuple[float, ...]
+    x: tuple[FiniteFloat, ...]
     y: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _as_long(self) -> Self:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"{len(self.x)} places and {len(self.y)} values")
+        return self
 
 
 class HealthRow(_Frozen):
     """Diagnostics of one layer, `when` in {"start", "end"}; a quantity a mechanism does not have is left out."""
 
     when: Literal["start", "end"]
-    layer: int
+    layer: Count
     quantities: dict[str, float]
 
 
@@ -85,7 +96,7 @@ class Matching(_Frozen):
     target: float | None = None
     value: float | None = None
     residual: float | None = None
-    hidden: int
+    hidden: Count
     control: bool = False
     spread: float | None = None
     converged: bool | None = None
@@ -111,7 +122,7 @@ class Record(_Frozen):
     task_label: str
     mechanism: str
     variant: str
-    seed: int
+    seed: Whole
     status: Status
     reason: str | None = None
     device: str
@@ -130,6 +141,6 @@ class Record(_Frozen):
     environment: dict[str, Any] = Field(default_factory=dict)
     commit: str | None = None
     dirty: bool | None = None
-    started_utc: datetime
-    finished_utc: datetime
-    seconds: float
+    started_utc: AwareDatetime
+    finished_utc: AwareDatetime
+    seconds: Annotated[FiniteFloat, Field(ge=0)]

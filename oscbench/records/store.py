@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,15 @@ _PRIVATE = (".locks", ".set_aside", ".measured", "published")
 
 LEDGER_SUFFIX = ".ledger.json"
 """Files that stand among the records and are none."""
+
+_NAME_BYTES = 255
+"""Of a file's name, on every usual file system."""
+
+_WRITING = (".writing-", ".tmp")
+"""How the name of a file begins and ends that is being written."""
+
+_WRITING_S = 600.0
+"""Writing takes milliseconds: a file that is still unfinished after so long belongs to a process that died."""
 
 _COMMITTED = ("reference",)
 """Folders directly below a results folder that are read only when they are asked for by their own path."""
@@ -96,7 +106,7 @@ class Store:
         self._indexes: dict[Path, FolderIndex] = {}
 
     def prepare(self) -> None:
-        """Make the folder and prove that it can be written.
+        """Make the folder, prove that it can be written, and remove what processes left there that died while writing.
 
         Raises:
             ResultsError: it is a file, or cannot be created or written.
@@ -107,6 +117,14 @@ class Store:
                 pass
         except OSError as error:
             raise ResultsError(f"{self.root}: results folder cannot be written ({error.strerror})") from error
+        self._tidy()
+
+    def _tidy(self) -> None:
+        long_ago = time.time() - _WRITING_S
+        for path in self.files(_WRITING[1]):
+            with contextlib.suppress(OSError):  # another run may do the same at this moment
+                if path.name.startswith(_WRITING[0]) and path.stat().st_mtime < long_ago:
+                    path.unlink()
 
     def folder(self, suite: str) -> Path:
         """Where the records of a suite lie, whatever its label."""
@@ -128,17 +146,21 @@ class Store:
             record.suite, record.task, record.mechanism, record.variant, record.seed, record.identity
         )
 
-    def find(self, suite: str, identity: str, *, tidy: bool = True) -> Record | None:
+    def find(self, suite: str, identity: str, *, tidy: bool = True, at: Path | None = None) -> Record | None:
         """The record of a cell under the suite's label, or else the same cell's under another of its labels.
 
         Args:
             suite: label.
             identity: of the cell.
             tidy: set a damaged file in its place aside; it counts as absent either way.
+            at: the cell's path. A large folder is not scanned again after each file that other runs write into it, and with
+                the path what they wrote a moment ago is found all the same.
         """
-        folder, other = self.folder(suite), None
-        index = self._indexes.setdefault(folder, FolderIndex(folder))
-        for path in [folder / name for name in index.names(identity)]:
+        index, other = self._index(suite), None
+        for path in [index.folder / name for name in index.names(identity, at.name if at else None)]:
+            if not path.exists():
+                index.drop(path.name)
+                continue
             loaded = read(path)
             if isinstance(loaded, Record) and loaded.identity == identity:
                 if loaded.suite == suite:
@@ -154,6 +176,17 @@ class Store:
                 other = other or loaded
         return other
 
+    def _index(self, suite: str) -> FolderIndex:
+        folder = self.folder(suite)
+        return self._indexes.setdefault(folder, FolderIndex(folder))
+
+    def has(self, record: Record) -> bool:
+        """Whether a record is still there: as a file of its name, or packed."""
+        return self.path_of(record).exists() or any(
+            (one.suite, one.identity) == (record.suite, record.identity)
+            for one in contents(self.packed(record.suite)).records
+        )
+
     def write(self, record: Record) -> Path:
         """Write a record under its final name in one step; an existing one is left as it is.
 
@@ -163,7 +196,7 @@ class Store:
         path = self.path_of(record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=path.parent)
+            handle, temporary = tempfile.mkstemp(_WRITING[1], _WRITING[0], path.parent)
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
                     file.write(record.model_dump_json(indent=1))
@@ -175,16 +208,28 @@ class Store:
                 Path(temporary).unlink(missing_ok=True)
         except OSError as error:
             raise ResultsError(f"{path}: record cannot be written ({error.strerror})") from error
+        self._index(record.suite).add(path.name)
         return path
 
     def set_aside(self, path: Path) -> Path:
-        """Move a file out of the records' way without losing it; returns where it went."""
+        """Move a file out of the records' way without losing it; returns where it went.
+
+        Raises:
+            ResultsError: it cannot be moved, and would keep a record from being written.
+        """
         folder = path.parent / ".set_aside"
-        folder.mkdir(exist_ok=True)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        target = folder / f"{stamp}-{path.name}"
-        with contextlib.suppress(FileNotFoundError):
+        kept = os.fsencode(path.name)[-_NAME_BYTES + len(stamp) + 1 :]  # the end holds the identity
+        target = folder / f"{stamp}-{kept.decode(errors='replace')}"
+        try:
+            folder.mkdir(exist_ok=True)
             path.rename(target)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise ResultsError(
+                f"{folder}: {path.name} cannot be set aside there ({error.strerror})"
+            ) from error
         return target
 
     @contextlib.contextmanager
@@ -207,8 +252,15 @@ class Store:
             if held:
                 lock.release()
 
-    def once(self, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def once(
+        self, key: str, make: Callable[[], dict[str, Any]], usable: Callable[[Any], bool] = bool
+    ) -> dict[str, Any]:
         """A value that is measured once in this folder and then shared: who asks first makes it, and others wait.
+
+        Args:
+            key: its name.
+            make: measures it.
+            usable: whether what is kept is such a value; what is not counts as absent.
 
         Raises:
             ResultsError: the file system refuses.
@@ -217,8 +269,12 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                with contextlib.suppress(FileNotFoundError, ValueError):  # a damaged file counts as absent
-                    return dict(json.loads(path.read_text(encoding="utf-8")))
+                # A damaged file counts as absent.
+                with contextlib.suppress(FileNotFoundError, ValueError, packed.UnreadableError):
+                    packed.regular(path)
+                    kept = json.loads(path.read_text(encoding="utf-8"))
+                    if isinstance(kept, dict) and usable(kept):
+                        return kept
                 made = make()
                 temporary = path.with_suffix(".tmp")
                 temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
@@ -234,11 +290,12 @@ class Store:
     def files(self, suffix: str) -> list[Path]:
         """Files below the folder that end so, without those that are kept apart, in a stable order."""
         found = []
-        for path in sorted(self.root.rglob(f"*{suffix}")):
-            parts = path.relative_to(self.root).parts
-            if parts[0] not in _COMMITTED and not any(part in _PRIVATE for part in parts):
-                found.append(path)
-        return found
+        for name, folders, names in os.walk(self.root):
+            folder = Path(name)
+            kept_apart = {*_PRIVATE, *(_COMMITTED if folder == self.root else ())}
+            folders[:] = [one for one in folders if one not in kept_apart]
+            found += [folder / one for one in (*names, *folders) if one.endswith(suffix)]
+        return sorted(found)
 
     def read_all(self) -> tuple[list[Record], list[Damaged]]:
         """Every record below the folder in a stable order, and every file that is none.
@@ -246,7 +303,7 @@ class Store:
         Raises:
             ResultsError: there is no such folder.
         """
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):  # noqa: PTH112 (a name that is too long is no folder, and no traceback)
             raise ResultsError(f"{self.root}: no such results folder")
         records: list[Record] = []
         damaged: list[Damaged] = []

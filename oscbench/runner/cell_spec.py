@@ -34,6 +34,13 @@ class Cell:
     measured: Measured = field(default_factory=dict)
 
     @property
+    def place(self) -> tuple[str, str, str, str, int, str]:
+        """Suite, task, mechanism, variant, seed and identity, by which its record is filed."""
+        spec = self.spec
+        mechanism, variant, seed = spec["mechanism"]["name"], spec["variant"], spec["seed"]
+        return self.suite, spec["task"]["name"], mechanism, variant, seed, self.identity
+
+    @property
     def name(self) -> str:
         """`kope default seed 0`, for people."""
         variant = self.spec["variant"]

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
+from oscbench.models.matching import Matched
 from oscbench.records import Store
 from oscbench.records.identity import digest
 from oscbench.runner.cell_spec import Cell
@@ -23,6 +25,9 @@ from oscbench.runner.training.specs import request_key, time_requests
 from oscbench.runner.worker import kill, measure_for
 
 Measure = Callable[[Cell], dict[str, Any] | None]
+
+
+_MATCHED = TypeAdapter(Matched)
 
 
 class NothingMeasuredError(Exception):
@@ -93,10 +98,21 @@ class Measurements:
             return found
 
         try:
-            return self.store.once(place, make)
+            return self.store.once(place, make, _usable)
         except NothingMeasuredError:
             return None
 
     def _done(self, cell: Cell) -> bool:
         found = self.store.find(cell.suite, cell.identity, tidy=False)
         return found is not None and found.status in FINAL
+
+
+def _usable(found: Any) -> bool:
+    """Whether a file that was kept holds a matching, or why there is none."""
+    if isinstance(found.get("impossible"), str):
+        return True
+    try:
+        _MATCHED.validate_python(found)
+    except ValidationError:
+        return False
+    return True

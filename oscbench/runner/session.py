@@ -116,7 +116,7 @@ def _run_point(
         cells = with_choices(cells, found)
     with reporter(cells[0].suite, len(cells)) as told:
         records = computed(cells, told)
-    return _summary([*trials.values(), *records], store.root, cells[0].suite)
+    return _summary([*trials.values(), *records], store, cells[0].suite)
 
 
 def _tuned(
@@ -247,14 +247,20 @@ def _changed_data(records: list[Record]) -> str:
     )
 
 
-def _summary(records: list[Record], results: Path, suite: str) -> int:
+def _summary(records: list[Record], store: Store, suite: str) -> int:
     counts = Counter(record.status for record in records)
     told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    print(f"{suite}: {told}; records in {results}", file=sys.stderr)
+    print(f"{suite}: {told}; records in {store.root}", file=sys.stderr)
     for record in records:
         if record.status != "ok":
             name = f"{record.mechanism}:{record.variant} seed {record.seed}"
             print(f"  {record.status}: {name}: {record.reason}", file=sys.stderr)
     if changed := _changed_data(records):
         print(changed, file=sys.stderr)
-    return 1 if any(record.status in NOT_WELL for record in records) else 0
+    gone = sum(not store.has(record) for record in records)
+    if gone:
+        print(
+            f"  {gone} of these records are gone from {store.root}: somebody deleted or moved them meanwhile; run again",
+            file=sys.stderr,
+        )
+    return 1 if gone or any(record.status in NOT_WELL for record in records) else 0

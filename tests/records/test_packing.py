@@ -7,6 +7,7 @@ import json
 import os
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -255,3 +256,15 @@ def test_bad_input_is_one_line(loose, tmp_path, monkeypatch, capsys, arguments, 
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert re.search(told, err)
+
+
+def test_a_path_that_is_no_text_is_written_and_told(loose, tmp_path, monkeypatch, capsys):
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/nu\xff"))
+    monkeypatch.setattr(
+        "sys.argv", ["oscbench", "pack", "mine", "--results", str(loose.root), "--output", str(odd)]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code in (0, None)
+    assert "nu" in capsys.readouterr().out
+    assert len(contents(odd / "cpu" / "mine.jsonl.gz").records) == 6

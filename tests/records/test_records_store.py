@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from records_made import record
 
 from oscbench.records import Damaged, Measurement, Record, ResultsError, Store
 from oscbench.records import store as store_module
+from oscbench.records.ledger import find_ledgers
 from oscbench.records.store import read
 
 
@@ -234,3 +236,153 @@ def test_read_all_leaves_out_what_is_no_record_of_this_folder(store):
         (store.root / folder / "x.json").write_text("{")
     records, damaged = store.read_all()
     assert (len(records), damaged) == (1, [])
+
+
+def test_pipes_devices_and_giants_among_records_are_named_at_once(store, monkeypatch):
+    path = store.write(record())
+    os.mkfifo(path.with_name("a-0000000000000001.json"))
+    path.with_name("b-0000000000000002.json").symlink_to("/dev/zero")
+    with path.with_name("c-0000000000000003.json").open("wb") as giant:
+        giant.truncate(65 << 20)  # a hole: it takes no room
+    os.mkfifo(path.with_name("tuning.ledger.json"))
+    os.mkfifo(store.root / "pipe.jsonl.gz")
+    records, damaged = store.read_all()
+    assert records == [record()]
+    assert {one.path.name[0]: one.reason for one in damaged} == {
+        "a": "not a regular file",
+        "b": "not a regular file",
+        "c": "65 MiB are too large for records",
+        "p": "not a regular file",
+    }
+    assert list(find_ledgers(store.root)) == []
+    assert store.find("mine", "0000000000000001", tidy=False) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"started_utc": "2026-01-01T00:00:00"}, "started_utc: Input should have timezone info"),
+        ({"seed": 2**64}, "seed"),
+        ({"seconds": math.nan}, "seconds"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"curves": {"a": {"label": "a", "unit": "1", "x": [1, 2], "y": [1]}}}, "2 places and 1 values"),
+        ({"curves": {"a": {"label": "a", "unit": "1", "x": [math.nan], "y": [1]}}}, "curves.a.x.0"),
+        ({"measures": {"a": {"value": 1, "unit": "1", "label": "a", "n": -1}}}, "measures.a.n"),
+        ({"health": [{"when": "start", "layer": 2**70, "quantities": {}}]}, "health.0.layer"),
+    ],
+)
+def test_what_no_report_could_show_is_no_record(store, changes, reason):
+    path = store.write(record())
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    records, (damaged,) = store.read_all()
+    assert records == []
+    assert reason in damaged.reason
+
+
+def test_a_whole_number_beyond_64_bits_is_read_as_a_float(store):
+    path = store.write(record(measures={"a": Measurement(value=1, unit="FLOP", label="a")}))
+    path.write_text(
+        path.read_text()
+        .replace('"value":1,', f'"value":{2**70},')
+        .replace('"value": 1,', f'"value": {2**70},')
+    )
+    (found,) = store.read_all()[0]
+    assert found.measures["a"].value == 2.0**70
+    assert isinstance(found.measures["a"].value, float)
+
+
+def test_a_measure_may_be_nan(store):
+    store.write(record(measures={"a": Measurement(value=math.nan, unit="1", label="a")}))
+    assert math.isnan(store.read_all()[0][0].measures["a"].value)
+
+
+def test_where_nothing_can_be_set_aside_it_is_said_in_a_line(store):
+    path = store.write(record())
+    (path.parent / ".set_aside").write_text("in the way")
+    path.write_text("{")
+    with pytest.raises(ResultsError, match=r"\.set_aside: .* cannot be set aside there"):
+        store.find("mine", record().identity)
+    assert path.read_text() == "{"
+
+
+def test_the_longest_name_can_be_set_aside(store):
+    path = store.write(record())
+    longest = path.with_name("x" * (255 - len("-0123456789abcdef.json")) + "-0123456789abcdef.json")
+    path.rename(longest)
+    kept = store.set_aside(longest)
+    assert kept.is_file()
+    assert kept.name.endswith("-0123456789abcdef.json")
+
+
+def test_a_name_that_no_file_system_takes_is_no_folder(tmp_path):
+    with pytest.raises(ResultsError, match="no such results folder"):
+        Store(tmp_path / ("x" * 300)).read_all()
+
+
+def test_unfinished_files_of_dead_processes_are_removed_and_young_ones_are_not(store):
+    folder = store.write(record()).parent
+    for name, age in ((".writing-old.tmp", 3600), (".writing-new.tmp", 0), ("mine.tmp", 3600)):
+        (folder / name).write_text("{")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    store.prepare()
+    assert sorted(
+        path.name
+        for path in folder.glob(
+            "*.tmp",
+        )
+    ) == [".writing-new.tmp", "mine.tmp"]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{", "7", "\xff", '{"hidden": "many"}'])
+def test_a_broken_shared_value_is_measured_again(store, text):
+    store.once("key", lambda: {"hidden": 3})
+    (store.root / ".measured" / "key.json").write_bytes(text.encode("latin-1"))
+    found = store.once("key", lambda: {"hidden": 5}, lambda kept: isinstance(kept.get("hidden"), int))
+    assert found == {"hidden": 5}
+    assert store.once("key", lambda: {}) == {"hidden": 5}
+
+
+def test_a_find_sees_what_others_write_and_delete(store):
+    other = Store(store.root)
+    assert store.find("mine", record().identity) is None
+    path = other.write(record())
+    assert store.find("mine", record().identity) == record()
+    path.unlink()
+    assert store.find("mine", record().identity) is None
+    for seed in range(50):
+        one = record(seed=seed, identity=f"{seed:016x}")
+        other.write(one)
+        assert store.find("mine", one.identity) == one
+
+
+def test_a_large_folder_that_is_written_to_is_not_scanned_for_every_cell(store, monkeypatch):
+    other, scanned, scan = Store(store.root), [], os.scandir
+
+    def slow(folder):
+        scanned.append(folder)
+        time.sleep(0.01)  # as 10,000 files take
+        return scan(folder)
+
+    other.write(record())
+    monkeypatch.setattr(os, "scandir", slow)
+    for seed in range(20):
+        one = record(seed=seed, identity=f"{seed:016x}")
+        assert store.find("mine", one.identity, at=store.path_of(one)) is None
+        (other if seed % 2 else store).write(one)
+        assert store.find("mine", one.identity, at=store.path_of(one)) == one, "whoever wrote it"
+    assert len(scanned) < 10
+    store.path_of(one).unlink()
+    assert store.find("mine", one.identity) is None
+    assert store.told == []
+
+
+def test_finding_costs_no_scan_of_the_folder_each_time(store, monkeypatch):
+    path = store.write(record())
+    os.utime(path.parent, (1, 1))
+    scanned = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: scanned.append(folder) or scan(folder))
+    for _ in range(20):
+        assert store.find("mine", record().identity) is not None
+        assert store.find("mine", "ffffffffffffffff") is None
+    assert scanned == [path.parent]

@@ -109,6 +109,18 @@ def test_csv_keeps_every_digit(save: Save, capfdbinary: pytest.CaptureFixture[by
     assert frame["reason"].iloc[1] == 'loss "nan",\nat step 3'
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", '=HYPERLINK("x")'])
+def test_a_text_that_a_spreadsheet_would_compute_is_quoted_and_numbers_are_not(
+    text: str, save: Save, tmp_path: Path
+) -> None:
+    record = make_record(value=-0.5, status="failed", reason=text)
+    export_frame(save([replaced(record, {"-x": record.measures[record.metric]})]), output=tmp_path / "x.csv")
+    frame = pd.read_csv(tmp_path / "x.csv", dtype=str)
+    assert frame["reason"].iloc[0] == f"'{text}"
+    assert frame["value"].iloc[0] == "-0.5"
+    assert "'-x" in frame.columns
+
+
 def test_json_is_valid_and_keeps_every_digit(save: Save, tmp_path: Path) -> None:
     export_frame(save(awkward()), format="json", output=tmp_path / "deep" / "frame.json")
     rows = json.loads((tmp_path / "deep" / "frame.json").read_text(), parse_constant=pytest.fail)

@@ -69,7 +69,7 @@ def _files(results: Path, output: Path) -> dict[str, str]:
     """File name -> the address of what holds it, seen from the output folder; a name that stands twice leads nowhere."""
     found: dict[str, str | None] = {}
     for name, path in Store(results).holders():
-        address = quote(os.path.relpath(path.resolve(), output.resolve()).replace(os.sep, "/"))
+        address = quote(os.fsencode(os.path.relpath(path.resolve(), output.resolve()).replace(os.sep, "/")))
         found[name] = None if name in found else address
     return {name: address for name, address in found.items() if address is not None}
 

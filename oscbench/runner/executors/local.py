@@ -22,6 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+import psutil
+
 from oscbench import catalog
 from oscbench.records import Record, Store
 from oscbench.runner.cell import lost_record
@@ -121,21 +123,21 @@ class Pool:
             lock.close()
             elsewhere.append(cell)
             return
-        start_server()
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=work, args=(cell, theirs), name=cell.name, daemon=True)
-        process.start()
+        _start(process)
         theirs.close()
         self._running.append(_Running(cell, process, ours, lock, datetime.now(UTC), oom_kills()))
         self.reporter.started(cell)
 
     def _finished(self, cell: Cell) -> Record | None:
         """A cell's record, if it need not be computed."""
-        found = self.store.find(cell.suite, cell.identity)
+        found = self.store.find(cell.suite, cell.identity, at=self.store.path(*cell.place))
         if found is None:
             return None
         # What another run broke while this one waited for it is not tried a second time at once.
-        final = found.status in FINAL or found.started_utc >= self._began
+        # One that is dated in the future comes from a clock that was wrong.
+        final = found.status in FINAL or self._began <= found.started_utc <= datetime.now(UTC)
         if found.suite == cell.suite:
             if not final:
                 self.store.set_aside(self.store.path_of(found))
@@ -151,10 +153,11 @@ class Pool:
         """Hear what the running cells say, and write the records of those that ended."""
         if not self._running:
             return []
-        wait([one.pipe for one in self._running] + [one.process.sentinel for one in self._running], POLL_S)
+        ends = [one.process.sentinel for one in self._running if one.process.is_alive()]
+        wait([one.pipe for one in self._running] + ends, POLL_S)
         done = []
         for running in list(self._running):
-            ended = not running.process.is_alive()
+            ended = not _lives(running.process)
             for message in _messages(running.pipe):
                 if message[0] == "progress":
                     self.reporter.progress(running.cell, message[1], message[2])
@@ -167,7 +170,7 @@ class Pool:
 
     def _end(self, running: _Running) -> Record:
         running.process.join(LEAVE_S)
-        if running.process.is_alive():  # its record is here: a driver that hangs at exit is not waited for
+        if _lives(running.process):  # its record is here: a driver that hangs at exit is not waited for
             kill(running.process)
         record = running.record or _lost(running)
         self.store.write(record)
@@ -190,6 +193,29 @@ def modules(cells: list[Cell]) -> list[str]:
     modules = sorted({catalog.load(kind, name).__module__ for kind, name in named})
     # The first optimiser step imports torch._dynamo, which takes seconds.
     return ["oscbench.runner.worker", "torch._dynamo", *modules]
+
+
+def _start(process: Any) -> None:
+    """Start a cell's process, though the fork server may die at this very moment."""
+    for left in reversed(range(3)):
+        start_server()
+        try:
+            process.start()
+        except (OSError, EOFError):
+            if not left:
+                raise
+        else:
+            return
+
+
+def _lives(process: Any) -> bool:
+    """Whether a cell's process runs. Where the fork server died, nobody hears how its children end, and they still run."""
+    if process.is_alive():
+        return True
+    try:
+        return psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _messages(pipe: Connection) -> Iterator[tuple[Any, ...]]:
