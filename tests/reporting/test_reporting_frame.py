@@ -113,7 +113,7 @@ def test_csv_keeps_every_digit(save: Save, capfdbinary: pytest.CaptureFixture[by
 def test_a_text_that_a_spreadsheet_would_compute_is_quoted_and_numbers_are_not(
     text: str, save: Save, tmp_path: Path
 ) -> None:
-    record = make_record(value=-0.5, status="failed", reason=text)
+    record = make_record(value=-0.5).model_copy(update={"status": "failed", "reason": text})
     export_frame(save([replaced(record, {"-x": record.measures[record.metric]})]), output=tmp_path / "x.csv")
     frame = pd.read_csv(tmp_path / "x.csv", dtype=str)
     assert frame["reason"].iloc[0] == f"'{text}"
