@@ -25,6 +25,10 @@ from oscbench.words import MINUS, capitalised, ranges
 SPEED_MEASURES = ("step_s", "training_s")
 COMPUTE = 1.05
 """A larger ratio of FLOPs is told as a caveat."""
+VERDICT_SEEDS = 8
+"""Paired seeds that a declared comparison needs for a verdict; fewer give estimates."""
+VERDICT_COMPARISONS = 5
+"""Comparisons that one family may declare where verdicts are wanted: with more of them eight seeds can decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class Comparison:
         costs_to: The largest over several sections; None in a single one.
         needed: Where no outcome could have reached significance, how many paired seeds could have; else 0.
         caveats: What a reader must know, the strongest first.
+        role: `confirms` where the suite declared this comparison beforehand, `explores` where it declared others, else empty.
+        estimates: Why a declared comparison gets no verdict, only its estimate; empty where it gets one.
+        withheld: Why no comparison on this task gets a verdict: the task does not tell the best from a floor; empty where it does.
     """
 
     pair: Pair
@@ -85,6 +92,9 @@ class Comparison:
     tested: int = 0
     needed: int = 0
     caveats: tuple[str, ...] = ()
+    role: Literal["confirms", "explores", ""] = ""
+    estimates: str = ""
+    withheld: str = ""
 
     @property
     def name(self) -> str:
@@ -101,6 +111,10 @@ class Comparison:
         """What the test supports, in words."""
         if self.paired is None:
             return self.state
+        if self.withheld:
+            return "withheld"
+        if self.estimates:
+            return "estimates only"
         if not math.isfinite(self.p_holm):
             return "one seed: no test"
         if self.p_holm <= ALPHA:
@@ -289,6 +303,19 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
             )
         )
     return corrected
+
+
+def as_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons that a suite declares, corrected together; estimates only where there are too many of them or too few seeds."""
+    count = len({comparison.pair for comparison in comparisons})
+    many = f"{count} comparisons are declared, and a verdict takes at most {VERDICT_COMPARISONS}"
+    judged = []
+    for comparison in correct(comparisons):
+        seeds = comparison.paired.n if comparison.paired else 0
+        few = f"{seeds} paired seeds, and a verdict takes at least {VERDICT_SEEDS}"
+        reasons = [many] * (count > VERDICT_COMPARISONS) + [few] * (seeds < VERDICT_SEEDS)
+        judged.append(replace(comparison, estimates="; ".join(reasons)))
+    return judged
 
 
 def _differences(comparison: Comparison) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.comparison import Comparison, compare
 from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes
+from oscbench.analysis.floors import AboveFloor, above_floor
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
 from oscbench.analysis.statistics import Summary, summarise
@@ -60,7 +61,8 @@ class Experiment:
         split: Whether the suite and task have several protocols, which are never compared.
         standings: Every entry, the best headline mean first, those without a finished cell last.
         facts: The fairness block, as (what, finding) pairs.
-        pairs: Comparisons asked for here.
+        comparisons: Those asked for here.
+        above_floor: Its best entry against its floors; None where it has none.
     """
 
     slug: str
@@ -77,6 +79,7 @@ class Experiment:
     standings: tuple[Standing, ...]
     facts: tuple[tuple[str, str], ...]
     comparisons: tuple[Comparison, ...]
+    above_floor: AboveFloor | None = None
 
     @property
     def title(self) -> str:
@@ -127,6 +130,9 @@ def make_experiment(
     ]
     claimed |= {c.pair for c in comparisons if c.state != "compared"}
     direction = measurement.direction if measurement else "none"
+    above = above_floor({names[entry]: found for entry, found in here.items()})
+    if above is not None:
+        comparisons = [replace(c, withheld=above.reason) for c in comparisons]
     return Experiment(
         slug=_slug(f"{first.suite}-{first.task}" + (f"-{first.protocol[:8]}" if split else "")),
         suite=first.suite,
@@ -142,6 +148,7 @@ def make_experiment(
         standings=_standings(here, names, direction),
         facts=tuple(fairness_facts(inside, names)),
         comparisons=tuple(sorted(comparisons, key=lambda c: _STATES.index(c.state))),
+        above_floor=above,
     )
 
 

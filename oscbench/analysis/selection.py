@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from oscbench import words
 from oscbench.analysis.errors import ReportError
+from oscbench.analysis.floors import is_floor
 from oscbench.analysis.growth import is_timing
 from oscbench.errors import nearest
 from oscbench.records import Record
@@ -31,6 +32,11 @@ class Pair:
     treatment: Entry
     baseline: Entry
 
+    @property
+    def turned(self) -> Pair:
+        """The same two the other way round."""
+        return Pair(self.baseline, self.treatment)
+
 
 def entry_of(record: Record) -> Entry:
     """The entry that a record belongs to."""
@@ -49,55 +55,133 @@ def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
     return {e: e.mechanism if variants[e.mechanism] == 1 else str(e) for e in entries}
 
 
-def expand(name: str, entries: Iterable[Entry]) -> list[Entry]:
-    """The entries that a compare name means; a bare mechanism means each of its variants.
+def headline_entries(cells: Iterable[Record]) -> dict[str, Entry]:
+    """What a bare name means in one suite and task: of each mechanism the entry that stands for it.
 
-    Raises:
-        ReportError: no such entry.
+    That is its only one, or its default; where its entries are the same but for their positions, or none is the default, the one
+    with the best mean on validation, as positions belong to a mechanism. Controls stand for nobody unless there is nothing else.
     """
-    known = sorted(set(entries))
-    found = [entry for entry in known if name in (entry.mechanism, str(entry))]
-    if not found:
-        mechanisms = {entry.mechanism for entry in known}
-        names = mechanisms | {str(e) for e in known if sum(o.mechanism == e.mechanism for o in known) > 1}
-        raise ReportError(f'--compare: nothing is called "{name}" in these results; {nearest(name, names)}')
-    return found
+    found: dict[str, dict[Entry, list[Record]]] = {}
+    for record in cells:
+        found.setdefault(record.mechanism, {}).setdefault(entry_of(record), []).append(record)
+    return {mechanism: _headline(entries) for mechanism, entries in found.items()}
 
 
-def pairs_asked(compare: Sequence[str], entries: Iterable[Entry]) -> list[Pair]:
+def _headline(entries: Mapping[Entry, Sequence[Record]]) -> Entry:
+    own = {e: c for e, c in entries.items() if not any(r.matching and r.matching.control for r in c)}
+    choice = own or dict(entries)
+    default = next((entry for entry in choice if entry.variant == "default"), None)
+    if default is not None:
+        asked = _but_for_position(choice[default])
+        choice = {entry: c for entry, c in choice.items() if _but_for_position(c) == asked}
+    scores = {entry: score for entry, c in choice.items() if (score := _on_validation(c)) is not None}
+    if len(scores) < len(choice):  # nothing that all of them were measured by chooses among them
+        return default or min(choice)
+    return max(sorted(scores), key=lambda entry: scores[entry])
+
+
+def _but_for_position(cells: Sequence[Record]) -> dict[str, Any]:
+    """The settings of an entry's mechanism without those of its position."""
+    settings = dict(cells[0].spec.get("mechanism", {}))
+    settings.pop("position", None)
+    return settings
+
+
+def _on_validation(cells: Sequence[Record]) -> float | None:
+    """Mean on validation, the larger the better; None where no cell has such a measure, or better has no direction."""
+    values = []
+    for record in cells:
+        one = record.measures.get(f"validation_{record.metric}")
+        if record.status == "ok" and one is not None and one.value is not None:
+            values.append(-one.value if one.direction == "lower" else one.value)
+    return sum(values) / len(values) if values else None
+
+
+def pairs_asked(compare: Sequence[str], questions: Sequence[Sequence[Record]]) -> list[list[Pair]]:
     """What `--compare a,b,…` asks for: every name before the last is compared with the last, the baseline.
 
     Args:
-        compare: Comma-separated lists of names, `mechanism` or `mechanism:variant`, each list with a baseline of its own.
-        entries: All that the results hold, finished or not.
+        compare: Comma-separated lists of names, `mechanism` or `mechanism:variant`, each list with a baseline of its own; a bare mechanism
+            is its headline entry in each suite and task.
+        questions: All cells, finished or not, by suite and task.
+
+    Returns:
+        For each question the pairs whose entries both have cells there; a pair that has them nowhere stands in every one, to be told missing.
 
     Raises:
         ReportError: an unknown name, or fewer than two different entries in a list.
     """
-    known = sorted(set(entries))
-    return list(dict.fromkeys(pair for item in compare for pair in _pairs_of(item, known)))
+    everywhere = [record for cells in questions for record in cells]
+    known = sorted({entry_of(record) for record in everywhere})
+    anywhere = headline_entries(everywhere)
+    here = [({entry_of(r) for r in cells}, headline_entries(cells)) for cells in questions]
+    found: list[list[Pair]] = [[] for _ in questions]
+    for treatment, baseline in _named(compare, known):
+        pairs = [_pair(treatment, baseline, *one) for one in here]
+        if not any(pairs):
+            pairs = [_pair(treatment, baseline, set(known), anywhere)] * len(questions)
+        for pair, into in zip(pairs, found, strict=True):
+            into += [pair] if pair else []
+    return [list(dict.fromkeys(pairs)) for pairs in found]
 
 
-def _pairs_of(item: str, known: Sequence[Entry]) -> list[Pair]:
-    names = [name.strip() for name in item.split(",") if name.strip()]
-    if not names:
-        raise ReportError("--compare: no names given; write for example --compare a,b (a minus b)")
-    groups = [expand(name, known) for name in names]
-    if len(groups) == 1:
-        raise ReportError(
-            f'--compare: only "{names[0]}" is named; give a baseline too, as in --compare {names[0]},baseline'
-        )
-    pairs = [Pair(a, b) for group in groups[:-1] for a in group for b in groups[-1] if a != b]
-    if not pairs:
-        raise ReportError(f'--compare: "{", ".join(names)}" names one entry only; give a second one')
-    return pairs
+def _named(compare: Sequence[str], known: Sequence[Entry]) -> list[tuple[str, str]]:
+    """The pairs of names in some lists.
+
+    Raises:
+        ReportError: a name that nothing has, or no pair in a list.
+    """
+    mechanisms = {entry.mechanism for entry in known}
+    full = {str(entry) for entry in known}
+    found: list[tuple[str, str]] = []
+    for item in compare:
+        names = list(dict.fromkeys(name.strip() for name in item.split(",") if name.strip()))
+        if not names:
+            raise ReportError("--compare: no names given; write for example --compare a,b (a minus b)")
+        for name in names:
+            if name not in mechanisms | full:
+                choices = mechanisms | {
+                    n for n in full if sum(e.mechanism == n.split(":")[0] for e in known) > 1
+                }
+                raise ReportError(
+                    f'--compare: nothing is called "{name}" in these results; {nearest(name, choices)}'
+                )
+        if len(names) == 1:
+            raise ReportError(
+                f'--compare: only "{names[0]}" is named; give a baseline too, as in --compare {names[0]},baseline'
+            )
+        found += [(name, names[-1]) for name in names[:-1]]
+    return found
+
+
+def _pair(
+    treatment: str, baseline: str, entries: Collection[Entry], headlines: Mapping[str, Entry]
+) -> Pair | None:
+    """The two entries of these names; None where one has no cell, or both are one."""
+    full = {str(entry): entry for entry in entries}
+    first, second = (headlines.get(name) or full.get(name) for name in (treatment, baseline))
+    return Pair(first, second) if first and second and first != second else None
+
+
+def pairs_declared(cells: Sequence[Record]) -> list[Pair]:
+    """The comparisons that the suite of these cells declares (`compare:`), as its newest cell was given them; empty where it declares none.
+
+    They are the family of its correction. Names mean what they mean to --compare.
+    """
+    newest = max(cells, key=lambda record: record.finished_utc)
+    entries, headlines = {entry_of(record) for record in cells}, headline_entries(cells)
+    pairs = [
+        _pair(first, second, entries, headlines) for first, second in newest.spec_given.get("compare") or ()
+    ]
+    return list(dict.fromkeys(pair for pair in pairs if pair))
 
 
 def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:
     """Without --compare: every entry against the one that the records were matched to, and against its control if it has one.
 
-    Empty where they name none.
+    Empty where they name none. Floors are compared with nobody.
     """
+    records = [record for record in records if not is_floor(record)]
     controls = {entry_of(r): r.matching.reference for r in records if r.matching and r.matching.control}
     references = {r.matching.reference for r in records if r.matching and not r.matching.control}
     entries = sorted({entry_of(record) for record in records} - controls.keys())

@@ -9,14 +9,24 @@ from itertools import groupby
 
 import numpy as np
 
-from oscbench.analysis.comparison import Aggregate, Comparison, correct
+from oscbench.analysis.comparison import Aggregate, Comparison, as_family, correct
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.selection import Entry, Pair, entry_names, entry_of, pairs_asked, pairs_by_reference
+from oscbench.analysis.selection import (
+    Entry,
+    Pair,
+    entry_names,
+    pairs_asked,
+    pairs_by_reference,
+    pairs_declared,
+)
+from oscbench.analysis.shared import shared_note, suites_sharing
 from oscbench.analysis.statistics import aggregate_over_tasks
 from oscbench.analysis.sweep import Family, families, over_values, varied_by
 from oscbench.records import Record
+
+_EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"
 
 
 @dataclass(frozen=True)
@@ -60,17 +70,102 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
     records = loaded.records
     names = entry_names(records)
     groups = [list(group) for _, group in groupby(records, key=lambda r: (r.suite, r.task))]
-    asked = _where_asked(pairs_asked(compare_names, names), groups) if compare_names else None
+    plan, sharing = _plan(groups, compare_names), suites_sharing(records)
     experiments: list[Experiment] = []
-    for place, cells in enumerate(groups):
+    for cells in groups:
         protocols = sorted({record.protocol for record in cells}, key=lambda p: _age(cells, p))
         claimed: set[Pair] = set()
-        pairs = pairs_by_reference(cells) if asked is None else asked[place]
+        pairs = plan[_question(cells[0])]
         for protocol in protocols:
             inside = [record for record in cells if record.protocol == protocol]
-            experiments.append(make_experiment(inside, cells, names, pairs, claimed, len(protocols) > 1))
+            made = make_experiment(inside, cells, names, list(pairs.made), claimed, len(protocols) > 1)
+            experiments.append(_with_roles(_with_shared(made, sharing), pairs.declared))
     corrected = _corrected(experiments)
-    return Report(corrected, _answered(experiments, corrected), names, loaded, asked is not None)
+    answered = _answered(experiments, corrected)
+    return Report(*_asked_alone(corrected, answered, plan), names, loaded, bool(compare_names))
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Of one suite and task.
+
+    Attributes:
+        declared: What the suite declares; all of it is compared, since it is corrected together.
+        shown: What the report tells.
+    """
+
+    declared: tuple[Pair, ...]
+    shown: tuple[Pair, ...]
+
+    @property
+    def made(self) -> tuple[Pair, ...]:
+        """What is compared, told or not; a declared pair that is asked for the other way round is one comparison all the same."""
+        turned = {pair.turned for pair in self.shown}
+        return tuple(dict.fromkeys((*self.shown, *(pair for pair in self.declared if pair not in turned))))
+
+
+def _question(record: Record) -> tuple[str, str]:
+    """Suite and task, whatever number of the suite varies: entries are the same over all its values."""
+    return (varied_by(record.suite)[0], record.task)
+
+
+def _plan(groups: Sequence[Sequence[Record]], compare_names: Sequence[str]) -> dict[tuple[str, str], _Pairs]:
+    """What --compare asks for; without it what each suite declares, or every entry against the reference of a suite that declares nothing."""
+    questions: dict[tuple[str, str], list[Record]] = {}
+    for cells in groups:
+        questions.setdefault(_question(cells[0]), []).extend(cells)
+    asked = pairs_asked(compare_names, list(questions.values())) if compare_names else None
+    found = {}
+    for place, (question, cells) in enumerate(questions.items()):
+        declared = pairs_declared(cells)
+        shown = asked[place] if asked is not None else declared or pairs_by_reference(cells)
+        found[question] = _Pairs(tuple(declared), tuple(shown))
+    return found
+
+
+def _with_roles(experiment: Experiment, declared: Sequence[Pair]) -> Experiment:
+    """Which comparisons confirm what the suite declared, and which explore beside it; a pair declared the other way round is declared."""
+    if not declared:
+        return experiment
+    both = {*declared, *(pair.turned for pair in declared)}
+    told = tuple(
+        replace(c, role="confirms")
+        if c.pair in both
+        else replace(c, role="explores", caveats=(_EXPLORES, *c.caveats))
+        for c in experiment.comparisons
+    )
+    return replace(experiment, comparisons=told)
+
+
+def _with_shared(experiment: Experiment, sharing: Mapping[str, tuple[str, ...]]) -> Experiment:
+    """A caveat at comparisons whose cells other suites hold too."""
+    cells = {standing.entry: standing.cells for standing in experiment.standings}
+    told = []
+    for c in experiment.comparisons:
+        both = [cell for entry in (c.pair.treatment, c.pair.baseline) for cell in cells.get(entry, ())]
+        note = shared_note(both, sharing)
+        told.append(replace(c, caveats=(*c.caveats, note)) if note else c)
+    return replace(experiment, comparisons=tuple(told))
+
+
+def _asked_alone(
+    experiments: Sequence[Experiment], answered: Sequence[Family], plan: Mapping[tuple[str, str], _Pairs]
+) -> tuple[tuple[Experiment, ...], tuple[Family, ...]]:
+    """Without the comparisons that were made for their family's correction alone."""
+
+    def only(experiment: Experiment) -> Experiment:
+        shown = plan[varied_by(experiment.suite)[0], experiment.task].shown
+        kept = tuple(c for c in experiment.comparisons if c.pair in shown)
+        return replace(experiment, comparisons=kept)
+
+    found = {experiment.slug: only(experiment) for experiment in experiments}
+    kept = []
+    for family in answered:
+        shown = plan[varied_by(family.last.suite)[0], family.last.task].shown
+        points = tuple((value, found[experiment.slug]) for value, experiment in family.points)
+        overall = tuple(c for c in family.overall if c.pair in shown)
+        kept.append(replace(family, points=points, overall=overall))
+    return tuple(found.values()), tuple(kept)
 
 
 @dataclass(frozen=True)
@@ -159,15 +254,18 @@ def _mean_by_seed(effects: Sequence[_Effect]) -> list[float]:
     return [float(np.mean([one[seed] for one in each])) for seed in shared]
 
 
-def _where_asked(asked: Sequence[Pair], groups: Sequence[Sequence[Record]]) -> list[list[Pair]]:
-    """For each suite and task the pairs that both have cells there; a pair that has them nowhere is told missing everywhere."""
-    present = [{entry_of(record) for record in cells} for cells in groups]
-    nowhere = [p for p in asked if not any({p.treatment, p.baseline} <= here for here in present)]
-    return [[p for p in asked if p in nowhere or {p.treatment, p.baseline} <= here] for here in present]
-
-
 def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
     return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
+
+
+def _together(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those that a suite declares corrected as its family, and the others among themselves."""
+    found = list(comparisons)
+    for correction, confirms in ((as_family, True), (correct, False)):
+        places = [at for at, c in enumerate(comparisons) if (c.role == "confirms") == confirms]
+        for at, made in zip(places, correction([comparisons[at] for at in places]), strict=True):
+            found[at] = made
+    return found
 
 
 def _corrected(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
@@ -181,7 +279,7 @@ def _corrected(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
             groups.setdefault(question, []).append((place, at))
     made: dict[tuple[int, int], Comparison] = {}
     for members in groups.values():
-        found = correct([experiments[place].comparisons[at] for place, at in members])
+        found = _together([experiments[place].comparisons[at] for place, at in members])
         made |= dict(zip(members, found, strict=True))
     return tuple(
         replace(experiment, comparisons=tuple(made[place, at] for at in range(len(experiment.comparisons))))
@@ -199,7 +297,7 @@ def _answered(plain: Sequence[Experiment], corrected: Sequence[Experiment]) -> t
         groups.setdefault(varied_by(family.last.suite), []).append(place)
     answered = list(found)
     for places in groups.values():
-        together = iter(correct([c for place in places for c in wholes[place]]))
+        together = iter(_together([c for place in places for c in wholes[place]]))
         for place in places:
             answered[place] = replace(found[place], overall=tuple(next(together) for _ in wholes[place]))
     return tuple(answered)

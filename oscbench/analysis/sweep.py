@@ -177,6 +177,9 @@ def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
     costs = [one.comparison.costs for one in parts]
     lost = sorted(every - set(seeds))
     notes = [f"seeds {words.ranges(lost)} did not finish at every value: left out"] if lost else []
+    low = [one for one in parts if one.comparison.withheld]
+    if low and len(low) < len(parts):
+        notes.append(f"at {last} {listed([one.value for one in low])} {low[0].comparison.withheld}")
     return replace(
         blank,
         metric_label=f"{first.metric_label}, mean over {last} {listed([one.value for one in parts])}",
@@ -187,6 +190,7 @@ def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
         second=means[1],
         # A fixed seed: the same records give the same page, digit for digit.
         paired=compare_paired(means[0], means[1], first.direction, np.random.default_rng(0)),
+        withheld=low[0].comparison.withheld if len(low) == len(parts) else "",
         costs=Costs(*(_end(min, [getattr(c, f.name) for c in costs]) for f in fields(Costs))),
         costs_to=Costs(*(_end(max, [getattr(c, f.name) for c in costs]) for f in fields(Costs))),
         caveats=(*notes, *_caveats_over(last, tests, parts)),

@@ -12,10 +12,10 @@ from synthetic_records import make_record, toy_suite
 
 from oscbench.analysis.comparison import Aggregate, Comparison
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.selection import Entry, entry_names, pairs_asked
+from oscbench.analysis.selection import Entry, entry_names
 from oscbench.analysis.study import Report, aggregates, assemble
 from oscbench.records import Matching, Measurement, Record
-from oscbench.reporting import ReportError, build_report
+from oscbench.reporting import build_report
 from oscbench.reporting.page.verdict import aggregate_words, aggregates_method, answer
 
 
@@ -31,38 +31,6 @@ def only(records: list[Record], *compare: str) -> Comparison:
 
 def runs(mechanism: str, values: list[float], **changes: object) -> list[Record]:
     return [make_record(mechanism, seed, value=value, **changes) for seed, value in enumerate(values)]  # type: ignore[arg-type]
-
-
-ENTRIES = [Entry("plain", "default"), Entry("lock", "a"), Entry("lock", "b")]
-
-
-def test_the_last_name_is_the_baseline_and_a_bare_mechanism_means_all_its_variants() -> None:
-    pairs = pairs_asked(["lock,plain"], ENTRIES)
-    assert [(str(p.treatment), str(p.baseline)) for p in pairs] == [
-        ("lock:a", "plain:default"),
-        ("lock:b", "plain:default"),
-    ]
-    assert pairs_asked(["lock,plain", "lock:a,plain"], ENTRIES) == pairs
-    both = pairs_asked(["lock:a,plain", "plain,lock:b"], ENTRIES)
-    assert [str(p.baseline) for p in both] == ["plain:default", "lock:b"], "each list has its own baseline"
-    assert len(pairs_asked(["plain,lock"], ENTRIES)) == 2
-    assert [str(p.baseline) for p in pairs_asked(["lock:a,lock:b"], ENTRIES)] == ["lock:b"]
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["plan,lock"], 'nothing is called "plan" .*did you mean "plain"'),
-        (["lock:c,plain"], 'did you mean "lock:[ab]"'),
-        (["plain"], "give a baseline"),
-        (["lock,plain", "plain"], "give a baseline"),
-        (["plain,plain"], "one entry only"),
-        ([" , "], "no names"),
-    ],
-)
-def test_bad_compare_names(names: list[str], message: str) -> None:
-    with pytest.raises(ReportError, match=message):
-        pairs_asked(names, ENTRIES)
 
 
 def test_short_names_where_a_mechanism_has_one_variant() -> None:

@@ -159,7 +159,7 @@ def test_steps_are_set_against_the_reference_seed_by_seed() -> None:
     assert table is not None
     assert [c.heading for c in table.columns][3:6] == ["Steps", "Quartiles", "Over plain's"]
     shown = {row[1].text: [cell.text for cell in row[3:6]] for row in table.rows}
-    assert shown == {"plain": ["200", "100 to 400", "1"], "wave": ["100", "50 to 200", "0.50× [0.50, 0.50]"]}
+    assert shown == {"plain": ["200", "150 to 300", "1"], "wave": ["100", "75 to 150", "0.50× [0.50, 0.50]"]}
 
 
 def test_targets_that_were_asked_for_stand_below_one_another() -> None:

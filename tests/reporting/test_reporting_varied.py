@@ -254,8 +254,15 @@ def test_two_numbers_are_one_question_and_other_changes_are_another():
 
 
 def test_worse_and_unclear_are_told_apart():
-    flips = {"plain": error_law(0.3), "wave": lambda share, seed: error_law(0.3)(share, seed) + NOISE[seed]}
-    assert {one.comparison.verdict for one in only_family(records(flips)).tests[0]} == {"no clear difference"}
+    def flipping(times):
+        return {
+            "plain": error_law(0.3),
+            "wave": lambda share, seed: error_law(0.3)(share, seed) + times * NOISE[seed],
+        }
+
+    for times, verdict in ((4, "no clear difference"), (1, "equivalent")):
+        family = only_family(records(flipping(times)))
+        assert {one.comparison.verdict for one in family.tests[0]} == {verdict}
     worse = {"plain": error_law(0.3), "wave": error_law(0.3, 0.15)}
     assert {one.comparison.verdict for one in only_family(records(worse)).tests[0]} == {"worse"}
 

@@ -42,6 +42,8 @@ _MEANING = {
     "no clear difference": "No clear difference: they might or might not differ",
     "underpowered": "Undecided: too few seeds",
     "one seed: no test": "Undecided: one seed",
+    "estimates only": "Estimates only",
+    "withheld": "Verdict withheld",
     "refused": "Refused",
     "missing": "Missing",
 }
@@ -56,6 +58,7 @@ def answer(comparison: Comparison) -> Answer:
     paired = comparison.paired
     if paired is None:
         return Answer(head, comparison.reason, verdict, (), ())
+    verdict += f": {why}" if (why := comparison.withheld or comparison.estimates) else ""
     value = words.difference(paired.mean, comparison.unit)
     parts = [f"{value} {words.lowered(comparison.metric_label)}"]
     if paired.interval.exists:

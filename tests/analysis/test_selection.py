@@ -1,0 +1,167 @@
+"""What is compared with what: names, headline entries, and the comparisons that a suite declares."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from synthetic_records import START, make_record
+
+from oscbench.analysis.errors import ReportError
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.selection import headline_entries, pairs_asked, pairs_declared
+from oscbench.analysis.study import Report, assemble
+from oscbench.records import Matching, Measurement, Record
+
+
+def report(records: list[Record], *compare: str) -> Report:
+    return assemble(Loaded(tuple(sorted(records, key=lambda r: (r.suite, r.task))), (), ()), compare)
+
+
+def cell(
+    mechanism: str, variant: str = "default", validation: float | None = None, **changes: object
+) -> Record:
+    record = make_record(mechanism, variant=variant, **changes)  # type: ignore[arg-type]
+    if validation is None:
+        return record
+    measured = Measurement(value=validation, unit="fraction", label="validation accuracy", direction="higher")
+    return record.model_copy(update={"measures": record.measures | {"validation_accuracy": measured}})
+
+
+def with_settings(record: Record, **settings: object) -> Record:
+    mechanism = record.spec["mechanism"] | settings
+    return record.model_copy(update={"spec": record.spec | {"mechanism": mechanism}})
+
+
+CELLS = [cell("plain"), cell("lock", "a"), cell("lock", "b")]
+
+
+def shown(compare: list[str], cells: list[Record] = CELLS) -> list[tuple[str, str]]:
+    (pairs,) = pairs_asked(compare, [cells])
+    return [(str(p.treatment), str(p.baseline)) for p in pairs]
+
+
+def test_the_last_name_is_the_baseline_and_each_list_has_its_own() -> None:
+    assert shown(["lock:a,lock:b,plain"]) == [("lock:a", "plain:default"), ("lock:b", "plain:default")]
+    assert shown(["lock:a,plain", "lock:a,plain:default"]) == [("lock:a", "plain:default")]
+    assert [pair[1] for pair in shown(["lock:a,plain", "plain,lock:b"])] == ["plain:default", "lock:b"]
+    assert shown(["lock:a,lock:b"]) == [("lock:a", "lock:b")]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["plan,lock"], 'nothing is called "plan" .*did you mean "plain"'),
+        (["lock:c,plain"], 'did you mean "lock:[ab]"'),
+        (["plain"], "give a baseline"),
+        (["lock,plain", "plain"], "give a baseline"),
+        (["plain,plain"], "give a baseline"),
+        ([" , "], "no names"),
+    ],
+)
+def test_bad_compare_names(names: list[str], message: str) -> None:
+    with pytest.raises(ReportError, match=message):
+        pairs_asked(names, [CELLS])
+
+
+def test_a_bare_name_means_the_entry_that_stands_for_the_mechanism() -> None:
+    default, ablation = cell("wave", validation=0.8), with_settings(cell("wave", "still", 0.9), gamma=0)
+    assert headline_entries([default, ablation])["wave"].variant == "default", "an ablation stands for nobody"
+    control = cell("wave", "big", 0.99)
+    own = Matching(by="flops", reference="ring", hidden=9, control=True)
+    control = control.model_copy(update={"matching": own})
+    grid = [with_settings(cell("lock", name, score), share=name) for name, score in (("a", 0.7), ("b", 0.9))]
+    found = headline_entries([control, *grid])
+    assert found["wave"].variant == "big", "a control where there is nothing else"
+    assert found["lock"].variant == "b", "without a default, validation chooses"
+
+
+def test_validation_chooses_among_entries_that_differ_in_position_alone() -> None:
+    learned = with_settings(cell("wave", "position=learned", 0.9), position="learned")
+    assert headline_entries([cell("wave", validation=0.8), learned])["wave"].variant == "position=learned"
+    assert headline_entries([cell("wave", validation=0.95), learned])["wave"].variant == "default"
+    assert headline_entries([cell("wave"), learned])["wave"].variant == "default", (
+        "not measured on validation"
+    )
+    other = with_settings(cell("plain", "position=learned", 0.9), position="learned")
+    cells = [cell("wave", validation=0.8), learned, cell("plain", validation=0.95), other]
+    assert shown(["wave,plain"], cells) == [("wave:position=learned", "plain:default")]
+
+
+def test_a_bare_name_may_mean_another_entry_in_another_suite_but_not_at_another_value() -> None:
+    def suite(label: str, score: float) -> list[Record]:
+        learned = with_settings(cell("wave", "position=learned", score, suite=label), position="learned")
+        return [cell("wave", validation=0.8, suite=label), learned, cell("plain", suite=label)]
+
+    made = report(
+        [*suite("x[train.steps=50]", 0.7), *suite("x[train.steps=100]", 0.99), *suite("y", 0.1)], "wave,plain"
+    )
+    assert [c.treatment for e in made.experiments for c in e.comparisons] == [
+        "wave:position=learned",
+        "wave:position=learned",
+        "wave:default",
+    ]
+
+
+def family(
+    seeds: int, declared: list[list[str]], mechanisms: tuple[str, ...] = ("plain", "wave", "ring")
+) -> list[Record]:
+    given = {"compare": declared}
+    return [make_record(m, s, spec_given=given) for m in mechanisms for s in range(seeds)]
+
+
+def test_a_suite_that_declares_is_asked_that_and_its_family_is_the_correction() -> None:
+    records = family(8, [["wave", "plain"], ["ring", "plain"]])
+    both = report(records).comparisons
+    assert [(c.name, c.role, c.tested) for c in both] == [
+        ("wave − plain", "confirms", 2),
+        ("ring − plain", "confirms", 2),
+    ]
+    (one,) = report(records, "wave,plain").comparisons
+    assert (one.role, one.tested, one.p_holm) == ("confirms", 2, both[0].p_holm), (
+        "asked alone, its family stays"
+    )
+    assert one.adjusted is not None
+    assert one.paired is not None
+    assert one.adjusted.low < one.paired.interval.low
+    (other,) = report(records, "wave,ring").comparisons
+    assert (other.role, other.tested) == ("explores", 1)
+    assert other.caveats[0].startswith("explores")
+    (turned,) = report(records, "plain,wave").comparisons
+    assert (turned.role, turned.tested) == ("confirms", 2), "one comparison whichever way round it is asked"
+    assert turned.p_holm == both[0].p_holm
+
+
+def test_a_verdict_takes_eight_seeds_and_five_comparisons() -> None:
+    (few,) = report(family(7, [["wave", "plain"]])).comparisons
+    assert (few.verdict, few.estimates) == (
+        "estimates only",
+        "7 paired seeds, and a verdict takes at least 8",
+    )
+    (enough,) = report(family(8, [["wave", "plain"]])).comparisons
+    assert enough.verdict == "better"
+    names = [f"m{i}" for i in range(6)]
+    many = report(family(8, [[name, "plain"] for name in names], ("plain", *names))).comparisons
+    assert {c.verdict for c in many} == {"estimates only"}
+    assert many[0].estimates.startswith("6 comparisons are declared")
+
+
+def test_the_newest_cell_says_what_is_declared() -> None:
+    old = make_record("plain", spec_given={"compare": [["wave", "plain"]]})
+    new = make_record("wave", spec_given={}, finished_utc=START + timedelta(days=1))
+    assert len(pairs_declared([old, make_record("wave")])) == 1
+    assert pairs_declared([old, new]) == []
+
+
+def test_a_pair_declared_over_values_confirms_over_all_of_them() -> None:
+    given = {"compare": [["wave", "plain"]]}
+    records = [
+        make_record(m, s, suite=f"x[train.steps={steps}]", spec_given=given)
+        for m in ("plain", "wave", "ring")
+        for s in range(8)
+        for steps in (50, 100)
+    ]
+    (whole,) = report(records).comparisons
+    assert (whole.role, whole.verdict, whole.tested) == ("confirms", "better", 1)
+    (asked,) = report(records, "ring,plain").comparisons
+    assert (asked.name, asked.role) == ("ring − plain", "explores")
