@@ -314,6 +314,10 @@ class Mechanism(nn.Module, ABC):
         del tokens
         return {}
 
+    def learning_rates(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Parameters that learn at another rate than the recipe's, each group with its factor on it."""
+        return []
+
     def notes(self) -> list[str]:
         """What a reader of the result must be told, for example that a one-layer model never takes a step."""
         return []

@@ -55,6 +55,7 @@ from oscbench.ops.operations import (
     mixing_operations,
 )
 from oscbench.ops.phases import rotate_parts
+from oscbench.settings import added
 
 
 class KoPEConfig(MechanismConfig):
@@ -72,6 +73,7 @@ class KoPEConfig(MechanismConfig):
         mix: mix phases within a head before they rotate.
         mix_gain: gain of the mixing noise.
         base: of the starting frequencies; by default 20 over images and 10 000 over sequences.
+        coupling_rate: factor on the learning rate of the coupling module; 0.5 in one of the authors' recipes.
     """
 
     gamma: float = Field(default=0.05, ge=0.0, le=1.0)
@@ -82,6 +84,7 @@ class KoPEConfig(MechanismConfig):
     mix: bool = True
     mix_gain: float = Field(default=0.1, ge=0.0)
     base: float | None = Field(default=None, gt=1.0)
+    coupling_rate: float = added(1.0, neutral=1.0, gt=0.0)
 
 
 class Coupling(nn.Module):
@@ -267,6 +270,11 @@ class KoPE(Mechanism):
         if self.config.dynamics == "random_walk":  # the step's angle, and the turn by it
             step = step + Operations(elementwise=4 * channels)
         return step
+
+    def learning_rates(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """The coupling module, where it has a rate of its own."""
+        own = list(self.couplings.parameters()) if self.config.coupling_rate != 1.0 else []
+        return [(self.config.coupling_rate, own)] if own else []
 
     def notes(self) -> list[str]:
         """One layer, or frozen phases: no step is ever taken."""

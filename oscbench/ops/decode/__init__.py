@@ -11,7 +11,7 @@ from oscbench.ops.decode.fixed_query import anchor_sums, fixed_point, linear_rea
 from oscbench.ops.decode.kope import kope_attention, kuramoto_step
 from oscbench.ops.decode.softmax import softmax_attention
 from oscbench.ops.decode.synchronization import order_sums, selective_synchronization
-from oscbench.ops.decode.torus import torus_attention
+from oscbench.ops.decode.torus import torus_attention, torus_weights
 
 __all__ = [
     "Cache",
@@ -26,4 +26,5 @@ __all__ = [
     "selective_synchronization",
     "softmax_attention",
     "torus_attention",
+    "torus_weights",
 ]

@@ -38,16 +38,30 @@ def torus_attention(
         ValueError: shapes, dtypes or devices do not agree.
     """
     senders.check("torus_attention", {"theta": theta}, {"others": others})
+    weights = torus_weights(theta, gate, others, drift=drift, lag=lag, include_self=include_self)
+    heard = others[..., : weights.shape[-1], :]
+    if heard.shape[-2] == 0:
+        return torch.zeros_like(theta)
+    difference = at_least_float32(theta) - at_least_float32(heard)
+    return -(weights @ difference.sin()).to(theta.dtype)
+
+
+def torus_weights(
+    theta: Tensor,
+    gate: Tensor,
+    others: Tensor,
+    *,
+    drift: Tensor | None = None,
+    lag: Tensor | None = None,
+    include_self: bool = True,
+) -> Tensor:
+    """A_u of `torus_attention`, (B, H, 1, M) in at least float32, or M - 1 without self; for what is heard beside the angles."""
     if not include_self:
         others = others[..., :-1, :]
         drift = None if drift is None else drift[..., :-1, :]
-    if others.shape[-2] == 0:
-        return torch.zeros_like(theta)
-    difference = at_least_float32(theta) - at_least_float32(others)
-    turned = difference
+    turned = at_least_float32(theta) - at_least_float32(others)
     if drift is not None:
         turned = turned + wrap(drift).to(turned.dtype)
     if lag is not None:
         turned = turned + lag.to(turned.dtype)
-    scores = (gate.to(turned.dtype) * turned.cos()).sum(-1)[..., None, :]
-    return -(torch.softmax(scores, dim=-1) @ difference.sin()).to(theta.dtype)
+    return torch.softmax((gate.to(turned.dtype) * turned.cos()).sum(-1)[..., None, :], dim=-1)

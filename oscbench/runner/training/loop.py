@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from oscbench.measures import History, Subject
+from oscbench.models.backbones import Backbone
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.tasks import Batch, Task
@@ -39,17 +40,24 @@ def learning_rate_factor(step: int, total: int, warmup: float, final: float = 0.
 
 
 def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.optim.AdamW:
-    """AdamW; vectors and scalars (biases, norms, gains, one-row embeddings) carry no weight decay."""
-    matrices: list[torch.nn.Parameter] = []
-    others: list[torch.nn.Parameter] = []
-    for parameter in model.parameters():
-        large = parameter.dim() >= 2 and min(parameter.shape[-2:]) > 1
-        (matrices if large else others).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": settings["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings["learning_rate"], betas=(0.9, settings["beta2"]), fused=True)
+    """AdamW; vectors and scalars (biases, norms, gains, one-row embeddings) carry no weight decay.
+
+    What a mechanism lets learn at another rate (`learning_rates`) is in groups of its own, whose rate follows the same schedule.
+    """
+    rate, decay = settings["learning_rate"], settings["weight_decay"]
+    own = model.trunk.mechanism.learning_rates() if isinstance(model, Backbone) else []
+    apart = {id(parameter) for _, parameters in own for parameter in parameters}
+    usual = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    groups: list[dict[str, Any]] = []
+    for factor, parameters in [(1.0, usual), *own]:
+        matrices = [p for p in parameters if p.dim() >= 2 and min(p.shape[-2:]) > 1]
+        large = {id(parameter) for parameter in matrices}
+        others = [parameter for parameter in parameters if id(parameter) not in large]
+        groups += [
+            {"params": matrices, "weight_decay": decay, "lr": factor * rate},
+            {"params": others, "weight_decay": 0.0, "lr": factor * rate},
+        ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, settings["beta2"]), fused=True)
 
 
 def total_steps(task: Task, settings: dict[str, Any]) -> int:
