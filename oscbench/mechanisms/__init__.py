@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from oscbench.ops.decode import Cache
 from oscbench.ops.operations import Operations
-from oscbench.ops.phases import wrap
+from oscbench.ops.phases import add_wrapped, circle, wrap
 from oscbench.positions import POSITIONS, parted
 
 State = tuple[Tensor, ...] | None
@@ -198,11 +198,11 @@ class AngularStream:
 
     def features(self, tokens: Tensor) -> Tensor:
         """(cos θ, sin θ)."""
-        return torch.cat((tokens.cos(), tokens.sin()), dim=-1)
+        return circle(tokens)
 
     def add(self, tokens: Tensor, update: Tensor) -> Tensor:
         """θ + update, wrapped."""
-        return wrap(tokens + update)
+        return add_wrapped(tokens, update)
 
 
 Stream = EuclideanStream | AngularStream

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from oscbench.ops import checks
 
@@ -132,6 +135,56 @@ def mix_phases(cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
 def wrap(theta: Tensor) -> Tensor:
     """Angles brought to (-π, π] [rad]; those already there come back bit for bit."""
     return theta - 2 * torch.pi * torch.ceil((theta - torch.pi) / (2 * torch.pi))
+
+
+def circle(theta: Tensor) -> Tensor:
+    """(cos θ, sin θ) side by side: (..., n) -> (..., 2n)."""
+    if torch.compiler.is_compiling():
+        return torch.cat((theta.cos(), theta.sin()), dim=-1)
+    waves: Tensor = _Circle.apply(theta)  # type: ignore[no-untyped-call]
+    return waves
+
+
+class _Circle(torch.autograd.Function):
+    """Written without copies, and backward without the graph's two derivatives: dθ = d_sin cos θ - d_cos sin θ."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor) -> Tensor:
+        waves = theta.new_empty(*theta.shape[:-1], 2 * theta.shape[-1])
+        cos, sin = waves.chunk(2, dim=-1)
+        torch.cos(theta, out=cos)
+        torch.sin(theta, out=sin)
+        ctx.save_for_backward(waves)
+        return waves
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        cos, sin = ctx.saved_tensors[0].chunk(2, dim=-1)
+        d_cos, d_sin = grad.chunk(2, dim=-1)
+        return torch.mul(d_sin, cos).addcmul_(d_cos, sin, value=-1)
+
+
+def add_wrapped(theta: Tensor, update: Tensor) -> Tensor:
+    """θ + update, brought to (-π, π] [rad]. Both of one shape; a turn more or less is no change, so gradients pass as they are."""
+    if torch.compiler.is_compiling():
+        return wrap(theta + update)
+    total: Tensor = _AddWrapped.apply(theta, update)  # type: ignore[no-untyped-call]
+    return total
+
+
+class _AddWrapped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, update: Tensor) -> Tensor:
+        del ctx
+        total = theta + update
+        turns = (total - torch.pi).div_(2 * torch.pi).ceil_()
+        return total.sub_(turns, alpha=2 * torch.pi)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        del ctx
+        return grad, grad
 
 
 def rotary_frequencies(num_pairs: int, base: float, device: torch.device | None = None) -> Tensor:

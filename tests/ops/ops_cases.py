@@ -123,8 +123,8 @@ def gradient_floor(out: Tensor, weight: Tensor, x: Tensor, bound: float) -> floa
     """
     # Sums are in float32 at least, whatever the inputs are.
     rounding = torch.finfo(torch.float64 if x.dtype == torch.float64 else torch.float32).eps
-    size = float(x.double().square().mean().sqrt())
-    unit = float((weight.double() * out.double()).norm()) / size if size else 0.0
+    size = float(x.detach().double().square().mean().sqrt())
+    unit = float((weight.double() * out.detach().double()).norm()) / size if size else 0.0
     return 4.0 * rounding * unit / bound
 
 

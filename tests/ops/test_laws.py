@@ -201,6 +201,8 @@ def test_gradients_against_the_reference(case, backend, variant, causal, dtype, 
 
 @everywhere
 def test_gradcheck(case, backend, variant, causal):
+    if variant.options.get("edge"):
+        pytest.skip("a bounded slope is not the function's own; the reference's is compared above")
     options = variant.options | {"is_causal": causal}
     inputs = case.inputs(Size(batch=1, tokens=5, width=8), variant, torch.float64, seed=5)
     case.skip_unless_runs(backend, inputs, **options)

@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oscbench.ops import mix_phases, rotate
-from oscbench.ops.phases import normalise_phases, rotary_angles, rotary_frequencies, wrap
+from oscbench.ops.phases import (
+    add_wrapped,
+    circle,
+    normalise_phases,
+    rotary_angles,
+    rotary_frequencies,
+    wrap,
+)
 
 
 def written_out(x, angle):
@@ -119,3 +126,19 @@ def test_rotary_angles_of_a_sequence_and_of_an_image():
     assert torch.allclose(image[1], torch.cat((2 * frequencies, 3 * frequencies)))
     with pytest.raises(ValueError, match="divisible by 4"):
         rotary_angles(grid, special, 6, 20.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_circle_is_cosine_and_sine(dtype):
+    theta = torch.randn(2, 5, 6).transpose(0, 1).to(dtype)
+    assert torch.equal(circle(theta), torch.cat((theta.cos(), theta.sin()), dim=-1))
+    assert torch.autograd.gradcheck(circle, theta.double().requires_grad_())
+
+
+def test_adding_to_angles_wraps_and_passes_gradients():
+    theta, update = 3 * torch.randn(50).double(), 9 * torch.randn(50).double()
+    torch.testing.assert_close(add_wrapped(theta, update), wrap(theta + update), rtol=0, atol=1e-14)
+    inside = torch.linspace(-3.14, 3.14, 101)
+    assert torch.equal(add_wrapped(inside, torch.zeros(101)), inside)
+    leaves = (theta.requires_grad_(), update.requires_grad_())
+    assert torch.autograd.gradcheck(lambda *x: add_wrapped(*x).sin(), leaves)

@@ -37,6 +37,7 @@ for tokens, causal, padded, dtype, width in cases:
     coupling, alpha = torch.tensor([0.8, 1.3]), torch.tensor([0.0, 1.3])
     mask = torch.rand(1, tokens, generator=generator) < 0.3 if padded else None
     if padded:
+        mask[:, 0] = True  # causal, it hears nobody
         omega, v = (x.masked_fill(mask[:, None, :, None], torch.nan) for x in (omega, v))
     results = []
     weights = normal(16).to(dtype)

@@ -51,9 +51,11 @@ def test_drift_turns_the_score_only():
     assert not torch.allclose(by_index, plain)
 
 
+@pytest.mark.parametrize("masked", [0, 1024])
 @pytest.mark.parametrize("causal", [False, True])
-def test_tiles_agree_with_the_fused_kernel(causal, monkeypatch):
+def test_tiles_agree_with_the_fused_kernel(causal, masked, monkeypatch):
     monkeypatch.setitem(sink._TILE_ELEMENTS, "cpu", 2 * 41 * 16)
+    monkeypatch.setattr(sink, "MASKED", masked)
     generator = draws.generator(0)
     q, k, v, grad = (torch.randn(1, 2, 41, 6, generator=generator, dtype=torch.float64) for _ in range(4))
     own = torch.randn(1, 2, 41, generator=generator, dtype=torch.float64)
@@ -76,6 +78,28 @@ def test_opcheck(causal, padded):
     )
     mask = torch.tensor([[False] * 5, [False, True, False, False, True]]) if padded else None
     torch.library.opcheck(sink.sink_attention, (q, k, v, own, mask, causal))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("include_self", [False, True])
+def test_one_function_is_the_same_as_its_parts(causal, include_self, monkeypatch):
+    """Every argument with a gradient, gates and drifts of every shape; beyond `MASKED` tokens the parts run."""
+    draw = draws.generator(0)
+    theta = torch.randn(2, 3, 19, 8, generator=draw, dtype=torch.float64)
+    weight = torch.randn(2, 3, 19, 8, generator=draw, dtype=torch.float64)
+    for gate_shape, drift_shape in (((1,), (8,)), ((3, 1, 8), (19, 8)), ((2, 3, 19, 8), (3, 19, 8))):
+        gate, drift = (
+            torch.rand(shape, generator=draw, dtype=torch.float64) for shape in (gate_shape, drift_shape)
+        )
+        given = (theta, gate, drift, torch.rand(3, 1, 8, generator=draw, dtype=torch.float64))
+        results = []
+        for masked in (1024, 0):
+            monkeypatch.setattr(sink, "MASKED", masked)
+            leaves = [x.clone().requires_grad_() for x in given]
+            options = {"include_self": include_self, "is_causal": causal, "backend": "blocked"}
+            out = ops.torus_attention(*leaves[:2], drift=leaves[2], lag=leaves[3], **options)
+            results.append((out, *torch.autograd.grad((out * weight).sum(), leaves)))
+        torch.testing.assert_close(*results)
 
 
 def test_not_causal_without_self_has_no_single_fused_form():

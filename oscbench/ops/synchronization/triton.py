@@ -14,7 +14,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.masking import silence
-from oscbench.ops.synchronization import triton_kernels
+from oscbench.ops.synchronization import tiles, triton_kernels
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.triton_tools import interpreting
 
@@ -188,7 +188,8 @@ def synchronize_backward(
     """Gradients to ω, r, v, K and α."""
     ready = prepare(omega, order, v, coupling, alpha, key_padding_mask, is_causal)
     problems, tokens, _ = ready.omega.shape
-    slopes = grad.float() / total
+    # Over the sum of who hears nobody, 1e-8, float16 would overflow, and infinity times no strength is NaN.
+    slopes = (grad.float() / total).masked_fill(total <= tiles.SUM_EPSILON, 0.0)
     push = (slopes * mean.float()).sum(dim=-1).view(problems, tokens)
     slopes = slopes.to(v.dtype).view(ready.v.shape)
     # One pass serves a token as receiver and as sender, if every pair is heard both ways.

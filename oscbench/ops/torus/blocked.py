@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
-from oscbench.ops.torus.scores import features
+from oscbench.ops.torus import pull
+from oscbench.ops.torus.scores import drift_angles, features
 from oscbench.ops.torus.sink import sink_attention
 
 
@@ -21,6 +22,9 @@ def run(
     key_padding_mask: Tensor | None,
 ) -> Tensor:
     """Δ = Δ_others · sigmoid(lse_others - s_tt); without self s_tt = -inf."""
+    if key_padding_mask is None and pull.serves(theta):
+        angles = None if drift is None else drift_angles(drift, theta.shape[-2])
+        return pull.pull(theta, gate, angles, lag, include_self, is_causal)
     made = features(theta, gate, drift, lag)
     q, k, v = made
     # A padded receiver is not heard by itself either.

@@ -6,14 +6,15 @@ self costs no digits. With the log-sum-exp L of the others and the own score s i
 out = (attention over others)·sigmoid(L - s), and the backward pass is that of plain attention with log-sum-exp
 log(e^L + e^s).
 
-On the CPU the others' part is PyTorch's fused kernel, which returns L: receivers 1.. against senders ..N-2,
-and, where not causal, the same backwards. Elsewhere, and where padding stands between, tiles of rows in
-plain PyTorch.
+On the CPU the others' part is PyTorch's fused kernel, which returns L: one call with a mask that silences the diagonal, an
+N × N matrix shared by all heads and kept; beyond `MASKED` tokens, where that would be large, receivers 1.. against senders ..N-2
+and, where not causal, the same backwards. Elsewhere, and where padding stands between, tiles of rows in plain PyTorch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from oscbench.ops.fused import keep_nan
 
+MASKED = 1024
+"""Most tokens for which the diagonal is silenced by a mask (4 MB in float32)."""
 _TILE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
@@ -110,7 +113,39 @@ def _whole(x: Tensor, backwards: bool, receivers: bool) -> Tensor:
     return x.flip(-2) if backwards else x
 
 
+@lru_cache(maxsize=8)
+def _silent_diagonal(tokens: int, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(tokens, tokens, dtype=dtype).fill_diagonal_(-torch.inf)
+
+
+def others(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
+    """Attention over the others and its log-sum-exp, -inf for who hears nobody; CPU, 2 ≤ N ≤ `MASKED`."""
+    mask = _silent_diagonal(q.shape[-2], q.dtype)
+    out, lse = _kernel(q, k, v, 0.0, is_causal, attn_mask=mask, scale=1.0)
+    if is_causal:  # the kernel gives a row of silence 0, and 0 as its log-sum-exp
+        lse[..., 0] = -torch.inf
+    return out, lse
+
+
+def others_backward(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, is_causal: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of `others`; with a sink's output and log-sum-exp, those of attention with that sink."""
+    mask = _silent_diagonal(q.shape[-2], q.dtype)
+    if is_causal:
+        lse = _finite_or(lse)
+    made: tuple[Tensor, Tensor, Tensor] = _kernel_backward(
+        grad, q, k, v, out, lse, 0.0, is_causal, attn_mask=mask, scale=1.0
+    )
+    return made
+
+
 def _fused(q: Tensor, k: Tensor, v: Tensor, sink: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
+    if 1 < q.shape[-2] <= MASKED:
+        out, part_lse = others(q, k, v, is_causal)
+        lse = torch.logaddexp(part_lse, sink)
+        out = (out * torch.exp(part_lse - _finite_or(lse))[..., None]).contiguous()
+        return keep_nan(out, q), lse.contiguous()
     lse, parts = sink.clone(), []
     for backwards in _halves(q.shape[-2], is_causal):
         part, part_lse = _kernel(
@@ -134,6 +169,9 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, sink: Tensor, is_causal: bool) -> tu
 def _fused_backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, is_causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if 1 < q.shape[-2] <= MASKED:
+        parts = others_backward(grad, q, k, v, out, lse, is_causal)
+        return parts[0].contiguous(), parts[1].contiguous(), parts[2].contiguous()
     totals = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)]
     for backwards in _halves(q.shape[-2], is_causal):
         # The whole log-sum-exp and the whole output make each half's weights and slopes those of the whole.
