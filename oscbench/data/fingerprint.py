@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -26,21 +27,34 @@ class Fingerprint:
 
 
 def files_below(place: Path) -> list[tuple[str, Path]]:
-    """Relative name and path of every file below a folder in a fixed order, hidden ones left out; a file is itself, with no name."""
+    """Relative name and path of every file below a folder in a fixed order, hidden ones left out; a file is itself, with no name.
+
+    Links to files and folders are followed.
+
+    Raises:
+        OSError: a link leads nowhere or to a folder around it, or something is neither file nor folder, such as a pipe.
+    """
     if place.is_file():
         return [("", place)]
     return [(name, Path(path)) for name, path in sorted(_strings_below(str(place)))]
 
 
-def _strings_below(place: str) -> Iterator[tuple[str, str]]:
-    """The same for a folder, in no order."""
-    for folder, subfolders, names in os.walk(place):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        relative = os.path.relpath(folder, place)
-        before = "" if relative == "." else f"{relative.replace(os.sep, '/')}/"
-        for name in names:
-            if not name.startswith("."):
-                yield before + name, os.path.join(folder, name)  # noqa: PTH118, see `stamp`
+def _strings_below(place: str, prefix: str = "", around: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """The same for a folder, in no order, with the real paths of the folders around it."""
+    around = around or (os.path.realpath(place),)
+    with os.scandir(place) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in visible:
+        if entry.is_dir():
+            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{around[-1]}{os.sep}{entry.name}"
+            if real in around:
+                raise OSError(errno.ELOOP, "leads to a folder around it", entry.path)
+            yield from _strings_below(entry.path, f"{prefix}{entry.name}/", (*around, real))
+        elif entry.is_file():
+            yield f"{prefix}{entry.name}", entry.path
+        else:
+            why = "leads nowhere" if entry.is_symlink() else "is neither a file nor a folder"
+            raise OSError(errno.EINVAL, why, entry.path)
 
 
 def sha256_of(path: Path) -> str:

@@ -57,6 +57,10 @@ def prepared(key: str, make: Callable[[], _Tensors]) -> _Tensors:
             pass
         except _DamagedError as error:
             _LOG.warning("%s: prepared data damaged (%s); made again", folder, error)
+        for litter in folder.parent.glob(
+            f".making-{name}-*"
+        ):  # of a process that was killed: the lock is ours
+            shutil.rmtree(litter, ignore_errors=True)
         tensors = {one: tensor.contiguous() for one, tensor in make().items()}
         try:
             _write(folder, key, tensors)
@@ -91,7 +95,7 @@ def _read(folder: Path, key: str) -> _Tensors:
 
 def _write(folder: Path, key: str, tensors: _Tensors) -> None:
     """Write beside the folder, then give it its name in one step."""
-    temporary = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".making-{folder.name}-", dir=folder.parent))
     try:
         path = temporary / "tensors.pt"
         torch.save(tensors, path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from oscbench.data.fingerprint import Fingerprint, files_below, fingerprint, fingerprint_now, sha256_of, stamp
 from oscbench.data.known import KNOWN, Known
 from oscbench.errors import UserError, nearest
 
+_PLACE = r"files/[0-9a-f]{64}/[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""What is filed lies there and nowhere else: whatever a manifest names is deleted when the data are brought again."""
 ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".tar", ".zst")
 
 
@@ -48,6 +51,12 @@ class Entry(BaseModel):
     sha256: str
     stamp: str
     added_utc: datetime
+
+    @model_validator(mode="after")
+    def _stays_in_the_store(self) -> Entry:
+        if self.path.split("/")[:2] != ["files", self.sha256] or not re.fullmatch(_PLACE, self.path):
+            raise ValueError("path must be files/<sha256>/<name>, and sha256 the same")
+        return self
 
 
 class _Manifest(BaseModel):
@@ -147,13 +156,14 @@ def add(name: str, source: Path, *, link: bool = False) -> Entry:
         UserError: an unknown name, a source of the wrong form, or a store that cannot be written.
     """
     known = known_data(name)
-    mistake = form_mistake(known, source)
+    mistake = form_mistake(known, source) or _outward_link(known, source)
     if mistake:
         raise UserError(f"{name}: {mistake}")
     root = data_root()
     try:
         (root / "files").mkdir(parents=True, exist_ok=True)
         with FileLock(root / ".manifest.lock"):
+            _tidy(root)
             place, seen = _file_away(known, source, root, link=link)
             entry = Entry(
                 path=place.relative_to(root).as_posix(),
@@ -225,6 +235,29 @@ def form_mistake(known: Known, source: Path) -> str | None:
     return f"{source}: {mistake}" if known.mistake and (mistake := known.mistake(source)) else None
 
 
+def _outward_link(known: Known, source: Path) -> str | None:
+    """A link among the files that leads out of the source, so that what is filed would depend on what lies elsewhere; or None."""
+    if known.is_file:
+        return None
+    inside = source.resolve()
+    try:
+        for _, path in _contents(known, source):
+            if not path.resolve().is_relative_to(inside):
+                link = next(one for one in (path, *path.parents) if one.is_symlink())
+                return f"{link}: is a link to {link.resolve()}, which is not in {source}; put what it leads to in its place"
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _tidy(root: Path) -> None:
+    """Remove what killed processes left half done: whoever holds the store's lock is the only one who adds."""
+    for path in (root / "files").glob(".adding-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in root.glob(".writing-*"):
+        path.unlink(missing_ok=True)
+
+
 def _file_away(known: Known, source: Path, root: Path, *, link: bool) -> tuple[Path, Fingerprint]:
     """Copy or link into a temporary folder, hash what arrived, and give it its name in one step; what is where."""
     temporary = Path(tempfile.mkdtemp(prefix=".adding-", dir=root / "files"))
@@ -234,6 +267,8 @@ def _file_away(known: Known, source: Path, root: Path, *, link: bool) -> tuple[P
             target = arrived / relative if relative else arrived
             target.parent.mkdir(parents=True, exist_ok=True)
             _take(path, target, link=link)
+        if mistake := form_mistake(known, arrived):  # it changed since it was checked, or not all of it came
+            raise UserError(f"{known.name}: {mistake}")
         seen = fingerprint_now(arrived)
         place = root / "files" / seen.sha256 / known.name
         if place.exists() and fingerprint_now(place) != seen:
