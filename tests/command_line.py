@@ -18,6 +18,7 @@ TINY = {
     "train": "{epochs: 1, batch_size: 128}",
     "mechanisms": "[softmax, kope]",
     "seeds": 1,
+    "floors": "false",  # they are cells of their own, with tests of their own
 }
 PATIENCE_S = 120.0
 

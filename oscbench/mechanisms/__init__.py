@@ -151,6 +151,7 @@ class Traits:
         needs_position: `position: auto` adds learned positions to its tokens.
         cacheable: `mix` and `advance` keep in `context.cache` what a next token needs, so that generation token by token is
             the same function as the full pass; where False, `why_not_cached` says why.
+        floor: it stands for what a task gives away, and any attention should beat it.
     """
 
     causal: bool = True
@@ -158,6 +159,7 @@ class Traits:
     iterative: bool = False
     needs_position: bool = False
     cacheable: bool = False
+    floor: bool = False
 
 
 class EuclideanStream:

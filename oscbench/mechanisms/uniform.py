@@ -55,7 +55,7 @@ class Uniform(Mechanism):
     Config = UniformConfig
     version = 1
     label = "uniform"
-    traits = Traits(needs_position=True, cacheable=True)
+    traits = Traits(needs_position=True, cacheable=True, floor=True)
 
     def __init__(self, config: UniformConfig, shape: Shape) -> None:
         super().__init__(config, shape)

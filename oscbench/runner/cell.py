@@ -19,10 +19,12 @@ from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import Curve, Matching, Measurement, MechanismCard, Record
 from oscbench.records.schema import Status
 from oscbench.runner.cell_spec import Cell
+from oscbench.runner.floors import floor_card, run_floor
+from oscbench.runner.scores import as_measured, scored
 from oscbench.runner.timing.run import run_timing
 from oscbench.runner.training.loop import DivergedError, Progress, curves_of, data_generators, train
 from oscbench.runner.training.match_time import measure_all
-from oscbench.runner.training.specs import match_spec, parts_of, recipe, wanted_match
+from oscbench.runner.training.specs import match_spec, parts_of, recipe, task_of, wanted_match
 from oscbench.suite.errors import without_name
 from oscbench.tasks import Score, Task
 
@@ -67,6 +69,8 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
         try:
             if cell.spec["kind"] == "timing":
                 outcome.measured_on = run_timing(cell.spec, device, outcome.findings.measures, progress)
+            elif cell.spec["kind"] == "floor":
+                outcome.data_hash, outcome.findings.measures = run_floor(cell.spec, device)
             else:
                 _run(cell, device, outcome, progress)
         except DivergedError as error:
@@ -113,33 +117,13 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
 def _results(task: Task, subject: Subject) -> dict[str, Measurement]:
     """The metric and its subsets on test and validation, and the best that validation saw after any epoch."""
     metric = task.metric
-
-    def measured(score: Score, label: str) -> Measurement:
-        return Measurement(
-            value=score.value, unit=metric.unit, label=label, direction=metric.direction, n=score.count
-        )
-
-    test = task.evaluate(subject.model, "test", subject.device)
-    took = dict(task.seconds)
-    validation = task.evaluate(subject.model, "validation", subject.device)
-    found = {
-        name: measured(score, metric.label + name.removeprefix(metric.name).replace("_", ", ", 1))
-        for name, score in test.items()
-    }
-    found |= {
-        f"validation_{name}": measured(score, f"validation {name}") for name, score in validation.items()
-    }
-    found |= {
-        name: Measurement(value=seconds, unit="s", label=name.replace("_", " "), direction="lower")
-        for name, seconds in took.items()
-    }
+    found = scored(task, subject.model, subject.device)
     best = min if metric.direction == "lower" else max
     seen = [value for _, value in subject.history.validation if math.isfinite(value)]
     if seen:
-        count = validation[metric.name].count
-        found[f"best_validation_{metric.name}"] = measured(
-            Score(best(seen), count), f"best validation {metric.name} of any epoch"
-        )
+        score = Score(best(seen), found[f"validation_{metric.name}"].n)
+        label = f"best validation {metric.name} of any epoch"
+        found[f"best_validation_{metric.name}"] = as_measured(metric, score, label)
     return found
 
 
@@ -187,7 +171,7 @@ def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
         reason=outcome.reason,
         device=spec["device"],
         metric=metric,
-        card=_card(spec["mechanism"]["name"], outcome.traits),
+        card=_card(spec, outcome.traits),
         spec_given=cell.given,
         spec=spec,
         versions=spec["versions"],
@@ -216,12 +200,15 @@ def _headline(spec: dict[str, Any]) -> tuple[str, str]:
     """What a cell is about, and the measure that is its headline."""
     if spec["kind"] == "timing":
         return f"timing of {spec['family']}", f"{spec['setting']['passes'][0]}_s/{spec['reference']}"
-    parts = parts_of(spec)
-    label, metric = parts.task_class.headline(parts.task_config)
+    task_class, config = task_of(spec)
+    label, metric = task_class.headline(config)
     return label, metric.name
 
 
-def _card(name: str, traits: dict[str, bool]) -> MechanismCard:
+def _card(spec: dict[str, Any], traits: dict[str, bool]) -> MechanismCard:
+    if spec["kind"] == "floor":
+        return floor_card(spec)
+    name = spec["mechanism"]["name"]
     text = catalog.docstring("mechanisms", name)
     mechanism_class = catalog.load("mechanisms", name)
     return MechanismCard(

@@ -16,6 +16,7 @@ from oscbench.records import Record, ResultsError, Store
 from oscbench.records.ledger import ledger_path, trial_label, write_ledger
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.executors.local import Pool, Reporter
+from oscbench.runner.floors import floor_cells
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.preview import Preview, preview, total_seconds
 from oscbench.runner.progress import reporter
@@ -59,7 +60,7 @@ def run_suite(
     for place, (loaded, cells) in enumerate(points, start=1):
         if len(points) > 1:
             _tell(f"point {place} of {len(points)}: {loaded.label}")
-        codes.append(_run_point(loaded, cells, store, measurements, jobs, fresh))
+        codes.append(_run_point(loaded, cells, store, measurements, jobs, fresh=fresh, chosen=bool(only)))
     return max(codes)
 
 
@@ -99,9 +100,11 @@ def _run_point(
     store: Store,
     measurements: Measurements,
     jobs: int | None,
+    *,
     fresh: bool,
+    chosen: bool,
 ) -> int:
-    """Search where the suite asks for it, and run the cells; the exit code."""
+    """Floors, unless single cells were chosen; search where the suite asks for it; and run the cells. The exit code."""
 
     def computed(asked: list[Cell], told: Reporter) -> list[Record]:
         if fresh:
@@ -109,6 +112,10 @@ def _run_point(
         asked = measurements.given_to(asked)
         return Pool(store, _at_once(asked, jobs), told, adopt=not fresh).run(asked)
 
+    floors: list[Record] = []
+    if asked := [] if chosen else floor_cells(loaded, cells):
+        with reporter(f"floors of {cells[0].suite}", len(asked)) as told:
+            floors = computed(asked, told)
     trials: dict[str, Record] = {}
     found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
     if found:
@@ -116,7 +123,7 @@ def _run_point(
         cells = with_choices(cells, found)
     with reporter(cells[0].suite, len(cells)) as told:
         records = computed(cells, told)
-    return _summary([*trials.values(), *records], store, cells[0].suite)
+    return _summary([*floors, *trials.values(), *records], store, cells[0].suite)
 
 
 def _tuned(

@@ -318,6 +318,7 @@ class Suite(_Strict):
         device: `auto`, `cpu` or `cuda`.
         measures: what is measured beside the task's metric.
         tune: a search before the reported seeds.
+        floors: run what the task's data give away without mixing (chance, a bag of pixels, counts), once for each draw of the data.
         vary: path -> its values, as in `{task.fraction: [0.1, 1.0]}`: a suite for each of their combinations, with a label of
             its own. Never part of a cell.
     """
@@ -341,6 +342,7 @@ class Suite(_Strict):
     )
 
     tune: Tune | None = None
+    floors: bool = True
     vary: Annotated[dict[str, list[Any]], AfterValidator(_distinct_points)] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -54,6 +54,19 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """When a seed counts as failed, declared before anything runs; such seeds are a rate, and not noise.
+
+    Attributes:
+        metric: the measure that decides, as it is called in records, for example `accuracy_hard`.
+        level: a value worse than this one has failed.
+    """
+
+    metric: str
+    level: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """Inputs and targets of some examples."""
 
@@ -145,6 +158,7 @@ class Task(ABC):
     version: ClassVar[int] = 1
     label: ClassVar[str]
     metric: ClassVar[Metric]
+    failure: ClassVar[Failure | None] = None
     backbone: ClassVar[str]
     inputs: Any
     num_training_examples: int
@@ -154,6 +168,16 @@ class Task(ABC):
     @abstractmethod
     def __init__(self, config: Any) -> None:
         """Load or make the data."""
+
+    @classmethod
+    def floors(cls, config: Any) -> dict[str, str]:
+        """Answers that need no mixing of tokens, by name, and what each does; `floor` makes them."""
+        del config
+        return {}
+
+    def floor(self, name: str) -> torch.nn.Module:
+        """The model of a floor, fitted to the training split; it goes into `evaluate` like any other."""
+        raise NotImplementedError(name)
 
     @classmethod
     def for_seed(cls, config: Any, seed: int) -> Task:

@@ -13,10 +13,11 @@ import random
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from oscbench.tasks import Batch, Metric, SequenceInputs, TaskConfig
+from oscbench.tasks import Batch, Failure, Metric, SequenceInputs, TaskConfig
+from oscbench.tasks.support.floors import Floor, bag_of_tokens, logistic_each
 from oscbench.tasks.support.in_memory import InMemoryTask
 
 NOUNS = (
@@ -75,6 +76,7 @@ class Agreement(InMemoryTask):
     version = 1
     label = "subject-verb agreement"
     metric = Metric("accuracy", "test accuracy", "fraction", "higher")
+    failure = Failure("accuracy_hard", 0.85)
     backbone = "sequence"
     inputs = SequenceInputs(len(WORDS), LENGTH, 1, is_causal=False, padding=PADDING)
 
@@ -85,6 +87,21 @@ class Agreement(InMemoryTask):
             split: sentences(size, config.distractors, seed)
             for seed, (split, size) in enumerate(zip(("train", "validation", "test"), sizes, strict=True))
         }
+
+    @classmethod
+    def floors(cls, config: AgreementConfig) -> dict[str, str]:
+        """The more frequent answer, and a bag of words."""
+        del config
+        return {
+            "chance": "the more frequent answer of training",
+            "bag": "logistic regression on how often each word stands in the sentence",
+        }
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them; it says the same at every word."""
+        features = (lambda ids: torch.zeros(len(ids), 1)) if name == "chance" else bag_of_tokens(len(WORDS))
+        answers = logistic_each(self.fitting(), features, lambda targets: targets[:, 1:2])
+        return Floor(lambda ids: answers.predict(ids)[:, None].expand(-1, ids.shape[1], -1))
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Binary cross-entropy of the verb's logit [nats]."""

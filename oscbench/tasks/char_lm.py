@@ -17,7 +17,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from oscbench.data import KNOWN, locate
@@ -26,10 +26,14 @@ from oscbench.data.store import ARCHIVES, form_mistake
 from oscbench.errors import UserError
 from oscbench.settings import added
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
+from oscbench.tasks.support.floors import Floor
+from oscbench.tasks.support.ngrams import NGrams
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453
 EXCLUDED = ("site-packages", "dist-packages", "test", "tests", "__pycache__", "lib2to3", "idlelib")
+FLOOR_ORDER = 4
+"""Bytes of the longest stretch that the floor counts, three of context and the next."""
 SEPARATOR = b"\n"
 """Between the files of a folder."""
 
@@ -86,6 +90,20 @@ class CharLM(Task):
     def headline(cls, config: CharLMConfig) -> tuple[str, Metric]:
         """What these settings make of the task: its label and its metric."""
         return cls.label if config.path is None else f"bytes of {Path(config.path).name}", cls.metric
+
+    @classmethod
+    def floors(cls, config: CharLMConfig) -> dict[str, str]:
+        """How often each byte is, and what counting of stretches of bytes makes of it."""
+        del config
+        return {
+            "chance": "how often each byte stands in the training part",
+            "ngram": f"{FLOOR_ORDER}-grams of the training part, interpolated (Witten-Bell)",
+        }
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them."""
+        order = 1 if name == "chance" else FLOOR_ORDER
+        return Floor(NGrams(self.splits["train"], VOCABULARY, order).log_probabilities)
 
     def tensors(self) -> dict[str, Tensor]:
         """The three parts."""

@@ -16,15 +16,17 @@ from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, cross_entropy, grid_sample
 
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
-from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
+from oscbench.settings import added
+from oscbench.tasks import Batch, Draw, ImageInputs, Metric, TaskConfig, draw_number
 from oscbench.tasks.digits import digit_splits
-from oscbench.tasks.support.in_memory import InMemoryTask
-from oscbench.tasks.support.training_subsets import training_rows
+from oscbench.tasks.support.floors import histogram, logistic, logistic_each
+from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
+from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 SCENE_SEED = 20_260_105
 SPLITS = ("train", "validation", "test")
@@ -34,7 +36,7 @@ INK = 0.35
 SCAN = 8
 TRIES = 16
 PREPARATION = "digit_scenes v1"
-NOT_COMPOSITION = {"label", "train_scenes", "validation_scenes", "test_scenes", "fraction"}
+NOT_COMPOSITION = {"label", "train_scenes", "validation_scenes", "test_scenes", "fraction", "draw"}
 """Settings that leave every scene as it is."""
 
 
@@ -56,6 +58,7 @@ class DigitScenesConfig(TaskConfig):
         validation_scenes: of validation.
         test_scenes: of test.
         fraction: share of the training scenes that is used; smaller shares lie within larger ones.
+        draw: of the scenes of training and validation; `per_seed` composes others for each seed. The scans that they are made of stay.
     """
 
     label: Literal["which", "count"] = "which"
@@ -72,6 +75,7 @@ class DigitScenesConfig(TaskConfig):
     validation_scenes: int = Field(default=1_000, ge=1)
     test_scenes: int = Field(default=2_000, ge=1)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    draw: Draw = added("fixed", neutral="fixed")
 
     @model_validator(mode="after")
     def _in_order(self) -> DigitScenesConfig:
@@ -102,7 +106,8 @@ class DigitScenes(InMemoryTask):
         sizes = (config.train_scenes, config.validation_scenes, config.test_scenes)
         self._sizes = dict(zip(SPLITS, sizes, strict=True))
         scenes = {split: self._scenes(split) for split in SPLITS}
-        kept = training_rows(_kinds(scenes["train"]["classes"]), config.fraction)
+        share = drawn("share", draw_number(config.draw))
+        kept = training_rows(_kinds(scenes["train"]["classes"]), config.fraction, share)
         scenes["train"] = {name: part[kept] for name, part in scenes["train"].items()}
         spread, mean = torch.std_mean(scenes["train"]["images"].float())
         self.splits = {
@@ -121,6 +126,19 @@ class DigitScenes(InMemoryTask):
     def headline(cls, config: DigitScenesConfig) -> tuple[str, Metric]:
         """Which question is asked of the scenes."""
         return f"{'which' if config.label == 'which' else 'how many'} {cls.label}", cls.metric
+
+    @classmethod
+    def floors(cls, config: DigitScenesConfig) -> dict[str, str]:
+        """The most frequent answer, and a bag of pixels."""
+        del config
+        return {"chance": "the most frequent answer of training", "bag": BAGS["vision"]}
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them; of `which`, each digit is answered by itself."""
+        bag = histogram(self.fitting()) if name == "bag" else lambda images: torch.zeros(len(images), 1)
+        if self.config.label == "which":
+            return logistic_each(self.fitting(), bag, lambda targets: targets.long())
+        return logistic(self.fitting(), bag, lambda targets: targets, self.inputs.num_classes)
 
     def segments(self, split: str) -> dict[str, Tensor]:
         """What there is to find in each scene of a split, in the order of `batches` (of training, the scenes that are kept).
@@ -168,15 +186,21 @@ class DigitScenes(InMemoryTask):
         settings = self.config.model_dump(exclude=NOT_COMPOSITION)
         scans = self._scans[split].inputs.numpy().tobytes()
         content = hashlib.sha256(scans).hexdigest()
-        key = f"{PREPARATION} {split} {self._sizes[split]} {json.dumps(settings)} {content}"
+        key = f"{PREPARATION} {self._stream(split)} {self._sizes[split]} {json.dumps(settings)} {content}"
         return prepared(key, lambda: self._compose(split, "images", "classes"))
+
+    def _stream(self, split: str) -> str:
+        """Name of a split's randomness; the test is the same in every draw."""
+        return split if split == "test" else drawn(split, draw_number(self.config.draw))
 
     def _compose(self, split: str, *wanted: str) -> dict[str, Tensor]:
         """All scenes of a split, chunk by chunk, each chunk from a stream of its own."""
         size = self._sizes[split]
         chunks: dict[str, list[Tensor]] = {name: [] for name in wanted}
         for start in range(0, size, CHUNK):
-            generator = torch.Generator().manual_seed(named_seed(SCENE_SEED, f"{split}/{start // CHUNK}"))
+            generator = torch.Generator().manual_seed(
+                named_seed(SCENE_SEED, f"{self._stream(split)}/{start // CHUNK}")
+            )
             made = compose(self._scans[split], self.config, generator)
             for name in wanted:
                 chunks[name].append(made[name][: size - start])

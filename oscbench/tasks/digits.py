@@ -1,6 +1,6 @@
 """Digits: 1,797 real scans of handwritten digits, 8 × 8 pixels, shipped with scikit-learn (UCI Optical Recognition, Alpaydin & Kaynak).
 
-The split is fixed and stratified: 1,047 for training, 250 for validation, 500 for test.
+The split is stratified: 1,047 for training, 250 for validation, 500 for test, which are the same 500 in every draw.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import pad
 
-from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
+from oscbench.settings import added
+from oscbench.tasks import Batch, Draw, ImageInputs, Metric, TaskConfig, draw_number
 from oscbench.tasks.support.in_memory import Classification
-from oscbench.tasks.support.training_subsets import training_rows
+from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 SPLIT_SEED = 20_260_101
 NUM_TEST, NUM_VALIDATION = 500, 250
@@ -26,10 +27,12 @@ class DigitsConfig(TaskConfig):
     Attributes:
         shift: training images are shifted by up to so many pixels in each direction; 0 turns it off.
         fraction: share of the training images that is used, of each digit alike; smaller shares lie within larger ones.
+        draw: which of the scans outside the test train and which validate; `per_seed` draws them anew for each seed.
     """
 
     shift: int = Field(default=1, ge=0, le=4)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    draw: Draw = added("fixed", neutral="fixed")
 
 
 class Digits(Classification):
@@ -44,8 +47,9 @@ class Digits(Classification):
 
     def __init__(self, config: DigitsConfig) -> None:
         self.config = config
-        scans = digit_splits()
-        kept = training_rows(scans["train"].targets, config.fraction)
+        draw = draw_number(config.draw)
+        scans = digit_splits(draw)
+        kept = training_rows(scans["train"].targets, config.fraction, drawn("share", draw))
         scans["train"] = Batch(scans["train"].inputs[kept], scans["train"].targets[kept])
         mean, std = scans["train"].inputs.mean(), scans["train"].inputs.std()
         self.splits = {name: Batch((part.inputs - mean) / std, part.targets) for name, part in scans.items()}
@@ -56,15 +60,15 @@ class Digits(Classification):
         return Batch(shifted(batch.inputs, self.config.shift, self.background, generator), batch.targets)
 
 
-def digit_splits() -> dict[str, Batch]:
-    """Scans (n, 1, 8, 8) with ink from 0 to 1, and digits, of the three fixed splits."""
+def digit_splits(draw: int = 0) -> dict[str, Batch]:
+    """Scans (n, 1, 8, 8) with ink from 0 to 1, and digits, of the three splits; every draw has the same test."""
     data = load_digits()
     images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16.0
     labels = torch.tensor(data.target, dtype=torch.int64)
     index = list(range(len(labels)))
     rest, test = train_test_split(index, test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED)
     train, validation = train_test_split(
-        rest, test_size=NUM_VALIDATION, stratify=labels[rest], random_state=SPLIT_SEED
+        rest, test_size=NUM_VALIDATION, stratify=labels[rest], random_state=SPLIT_SEED + draw
     )
     rows_of = {"train": train, "validation": validation, "test": test}
     return {name: Batch(images[rows], labels[rows]) for name, rows in rows_of.items()}

@@ -17,11 +17,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from oscbench.models.trunk import named_seed
-from oscbench.tasks import Batch, Metric, SequenceInputs, TaskConfig
+from oscbench.tasks import Batch, Failure, Metric, SequenceInputs, TaskConfig
+from oscbench.tasks.support.floors import Floor
 from oscbench.tasks.support.in_memory import InMemoryTask
 
 DATA_SEED = 20_260_102
@@ -96,6 +97,7 @@ class Recall(InMemoryTask):
     version = 1
     label = "associative recall"
     metric = Metric("accuracy", "test accuracy of recalled values", "fraction", "higher")
+    failure = Failure("accuracy", 0.9)
     backbone = "sequence"
     inputs: SequenceInputs
 
@@ -110,6 +112,32 @@ class Recall(InMemoryTask):
         """Ids of fillers, keys and values in; one number for each value out."""
         vocabulary = config.first_value + config.num_values
         return SequenceInputs(vocabulary, config.length, config.num_values, is_causal=True)
+
+    @classmethod
+    def floors(cls, config: RecallConfig) -> dict[str, str]:
+        """One value for all, and one of those that the sequence holds."""
+        del config
+        return {
+            "chance": "the most frequent value of training",
+            "bag": "one of the values that the sequence holds, whatever the key",
+        }
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them."""
+        targets = self.splits["train"].targets
+        shares = torch.bincount(targets[targets != NO_TARGET], minlength=self.config.num_values).float()
+        if name == "chance":
+            return Floor(lambda ids: shares.expand(*ids.shape, -1))
+        first = self.config.first_value
+
+        def heard(ids: Tensor) -> Tensor:
+            # The latest value before each token; where there is none yet nobody is asked.
+            places = torch.arange(ids.shape[1]).expand_as(ids)
+            latest = torch.where(ids >= first, places, 0).cummax(1).values
+            values = (ids.gather(1, latest) - first).clamp_min(0)
+            return torch.nn.functional.one_hot(values, self.config.num_values).float()
+
+        return Floor(heard)
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of a query [nats]; no other token counts."""

@@ -17,17 +17,21 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks.support import text_sources as sources
+from oscbench.tasks.support.floors import Floor
+from oscbench.tasks.support.ngrams import NGrams
 from oscbench.tasks.support.text_words import PAD, SPECIALS, encoded, framed
 
 PREPARATION = "word_lm v1"
 SPLITS = ("train", "validation", "test")
+FLOOR_ORDER = 3
+"""Words of the longest stretch that the floor counts."""
 LOGITS_AT_ONCE = 2**24
 """Numbers that a batch of evaluation may hold: 64 MiB in float32, whatever the vocabulary."""
 
@@ -149,6 +153,20 @@ class WordLM(Task):
         name += f"_stories{config.stories}" if config.stories else ""
         name += f"_rows{config.rows}" if config.rows else ""
         return label, Metric(name, f"test perplexity, {label}, vocabulary {config.words}", "1", "lower")
+
+    @classmethod
+    def floors(cls, config: WordLMConfig) -> dict[str, str]:
+        """How often each word is, and what counting of stretches of words makes of it."""
+        del config
+        return {
+            "chance": "how often each word stands in the training rows",
+            "ngram": f"{FLOOR_ORDER}-grams of the training rows, interpolated (Witten-Bell)",
+        }
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them."""
+        order = 1 if name == "chance" else FLOOR_ORDER
+        return Floor(NGrams(self.splits["train"], self.inputs.vocabulary, order, PAD).log_probabilities)
 
     def tensors(self) -> dict[str, Tensor]:
         """Rows of the three splits, and the words that the ids stand for."""

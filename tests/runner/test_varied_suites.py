@@ -50,7 +50,7 @@ def test_a_mistake_in_the_last_point_is_found_before_the_first_runs(tiny, oscben
 @pytest.mark.parametrize(("codes", "worst"), [((1, 0), 1), ((0, 1), 1), ((0, 0), 0)])
 def test_a_run_ends_as_its_worst_point(tiny, tmp_path, monkeypatch, codes, worst):
     left = iter(codes)
-    monkeypatch.setattr(session, "_run_point", lambda *given: next(left))
+    monkeypatch.setattr(session, "_run_point", lambda *given, **named: next(left))
     path = str(tiny(vary=SHARES))
     assert session.run_suite(path, results=tmp_path / "r", only=[], overrides=[]) == worst
     assert next(left, "all were run") == "all were run"

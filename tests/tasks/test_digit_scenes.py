@@ -136,6 +136,19 @@ def test_scenes_are_fixed_unlimited_and_begin_alike() -> None:
     assert torch.equal(longer.splits["test"].inputs[:60], one.splits["test"].inputs)
 
 
+def test_draws_compose_other_scenes_for_training_and_validation_alone() -> None:
+    fixed, other = made(), made(draw=3)
+    assert made(draw=0).data_hash() == fixed.data_hash()
+    assert torch.equal(fixed.splits["test"].targets, other.splits["test"].targets)
+    for split in ("train", "validation"):
+        assert not torch.equal(fixed.splits[split].inputs, other.splits[split].inputs)
+    # What there is to segment is drawn with the images.
+    for split in ("train", "test"):
+        classes = other.segments(split)["classes"]
+        for row, target in zip(classes.tolist(), other.splits[split].targets, strict=True):
+            assert set(target.nonzero()[:, 0].tolist()) == {digit for digit in row if digit >= 0}
+
+
 def test_inputs_are_normalised_by_the_training_scenes() -> None:
     task = made()
     spread, mean = torch.std_mean(task.splits["train"].inputs)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oscbench.tasks.digits import Digits, DigitsConfig, shifted
+from oscbench.settings import spelled
+from oscbench.tasks.digits import Digits, DigitsConfig, digit_splits, shifted
+from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +76,35 @@ def test_scores_are_hits(digits: Digits) -> None:
     prediction = torch.nn.functional.one_hot(batch.targets, 10).float()
     assert digits.scores(prediction, batch).tolist() == [1, 1, 1, 1]
     assert digits.scores(-prediction, batch).tolist() == [0, 0, 0, 0]
+
+
+def test_draws_part_training_and_validation_anew_and_leave_the_test() -> None:
+    each = DigitsConfig(draw="per_seed")
+    tasks = [Digits.for_seed(each, seed) for seed in (0, 1, 2)]
+    fixed = Digits(DigitsConfig())
+    assert tasks[0].data_hash() == fixed.data_hash()
+    assert len({task.data_hash() for task in tasks}) == 3
+    for task in tasks:
+        assert {split: len(batch.targets) for split, batch in task.splits.items()} == {
+            "train": 1047,
+            "validation": 250,
+            "test": 500,
+        }
+        assert torch.equal(task.splits["test"].targets, fixed.splits["test"].targets)
+        # Normalised by other training scans, the test scans are the same up to that.
+        ink = task.splits["test"].inputs - task.background
+        known = fixed.splits["test"].inputs - fixed.background
+        assert torch.allclose(ink / ink.max(), known / known.max(), atol=1e-5)
+    assert "draw" not in spelled(DigitsConfig())
+
+
+def test_shares_of_a_draw_are_its_own_and_nested() -> None:
+    rows = [
+        {image.numpy().tobytes() for image in digit_splits(3)["train"].inputs[kept]}
+        for kept in (
+            training_rows(digit_splits(3)["train"].targets, share, drawn("share", 3)) for share in (0.1, 0.4)
+        )
+    ]
+    assert rows[0] < rows[1]
+    fixed = training_rows(digit_splits(3)["train"].targets, 0.1)
+    assert not torch.equal(fixed, training_rows(digit_splits(3)["train"].targets, 0.1, drawn("share", 3)))

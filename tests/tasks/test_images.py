@@ -13,7 +13,7 @@ from PIL import Image
 from oscbench.data import add
 from oscbench.data.known import CIFAR10_CLASSES
 from oscbench.errors import UserError
-from oscbench.tasks import cifar10
+from oscbench.tasks import Batch, cifar10
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
 from oscbench.tasks.image_folder import ImageFolder, ImageFolderConfig
 from oscbench.tasks.support.stored_images import channel_statistics, cropped
@@ -188,6 +188,20 @@ def test_a_tenth_of_each_class_is_held_back_and_shares_are_nested(binary: Path) 
     assert len(rows[1]) == 50
     held = {image.numpy().tobytes() for image in whole.splits["validation"].inputs}
     assert not held & rows[2]
+
+
+def test_draws_hold_back_other_images_and_leave_the_test(binary: Path) -> None:
+    def rows(batch: Batch) -> set[bytes]:
+        return {image.numpy().tobytes() for image in batch.inputs}
+
+    each = Cifar10Config(path=str(binary), draw="per_seed")
+    fixed = Cifar10(Cifar10Config(path=str(binary)))
+    zero, five = Cifar10.for_seed(each, 0), Cifar10.for_seed(each, 5)
+    assert zero.data_hash() == fixed.data_hash()
+    assert rows(five.splits["validation"]) != rows(fixed.splits["validation"])
+    assert torch.equal(five.splits["test"].inputs, fixed.splits["test"].inputs)
+    assert torch.bincount(five.splits["validation"].targets).tolist() == [1] * 10
+    assert not rows(five.splits["validation"]) & rows(five.splits["train"])
 
 
 def test_batches_are_normalised_and_drawn_from_their_generators(binary: Path) -> None:

@@ -189,7 +189,8 @@ def modules(cells: list[Cell]) -> list[str]:
         for kind, key in (("tasks", "task"), ("backbones", "model"), ("mechanisms", "mechanism"))
         if cell.spec["kind"] == "train"
     }
-    named |= {("measures", measure["name"]) for cell in cells for measure in cell.spec["measures"]}
+    named |= {("tasks", cell.spec["task"]["name"]) for cell in cells if cell.spec["kind"] == "floor"}
+    named |= {("measures", measure["name"]) for cell in cells for measure in cell.spec.get("measures", ())}
     modules = sorted({catalog.load(kind, name).__module__ for kind, name in named})
     # The first optimiser step imports torch._dynamo, which takes seconds.
     return ["oscbench.runner.worker", "torch._dynamo", *modules]

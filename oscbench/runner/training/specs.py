@@ -32,14 +32,20 @@ class Parts:
         )
 
 
+def task_of(spec: dict[str, Any]) -> tuple[type[Task], Any]:
+    """The task's class and its checked settings, which a spec without a model has too."""
+    task_class = catalog.load("tasks", spec["task"]["name"])
+    return task_class, task_class.Config.model_validate(without_name(spec["task"]))
+
+
 def parts_of(spec: dict[str, Any]) -> Parts:
     """Load what a resolved spec names; the model is the entry's own where it has settings of its own."""
-    task_class = catalog.load("tasks", spec["task"]["name"])
+    task_class, task_config = task_of(spec)
     backbone_class = catalog.load("backbones", spec["model"]["name"])
     model = {**without_name(spec["model"]), **spec.get("own_model", {})}
     return Parts(
         task_class,
-        task_class.Config.model_validate(without_name(spec["task"])),
+        task_config,
         backbone_class,
         backbone_class.Config.model_validate(model),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from oscbench.tasks import Batch, Split, Task
+from oscbench.tasks.support.floors import histogram, logistic, moments, most_frequent
 
 
 class InMemoryTask(Task):
@@ -44,6 +46,14 @@ class InMemoryTask(Task):
             rows = slice(start, start + batch_size)
             yield self.ready(Batch(data.inputs[rows], data.targets[rows]))
 
+    def fitting(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """The training split in its fixed order, without augmentation."""
+        data = self.splits["train"]
+        for inputs, targets in zip(
+            data.inputs.split(batch_size), data.targets.split(batch_size), strict=True
+        ):
+            yield self.ready(Batch(inputs, targets))
+
     def ready(self, batch: Batch) -> Batch:
         """What a model reads of stored examples; the same by default."""
         return batch
@@ -54,8 +64,29 @@ class InMemoryTask(Task):
         return batch
 
 
+BAGS = {
+    "vision": "logistic regression on a histogram of the pixels' values",
+    "frames": "logistic regression on mean and spread of each feature over the frames",
+}
+"""What a bag of tokens is, by the kind of input."""
+
+
 class Classification(InMemoryTask):
     """One class an example."""
+
+    @classmethod
+    def floors(cls, config: Any) -> dict[str, str]:
+        """The most frequent class, and a bag of pixels or frames."""
+        del config
+        return {"chance": "the most frequent class of training", "bag": BAGS[cls.backbone]}
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them."""
+        classes = self.inputs.num_classes
+        if name == "chance":
+            return most_frequent(self.splits["train"].targets, classes)
+        features = moments if self.backbone == "frames" else histogram(self.fitting())
+        return logistic(self.fitting(), features, lambda targets: targets, classes)
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy [nats]."""

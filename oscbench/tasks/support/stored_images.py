@@ -14,10 +14,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from oscbench.tasks import Batch, ImageInputs, Metric, TaskConfig
+from oscbench.settings import added
+from oscbench.tasks import Batch, Draw, ImageInputs, Metric, TaskConfig, draw_number
 from oscbench.tasks.digits import shifted
 from oscbench.tasks.support.in_memory import Classification
-from oscbench.tasks.support.training_subsets import training_rows
+from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 VALIDATION_SHARE = 0.1
 CHUNK_VALUES = 200_000
@@ -32,12 +33,15 @@ class StoredImagesConfig(TaskConfig):
         crop_area: least share of a training image's area that a random crop keeps before it is enlarged again; 1 turns crops off.
         flip: training images are mirrored half of the time.
         fraction: share of the training images that is used, of each class alike; smaller shares lie within larger ones.
+        draw: which images outside the test are held back for validation, and which a share keeps; `per_seed` draws them anew for each
+            seed.
     """
 
     shift: int = Field(default=0, ge=0)
     crop_area: float = Field(default=1.0, gt=0.0, le=1.0)
     flip: bool = True
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    draw: Draw = added("fixed", neutral="fixed")
 
 
 class StoredImages(Classification):
@@ -50,11 +54,12 @@ class StoredImages(Classification):
 
     def keep(self, train: Batch, test: Batch) -> None:
         """Take uint8 images (n, C, h, w) and classes; a tenth of each training class becomes validation."""
-        held = training_rows(train.targets, VALIDATION_SHARE, purpose="validation")
+        draw = draw_number(self.config.draw)
+        held = training_rows(train.targets, VALIDATION_SHARE, drawn("validation", draw))
         rest = torch.ones(len(train.targets), dtype=torch.bool)
         rest[held] = False
         rows = rest.nonzero()[:, 0]
-        rows = rows[training_rows(train.targets[rows], self.config.fraction)]
+        rows = rows[training_rows(train.targets[rows], self.config.fraction, drawn("share", draw))]
         self.splits = {"train": _rows(train, rows), "validation": _rows(train, held), "test": test}
         self.mean, self.spread = channel_statistics(self.splits["train"].inputs)
 

@@ -1,4 +1,4 @@
-"""Shares of a training split, for questions of data efficiency: nested, and the same for every mechanism and seed."""
+"""Shares of a training split, for questions of data efficiency: nested, and in one draw the same for every mechanism and seed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from torch import Tensor
 from oscbench.models.trunk import named_seed
 
 SUBSET_SEED = 20_260_104
+
+
+def drawn(purpose: str, draw: int) -> str:
+    """The purpose in a draw: each draw has other rows, and draw 0 those that stood before there were draws."""
+    return f"{purpose}/draw {draw}" if draw else purpose
 
 
 def training_rows(labels: Tensor, fraction: float, purpose: str = "share") -> Tensor:

@@ -1,0 +1,63 @@
+"""Floors of a suite: what its task gives away without mixing, once for each draw of the data, as records beside those of its cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from oscbench.records import Measurement, MechanismCard, identity
+from oscbench.runner.cell_spec import Cell
+from oscbench.runner.scores import scored
+from oscbench.runner.training.specs import task_of
+from oscbench.suite import LoadedSuite, Suite
+
+VERSION = 1
+"""Raised when a floor would come out otherwise."""
+
+
+def floor_cells(loaded: LoadedSuite, cells: list[Cell]) -> list[Cell]:
+    """A cell for each floor of a suite's task and each draw of its data; none where the suite turns them off, or trains nothing.
+
+    They are compared with the suite's cells, so they bear its protocol, though nothing of it touches them but the task: their identities
+    hash that alone. A task whose data are the same for all seeds has its floors once, under the first seed.
+    """
+    if not isinstance(loaded.suite, Suite) or not loaded.suite.floors:
+        return []
+    task, threads = cells[0].spec["task"], cells[0].spec["threads"]
+    task_class, config = task_of(cells[0].spec)
+    ideas = task_class.floors(config)
+    seeds = sorted({cell.spec["seed"] for cell in cells})
+    made = []
+    for seed in seeds if task.get("draw") == "per_seed" else seeds[:1]:
+        for name in ideas:
+            spec = {
+                "kind": "floor",
+                "task": task,
+                "mechanism": {"name": name},
+                "variant": "default",
+                "seed": seed,
+                "device": "cpu",
+                "threads": threads,
+                "versions": {"task": task_class.version, "floor": VERSION},
+            }
+            given = {"source": loaded.source, "task": cells[0].given["task"]}
+            made.append(
+                Cell(cells[0].suite, cells[0].description, given, spec, identity(spec), cells[0].protocol)
+            )
+    return made
+
+
+def run_floor(spec: dict[str, Any], device: torch.device) -> tuple[str, dict[str, Measurement]]:
+    """Fit a floor to the training split and score it like a model; the hash of its data, and its measures."""
+    task_class, config = task_of(spec)
+    task = task_class.for_seed(config, spec["seed"])
+    return task.data_hash(), scored(task, task.floor(spec["mechanism"]["name"]), device)
+
+
+def floor_card(spec: dict[str, Any]) -> MechanismCard:
+    """What a reader must know about a floor."""
+    task_class, config = task_of(spec)
+    name = spec["mechanism"]["name"]
+    idea = task_class.floors(config)[name]
+    return MechanismCard(name=name, label=f"floor: {name}", idea=idea, citation="", traits={"floor": True})

@@ -1,0 +1,133 @@
+"""Floors: counting against its literal equations, bags that know no order, and every task's own in the form that it scores."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from oscbench import catalog
+from oscbench.tasks.agreement import Agreement, AgreementConfig
+from oscbench.tasks.char_lm import CharLM, CharLMConfig
+from oscbench.tasks.digits import Digits, DigitsConfig
+from oscbench.tasks.recall import Recall, RecallConfig
+from oscbench.tasks.support.floors import histogram, logistic, moments
+from oscbench.tasks.support.ngrams import NGrams
+
+CPU = torch.device("cpu")
+VOCABULARY = 5
+
+
+def literal(text: list[int], context: list[int], token: int) -> float:
+    """p(token | context) by recursion over dictionaries."""
+    below = literal(text, context[1:], token) if context else 1.0 / VOCABULARY
+    reach = len(context)
+    followers = Counter(
+        text[place + reach] for place in range(len(text) - reach) if text[place : place + reach] == context
+    )
+    if not followers:
+        return below
+    kinds = len(followers)
+    return (followers[token] + kinds * below) / (followers.total() + kinds)
+
+
+def test_counts_are_smoothed_as_the_equation_says() -> None:
+    text = torch.randint(0, 4, (60,), generator=torch.Generator().manual_seed(0))
+    rows = torch.tensor([[0, 1, 2, 3, 4, 0, 1], [3, 3, 1, 0, 2, 2, 2]])
+    found = NGrams(text, VOCABULARY, order=3).log_probabilities(rows).exp().double()
+    assert torch.allclose(found.sum(-1), torch.ones(2, 7).double(), atol=1e-6)
+    for row in range(2):
+        for place in range(7):
+            context = rows[row, max(0, place - 1) : place + 1].tolist()
+            for token in range(VOCABULARY):
+                expected = literal(text.tolist(), context, token)
+                assert float(found[row, place, token]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_context_reaches_over_a_row_and_padding_is_never_predicted() -> None:
+    rows = torch.tensor([[1, 2, 0, 0], [3, 4, 3, 0]])
+    counted = NGrams(rows, VOCABULARY, order=2, ignored=0)
+    found = counted.log_probabilities(torch.tensor([[2]])).exp()[0, 0]
+    # 2 is followed by padding alone, so nothing was counted after it, and single tokens decide.
+    single = NGrams(rows, VOCABULARY, order=1, ignored=0).log_probabilities(torch.tensor([[2]])).exp()[0, 0]
+    assert torch.allclose(found, single)
+    assert float(single[0]) == pytest.approx(4 * 0.2 / (5 + 4))
+
+
+def test_a_histogram_does_not_see_where_and_a_mean_of_frames_not_when() -> None:
+    images = torch.rand(6, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    from oscbench.tasks import Batch
+
+    bag = histogram([Batch(images, torch.zeros(6))], bins=4)
+    shuffled = images.flatten(2)[..., torch.randperm(16)].view_as(images)
+    assert torch.allclose(bag(images), bag(shuffled))
+    assert bag(images).shape == (6, 8)
+    assert torch.allclose(bag(images).view(6, 2, 4).sum(-1), torch.ones(6, 2))
+    frames = torch.rand(3, 7, 5)
+    assert torch.allclose(moments(frames), moments(frames.flip(1)), atol=1e-6)
+
+
+def test_logistic_regression_never_answers_what_training_lacks() -> None:
+    from oscbench.tasks import Batch
+
+    inputs = torch.cat((torch.zeros(20, 2), torch.ones(20, 2)))
+    targets = torch.tensor([1] * 20 + [3] * 20)
+    floor = logistic([Batch(inputs, targets)], lambda x: x, lambda y: y, 5)
+    prediction = floor(torch.tensor([[0.0, 0.0], [1.0, 1.0]])).prediction
+    assert prediction.argmax(-1).tolist() == [1, 3]
+    assert prediction.shape == (2, 5)
+
+
+def scored(task: Any, name: str) -> dict[str, float]:
+    return {key: score.value for key, score in task.evaluate(task.floor(name), "test", CPU).items()}
+
+
+def test_digits_are_told_by_their_ink_only_a_little() -> None:
+    task = Digits(DigitsConfig())
+    assert set(Digits.floors(task.config)) == {"chance", "bag"}
+    chance, bag = scored(task, "chance")["accuracy"], scored(task, "bag")["accuracy"]
+    most = int(torch.bincount(task.splits["train"].targets).argmax())
+    assert chance == pytest.approx(float((task.splits["test"].targets == most).float().mean()))
+    assert 0.2 < bag < 0.6
+
+
+def test_a_bag_of_words_does_not_know_who_agrees() -> None:
+    task = Agreement(AgreementConfig(training_sentences=2000, validation_sentences=100, test_sentences=1000))
+    found = scored(task, "bag")
+    assert abs(found["accuracy"] - 0.5) < 0.06
+    assert {"accuracy_simple", "accuracy_hard"} <= set(found)
+    assert Agreement.failure is not None
+    assert Agreement.failure.metric in found
+
+
+def test_recall_of_any_value_is_right_once_in_so_many_pairs() -> None:
+    config = RecallConfig(num_pairs=[2, 8], length=32, train_examples=200, test_examples=2000)
+    found = scored(Recall(config), "bag")
+    assert found["accuracy_2_pairs"] == pytest.approx(0.5, abs=0.05)
+    assert found["accuracy_8_pairs"] == pytest.approx(1 / 8, abs=0.03)
+    assert scored(Recall(config), "chance")["accuracy"] < 0.05
+
+
+def test_counting_bytes_beats_their_frequencies(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    words = ["the", "cat", "sat", "on", "the", "mat", "and", "the", "dog", "ran", "to", "the", "cat"]
+    generator = torch.Generator().manual_seed(0)
+    path.write_text(" ".join(words[int(i)] for i in torch.randint(len(words), (5000,), generator=generator)))
+    task = CharLM(CharLMConfig(path=str(path), length=32))
+    frequencies, counted = (scored(task, name)["bits_per_character"] for name in ("chance", "ngram"))
+    bits = torch.bincount(task.splits["train"].long(), minlength=256).double()
+    entropy = -(bits / bits.sum()).xlogy(bits / bits.sum()).sum() / math.log(2)
+    assert frequencies == pytest.approx(float(entropy), abs=0.05)
+    assert counted < 0.6 * frequencies
+
+
+@pytest.mark.parametrize("name", catalog.names("tasks"))
+def test_floors_have_names_and_say_what_they_do(name: str) -> None:
+    task = catalog.load("tasks", name)
+    floors = task.floors(task.Config())
+    assert not floors or "chance" in floors
+    assert all(text and not text.endswith(".") for text in floors.values())
