@@ -137,3 +137,10 @@ def test_flops_count_every_loop() -> None:
     with flop_counter() as counter, torch.no_grad():
         three.float()(cells(1))
     assert counter.get_total_flops() == three.flops()
+
+
+def test_a_model_of_one_loop_goes_on_from_its_oscillators_in_more() -> None:
+    restart, carry = grid("akorn", loops=1).eval(), grid("akorn", loops=1, state="carry").eval()
+    first, second = (m(cells(), loops=3).prediction for m in (restart, carry))
+    assert torch.equal(first[:, 0], second[:, 0])
+    assert not torch.allclose(first[:, 2], second[:, 2], atol=1e-6)

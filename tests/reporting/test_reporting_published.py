@@ -273,7 +273,7 @@ def test_what_nothing_answers_says_why() -> None:
     table = unanswered_table([make_record()])
     reasons = {row[3].text for row in table.rows}
     assert "no records of the task agreement here" in reasons
-    assert "AKOrN is no mechanism here" in reasons
+    assert "no task discovers objects here" in reasons
     here = {row[3].text for row in unanswered_table([make_record(task="agreement")]).rows}
     assert "no records of the task agreement here" not in here
 

@@ -7,7 +7,7 @@ recurrent relational networks have it, arXiv 1711.08028).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,6 +27,8 @@ class GridConfig(BackboneConfig):
         state: of the mechanism from one loop to the next: `restart` it from the tokens, or `carry` it on.
         units: add an embedding of the row, one of the column and, where there are boxes, one of the box to every cell.
     """
+
+    own: ClassVar[tuple[str, ...]] = (*BackboneConfig.own, "units", "state", "loops")
 
     layers: int = Field(default=2, ge=1, le=MAX_LAYERS)
     mlp_ratio: float = Field(default=2.0, gt=0.0)
@@ -64,14 +66,14 @@ class Grid(Backbone):
         if config.units:
             self.members = unit_members(inputs.rows, inputs.columns, inputs.boxes)
             self.units = nn.ModuleList(nn.Embedding(int(m.max()) + 1, config.width) for m in self.members)
-        self.carries = config.state == "carry" and config.loops > 1
+        self.carries = config.state == "carry"
         self.surround(
             mechanism_class,
             mechanism_config,
             self.positions,
             hidden=hidden,
             seed=seed,
-            carried=self.carries,
+            carried=self.carries and config.loops > 1,
         )
         self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
         if not self.embedding.weight.is_meta:
