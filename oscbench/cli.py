@@ -44,6 +44,12 @@ class Kind(StrEnum):
     backends = "backends"
 
 
+class NewKind(StrEnum):
+    """What `oscbench new` can begin."""
+
+    mechanism = "mechanism"
+
+
 class ExportFormat(StrEnum):
     """What `oscbench export` can write."""
 
@@ -236,6 +242,23 @@ def validate(suite: SuiteArgument, allow_imports: ImportsOption = False) -> None
     from oscbench.runner import session
 
     print(session.validate(suite))
+
+
+@app.command(name="new")
+def new_thing(
+    kind: Annotated[NewKind, typer.Argument(help="What to begin.")],
+    name: Annotated[str, typer.Argument(help="Its name, in suites and records, as in my_attention.")],
+    folder: Annotated[
+        Path | None, typer.Option("--to", help="Folder to write to; by default a clone's own, or this one.")
+    ] = None,
+) -> None:
+    """Write a first mechanism of your own: a file that trains and passes the tests as it is."""
+    from oscbench.scaffold import new_mechanism
+
+    path, named = new_mechanism(name, folder)
+    allow = " --allow-imports" if ":" in named else ""
+    print(path)
+    print(f'next: put "{named}" among the mechanisms of a suite, and oscbench run SUITE{allow}')
 
 
 def main() -> None:

@@ -1,0 +1,61 @@
+"""A first file of one's own: the worked mechanism of CONTRIBUTING.md, which runs and passes its tests as it is, under another name.
+
+`decay.py` beside this is that mechanism. It is read as text and never imported by us, so it is in no catalog.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+
+from oscbench import catalog
+from oscbench.errors import UserError
+
+EXAMPLE = Path(__file__).with_name("decay.py")
+CLONE = Path("oscbench") / "mechanisms"
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = None) -> tuple[Path, str]:
+    """Write a working mechanism called `name`.
+
+    Args:
+        name: Of the file, and so in suites, records and on the command line; lower case, as in `my_attention`.
+        folder: Where to write it; by default among the mechanisms of the clone that one stands in, else where one stands.
+        here: The working folder; by default the process's.
+
+    Returns:
+        The file, and how a suite names it: `my_attention` in a clone, `my_attention:MyAttention` elsewhere.
+
+    Raises:
+        UserError: The name cannot be a module's or is taken, or the file is there or cannot be written.
+    """
+    if not _NAME.match(name) or keyword.iskeyword(name):
+        raise UserError(
+            f'new mechanism: got "{name}"; a name is lower-case letters, digits and _, as in my_attention'
+        )
+    if name in catalog.names("mechanisms"):
+        raise UserError(f'new mechanism: "{name}" is there already; choose another name')
+    here = here or Path.cwd()
+    in_clone = (here / CLONE / "__init__.py").is_file()
+    target = folder if folder is not None else here / CLONE if in_clone else here
+    path = target / f"{name}.py"
+    title = "".join(part.capitalize() for part in name.split("_"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(renamed(EXAMPLE.read_text(encoding="utf-8"), name, title))
+    except FileExistsError as error:
+        raise UserError(f"{path}: is there already; nothing was written") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    inside = path.parent.resolve() == (Path(__file__).parents[1] / "mechanisms").resolve()
+    return path, name if inside or (folder is None and in_clone) else f"{name}:{title}"
+
+
+def renamed(text: str, name: str, title: str) -> str:
+    """The example under another name: its class, its label and the word that opens its docstring."""
+    text = re.sub(r"\bDecay(?=Config\b|\b)", title, text)
+    text = text.replace('label = "decay"', f'label = "{name.replace("_", " ")}"')
+    return text.replace("Settings of decay.", f"Settings of {name.replace('_', ' ')}.")

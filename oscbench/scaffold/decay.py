@@ -1,0 +1,82 @@
+"""Decay: a token hears what is near, in weights that halve with distance and ask for no fit.
+
+Idea:
+    A token hears a mean of all values in which nearness alone counts; what is left of attention when only places choose.
+
+Equation:
+    out_i = Σ_j w_ij v_j / Σ_j w_ij with w_ij = 2^(-|p_i - p_j|/half_life); the decay of eq. 5, arXiv 2307.08621, without queries and keys.
+
+Symbols:
+    V -> v (B, H, N, d); γ -> 2^(-1/half_life), half_life in tokens or patches.
+
+Deviations:
+    Normalised and, where not causal, both ways; CLS and registers, which stand nowhere, are at distance 0 of everybody.
+
+Cost:
+    2 N² D + 4 N D² FLOPs a layer, N² weights; no state.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits, linear_flops
+from oscbench.ops.masking import allowed, silence
+from oscbench.ops.operations import Operations, linear_operations
+
+
+class DecayConfig(MechanismConfig):
+    """Settings of decay.
+
+    Attributes:
+        half_life: distance at which a sender counts half [tokens; in images rows + columns of patches].
+    """
+
+    half_life: float = Field(default=2.0, gt=0.0)
+
+
+class Decay(Mechanism):
+    """A mean of values that fades with distance."""
+
+    Config = DecayConfig
+    version = 1
+    label = "decay"
+    traits = Traits(order_sensitive=True)
+
+    def __init__(self, config: DecayConfig, shape: Shape) -> None:
+        super().__init__(config, shape)
+        self.values = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.layers))
+        self.outputs = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.layers))
+
+    def mix(self, layer: int, tokens: torch.Tensor, state: State, context: Context) -> Mixed:
+        """Weights from places, times values, projected."""
+        v = self.split_heads(self.values[layer](tokens))
+        places, special = context.positions.coordinates, context.positions.special
+        distance = (places[:, None] - places).abs().sum(-1).masked_fill(special[:, None] | special, 0.0)
+        hears = allowed(
+            v.shape[2], v.device, is_causal=context.is_causal, key_padding_mask=context.key_padding_mask
+        )
+        weights = (0.5 ** (distance / self.config.half_life) * hears).to(v.dtype)
+        weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
+        update = self.outputs[layer](self.merge_heads(weights @ silence(v, context.key_padding_mask)))
+        if not context.diagnostics:
+            return Mixed(update)
+        return Mixed(update, {"attention": weights.expand(len(v), self.shape.heads, -1, -1)})
+
+    def flops(self, tokens: int) -> int:
+        """Two projections and one product with the weights a layer."""
+        width = self.shape.width
+        return self.shape.layers * (2 * linear_flops(tokens, width, width) + 2 * tokens * tokens * width)
+
+    def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """The same, with an exponential a pair and a sum and a division a row."""
+        width, pairs = self.shape.width, tokens * tokens
+        rows = Operations(
+            multiply_adds=pairs * width, exponentials=pairs, reductions=tokens, divisions=tokens
+        )
+        return self.shape.layers * (2 * linear_operations(tokens, width, width) + rows)
+
+
+mechanism = Decay

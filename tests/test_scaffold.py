@@ -1,0 +1,97 @@
+"""A mechanism of one's own in three commands, and the worked example of CONTRIBUTING.md as it stands there."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import oscbench
+from oscbench import catalog
+from oscbench.errors import UserError
+from oscbench.mechanisms import Mechanism
+from oscbench.scaffold import EXAMPLE, new_mechanism
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_contributing_shows_the_file_that_is_written() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = re.search(r"```python\n# oscbench/mechanisms/decay.py\n(.*?)```", text, re.DOTALL)
+    assert shown is not None
+    assert shown[1] == EXAMPLE.read_text(encoding="utf-8")
+
+
+def test_in_a_clone_it_joins_the_mechanisms(tmp_path: Path) -> None:
+    clone = tmp_path / "oscbench" / "mechanisms"
+    clone.mkdir(parents=True)
+    (clone / "__init__.py").touch()
+    path, named = new_mechanism("near_first", here=tmp_path)
+    assert path == clone / "near_first.py"
+    assert named == "near_first"
+
+
+def test_elsewhere_it_is_a_module_that_a_suite_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, named = new_mechanism("near_first", here=tmp_path)
+    assert named == "near_first:NearFirst"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    spec = importlib.util.spec_from_file_location("near_first", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert issubclass(module.mechanism, Mechanism)
+    assert module.NearFirst.label == "near first"
+    assert module.NearFirst.Config.__name__ == "NearFirstConfig"
+    assert "decay" not in path.read_text(encoding="utf-8").split("from __future__")[1].lower()
+    import oscbench.nn
+
+    monkeypatch.setattr(catalog, "load", lambda kind, name: module.NearFirst)
+    tokens = torch.randn(2, 7, 16)
+    assert oscbench.nn.Encoder("near_first", 16, 2, 1, seed=0)(tokens).shape == tokens.shape
+
+
+def test_three_commands_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CONTRIBUTING.md has them, outside a clone."""
+    monkeypatch.chdir(tmp_path)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+
+    def command(*words: str) -> str:
+        code = "from oscbench.cli import main; main()"
+        found = subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment, check=False
+        )
+        assert found.returncode == 0, found.stderr
+        return found.stdout
+
+    assert "my_attention:MyAttention" in command("new", "mechanism", "my_attention")
+    sets = ["mechanisms=[{name: 'my_attention:MyAttention', variant: mine}]", "train.epochs=1", "seeds=1"]
+    options = [part for text in sets for part in ("--set", text)]
+    command("run", "smoke", "--allow-imports", "--jobs", "1", *options)
+    table = oscbench.load(tmp_path / "results")
+    assert list(table["status"]) == ["ok"]
+    assert list(table["variant"]) == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["Near", "near-first", "class", "", "1st", "a b"])
+def test_what_cannot_be_a_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lower-case letters"):
+        new_mechanism(name, here=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    path, _ = new_mechanism("near_first", here=tmp_path)
+    path.write_text("mine")
+    with pytest.raises(UserError, match="is there already"):
+        new_mechanism("near_first", here=tmp_path)
+    assert path.read_text() == "mine"
+    with pytest.raises(UserError, match='"kope" is there already'):
+        new_mechanism("kope", here=tmp_path)
