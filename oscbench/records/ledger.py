@@ -22,6 +22,22 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
+class Extension(_Frozen):
+    """A range that a search went beyond by itself, since its choice stood at an end.
+
+    Attributes:
+        place: of the setting.
+        end: `low` or `high`.
+        chosen: the value that stood there.
+        tried: values beyond it.
+    """
+
+    place: str
+    end: Literal["low", "high"]
+    chosen: Any
+    tried: tuple[Any, ...]
+
+
 class TrialRow(_Frozen):
     """One trial.
 
@@ -32,6 +48,7 @@ class TrialRow(_Frozen):
         statuses: of each scoring seed's cell.
         identities: of these cells.
         repeats: the trial is a choice that was made before, since the space holds no more; it cost nothing again.
+        extension: 0 for the trials that every entry has; 1 and 2 for those beyond its ranges.
         seconds: all its cells took.
         training_flops: 3 × forward FLOPs × examples, over all its cells; null where FLOPs were not counted.
     """
@@ -42,6 +59,7 @@ class TrialRow(_Frozen):
     statuses: tuple[Status, ...]
     identities: tuple[str, ...]
     repeats: bool
+    extension: int = 0
     seconds: float
     training_flops: float | None
 
@@ -59,6 +77,7 @@ class LedgerEntry(_Frozen):
         training_flops: of all trials; null where a trial has none.
         by_setting: place -> (value, score) of every trial that has a score, by value.
         finished: all trials have run.
+        extensions: ranges that it went beyond, in order.
     """
 
     mechanism: str
@@ -72,6 +91,19 @@ class LedgerEntry(_Frozen):
     training_flops: float | None
     by_setting: dict[str, tuple[tuple[Any, float], ...]]
     finished: bool
+    extensions: tuple[Extension, ...] = ()
+
+    @property
+    def reached(self) -> dict[str, Any]:
+        """The space with what its extensions took in."""
+        found = {place: dict(axis) for place, axis in self.space.items()}
+        for one in self.extensions:
+            axis = found[one.place]
+            if "choices" in axis:
+                axis["choices"] = [*axis["choices"], *one.tried]
+            else:
+                axis["low"], axis["high"] = min(axis["low"], *one.tried), max(axis["high"], *one.tried)
+        return found
 
     @property
     def chosen_trial(self) -> TrialRow | None:

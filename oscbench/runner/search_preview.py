@@ -33,8 +33,9 @@ class SearchPreview:
 
     @property
     def total(self) -> int:
-        """All trial cells, there or not; a space that holds fewer choices than there are trials has no more."""
-        return self.search.distinct_trials * self.search.tune.seeds
+        """All trial cells, there or not, and those beyond a range once they are lined up; a small space has no more than it holds."""
+        further = sum(row.extension > 0 for row in self.search.rows) + self.search.num_further
+        return (self.search.distinct_trials + further) * self.search.tune.seeds
 
     def row(self) -> dict[str, object]:
         """Its line in the table of a dry run."""
@@ -67,6 +68,8 @@ def preview_search(one: Search, previews: list[Preview], store: Store) -> Search
         return SearchPreview(one, like, ())
     asked = one.ask()
     begun = len(asked) - len(there(asked, store))
+    if one.num_further:
+        return SearchPreview(one, like, (begun, *[one.tune.seeds] * (one.num_further - 1)))
     new = one.distinct_trials - sum(not row.repeats for row in one.rows)
     return SearchPreview(one, like, (begun, *[one.tune.seeds] * max(0, new - 1)))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from oscbench.records import Record, ResultsError, Store
-from oscbench.records.ledger import ledger_path, trial_label, write_ledger
+from oscbench.records.ledger import Extension, ledger_path, trial_label, write_ledger
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.executors.local import Pool, Reporter
 from oscbench.runner.floors import floor_cells
@@ -22,7 +22,7 @@ from oscbench.runner.preview import Preview, preview, total_seconds
 from oscbench.runner.progress import reporter
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.training.plan import make_plan
-from oscbench.runner.training.search import Search, ledger_of, search, searches, with_choices
+from oscbench.runner.training.search import Search, key_of, ledger_of, search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
 NOT_WELL = ("failed", "oom")
@@ -140,9 +140,27 @@ def _tuned(
             records.update({record.identity: record for record in computed(new, told)} if new else {})
             return [records[cell.identity] for cell in asked]
 
-        search(found, run, lambda: write_ledger(store, ledger_of(found)))
+        announced: set[str] = set()
+
+        def note() -> None:
+            write_ledger(store, ledger_of(found))
+            for text in (_extended(one, extension) for one in found for extension in one.extensions):
+                if text not in announced:
+                    announced.add(text)
+                    _tell(text)
+
+        search(found, run, note)
     print(f"ledger of the search in {ledger_path(store, found[0].cell.suite)}", file=sys.stderr)
     return records
+
+
+def _extended(one: Search, extension: Extension) -> str:
+    """A line that says where a search goes beyond its ranges."""
+    (name, variant), tried = key_of(one.cell), ", ".join(map(str, extension.tried))
+    return (
+        f"{name}:{variant}: {extension.place} {extension.chosen} is at the {extension.end} end of its range; "
+        f"going on to {tried}"
+    )
 
 
 def dry_run(

@@ -11,103 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from oscbench.errors import nearest
-from oscbench.positions import POSITIONS
 from oscbench.settings import added, spelled
 from oscbench.suite.bounds import MAX_CELLS, MAX_SEED, MAX_SEEDS, MAX_THREADS, MAX_VARIANTS, SuiteName
+from oscbench.suite.strict import Position, Strict, known_position
+from oscbench.suite.tune import Space, Tune
 
 VARIANT = r"^[^\s,]([^\n\r,]*[^\s,])?$"
 """No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Axis(_Strict):
-    """What a search may give one setting: one of `choices`, or a number from `low` to `high`, both included.
-
-    Two whole numbers are searched in whole numbers; write 1.0 for real ones.
-
-    Attributes:
-        choices: values to choose from.
-        low: of a range.
-        high: of a range.
-        log: the range is searched in its logarithm.
-    """
-
-    choices: list[Any] | None = Field(default=None, min_length=1)
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Axis:
-        if (self.choices is None) == (self.low is None and self.high is None):
-            raise ValueError("give either choices, or low and high")
-        if self.choices is not None:
-            if self.log:
-                raise ValueError("log belongs to low and high")
-            if any(value in self.choices[:place] for place, value in enumerate(self.choices)):
-                raise ValueError("a choice is named twice")
-        elif self.low is None or self.high is None:
-            raise ValueError("low and high belong together")
-        elif not self.low < self.high:
-            raise ValueError("low must be below high")
-        elif self.log and self.low <= 0:
-            raise ValueError("a range in logarithms starts above 0")
-        return self
-
-    def ends(self) -> list[Any]:
-        """All choices, or both ends of the range: what must be allowed if everything between is to be."""
-        return list(self.choices) if self.choices is not None else [self.low, self.high]
-
-
-TUNABLE = ("learning_rate", "weight_decay", "warmup", "beta2", "clip")
-"""Of the recipe; its length and batch size are not searched, since every mechanism is to see the same data as often."""
-
-
-def _known_places(space: dict[str, Axis]) -> dict[str, Axis]:
-    for key, axis in space.items():
-        kind, dot, name = key.partition(".")
-        if not dot or not name or kind not in ("train", "settings", "model"):
-            raise ValueError(
-                f'"{key}" is no place; write train.learning_rate, settings.gamma, or model.embedding_spread'
-            )
-        if key == "model.position":
-            for choice in axis.choices or [None]:
-                _known_position(choice)
-        if kind == "train" and name not in TUNABLE:
-            raise ValueError(
-                f'"{key}" is not searched; {nearest(key, [f"train.{name}" for name in TUNABLE])}'
-            )
-    return space
-
-
-Space = Annotated[dict[str, Axis], AfterValidator(_known_places)]
-
-
-class Tune(_Strict):
-    """A search with the same number of trials for every mechanism and variant, before the reported seeds run.
-
-    Attributes:
-        trials: of every mechanism and variant.
-        seeds: that each trial is scored on, by the validation metric after the last step.
-        first_seed: the first of them; none may be a reported seed.
-        sampler_seed: of the search's own draws.
-        space: `train.x`, `settings.x` (of the mechanism) or `model.x` (of the model, what an entry may have its own of) -> what may
-            be chosen. A mechanism without such a setting, or whose entry fixes it, ignores it and has as many trials, as it
-            ignores choices of `model.position` that it cannot have.
-    """
-
-    trials: int = Field(ge=1, le=MAX_SEEDS)
-    seeds: int = Field(default=2, ge=1, le=MAX_SEEDS)
-    first_seed: int = Field(default=100, ge=0, le=MAX_SEED)
-    sampler_seed: int = Field(default=0, ge=0, le=MAX_SEED)
-    space: Space = Field(min_length=1)
-
-    def scoring_seeds(self) -> list[int]:
-        """Seeds of every trial."""
-        return list(range(self.first_seed, self.first_seed + self.seeds))
 
 
 class _Named(BaseModel):
@@ -131,7 +41,7 @@ class NamedSettings(_Named):
         return {"name": value} if isinstance(value, str) else value
 
 
-class Reference(_Strict):
+class Reference(Strict):
     """The mechanism whose model sets the target of a matching; a bare name is the same with default settings.
 
     Attributes:
@@ -148,7 +58,7 @@ class Reference(_Strict):
         return {"name": value} if isinstance(value, str) else value
 
 
-class Match(_Strict):
+class Match(Strict):
     """How models are made comparable.
 
     Attributes:
@@ -166,17 +76,7 @@ class Match(_Strict):
         return shared.model_copy(update={key: getattr(self, key) for key in self.model_fields_set})
 
 
-def _known_position(position: Any) -> Any:
-    if position not in POSITIONS:
-        raise ValueError(f'"{position}" is no position; {nearest(str(position), POSITIONS)}')
-    return position
-
-
-Position = Annotated[str, AfterValidator(_known_position)]
-"""One of `oscbench.positions`: what is added to tokens, the mechanism's own, or both."""
-
-
-class MechanismEntry(_Strict):
+class MechanismEntry(Strict):
     """One mechanism of the comparison, with fixed settings and, if wanted, a grid over others.
 
     Attributes:
@@ -216,7 +116,7 @@ class MechanismEntry(_Strict):
                 raise ValueError(f"grid over {key} has no values")
             if key == "position":
                 for value in values:
-                    _known_position(value)
+                    known_position(value)
         return grid
 
     @model_validator(mode="after")
@@ -231,7 +131,7 @@ class MechanismEntry(_Strict):
         return self
 
 
-class Train(_Strict):
+class Train(Strict):
     """Training: AdamW with a linear warm-up and a cosine to the final learning rate; the last weights are tested.
 
     Attributes:
@@ -300,7 +200,7 @@ def _distinct_points(vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return vary
 
 
-class Suite(_Strict):
+class Suite(Strict):
     """A whole suite file.
 
     Attributes:

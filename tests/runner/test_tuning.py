@@ -24,7 +24,7 @@ from oscbench.suite import SuiteError, load_suite
 SPACE = (
     "{train.learning_rate: {low: 1e-4, high: 1e-2, log: true}, settings.gamma: {choices: [0.02, 0.1, 0.2]}}"
 )
-TUNE = f"{{trials: 6, seeds: 2, space: {SPACE}}}"
+TUNE = f"{{trials: 6, seeds: 2, extend: 0, space: {SPACE}}}"
 BEST = 2e-3
 
 

@@ -27,7 +27,7 @@ from oscbench.analysis.search import (
     values_text,
 )
 from oscbench.records import Record
-from oscbench.records.ledger import Ledger, TrialRow
+from oscbench.records.ledger import Extension, Ledger, TrialRow
 from oscbench.reporting.page.figure import Picture, Plan, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.page.style import MARKERS, MUTED, Look, settings
 from oscbench.reporting.page.svg import hint
@@ -90,6 +90,7 @@ def ledger_table(tuned: Tuned) -> Table:
         Column("Cells", "left"),
         *(Column(heading) for heading in headings),
         Column("Chosen", "left"),
+        Column("Went beyond", "left"),
     )
     caption = (
         f"Ledger of the search: {tuned.metric_label}, mean over the scoring seeds; own values are the suite's, "
@@ -116,7 +117,13 @@ def _ledger_row(tuned: Tuned, one: Search) -> tuple[Cell, ...]:
         Cell(words.difference(gain, unit), gain if math.isfinite(gain) else None),
         *(number_cell(value, unit) for value in (min(scores), float(np.median(scores)), max(scores))),
         Cell(values_text(entry.chosen) if entry.score is not None else "nothing: the suite's own values ran"),
+        Cell("; ".join(map(_went, entry.extensions)) or "nowhere"),
     )
+
+
+def _went(one: Extension) -> str:
+    """What an extension tried: `learning rate 0.01 → 0.02, 0.04`."""
+    return f"{setting(one.place)} {value_text(one.chosen)} → {', '.join(map(value_text, one.tried))}"
 
 
 def _ended(one: Search) -> str:
@@ -151,7 +158,7 @@ def sensitivity_table(tuned: Tuned) -> Table | None:
     raw: list[dict[str, Any]] = []
     links: list[str | None] = []
     for one in tuned.searches:
-        for place, axis in one.entry.space.items():
+        for place, axis in one.entry.reached.items():
             pairs = _scored(one, place)
             if not pairs or one.entry.score is None:
                 continue
@@ -419,7 +426,9 @@ def facts(tuned: Tuned) -> list[tuple[str, str]]:
 def _equal(tuned: Tuned, ledger: Ledger) -> str:
     text = f"{ledger.trials} for every entry"
     short = [
-        f"{s.name} has {len(s.entry.trials)}" for s in tuned.searches if len(s.entry.trials) != ledger.trials
+        f"{s.name} has {count}"
+        for s in tuned.searches
+        if (count := sum(row.extension == 0 for row in s.entry.trials)) != ledger.trials
     ]
     searched = {key_of(one.entry) for one in tuned.searches}
     short += [f"{s.name} has none" for s in tuned.experiment.standings if s.entry not in searched]
@@ -429,6 +438,12 @@ def _equal(tuned: Tuned, ledger: Ledger) -> str:
         for s in tuned.searches
         if (again := sum(row.repeats for row in s.entry.trials))
     ]
+    further = [
+        f"{s.name} has {count} more"
+        for s in tuned.searches
+        if (count := sum(row.extension > 0 for row in s.entry.trials))
+    ]
+    text += f"; beyond a range at whose end the choice stood: {', '.join(further)}" if further else ""
     return text + (f"; where the space holds no more, choices come again: {', '.join(few)}" if few else "")
 
 
@@ -459,7 +474,7 @@ def _compute(tuned: Tuned) -> str:
 def _edges(tuned: Tuned) -> Iterator[str]:
     for one in tuned.searches:
         for key, value in one.entry.chosen.items():
-            where = edge(one.entry.space[key], value)
+            where = edge(one.entry.reached[key], value)
             if where not in ("", "inside"):
                 yield f"{one.name} took {setting(key)} {value_text(value)} {where}; better may lie beyond"
 
@@ -474,10 +489,18 @@ def _unlike(tuned: Tuned) -> Iterator[str]:
 
 
 def _ran(standing: Standing, places: Sequence[str]) -> dict[str, Any]:
-    spec = standing.cells[-1].spec
+    spec, given = standing.cells[-1].spec, standing.cells[-1].spec_given
     found = {}
     for place in places:
         kind, _, name = place.partition(".")
-        values = {**spec["train"], **spec.get("tuned", {})} if kind == "train" else spec["mechanism"]
-        found[place] = values.get(name)
+        parts = {
+            "train": {**spec["train"], **spec.get("tuned", {})},
+            "settings": spec["mechanism"],
+            "model": {
+                **spec.get("model", {}),
+                **spec.get("own_model", {}),
+                "position": given.get("position"),
+            },
+        }
+        found[place] = parts[kind].get(name)
     return found

@@ -19,7 +19,8 @@ from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.settings import spelled
 from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
 from oscbench.suite.errors import place, without_name
-from oscbench.suite.schema import Match, Tune
+from oscbench.suite.schema import Match
+from oscbench.suite.tune import Tune
 
 
 def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> list[Cell]:
@@ -114,6 +115,7 @@ def _search(tune: Tune | None) -> dict[str, Any]:
         return {}
     space = {key: axis.model_dump(mode="json", exclude_defaults=True) for key, axis in tune.space.items()}
     shared = {"trials": tune.trials, "seeds": tune.scoring_seeds(), "sampler_seed": tune.sampler_seed}
+    shared |= {"extend": tune.extend} if tune.extend else {}
     return {"tune": {**shared, "space": space}}
 
 

@@ -16,13 +16,14 @@ from typing import Any
 
 from oscbench.records import Record, identity, protocol
 from oscbench.records.identity import canonical
-from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, trial_label
+from oscbench.records.ledger import Extension, Ledger, LedgerEntry, TrialRow, shared_request, trial_label
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import position_of
+from oscbench.runner.training.extension import MOST_TRIALS, beyond, ends_reached, widened
 from oscbench.runner.training.space import given_values, own_space, rounded, trial_spec, with_values
 from oscbench.runner.training.specs import parts_of
-from oscbench.suite import Suite, expand
-from oscbench.suite.schema import Axis, Tune
+from oscbench.suite import Suite, SuiteError, expand
+from oscbench.suite.tune import Axis, Tune
 
 MAX_ASKS = 30
 """For a choice that was made before another one is drawn, at most so often; then the space is taken to hold no more."""
@@ -67,11 +68,20 @@ class Search:
         self._study.enqueue_trial({key: _position(self.space[key], value) for key, value in given.items()})
         self._asked: Any = None
         self._values: dict[str, Any] = {}
+        self.extensions: list[Extension] = []
+        self._reached = dict(self.space)
+        self._further: list[dict[str, Any]] = []
+        self._rounds = 0
 
     @property
     def finished(self) -> bool:
-        """Whether all trials have their scores."""
-        return len(self.rows) == self.tune.trials
+        """Whether all trials have their scores, those beyond a range too."""
+        return len(self.rows) >= self.tune.trials and not self._further
+
+    @property
+    def num_further(self) -> int:
+        """Trials beyond its ranges that are lined up."""
+        return len(self._further)
 
     @property
     def distinct_trials(self) -> int:
@@ -81,7 +91,9 @@ class Search:
 
     def ask(self) -> list[Cell]:
         """Cells of the next trial, one a scoring seed; cells of an earlier one where the space holds no more."""
-        if self._asked is None:
+        if self._further:
+            self._values = self._further[0]
+        elif self._asked is None:
             seen = {canonical(row.values) for row in self.rows}
             for left in reversed(range(MAX_ASKS)):
                 self._asked = self._study.ask(self._distributions)
@@ -117,12 +129,44 @@ class Search:
             statuses=tuple(record.status for record in records),
             identities=identities,
             repeats=repeats,
+            extension=self._rounds,
             seconds=0.0 if repeats else sum(record.seconds for record in records),
             training_flops=0.0 if repeats else _sum(flops),
         )
         self.rows.append(row)
-        self._study.tell(self._asked, self._loss(row))
-        self._asked = None
+        if self._further:
+            self._further.pop(0)
+        else:
+            self._study.tell(self._asked, self._loss(row))
+            self._asked = None
+        if self.finished:
+            self._extend()
+
+    def _extend(self) -> None:
+        """Line up trials beyond the ends at which the choice stands, all else as chosen; none where it stands inside."""
+        best, room = self.best(), MOST_TRIALS - (len(self.rows) - self.tune.trials)
+        if best is None or self._rounds >= self.tune.extend:
+            return
+        ends = ends_reached(self._reached, best.values)
+        steps = {key: list(enumerate(beyond(self._reached[key], end))) for key, end in ends.items()}
+        found = [(step, key, value) for key, values in steps.items() for step, value in values]
+        # The nearest steps of all ends come first, since there may not be room for all.
+        found = sorted((one for one in found if self._allows(best, *one[1:])), key=lambda one: one[0])[:room]
+        for key in dict.fromkeys(key for _, key, _ in found):
+            tried = [value for _, owner, value in found if owner == key]
+            self._reached[key] = widened(self._reached[key], tried)
+            self.extensions.append(
+                Extension(place=key, end=ends[key], chosen=best.values[key], tried=tuple(tried))
+            )
+        self._further = [{**best.values, key: value} for _, key, value in found]
+        self._rounds += bool(found)
+
+    def _allows(self, best: TrialRow, key: str, value: Any) -> bool:
+        try:
+            with_values(self.cell.spec, {**best.values, key: value}, "tune")
+        except SuiteError:
+            return False
+        return True
 
     def _loss(self, row: TrialRow) -> float:
         if row.score is None:
@@ -151,7 +195,7 @@ class Search:
                     key=lambda pair: _position(axis, pair[0]),
                 )
             )
-            for key, axis in self.space.items()
+            for key, axis in self._reached.items()
         }
         mechanism, variant = key_of(self.cell)
         return LedgerEntry(
@@ -168,6 +212,7 @@ class Search:
             training_flops=_sum([row.training_flops for row in self.rows]),
             by_setting=by_setting,
             finished=self.finished,
+            extensions=tuple(self.extensions),
         )
 
 

@@ -15,7 +15,8 @@ from oscbench.settings import spelled
 from oscbench.suite import CellRequest, Suite, SuiteError, explain
 from oscbench.suite.cells import plain
 from oscbench.suite.errors import place, without_name
-from oscbench.suite.schema import Axis, Train
+from oscbench.suite.schema import Train
+from oscbench.suite.tune import Axis
 
 DIGITS = 3
 """Significant digits of what is drawn from a range: nobody reports a learning rate of 0.002137091."""
