@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,32 +37,53 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
     requests = expand(suite, source)
-    entries: dict[str, dict[str, Any]] = {}
     check_names(suite, source, shared["model"]["name"])
+    entries: dict[tuple[str, str], _Entry] = {}
     for request in requests:
-        key = f"{request.mechanism}:{request.variant}"
-        if key not in entries:
-            entries[key] = spec = _entry_spec(suite, shared, request, source)
-            named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
-            _prove_buildable(spec, named)
-            _prove_searchable(suite, request, spec, named)
+        if (request.mechanism, request.variant) in entries:
+            continue
+        spec = _entry_spec(suite, shared, request, source)
+        named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
+        _prove_buildable(spec, named)
+        _prove_searchable(suite, request, spec, named)
+        given = _given(suite, request, spec, source, device or suite.device)
+        entries[request.mechanism, request.variant] = _Entry(spec, given, protocol(spec))
     cells = []
     for request in select(requests, only):
-        spec = {**entries[f"{request.mechanism}:{request.variant}"], "seed": request.seed}
-        given = {
-            "source": source,
-            "position": position_of(spec),
-            "mechanism": suite.mechanisms[request.index].model_dump(mode="json"),
-            "task": suite.task.model_dump(mode="json"),
-            "model": suite.model,
-            "match": suite.match.model_dump(mode="json"),
-            "train": suite.train.model_dump(mode="json", exclude_unset=True),
-            "device": device or suite.device,
-        }
-        if suite.tune is not None:
-            given["tune"] = suite.tune.model_dump(mode="json", exclude_unset=True)
-        cells.append(Cell(loaded.label, suite.description, given, spec, identity(spec), protocol(spec)))
+        common = entries[request.mechanism, request.variant]
+        spec = {**common.spec, "seed": request.seed}
+        cells.append(
+            Cell(loaded.label, suite.description, common.given, spec, identity(spec), common.protocol)
+        )
     return cells
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the seeds of a mechanism and variant share; a suite may have thousands of them."""
+
+    spec: dict[str, Any]
+    given: dict[str, Any]
+    protocol: str
+
+
+def _given(
+    suite: Suite, request: CellRequest, spec: dict[str, Any], source: str, device: str
+) -> dict[str, Any]:
+    """What the suite file says of an entry's cells."""
+    given = {
+        "source": source,
+        "position": position_of(spec),
+        "mechanism": suite.mechanisms[request.index].model_dump(mode="json"),
+        "task": suite.task.model_dump(mode="json"),
+        "model": suite.model,
+        "match": suite.match.model_dump(mode="json"),
+        "train": suite.train.model_dump(mode="json", exclude_unset=True),
+        "device": device,
+    }
+    if suite.tune is not None:
+        given["tune"] = suite.tune.model_dump(mode="json", exclude_unset=True)
+    return given
 
 
 def _timing_cells(suite: TimingSuite, loaded: LoadedSuite, only: list[str], device: str) -> list[Cell]:
