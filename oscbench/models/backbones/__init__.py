@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Positions, Shape
 from oscbench.models.positions import AddedPositions, PositionMode
-from oscbench.models.trunk import Activation, Output, Trunk, named_seed
+from oscbench.models.trunk import Activation, Output, Trunk, initialise, named_seed
 from oscbench.settings import added
 
 MAX_LAYERS = 1_000
@@ -29,6 +29,9 @@ class BackboneConfig(BaseModel):
         activation: `gelu` or `swiglu`.
         position: what is added to tokens; `auto` follows the mechanism's trait.
         dropout: on embeddings and MLP outputs.
+        bias: linear maps and norms have biases.
+        weight_spread: standard deviation of the normal that linear maps start from, over √(2 · layers) where they write into the
+            residual stream; None is uniform in ±1/√fan_in.
         embedding_spread: standard deviation that embeddings (tokens, positions, CLS) start with; radians where tokens are angles.
     """
 
@@ -44,6 +47,8 @@ class BackboneConfig(BaseModel):
     activation: Activation = "gelu"
     position: PositionMode = "auto"
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    bias: bool = added(True, neutral=True)
+    weight_spread: float | None = added(None, neutral=None, gt=0.0)
     embedding_spread: float = added(0.5, neutral=0.5, gt=0.0)
 
 
@@ -90,6 +95,16 @@ class Backbone(nn.Module, ABC):
         self.dropout = nn.Dropout(config.dropout)
         hidden = hidden or round(config.mlp_ratio * config.width)
         self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
+
+    def begin(self, seed: int) -> None:
+        """Drop biases where the settings say so, and give parameters their start values, unless the model is only planned."""
+        config = self.config
+        if not config.bias:
+            for module in self.modules():
+                if isinstance(module, nn.Linear | nn.LayerNorm):
+                    module.register_parameter("bias", None)
+        if not next(self.parameters()).is_meta:
+            initialise(self, seed, config.embedding_spread, config.weight_spread)
 
     @abstractmethod
     def embed(self, inputs: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from oscbench.mechanisms import Context
 from oscbench.models.backbones import MAX_LAYERS, Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
-from oscbench.models.trunk import initialise
 
 
 class FramesConfig(BackboneConfig):
@@ -43,8 +42,7 @@ class Frames(Backbone):
         positions = sequence_positions(inputs.length)
         self.surround(mechanism_class, mechanism_config, positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
-        if not self.front.weight.is_meta:
-            initialise(self, seed, config.embedding_spread)
+        self.begin(seed)
 
     @property
     def num_tokens(self) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from oscbench.mechanisms import Context, Positions
 from oscbench.models.backbones import MAX_LAYERS, Backbone, BackboneConfig
 from oscbench.models.positions import image_positions
-from oscbench.models.trunk import Output, initialise
+from oscbench.models.trunk import Output
 
 
 class GridConfig(BackboneConfig):
@@ -76,8 +76,7 @@ class Grid(Backbone):
             carried=self.carries and config.loops > 1,
         )
         self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
-        if not self.embedding.weight.is_meta:
-            initialise(self, seed, config.embedding_spread)
+        self.begin(seed)
 
     @property
     def num_tokens(self) -> int:

@@ -12,7 +12,6 @@ from oscbench.mechanisms import Context
 from oscbench.models import generation
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
-from oscbench.models.trunk import initialise
 from oscbench.ops.decode import Cache
 
 
@@ -56,8 +55,7 @@ class Sequence(Backbone):
                     f"{tuple(self.head.weight.shape)}; they must be alike"
                 )
             self.head.weight = self.embedding.weight
-        if not self.embedding.weight.is_meta:
-            initialise(self, seed, config.embedding_spread)
+        self.begin(seed)
 
     @property
     def num_tokens(self) -> int:

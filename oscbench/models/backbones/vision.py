@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from oscbench.mechanisms import Context
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import image_positions
-from oscbench.models.trunk import initialise
 
 
 class VisionConfig(BackboneConfig):
@@ -57,8 +56,7 @@ class Vision(Backbone):
             self.cls = nn.Embedding(1, config.width)
         self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
         self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
-        if not self.patches.weight.is_meta:
-            initialise(self, seed, config.embedding_spread)
+        self.begin(seed)
 
     @property
     def num_tokens(self) -> int:
