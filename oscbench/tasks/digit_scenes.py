@@ -4,6 +4,10 @@ Every scene is composed from the scans of `digits`, and the scenes of a split fr
 upper one hides the lower; clutter is single quarters of scans, and a look-alike is a scan whose quarters have changed places: all its strokes
 are a digit's, and only together do they tell that it is none. So a model must find out which strokes belong together.
 
+How many digits there are is nearly told by how much ink there is (see the floor `bag`), so two labels ask for a relation that ink does not
+tell: whether two digits are the `same`, and whether the larger of two equal ones stands above the other (`larger_above`). Each answer is
+right in half of the scenes, and every digit is as frequent in both.
+
 There is no end of scenes: scene i of a split depends on the split, i and the settings of composition alone. For segmentation,
 `segments` gives each digit's class, its visible pixels and its whole shape.
 """
@@ -24,27 +28,41 @@ from oscbench.models.trunk import named_seed
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, ImageInputs, Metric, TaskConfig, draw_number
 from oscbench.tasks.digits import digit_splits
+from oscbench.tasks.support.digit_pairs import (
+    CHUNK,
+    RELATIONS,
+    SIZE_GAP,
+    TRIES,
+    pair,
+    relation_of,
+    unlike_places,
+)
 from oscbench.tasks.support.floors import histogram, logistic, logistic_each
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
 from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 SCENE_SEED = 20_260_105
 SPLITS = ("train", "validation", "test")
-CHUNK = 256
 INK = 0.35
 """Least ink that belongs to a digit, of 1."""
 SCAN = 8
-TRIES = 16
+QUESTIONS = {
+    "which": "which digits in cluttered scenes",
+    "count": "how many digits in cluttered scenes",
+    "same": "whether two digits in cluttered scenes are the same",
+    "larger_above": "whether the larger of two equal digits in cluttered scenes is above",
+}
 PREPARATION = "digit_scenes v1"
 NOT_COMPOSITION = {"label", "train_scenes", "validation_scenes", "test_scenes", "fraction", "draw"}
-"""Settings that leave every scene as it is."""
+"""Settings that leave every scene as it is; but for the label of a relation, which has scenes of its own."""
 
 
 class DigitScenesConfig(TaskConfig):
     """Settings of digit scenes.
 
     Attributes:
-        label: `which` of the ten digits are there (several at once), or the `count` of digits.
+        label: `which` of the ten digits are there (several at once), the `count` of digits, or of two digits whether they are the `same`, or
+            whether of two equal ones the larger is above the other (`larger_above`).
         size: side of a scene [pixels].
         min_digits: fewest digits of a scene.
         max_digits: most digits of a scene.
@@ -61,7 +79,7 @@ class DigitScenesConfig(TaskConfig):
         draw: of the scenes of training and validation; `per_seed` composes others for each seed. The scans that they are made of stay.
     """
 
-    label: Literal["which", "count"] = "which"
+    label: Literal["which", "count", "same", "larger_above"] = "which"
     size: int = Field(default=40, ge=16)
     min_digits: int = Field(default=1, ge=1)
     max_digits: int = Field(default=3, ge=1)
@@ -86,11 +104,20 @@ class DigitScenesConfig(TaskConfig):
             raise ValueError(
                 "label count: min_digits and max_digits are the same, so there is nothing to count"
             )
+        if self.label in RELATIONS and (self.min_digits, self.max_digits) != (2, 2):
+            raise ValueError(
+                f"label {self.label} is about two digits; set min_digits and max_digits to 2, got {self.min_digits} and {self.max_digits}"
+            )
+        if self.label == "larger_above" and self.max_scale - self.min_scale < SIZE_GAP:
+            raise ValueError(
+                f"label larger_above: sides of two digits differ by {SIZE_GAP} pixels at least; set max_scale to "
+                f"{self.min_scale + SIZE_GAP} or more, got {self.max_scale}"
+            )
         return self
 
 
 class DigitScenes(InMemoryTask):
-    """Which digits are there, or how many."""
+    """Which digits are there, how many, or how two of them are related."""
 
     Config = DigitScenesConfig
     version = 1
@@ -107,25 +134,26 @@ class DigitScenes(InMemoryTask):
         self._sizes = dict(zip(SPLITS, sizes, strict=True))
         scenes = {split: self._scenes(split) for split in SPLITS}
         share = drawn("share", draw_number(config.draw))
-        kept = training_rows(_kinds(scenes["train"]["classes"]), config.fraction, share)
+        kept = training_rows(self._kinds(scenes["train"]), config.fraction, share)
         scenes["train"] = {name: part[kept] for name, part in scenes["train"].items()}
         spread, mean = torch.std_mean(scenes["train"]["images"].float())
         self.splits = {
-            split: Batch((made["images"].float() - mean) / spread, self._targets(made["classes"]))
+            split: Batch((made["images"].float() - mean) / spread, self._targets(made))
             for split, made in scenes.items()
         }
         self.training_scenes = kept
 
     @classmethod
     def describe(cls, config: DigitScenesConfig) -> ImageInputs:
-        """One channel; ten digits that are there or not, or one class for each count."""
-        classes = 10 if config.label == "which" else config.max_digits - config.min_digits + 1
+        """One channel; ten digits that are there or not, one class for each count, or yes and no."""
+        counts = config.max_digits - config.min_digits + 1
+        classes = 10 if config.label == "which" else counts if config.label == "count" else 2
         return ImageInputs(1, config.size, config.size, classes)
 
     @classmethod
     def headline(cls, config: DigitScenesConfig) -> tuple[str, Metric]:
         """Which question is asked of the scenes."""
-        return f"{'which' if config.label == 'which' else 'how many'} {cls.label}", cls.metric
+        return QUESTIONS[config.label], cls.metric
 
     @classmethod
     def floors(cls, config: DigitScenesConfig) -> dict[str, str]:
@@ -164,7 +192,9 @@ class DigitScenes(InMemoryTask):
         return (prediction.argmax(-1) == batch.targets).float()
 
     def subsets(self, batch: Batch) -> dict[str, Tensor]:
-        """Scenes with a digit, and with so many different ones; or with so many digits."""
+        """Scenes with a digit, and with so many different ones; with so many digits; or where the relation holds."""
+        if self.config.label in RELATIONS:
+            return {"yes": batch.targets == 1, "no": batch.targets == 0}
         if self.config.label == "count":
             counts = range(self.config.min_digits, self.config.max_digits + 1)
             return {f"{count}_digits": batch.targets == count - self.config.min_digits for count in counts}
@@ -175,19 +205,28 @@ class DigitScenes(InMemoryTask):
             f"{count}_kinds": kinds == count for count in several
         }
 
-    def _targets(self, classes: Tensor) -> Tensor:
-        """Of each scene's classes (scenes, digits; -1 none): ten 0s and 1s, or the count above the fewest."""
+    def _targets(self, made: dict[str, Tensor]) -> Tensor:
+        """Of each scene: ten 0s and 1s, the count above the fewest, or whether the relation holds."""
+        if self.config.label in RELATIONS:
+            return made["relation"].long()
+        classes = made["classes"]
         if self.config.label == "count":
             return (classes >= 0).sum(1) - self.config.min_digits
         return _presence(classes)
 
+    def _kinds(self, made: dict[str, Tensor]) -> Tensor:
+        """By what shares of the training scenes keep their balance: how many digits a scene has, or whether the relation holds."""
+        return made["relation"].long() if self.config.label in RELATIONS else (made["classes"] >= 0).sum(1)
+
     def _scenes(self, split: str) -> dict[str, Tensor]:
         """Images and classes of a split, composed once and kept."""
-        settings = self.config.model_dump(exclude=NOT_COMPOSITION)
+        related = self.config.label in RELATIONS
+        settings = self.config.model_dump(exclude=NOT_COMPOSITION - ({"label"} if related else set()))
+        wanted = ("images", "classes", *(("relation",) if related else ()))
         scans = self._scans[split].inputs.numpy().tobytes()
         content = hashlib.sha256(scans).hexdigest()
         key = f"{PREPARATION} {self._stream(split)} {self._sizes[split]} {json.dumps(settings)} {content}"
-        return prepared(key, lambda: self._compose(split, "images", "classes"))
+        return prepared(key, lambda: self._compose(split, *wanted))
 
     def _stream(self, split: str) -> str:
         """Name of a split's randomness; the test is the same in every draw."""
@@ -211,7 +250,8 @@ def compose(scans: Batch, config: DigitScenesConfig, generator: torch.Generator)
     """A chunk of scenes from scans (n, 1, 8, 8) with ink from 0 to 1, see `segments`.
 
     Returns:
-        `images` (CHUNK, 1, size, size) uint8 with black 0 and full ink 224; `classes`, `masks` and `visible`.
+        `images` (CHUNK, 1, size, size) uint8 with black 0 and full ink 224; `classes`, `masks` and `visible`; and `relation` (CHUNK,)
+        bool, where the label is one.
     """
     most = config.max_digits
 
@@ -224,9 +264,17 @@ def compose(scans: Batch, config: DigitScenesConfig, generator: torch.Generator)
         rows = whole(0, len(scans.targets) - 1, CHUNK, count)
         return scans.inputs[rows], scans.targets[rows]
 
-    drawn, classes = some(most)
+    relation = {}
+    if config.label in RELATIONS:
+        rows = pair(scans.targets, config.label, generator)
+        drawn, classes = scans.inputs[rows], scans.targets[rows]
+        places = _places(2, config, generator) if config.label == "same" else unlike_places(config, generator)
+        relation = {"relation": relation_of(config.label, classes, *places)}
+    else:
+        drawn, classes = some(most)
     present = torch.arange(most) < whole(config.min_digits, most, CHUNK)[:, None]
-    digits = _placed(drawn, *_places(most, config, generator), config.size) * present[:, :, None, None]
+    places = places if relation else _places(most, config, generator)
+    digits = _placed(drawn, *places, config.size) * present[:, :, None, None]
 
     drawn, _ = some(config.look_alikes)
     drawn = _exchanged(drawn, whole(1, 3, CHUNK, config.look_alikes))
@@ -250,6 +298,7 @@ def compose(scans: Batch, config: DigitScenesConfig, generator: torch.Generator)
         "classes": torch.where(present, classes, -1),
         "masks": shapes,
         "visible": torch.where(shapes.any(1), shapes.int().argmax(1), -1),
+        **relation,
     }
 
 
@@ -314,11 +363,6 @@ def _presence(classes: Tensor) -> Tensor:
     """(scenes, digits) classes, -1 none, to (scenes, 10) with 1 where a digit is there."""
     one_hot = torch.nn.functional.one_hot(classes + 1, 11).amax(1)
     return one_hot[:, 1:].float()
-
-
-def _kinds(classes: Tensor) -> Tensor:
-    """How many digits a scene has, by which shares of the training scenes keep their balance."""
-    return (classes >= 0).sum(1)
 
 
 task = DigitScenes

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from oscbench.suite.errors import explain
 from oscbench.tasks.digit_scenes import CHUNK, DigitScenes, DigitScenesConfig, compose
 from oscbench.tasks.digits import Digits, DigitsConfig, digit_splits
+from oscbench.tasks.support.digit_pairs import pair
 from oscbench.tasks.support.training_subsets import training_rows
 
 SMALL = {"train_scenes": 300, "validation_scenes": 40, "test_scenes": 60}
@@ -149,6 +150,46 @@ def test_draws_compose_other_scenes_for_training_and_validation_alone() -> None:
             assert set(target.nonzero()[:, 0].tolist()) == {digit for digit in row if digit >= 0}
 
 
+@pytest.mark.parametrize("label", ["same", "larger_above"])
+def test_relations_hold_in_half_of_the_scenes_and_are_what_the_segments_show(label: str) -> None:
+    task = made(label=label, min_digits=2, max_digits=2, max_overlap=0.1, test_scenes=500)
+    segments, answers = task.segments("test"), task.splits["test"].targets
+    assert 0.4 < float(answers.float().mean()) < 0.6
+    assert task.inputs.num_classes == 2
+    one, two = segments["classes"].unbind(1)
+    if label == "same":
+        assert torch.equal((one == two).long(), answers)
+        return
+    assert torch.equal(one, two)
+    # The box of a shape's ink: its side and its height.
+    rows = segments["masks"].any(-1)
+    top, bottom = rows.int().argmax(-1), 39 - rows.flip(-1).int().argmax(-1)
+    tall, middle = bottom - top, (bottom + top) / 2
+    clear = (tall[:, 0] - tall[:, 1]).abs() > 1
+    assert int(clear.sum()) > 300
+    above = (tall[:, 0] > tall[:, 1]) == (middle[:, 0] < middle[:, 1])
+    assert float((above.long() == answers)[clear].float().mean()) > 0.97
+
+
+@pytest.mark.parametrize("label", ["same", "larger_above"])
+def test_ink_does_not_tell_a_relation(label: str) -> None:
+    """Fails where an answer leaks into the histogram: 2,000 answers by chance lie within 50 ± 3.4 % in 998 of 1,000 tests."""
+    task = made(label=label, min_digits=2, max_digits=2, train_scenes=2000, test_scenes=2000)
+    bag = task.evaluate(task.floor("bag"), "test", torch.device("cpu"))["accuracy"]
+    assert abs(bag.value - 0.5) < 0.034
+    classes = task.segments("test")["classes"]
+    yes = task.splits["test"].targets == 1
+    shares = [torch.bincount(classes[rows].flatten(), minlength=10) / rows.sum() / 2 for rows in (yes, ~yes)]
+    assert (shares[0] - shares[1]).abs().max() < 0.05
+
+
+def test_a_relation_with_the_two_scans_of_one_digit_never_shows_one_scan_twice() -> None:
+    targets = torch.tensor([0, 0, 1, 1, 1])
+    rows = pair(targets, "larger_above", torch.Generator().manual_seed(0))
+    assert bool((rows[:, 0] != rows[:, 1]).all())
+    assert torch.equal(targets[rows[:, 0]], targets[rows[:, 1]])
+
+
 def test_inputs_are_normalised_by_the_training_scenes() -> None:
     task = made()
     spread, mean = torch.std_mean(task.splits["train"].inputs)
@@ -223,6 +264,14 @@ def test_subsets_are_scenes_with_a_digit_and_of_a_count() -> None:
         ({"min_digits": 4}, "min_digits 4 is more than max_digits 3"),
         ({"max_scale": 50}, "max_scale 50 is more than size 40"),
         ({"label": "count", "min_digits": 3}, "there is nothing to count"),
+        (
+            {"label": "same"},
+            "label same is about two digits; set min_digits and max_digits to 2, got 1 and 3",
+        ),
+        (
+            {"label": "larger_above", "min_digits": 2, "max_digits": 2, "min_scale": 14},
+            "set max_scale to 17 or more, got 16",
+        ),
         ({"fraction": 0.0}, "task.fraction: got 0.0"),
         ({"label": "what"}, "allowed: which, count"),
     ],
