@@ -1,7 +1,8 @@
 """oscbench: oscillator attentions against softmax and RoPE, measured fairly.
 
-From Python: `run` a suite, `load` its records as a table, `build_model` of a mechanism for a task, and `oscbench.nn` for attention in a
-model of one's own. Everything is found at first use, so that `import oscbench` loads neither torch nor pandas.
+From Python: `run` a suite, `load` its records as a table, `compare` entries, `build_model` of a mechanism for a task, and
+`oscbench.nn` for attention in a model of one's own. Everything is found at first use, so that `import oscbench` loads neither
+torch nor pandas.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oscbench import nn
-    from oscbench.api import build_model, load, run
+    from oscbench.api import build_model, compare, load, run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build_model", "load", "nn", "run"]
+__all__ = ["__version__", "build_model", "compare", "load", "nn", "run"]
 
-_FUNCTIONS = ("build_model", "load", "run")
+_FUNCTIONS = ("build_model", "compare", "load", "run")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,65 @@ def load(results: str | Path = "results", suites: Sequence[str] = ()) -> pd.Data
     from oscbench.analysis import frame
 
     return frame.tidy(frame.load(Path(results), suites).records)
+
+
+def compare(
+    results: str | Path = "results", pairs: Sequence[str] = (), suites: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Paired differences as a table: one row a comparison, of a suite that varies one row over all its values.
+
+    Args:
+        results: Folder of the records.
+        pairs: As `report --compare` takes them, `"kope,softmax"`, the last one the baseline; by default what each suite declared, or else
+            each entry against the one that it was matched to.
+        suites: Names or labels of suites; all when empty.
+
+    Returns:
+        Columns `suite`, `task`, `treatment`, `baseline`, `unit` and `direction` of the metric, `n` paired seeds, `difference` with
+        `low` and `high` (95 % t interval), `p` and `p_adjusted` (sign flips; Holm over the question), `verdict`, and `why`: the reason
+        where there is no difference, or no verdict.
+
+    Raises:
+        UserError: No records, an unknown suite, or an unknown entry.
+    """
+    import pandas as pd
+
+    from oscbench.analysis import frame
+    from oscbench.analysis.study import assemble
+
+    study = assemble(frame.load(Path(results), suites), pairs)
+    placed = [
+        (family.suite, family.points[0][1].task_label, comparison)
+        for family in study.families
+        for comparison in family.overall
+    ]
+    placed += [
+        (experiment.suite, experiment.task_label, comparison)
+        for experiment in study.experiments
+        if experiment.slug not in study.points
+        for comparison in experiment.comparisons
+    ]
+    return pd.DataFrame(
+        [
+            {
+                "suite": suite,
+                "task": task,
+                "treatment": str(comparison.pair.treatment),
+                "baseline": str(comparison.pair.baseline),
+                "unit": comparison.unit,
+                "direction": comparison.direction,
+                "n": len(comparison.seeds),
+                "difference": comparison.paired.mean if comparison.paired else math.nan,
+                "low": comparison.paired.interval.low if comparison.paired else math.nan,
+                "high": comparison.paired.interval.high if comparison.paired else math.nan,
+                "p": comparison.paired.p if comparison.paired else math.nan,
+                "p_adjusted": comparison.p_holm,
+                "verdict": comparison.verdict,
+                "why": comparison.reason or comparison.withheld or comparison.estimates,
+            }
+            for suite, task, comparison in placed
+        ]
+    )
 
 
 def build_model(

@@ -50,3 +50,13 @@ def test_a_model_is_that_of_a_cell() -> None:
     assert torch.equal(model(images).prediction, again(images).prediction)
     with pytest.raises(ValueError, match='did you mean "kope"'):
         oscbench.build_model("kop", "digits")
+
+
+def test_compare_gives_one_row_a_comparison() -> None:
+    reference = Path(__file__).parents[1] / "results" / "reference" / "cpu"
+    table = oscbench.compare(reference, ["kope:default,softmax:default"], ["vision_tuned"])
+    (row,) = table.to_dict("records")
+    assert (row["treatment"], row["baseline"], row["n"]) == ("kope:default", "softmax:default", 10)
+    assert row["low"] < row["difference"] < row["high"]
+    whole = oscbench.compare(reference, ["kope:default,softmax:default"], ["training_efficiency_digits"])
+    assert list(whole["suite"]) == ["training_efficiency_digits"], "one row over all values of what varies"
