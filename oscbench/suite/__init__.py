@@ -1,6 +1,6 @@
 """YAML to a typed suite to a list of cells (no torch)."""
 
-from oscbench.suite.cells import CellRequest, expand, left_out, select
+from oscbench.suite.cells import CellRequest, check_compared, expand, left_out, select
 from oscbench.suite.errors import SuiteError, explain
 from oscbench.suite.load import LoadedSuite, find_suite, load_points, load_suite, suite_names
 from oscbench.suite.schema import Suite
@@ -12,6 +12,7 @@ __all__ = [
     "Suite",
     "SuiteError",
     "TimingSuite",
+    "check_compared",
     "expand",
     "explain",
     "find_suite",

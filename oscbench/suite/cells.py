@@ -119,6 +119,22 @@ def _variants(index: int, entry: MechanismEntry, positions: list[str]) -> Iterat
         )
 
 
+def check_compared(suite: Suite, requests: list[CellRequest], source: str) -> None:
+    """Refuse a declared comparison with an entry that the suite lacks.
+
+    Raises:
+        SuiteError: one line with the place.
+    """
+    full = {f"{request.mechanism}:{request.variant}" for request in requests}
+    known = full | {request.mechanism for request in requests}
+    for index, names in enumerate(suite.compare):
+        for name in names:
+            if name not in known:
+                raise SuiteError(
+                    f'{source}: compare[{index}]: no entry of this suite is called "{name}"; {nearest(name, known)}'
+                )
+
+
 def plain(value: Any) -> str:
     """A setting's value in a label, as YAML writes it; no commas, which separate names in `--only`."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from oscbench.errors import nearest
 from oscbench.settings import added, spelled
 from oscbench.suite.bounds import MAX_CELLS, MAX_SEED, MAX_SEEDS, MAX_THREADS, MAX_VARIANTS, SuiteName
-from oscbench.suite.strict import Position, Strict, known_position
+from oscbench.suite.strict import Comparison, MarginText, Position, Strict, known_position
 from oscbench.suite.tune import Space, Tune
 
 VARIANT = r"^[^\s,]([^\n\r,]*[^\s,])?$"
@@ -213,7 +213,10 @@ class Suite(Strict):
         train: the recipe, the same for all.
         mechanisms: what is compared.
         positions: cross every entry that says nothing of its position with these; what a mechanism cannot have is left out.
-        seeds: a list, or how many from 0.
+        seeds: a list, how many from 0, or `{from: 100, count: 10}`.
+        compare: the comparisons that the suite confirms, as in `kope - rope:values`: the family of its correction. Whatever else is
+            compared explores. Never part of a cell, as is the margin.
+        margin: largest difference that counts as none, with its unit: `0.5 points` or `0.01 bits`.
         threads: CPU threads of a cell; part of its identity, so that a resumed run is bitwise the same.
         device: `auto`, `cpu` or `cuda`.
         measures: what is measured beside the task's metric.
@@ -241,6 +244,8 @@ class Suite(Strict):
         ]
     )
 
+    compare: list[Comparison] = Field(default_factory=list)
+    margin: MarginText | None = None
     tune: Tune | None = None
     floors: bool = True
     vary: Annotated[dict[str, list[Any]], AfterValidator(_distinct_points)] = Field(default_factory=dict)
@@ -281,9 +286,13 @@ class Suite(Strict):
             if value > MAX_SEEDS:
                 raise ValueError(f"at most {MAX_SEEDS:,} seeds are allowed")
             return list(range(value))
+        if isinstance(value, dict) and value.keys() == {"from", "count"}:
+            first, count = value["from"], value["count"]
+            if all(isinstance(one, int) and not isinstance(one, bool) for one in (first, count)):
+                return [first + place for place in cls._count(count)]
         if isinstance(value, list):
             return value
-        raise ValueError("seeds are how many, as in 5, or a list, as in [0, 1, 2]")
+        raise ValueError("seeds are how many, as in 5, a list, as in [0, 1, 2], or {from: 100, count: 10}")
 
     @field_validator("seeds")
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from oscbench.analysis.search import edge
 from oscbench.suite.tune import Axis
 
 End = Literal["low", "high"]
@@ -16,6 +15,8 @@ STEPS = 2
 
 def ends_reached(space: dict[str, Axis], chosen: dict[str, Any]) -> dict[str, End]:
     """Place -> `low` or `high`, for every value that stands at an end of what could be chosen."""
+    from oscbench.analysis.search import edge  # which loads what a report needs
+
     ends: dict[str, End] = {"at the low end": "low", "at the high end": "high"}
     told = {key: edge(axis.model_dump(), chosen[key]) for key, axis in space.items()}
     return {key: ends[text] for key, text in told.items() if text in ends}

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
-from oscbench.errors import first_line, nearest
+from oscbench.errors import UserError, first_line, nearest
 from oscbench.records import identity, protocol
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.timing.plan import timing_specs
@@ -18,7 +18,17 @@ from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, own_space, with_values
 from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.settings import spelled
-from oscbench.suite import CellRequest, LoadedSuite, Suite, SuiteError, TimingSuite, expand, explain, select
+from oscbench.suite import (
+    CellRequest,
+    LoadedSuite,
+    Suite,
+    SuiteError,
+    TimingSuite,
+    check_compared,
+    expand,
+    explain,
+    select,
+)
 from oscbench.suite.errors import place, without_name
 from oscbench.suite.schema import Match
 from oscbench.suite.tune import Tune
@@ -39,6 +49,7 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
     requests = expand(suite, source)
     check_names(suite, source, shared["model"]["name"])
     entries: dict[tuple[str, str], _Entry] = {}
+    declared = _declared(suite, requests, source)
     for request in requests:
         if (request.mechanism, request.variant) in entries:
             continue
@@ -46,7 +57,7 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
         named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
         _prove_buildable(spec, named)
         _prove_searchable(suite, request, spec, named)
-        given = _given(suite, request, spec, source, device or suite.device)
+        given = {**_given(suite, request, spec, source, device or suite.device), **declared}
         entries[request.mechanism, request.variant] = _Entry(spec, given, protocol(spec))
     cells = []
     for request in select(requests, only):
@@ -84,6 +95,20 @@ def _given(
     if suite.tune is not None:
         given["tune"] = suite.tune.model_dump(mode="json", exclude_unset=True)
     return given
+
+
+def _declared(suite: Suite, requests: list[CellRequest], source: str) -> dict[str, Any]:
+    """What a suite declares beforehand, as every record of it is given it."""
+    check_compared(suite, requests, source)
+    if suite.margin is not None:
+        from oscbench.analysis.equivalence import read_margin  # which loads SciPy
+
+        try:
+            read_margin(suite.margin)
+        except UserError as error:
+            raise SuiteError(f"{source}: {error}") from error
+    found = {"compare": suite.compare, "margin": suite.margin, "positions": suite.positions}
+    return {key: value for key, value in found.items() if value}
 
 
 def _timing_cells(suite: TimingSuite, loaded: LoadedSuite, only: list[str], device: str) -> list[Cell]:

@@ -1,0 +1,62 @@
+"""What a suite declares beforehand: comparisons, a margin, fresh seeds. It travels with every record and is no part of a cell."""
+
+from __future__ import annotations
+
+import pytest
+
+from oscbench.runner.training.plan import make_plan
+from oscbench.suite import SuiteError, load_suite
+
+MECHANISMS = "[softmax, kope, {name: rope, variant: values, settings: {rotate_values: true}}]"
+
+
+def planned(tiny, **changes):
+    return make_plan(load_suite(str(tiny(**({"mechanisms": MECHANISMS} | changes)))), only=[], device="cpu")
+
+
+def test_declared_pairs_and_margin_stand_in_every_record_and_change_no_cell(tiny):
+    plain = planned(tiny)
+    cells = planned(
+        tiny, compare='[kope − softmax, "rope:values - kope:default", [rope, softmax]]', margin="0.5 points"
+    )
+    assert [cell.identity for cell in cells] == [cell.identity for cell in plain]
+    for cell in cells:
+        assert cell.given["compare"] == [
+            ["kope", "softmax"],
+            ["rope:values", "kope:default"],
+            ["rope", "softmax"],
+        ]
+        assert cell.given["margin"] == "0.5 points"
+    assert not {"compare", "margin", "positions"} & plain[0].given.keys()
+
+
+def test_fresh_seeds_are_a_count_from_a_number(tiny):
+    cells = planned(tiny, mechanisms="[softmax]", seeds="{from: 100, count: 3}")
+    assert [cell.spec["seed"] for cell in cells] == [100, 101, 102]
+    listed = planned(tiny, mechanisms="[softmax]", seeds="[100, 101, 102]")
+    assert [cell.identity for cell in listed] == [cell.identity for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"compare": "[kope - sofmax]"}, 'compare[0]: no entry of this suite is called "sofmax"; did you'),
+        ({"compare": '["kope - rope:valuez"]'}, 'called "rope:valuez"; did you mean "rope:values"?'),
+        ({"compare": "[kope]"}, 'compare[0]: got "kope"; a comparison is two entries'),
+        ({"compare": "[kope - kope]"}, "kope is not compared with itself"),
+        ({"compare": "[a - b - c]"}, "a comparison is two entries"),
+        ({"compare": "kope - softmax"}, 'compare: got "kope - softmax"'),
+        ({"margin": "0.5"}, "margin: got 0.5; a margin has a unit, as in 0.5 points"),
+        ({"margin": '"0.5"'}, "margin: got '0.5'; allowed: a number above 0 with its unit"),
+        ({"margin": "0.5 pints"}, "margin: got '0.5 pints'; allowed: a number above 0 with its unit"),
+        ({"seeds": "{from: 100}"}, "seeds: got {'from': 100}; seeds are how many"),
+        ({"seeds": "{from: 100, count: 0}"}, "at least one seed is needed"),
+        ({"seeds": "{from: -1, count: 2}"}, "seeds are 0 or more"),
+        ({"seeds": "{from: a, count: 2}"}, "seeds are how many"),
+    ],
+)
+def test_mistakes_are_one_line(changes, expected, tiny):
+    with pytest.raises(SuiteError) as caught:
+        planned(tiny, **changes)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
