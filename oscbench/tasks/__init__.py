@@ -140,6 +140,32 @@ class FrameInputs:
 
 
 @dataclass(frozen=True)
+class DualInputs:
+    """What a backbone with an image and a text tower must know.
+
+    An input is one row of numbers: the image's channels × height × width, then the `words` token ids of its caption.
+
+    Attributes:
+        channels: of an image.
+        height: of an image [pixels].
+        width: of an image [pixels].
+        vocabulary: number of token ids; 0 is padding, on the right.
+        words: most tokens of a caption.
+    """
+
+    channels: int
+    height: int
+    width: int
+    vocabulary: int
+    words: int
+
+    @property
+    def pixels(self) -> int:
+        """Numbers of an image."""
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
 class Score:
     """A metric's value, and how many scores its mean runs over."""
 

@@ -274,18 +274,18 @@ def compose(scans: Batch, config: DigitScenesConfig, generator: torch.Generator)
         drawn, classes = some(most)
     present = torch.arange(most) < whole(config.min_digits, most, CHUNK)[:, None]
     places = places if relation else _places(most, config, generator)
-    digits = _placed(drawn, *places, config.size) * present[:, :, None, None]
+    digits = placed(drawn, *places, config.size) * present[:, :, None, None]
 
     drawn, _ = some(config.look_alikes)
     drawn = _exchanged(drawn, whole(1, 3, CHUNK, config.look_alikes))
     shown = torch.arange(config.look_alikes) < whole(0, config.look_alikes, CHUNK)[:, None]
     wrong = (
-        _placed(drawn, *_places(config.look_alikes, config, generator), config.size) * shown[:, :, None, None]
+        placed(drawn, *_places(config.look_alikes, config, generator), config.size) * shown[:, :, None, None]
     )
 
     drawn, _ = some(config.clutter)
     drawn = _quarter(drawn, whole(0, 3, CHUNK, config.clutter))
-    pieces = _placed(drawn, *_places(config.clutter, config, generator), config.size)
+    pieces = placed(drawn, *_places(config.clutter, config, generator), config.size)
 
     images = torch.zeros(CHUNK, config.size, config.size)
     # From the back to the front: clutter, look-alikes, digits from the last to the first; each hides what lies behind it.
@@ -323,7 +323,7 @@ def _places(count: int, config: DigitScenesConfig, generator: torch.Generator) -
     return sides, chosen
 
 
-def _placed(scans: Tensor, sides: Tensor, corners: Tensor, size: int) -> Tensor:
+def placed(scans: Tensor, sides: Tensor, corners: Tensor, size: int) -> Tensor:
     """Scans (B, k, 1, 8, 8) enlarged to sides (B, k) at corners (B, k, 2) of empty scenes: (B, k, size, size)."""
     batch, count = sides.shape
     if count == 0:
@@ -336,8 +336,8 @@ def _placed(scans: Tensor, sides: Tensor, corners: Tensor, size: int) -> Tensor:
     matrix[:, 0, 0] = matrix[:, 1, 1] = enlarge
     matrix[:, :, 2] = -enlarge[:, None] * centre
     grid = affine_grid(matrix, [batch * count, 1, size, size], align_corners=False)
-    placed = grid_sample(scans.flatten(0, 1), grid, align_corners=False)
-    return placed.view(batch, count, size, size)
+    enlarged: Tensor = grid_sample(scans.flatten(0, 1), grid, align_corners=False)
+    return enlarged.view(batch, count, size, size)
 
 
 def _exchanged(scans: Tensor, shifts: Tensor) -> Tensor:

@@ -65,10 +65,7 @@ class Vision(Backbone):
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Images (B, C, height, width) to embeddings (B, N, D)."""
-        size = self.config.patch
-        patches = inputs.unflatten(2, (-1, size)).unflatten(4, (-1, size))
-        # (B, C, row, y, column, x) -> (B, row·column, C·y·x)
-        tokens = self.patches(patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
+        tokens = self.patches(patches_of(inputs, self.config.patch))
         if self.config.pool == "cls":
             tokens = torch.cat((self.cls.weight.expand(len(tokens), 1, -1), tokens), dim=1)
         embedded: Tensor = self.dropout(self.added(tokens))
@@ -91,6 +88,14 @@ class Vision(Backbone):
         head = 2 * self.trunk.output_width * self.inputs.num_classes
         total: int = embedding + self.trunk.flops(self.num_tokens) + head
         return total
+
+
+def patches_of(images: Tensor, size: int) -> Tensor:
+    """Square patches of images (B, C, height, width) in reading order: (B, patches, C·size²)."""
+    split = images.unflatten(2, (-1, size)).unflatten(4, (-1, size))
+    # (B, C, row, y, column, x) -> (B, row·column, C·y·x)
+    patches: Tensor = split.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    return patches
 
 
 backbone = Vision

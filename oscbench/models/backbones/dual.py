@@ -1,0 +1,148 @@
+"""Two towers, image and text, whose embeddings meet (CLIP, Radford et al., arXiv 2103.00020).
+
+Only the image tower has the mechanism; the text tower is softmax attention of a fixed size with the same start for all, as in the recipe of
+KoPE (arXiv 2604.07904), so that entries differ in how they see.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from oscbench.mechanisms import Context, Shape
+from oscbench.mechanisms.softmax import Softmax, SoftmaxConfig
+from oscbench.models.backbones import Backbone
+from oscbench.models.backbones.vision import VisionConfig, patches_of
+from oscbench.models.positions import image_positions, sequence_positions
+from oscbench.models.trunk import Output, Trunk, named_seed
+
+START_SCALE, LARGEST_SCALE = 1.0 / 0.07, 100.0
+"""Of the similarity, as in CLIP."""
+TEXT_SPREAD = 0.5
+"""Of the text tower's embeddings at the start."""
+
+
+class DualConfig(VisionConfig):
+    """Settings of the two towers; those without `text_` are the image tower's.
+
+    Attributes:
+        embedding: channels in which both towers meet.
+        text_width: of the text tower.
+        text_heads: of the text tower.
+        text_layers: of the text tower.
+    """
+
+    embedding: int = Field(default=64, ge=1)
+    text_width: int = Field(default=64, ge=1)
+    text_heads: int = Field(default=4, ge=1)
+    text_layers: int = Field(default=2, ge=1)
+
+
+class Dual(Backbone):
+    """Images and captions (B, pixels + words) to unit embeddings (B, 2, embedding), the image's times the learned scale."""
+
+    Config = DualConfig
+    version = 1
+
+    def __init__(
+        self,
+        config: DualConfig,
+        inputs: Any,
+        mechanism_class: type,
+        mechanism_config: Any,
+        *,
+        hidden: int | None,
+        seed: int,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.config, self.inputs = config, inputs
+        if inputs.height % config.patch or inputs.width % config.patch:
+            raise ValueError(
+                f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}"
+            )
+        self.num_special = 1 if config.pool == "cls" else 0
+        grid = (inputs.height // config.patch, inputs.width // config.patch)
+        self.positions = image_positions(*grid, self.num_special)
+        self.patches = nn.Linear(inputs.channels * config.patch**2, config.width)
+        if self.num_special:
+            self.cls = nn.Embedding(1, config.width)
+        self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
+        self.head = nn.Linear(self.trunk.output_width, config.embedding)
+        self.words = nn.Embedding(inputs.vocabulary, config.text_width)
+        self.places = nn.Embedding(inputs.words, config.text_width)
+        generator = torch.Generator().manual_seed(named_seed(seed, "text"))
+        shape = Shape(config.text_width, config.text_heads, config.text_layers, inputs.words, 1, generator)
+        self.text = Trunk(Softmax(SoftmaxConfig(), shape), 4 * config.text_width)
+        self.text_head = nn.Linear(config.text_width, config.embedding)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
+        self.begin(seed)
+        if not self.words.weight.is_meta:  # an entry's spread of embeddings is that of its images
+            with torch.no_grad():
+                for table in (self.words, self.places):
+                    table.weight *= TEXT_SPREAD / config.embedding_spread
+
+    @property
+    def num_tokens(self) -> int:
+        """Of an image: patches and the CLS token."""
+        return len(self.positions.special)
+
+    def split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C, height, width) and token ids (B, words)."""
+        pixels, ids = inputs.split((self.inputs.pixels, self.inputs.words), dim=1)
+        return pixels.view(-1, self.inputs.channels, self.inputs.height, self.inputs.width), ids.long()
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """The images' patches (B, N, D)."""
+        images, _ = self.split(inputs)
+        tokens = self.patches(patches_of(images, self.config.patch))
+        if self.num_special:
+            tokens = torch.cat((self.cls.weight.expand(len(tokens), 1, -1), tokens), dim=1)
+        embedded: Tensor = self.dropout(self.added(tokens))
+        return embedded
+
+    def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
+        """Of the image tower: everybody hears everybody."""
+        return Context(self.positions.to(inputs.device), diagnostics=diagnostics)
+
+    def forward(self, inputs: Tensor, *, diagnostics: bool = False) -> Output:
+        """Embeddings of images and captions, and the image tower's diagnostics if asked for."""
+        features, found = self.trunk(self.embed(inputs), self.context(inputs, diagnostics=diagnostics))
+        _, ids = self.split(inputs)
+        return Output(torch.stack((self.read_out(features), self.captions(ids)), dim=1), found)
+
+    def read_out(self, features: Tensor) -> Tensor:
+        """Embeddings of images (B, embedding), of the scale's length."""
+        pooled = features[:, 0] if self.num_special else features.mean(dim=1)
+        return normalize(self.head(pooled), dim=-1) * self.scale()
+
+    def scale(self) -> Tensor:
+        """Factor on similarities, at most 100."""
+        return self.log_scale.exp().clamp_max(LARGEST_SCALE)
+
+    def captions(self, ids: Tensor) -> Tensor:
+        """Unit embeddings (B, embedding) of captions (B, words), the mean over their words."""
+        padding = ids == 0
+        tokens = self.words(ids) + self.places.weight[: ids.shape[1]]
+        positions = sequence_positions(ids.shape[1]).to(ids.device)
+        features, _ = self.text(tokens, Context(positions, key_padding_mask=padding))
+        real = (~padding)[..., None]
+        mean = (features * real).sum(1) / real.sum(1).clamp_min(1)
+        return normalize(self.text_head(mean), dim=-1)
+
+    def flops(self) -> int:
+        """Both towers."""
+        config, inputs = self.config, self.inputs
+        patches = self.num_tokens - self.num_special
+        image = 2 * patches * inputs.channels * config.patch**2 * config.width
+        image += self.trunk.flops(self.num_tokens) + 2 * self.trunk.output_width * config.embedding
+        text = self.text.flops(inputs.words) + 2 * config.text_width * config.embedding
+        total: int = image + text
+        return total
+
+
+backbone = Dual

@@ -1,0 +1,273 @@
+"""Captions: words say what is in the image, no two of a batch mean the same, and text alone cannot tell a caption from its exchange."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from oscbench import catalog
+from oscbench.models.backbones.dual import Dual, DualConfig
+from oscbench.models.matching import match, num_parameters
+from oscbench.models.trunk import Output
+from oscbench.ops.flops import flop_counter
+from oscbench.tasks import Batch
+from oscbench.tasks.captions import (
+    CAPTIONS,
+    NUM_MEANINGS,
+    PAIRS,
+    VOCABULARY,
+    Captions,
+    CaptionsConfig,
+    caption,
+    compose,
+    exchanged,
+    held_out,
+)
+from oscbench.tasks.digits import digit_splits
+
+SMALL = {
+    "images_per_meaning": 2,
+    "validation_images": 1,
+    "test_images": 1,
+    "single_digits": 20,
+    "held_out_pairs": 5,
+}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSCBENCH_DATA", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
+def made(**settings: Any) -> Captions:
+    return Captions(CaptionsConfig.model_validate({**SMALL, **settings}))
+
+
+def dual(task: Captions, name: str = "softmax", **model: Any) -> Dual:
+    found = catalog.load("mechanisms", name)
+    config = DualConfig(
+        **{"width": 16, "heads": 2, "layers": 2, "patch": 8, "text_width": 16, "text_heads": 2, **model}
+    )
+    return Dual(config, task.inputs, found, found.Config(), hidden=None, seed=0)
+
+
+def generators(seed: int = 0) -> tuple[torch.Generator, torch.Generator]:
+    first, second = (torch.Generator().manual_seed(seed + k) for k in range(2))
+    return first, second
+
+
+def test_words_say_where_digits_are_from_either_side() -> None:
+    three_seven = PAIRS.index((3, 7))
+    assert " ".join(caption(three_seven, 0)) == "a three above a seven"
+    assert " ".join(caption(three_seven, 1)) == "a seven below a three"
+    assert " ".join(caption(90 + three_seven, 0)) == "a three left of a seven"
+    assert " ".join(caption(90 + three_seven, 1)) == "a seven right of a three"
+    words = [VOCABULARY[token] for token in CAPTIONS[0, three_seven].tolist()]
+    assert words == ["a", "three", "above", "a", "seven", "<pad>"]
+    assert len({tuple(ids) for way in CAPTIONS.tolist() for ids in way}) == 2 * NUM_MEANINGS
+
+
+def test_exchanging_twice_changes_nothing_and_once_every_meaning() -> None:
+    every = torch.arange(NUM_MEANINGS)
+    assert (exchanged(every) != every).all()
+    assert torch.equal(exchanged(exchanged(every)), every)
+    assert caption(int(exchanged(torch.tensor(PAIRS.index((3, 7))))), 0) == caption(PAIRS.index((7, 3)), 0)
+
+
+def test_digits_stand_where_the_caption_says() -> None:
+    config, scans = CaptionsConfig(noise=0.0), digit_splits()["test"]
+    meanings = torch.arange(NUM_MEANINGS)
+    images = compose(scans, meanings, config, torch.Generator().manual_seed(0)).float() - 16
+    cells = images.unflatten(2, (2, 16)).unflatten(1, (2, 16)).amax((2, 4)) > 60  # (n, row, column)
+    assert (cells.flatten(1).sum(1) == 2).all()
+    vertical = meanings < 90
+    assert cells[vertical].any(2).all()  # both rows
+    assert (cells[vertical].any(1).sum(1) == 1).all()  # one column
+    assert cells[~vertical].any(1).all()
+    assert (cells[~vertical].any(2).sum(1) == 1).all()
+
+
+def test_the_first_digit_is_the_upper_or_the_left_one() -> None:
+    """With scans that are flat squares as bright as their digit."""
+    scans = Batch(
+        ((1 + torch.arange(10.0)) / 10)[:, None, None, None].expand(-1, 1, 8, 8).contiguous(),
+        torch.arange(10),
+    )
+    images = compose(
+        scans, torch.arange(NUM_MEANINGS), CaptionsConfig(noise=0.0), torch.Generator().manual_seed(0)
+    )
+    cells_of = ((images.float() - 16) / 208).unflatten(2, (2, 16)).unflatten(1, (2, 16))
+    brightness = cells_of[:, :, 4:12, :, 4:12].amax((2, 4))  # the middle of a cell, which every digit covers
+    for meaning, cells in enumerate(brightness):
+        lit = [round(float(value) * 10) - 1 for value in cells.flatten() if value > 0.05]
+        assert tuple(lit) == PAIRS[meaning % 90]
+
+
+def test_no_two_of_a_batch_mean_the_same_and_held_out_pairs_never_train() -> None:
+    task = made()
+    held = set(held_out(5).tolist())
+    seen: set[int] = set()
+    batches = list(task.training_batches(48, *generators()))
+    assert len(batches) == 2 * (160 // 48)
+    for batch in batches:
+        assert len(batch.targets.unique()) == 48
+        seen |= set(batch.targets.tolist())
+        assert not {meaning % 90 for meaning in batch.targets.tolist()} & held
+    assert len(seen) > 120
+    assert {int(m) % 90 for m in task.splits["test"].targets} >= held
+    with pytest.raises(ValueError, match=r"train\.batch_size: 161 pairs of different meaning, there are 160"):
+        next(iter(task.training_batches(161, *generators())))
+
+
+def test_captions_of_a_batch_are_those_of_its_images() -> None:
+    task = made()
+    batch = next(task.training_batches(48, *generators()))
+    _, ids = batch.inputs.split((task.inputs.pixels, 6), dim=1)
+    ways = (ids.long()[:, None] == CAPTIONS[:, batch.targets].transpose(0, 1)).all(-1)
+    assert (ways.sum(1) == 1).all()
+    assert ways.any(0).all()
+
+
+class Sees(torch.nn.Module):
+    """Embeds images by their true meaning where it may see, captions by what they say; `binds` tells which digit is where."""
+
+    def __init__(self, task: Captions, binds: bool) -> None:
+        super().__init__()
+        self.task, self.binds = task, binds
+        self.known = {}
+        for stored in task.splits.values():
+            packed = task._packed(
+                stored.inputs, stored.targets, torch.zeros(len(stored.targets), dtype=torch.long)
+            )
+            for row, meaning in zip(
+                packed.inputs[:, : task.inputs.pixels], stored.targets.tolist(), strict=True
+            ):
+                self.known[row.numpy().tobytes()] = meaning
+        self.words = {tuple(ids): m for way in CAPTIONS.tolist() for m, ids in enumerate(way)}
+
+    def code(self, meanings: Tensor) -> Tensor:
+        full = one_hot(meanings, NUM_MEANINGS).float()
+        return full if self.binds else full + one_hot(exchanged(meanings), NUM_MEANINGS)
+
+    def captions(self, ids: Tensor) -> Tensor:
+        if tuple(ids[0].tolist()) not in self.words:  # prompts of single digits
+            return torch.zeros(len(ids), NUM_MEANINGS)
+        return normalize(self.code(torch.tensor([self.words[tuple(row)] for row in ids.tolist()])), dim=-1)
+
+    def forward(self, inputs: Tensor) -> Output:
+        rows = inputs[:, : self.task.inputs.pixels].numpy()
+        meanings = torch.tensor([self.known.get(row.tobytes(), 0) for row in rows])
+        return Output(normalize(self.code(meanings), dim=-1)[:, None].expand(-1, 2, -1), [])
+
+
+def test_scores_tell_binding_from_knowing_what_is_there() -> None:
+    task = made()
+    binds, bag = (task.evaluate(Sees(task, binds), "test", CPU) for binds in (True, False))
+    for key in (
+        "accuracy",
+        "accuracy_held_out_pairs",
+        "accuracy_top_1",
+        "accuracy_pair",
+        "accuracy_axis",
+        "accuracy_text_to_image",
+    ):
+        assert binds[key].value == 1.0, key
+    assert bag["accuracy"].value == 0.5
+    assert bag["accuracy_pair"].value == bag["accuracy_axis"].value == 1.0
+    assert bag["accuracy_top_1"].value == pytest.approx(0.5, abs=0.01)
+    assert binds["accuracy_text_alone"].value == bag["accuracy_text_alone"].value == 0.5
+    assert (binds["accuracy"].count, binds["accuracy_held_out_pairs"].count) == (160, 20)
+    assert set(task.evaluate(Sees(task, True), "validation", CPU)) == {"accuracy"}
+
+
+def test_text_alone_is_at_chance_whatever_the_model() -> None:
+    """Every meaning and its exchange are tested as often, so what text prefers cancels."""
+    task = made()
+    found = task.evaluate(dual(task), "test", CPU)
+    assert found["accuracy_text_alone"].value == pytest.approx(0.5)
+    assert found["accuracy_single_digits"].count == 20
+
+
+def test_loss_takes_no_pair_of_equal_meaning_as_a_negative() -> None:
+    task = made()
+    batch = next(task.batches("validation", 4))
+    embeddings = normalize(torch.randn(4, 2, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    plain = task.loss(embeddings, batch)
+    logits = embeddings[:, 0] @ embeddings[:, 1].T
+    own = torch.arange(4)
+    cross = torch.nn.functional.cross_entropy
+    assert plain.item() == pytest.approx(((cross(logits, own) + cross(logits.T, own)) / 2).item())
+    batch.targets[1] = batch.targets[0]
+    logits[0, 1] = logits[1, 0] = float("-inf")
+    assert task.loss(embeddings, batch).item() == pytest.approx(
+        ((cross(logits, own) + cross(logits.T, own)) / 2).item()
+    )
+    assert task.loss(embeddings, batch).isfinite()
+
+
+def test_text_tower_starts_equal_in_all_and_is_not_matched() -> None:
+    task = made()
+    softmax, kope = dual(task), dual(task, "kope", embedding_spread=2.0)
+    text = [name for name, _ in softmax.named_parameters() if name.startswith(("text", "words", "places"))]
+    assert len(text) > 20
+    own = dict(kope.named_parameters())
+    for name, parameter in softmax.named_parameters():
+        if name in text:
+            assert torch.equal(parameter, own[name]), name
+
+    def builder(name: str) -> Any:
+        found = catalog.load("mechanisms", name)
+        config = DualConfig(width=32, heads=2, layers=2, patch=8)
+        return lambda hidden: Dual(config, task.inputs, found, found.Config(), hidden=hidden, seed=0)
+
+    matched = match("params", builder("kope"), builder("softmax"))
+    model = builder("kope")(matched.hidden)
+    assert num_parameters(model) == matched.value
+    assert model.text.hidden == builder("softmax")(None).text.hidden
+
+
+def test_flops_are_those_that_a_counter_sees() -> None:
+    task = made()
+    model = dual(task)
+    with flop_counter() as counter, torch.no_grad():
+        model(next(task.batches("validation", 1)).inputs)
+    assert counter.get_total_flops() == model.flops()
+
+
+def test_padding_changes_no_caption() -> None:
+    model = dual(made()).eval()
+    ids = CAPTIONS[0, :3]  # five words and one of padding
+    assert torch.allclose(model.captions(ids), model.captions(ids[:, :5]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["softmax", "kope", "akorn"])
+def test_a_model_learns_which_caption_is_whose(name: str) -> None:
+    task = made()
+    model = dual(task, name)
+    batch = next(task.training_batches(32, *generators()))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(60):
+        loss = task.loss(model(batch.inputs).prediction, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    assert model.scale() <= 100
+
+
+def test_data_are_fixed_and_settings_that_fit_nothing_are_refused() -> None:
+    assert made().data_hash() == made().data_hash() != made(noise=0.1).data_hash()
+    with pytest.raises(ValidationError, match="must rise, up to a cell of 16 pixels"):
+        CaptionsConfig(max_scale=17)
+    with pytest.raises(ValidationError, match="must rise"):
+        CaptionsConfig(min_scale=14, max_scale=13)
