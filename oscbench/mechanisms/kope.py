@@ -28,7 +28,6 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
 
 from oscbench.mechanisms import (
     Context,
@@ -48,6 +47,7 @@ from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import decode, kope_attention, kuramoto_step, mix_phases, rotate, softmax_attention
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.flops import attention_flops
+from oscbench.ops.norms import scaled_rms_norm
 from oscbench.ops.operations import (
     Operations,
     attention_operations,
@@ -173,10 +173,8 @@ class KoPE(Mechanism):
         if layer >= self.num_steps:
             return state
         coupling = self.couplings[0 if self.config.coupling == "shared" else layer]
-        width = (self.shape.head_width,)
-        q = rms_norm(self.split_heads(coupling.q(tokens)), width) * coupling.scale
-        k = rms_norm(self.split_heads(coupling.k(tokens)), width)
-        q, k = q.to(tokens.dtype), k.to(tokens.dtype)
+        q = scaled_rms_norm(self.split_heads(coupling.q(tokens)), coupling.scale)
+        k = scaled_rms_norm(self.split_heads(coupling.k(tokens)))
         senders = None
         if context.cache is not None:
             kept = context.cache.extend(("coupling", layer), k, torch.cat(state, dim=-1))

@@ -76,14 +76,14 @@ class Turn:
     def _turn(self, x: Tensor, angle: Tensor | None, sin: Tensor) -> Tensor:
         wide = torch.promote_types(at_least_float32(x).dtype, self._cos.dtype)
         if angle is not None:
-            pairs = _as_complex(x.to(wide))
+            pairs = pairs_as_complex(x.to(wide))
             return torch.view_as_real(pairs * angle).flatten(-2).to(x.dtype)
         first, second = x.to(wide)[..., 0::2], x.to(wide)[..., 1::2]
         turned = (first * self._cos - second * sin, first * sin + second * self._cos)
         return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
 
 
-def _as_complex(x: Tensor) -> Tensor:
+def pairs_as_complex(x: Tensor) -> Tensor:
     """Pairs (..., 2m) seen as m complex numbers, copied only where the strides are not those of pairs."""
     pairs = x.view(*x.shape[:-1], -1, 2)
     even = all(step % 2 == 0 for step in x.stride()[:-1]) and x.storage_offset() % 2 == 0
@@ -126,10 +126,40 @@ def mix_phases(cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
             f"{op}: cos is {checks.shape_of(cos)}, so mix must be {(cos.shape[1], pairs, pairs)}; "
             f"got mix {checks.shape_of(mix)} and sin {checks.shape_of(sin)}"
         )
-    wide = at_least_float32(cos).dtype
-    mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
-    scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
-    return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
+    if torch.compiler.is_compiling() or cos.dtype != mix.dtype or cos.dtype != at_least_float32(cos).dtype:
+        wide = at_least_float32(cos).dtype
+        mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
+        scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
+        return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
+    mixed: tuple[Tensor, Tensor] = _MixPhases.apply(cos, sin, mix)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+class _MixPhases(torch.autograd.Function):
+    """With y = u M and u' = y / √max(y·y, ε): dy = (du' - (du'·u') u') / √…, and du = dy Mᵀ, dM = uᵀ dy."""
+
+    @staticmethod
+    def forward(ctx: Any, cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+        new_cos, new_sin = cos @ mix, sin @ mix
+        square = torch.mul(new_cos, new_cos).addcmul_(new_sin, new_sin)
+        scale = square.clamp_min(PHASE_EPSILON).rsqrt_()
+        new_cos.mul_(scale)
+        new_sin.mul_(scale)
+        ctx.save_for_backward(cos, sin, mix, new_cos, new_sin, scale, square < PHASE_EPSILON)
+        return new_cos, new_sin
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_cos: Tensor, grad_sin: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin, mix, new_cos, new_sin, scale, at_floor = ctx.saved_tensors
+        radial = torch.mul(grad_cos, new_cos).addcmul_(grad_sin, new_sin).masked_fill_(at_floor, 0.0)
+        d_cos = torch.addcmul(grad_cos, radial, new_cos, value=-1).mul_(scale)
+        d_sin = torch.addcmul(grad_sin, radial, new_sin, value=-1).mul_(scale)
+        d_mix = None
+        if ctx.needs_input_grad[2]:
+            d_mix = (cos.mT @ d_cos).add_(sin.mT @ d_sin).sum(0)
+        needed = ctx.needs_input_grad
+        return d_cos @ mix.mT if needed[0] else None, d_sin @ mix.mT if needed[1] else None, d_mix
 
 
 def wrap(theta: Tensor) -> Tensor:

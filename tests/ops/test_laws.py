@@ -212,3 +212,15 @@ def test_gradcheck(case, backend, variant, causal):
         return case.run(dict(zip(leaves, tensors, strict=True)), backend, **options)
 
     assert torch.autograd.gradcheck(of_tensors, tuple(leaves.values()), eps=1e-6, atol=1e-6, fast_mode=True)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_step_size_has_a_gradient(causal):
+    """γ may be learned; its gradient, also at 0, where nothing moves yet."""
+    case = CASES["kuramoto_step"]
+    inputs = case.inputs(Size(batch=1, tokens=5, width=8), case.variants[0])
+    for start in (0.0, 0.3):
+        gamma = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(
+            lambda g: ops.kuramoto_step(**inputs, gamma=g, is_causal=causal, backend="sdpa"), gamma
+        )

@@ -142,3 +142,13 @@ def test_adding_to_angles_wraps_and_passes_gradients():
     assert torch.equal(add_wrapped(inside, torch.zeros(101)), inside)
     leaves = (theta.requires_grad_(), update.requires_grad_())
     assert torch.autograd.gradcheck(lambda *x: add_wrapped(*x).sin(), leaves)
+
+
+def test_mixing_has_the_gradients_of_its_equation():
+    """Each of the three by itself too; where a phase has next to no length, the norm is the constant floor."""
+    angle, mix = torch.randn(2, 2, 3, 4, dtype=torch.float64), torch.randn(2, 4, 4, dtype=torch.float64)
+    cos, sin = angle.cos(), angle.sin()
+    cos[0, 0, 0], sin[0, 0, 0] = 1e-4, 0.0
+    for wanted in ((True, True, True), (False, False, True), (True, False, False)):
+        leaves = [x.clone().requires_grad_(want) for x, want in zip((cos, sin, mix), wanted, strict=True)]
+        assert torch.autograd.gradcheck(mix_phases, leaves)

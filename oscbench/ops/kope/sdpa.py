@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops import fused
+from oscbench.ops.kope import turned
 from oscbench.ops.phases import Turn
 
 
@@ -22,6 +23,9 @@ def run(
     attend: fused.Attend = scaled_dot_product_attention,
 ) -> Tensor:
     """Rotate q, k (and v), attend, rotate back; memory linear in N."""
+    default = attend is scaled_dot_product_attention
+    if default and key_padding_mask is None and turned.serves(q, v, cos):
+        return turned.attend(q, k, v, cos, sin, rotate_values, is_causal)
     turn = Turn(cos, sin)
     q, k = turn(q), turn(k)
     if rotate_values:
