@@ -29,7 +29,7 @@ class _ScaledRMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor | None) -> Tensor:
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = size.square_().div_(x.shape[-1]).add_(torch.finfo(x.dtype).eps).rsqrt_()
-        normed = x * inverse
+        normed: Tensor = x * inverse
         ctx.save_for_backward(normed, inverse, scale)
         return normed if scale is None else normed * scale
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from oscbench.ops import selective_synchronization
-from oscbench.ops.synchronization import blocked, plan, sparse
+from oscbench.ops.synchronization import blocked, dense, plan, sparse
 from oscbench.ops.synchronization.order import order_parameter
 
 FAST = ("blocked", "sparse")
@@ -21,7 +21,8 @@ FAST = ("blocked", "sparse")
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Sparse plans and several tiles even for a handful of tokens."""
+    """Sparse plans and several tiles even for a handful of tokens, which are dense otherwise."""
+    monkeypatch.setattr(dense, "MOST_PAIRS", 0)
     monkeypatch.setattr(sparse, "LEAST_TOKENS", 1)
     monkeypatch.setattr(sparse, "BLOCK", 8)
     monkeypatch.setattr(sparse, "LEAST_SAVING", -10.0)
@@ -73,8 +74,10 @@ def test_equals_reference_with_gradients(small_blocks, backend, tokens, causal):
             torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("most_pairs", [0, dense.MOST_PAIRS])
 @pytest.mark.parametrize("causal", [False, True])
-def test_large_tiles_equal_reference(causal):
+def test_large_tiles_and_dense_equal_reference(causal, most_pairs, monkeypatch):
+    monkeypatch.setattr(dense, "MOST_PAIRS", most_pairs)
     inputs = draw(300, 16, spread=0.1)
     expected = call(inputs, "reference", is_causal=causal)
     for dtype, bound in ((torch.float32, 2e-5), (torch.bfloat16, 2e-2), (torch.float16, 5e-3)):
@@ -224,6 +227,34 @@ def test_flops_are_those_of_the_closed_form():
     with FlopCounterMode(display=False) as counter:
         out.sum().backward()
     assert counter.get_total_flops() == 2 * 2 * 2 * 24 * 24 * (8 + 6)
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.2])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("tokens", [1, 7, 50])
+def test_dense_is_the_same_as_tiles(tokens, causal, edge, monkeypatch):
+    results = []
+    for most_pairs in (0, dense.MOST_PAIRS):
+        monkeypatch.setattr(dense, "MOST_PAIRS", most_pairs)
+        inputs = draw(tokens, batch=2)
+        out = call(inputs, "blocked", is_causal=causal, edge=edge)
+        results.append((out, *gradients(inputs, "blocked", is_causal=causal, edge=edge)))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_order_parameter_has_the_gradient_of_its_equation(causal):
+    theta = draw(6)[1].requires_grad_()
+    nobody_padded = torch.zeros(1, 6, dtype=torch.bool)
+    plain = order_parameter(theta, is_causal=causal)
+    torch.testing.assert_close(
+        plain, order_parameter(theta, is_causal=causal, key_padding_mask=nobody_padded)
+    )
+    assert torch.autograd.gradcheck(lambda x: order_parameter(x, is_causal=causal), theta)
+    opposite = torch.tensor([0.0, torch.pi]).double()[None, None, :, None].requires_grad_()
+    order_parameter(opposite, is_causal=causal).sum().backward()
+    assert bool(opposite.grad.isfinite().all())
 
 
 @settings(derandomize=True, max_examples=25, deadline=None)

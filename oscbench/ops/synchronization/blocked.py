@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from oscbench.ops.flops import attention_flops
-from oscbench.ops.synchronization import sparse, tiles
+from oscbench.ops.synchronization import dense, sparse, tiles
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.synchronization.plan import Scratch, Tile, dense_tiles, sizes_for
 
@@ -181,8 +181,10 @@ def run(
     is_causal: bool,
     key_padding_mask: Tensor | None,
 ) -> Tensor:
-    """The public function's backend: r by autograd, the rest by the custom op."""
+    """The public function's backend: r by autograd, the rest by the custom op, or dense where there are few tokens."""
     order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
+    if key_padding_mask is None and top_k is None and dense.serves(omega, v, order, coupling):
+        return dense.synchronize(omega, order, v, coupling, alpha, edge, is_causal)
     out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal, False)
     result: Tensor = out.to(v.dtype)
     return result

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
@@ -27,6 +30,9 @@ def order_parameter(
         (B, H, N) when causal, else (B, H, 1), in at least float32.
     """
     theta = at_least_float32(silence(theta, key_padding_mask))
+    if key_padding_mask is None and not torch.compiler.is_compiling():
+        order: Tensor = _Order.apply(theta, is_causal)  # type: ignore[no-untyped-call]
+        return order
     real = torch.ones_like(theta[..., :1])
     if key_padding_mask is not None:
         real = (~key_padding_mask[:, None, :, None]).to(theta.dtype).expand_as(real)
@@ -40,3 +46,33 @@ def order_parameter(
     empty = square <= 0
     length = torch.where(empty, 0.0, torch.sqrt(torch.where(empty, 1.0, square)))
     return (length / count.clamp_min(1.0)).mean(dim=-1)
+
+
+class _Order(torch.autograd.Function):
+    """All tokens real: with (C, S) the sums of a channel and ℓ their length, dθ_j = Σ_i dℓ_i (S_i cos θ_j - C_i sin θ_j)/ℓ_i."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, is_causal: bool) -> Tensor:
+        cos, sin = theta.cos(), theta.sin()
+        tokens = theta.shape[-2]
+        if is_causal:
+            total_cos, total_sin = cos.cumsum(dim=-2), sin.cumsum(dim=-2)
+            count = torch.arange(1, tokens + 1, dtype=theta.dtype, device=theta.device)
+        else:
+            total_cos, total_sin = cos.sum(dim=-2, keepdim=True), sin.sum(dim=-2, keepdim=True)
+            count = theta.new_full((1,), tokens)
+        length = torch.hypot(total_cos, total_sin)
+        ctx.save_for_backward(cos, sin, total_cos, total_sin, length, count)
+        ctx.is_causal = is_causal
+        return length.mean(dim=-1) / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        cos, sin, total_cos, total_sin, length, count = ctx.saved_tensors
+        # At length 0 the slope of the root is infinite; its subgradient 0 is taken. NaN passes.
+        slope = (grad / (count * cos.shape[-1]))[..., None] / length.masked_fill(length <= 0, torch.inf)
+        d_cos, d_sin = slope * total_cos, slope * total_sin
+        if ctx.is_causal:  # a token is in the sums of all receivers after it
+            d_cos, d_sin = (x.flip(-2).cumsum(dim=-2).flip(-2) for x in (d_cos, d_sin))
+        return torch.mul(d_sin, cos).addcmul_(d_cos, sin, value=-1.0), None
