@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -13,17 +12,32 @@ from typing import Annotated, Any
 import typer
 
 from oscbench.errors import UserError
+from oscbench.terminal import outcome, print_table
 
 app = typer.Typer(
     name="oscbench",
-    help="Do oscillator attentions buy anything over softmax and RoPE, and at what cost?",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text: half the time of `--help`, and no boxes around one line
 )
 
-SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or a suite's name.")]
+
+def _examples(*commands: str) -> str:
+    """Lines under the help of a command; the mark keeps them apart."""
+    return "Examples:\n\n\b\n" + "\n".join(f"  oscbench {command}" for command in commands)
+
+
+def _suites(incomplete: str) -> list[str]:
+    """Completions of a suite's name."""
+    from oscbench.suite import suite_names
+
+    return sorted(name for name in suite_names() if name.startswith(incomplete))
+
+
+SuiteArgument = Annotated[
+    str, typer.Argument(help="A suite file, or a suite's name.", autocompletion=_suites)
+]
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
 
 ImportsOption = Annotated[
@@ -32,6 +46,33 @@ ImportsOption = Annotated[
         "--allow-imports", help="Let the suite name classes as package.module:Class, which runs their code."
     ),
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import oscbench
+
+        print(f"oscbench {oscbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=_examples(
+        "run smoke",
+        "report smoke",
+        "list suites",
+    )
+)
+def everything(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Do oscillator attentions buy anything over softmax and RoPE, and at what cost?"""
+    del version
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 class Kind(StrEnum):
@@ -66,7 +107,13 @@ class DataAction(StrEnum):
     add = "add"
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "run smoke",
+        "run images --only mechanism=kope,softmax --dry-run",
+        "run my.yaml --set train.epochs=3 --jobs 2",
+    )
+)
 def run(
     suite: SuiteArgument,
     results: ResultsOption = Path("results"),
@@ -76,7 +123,9 @@ def run(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="key.path=value, as in train.epochs=3; may be repeated.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells at once; by default one a core.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Cells at once; by default one a core.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")
     ] = None,
@@ -98,18 +147,18 @@ def run(
         "device": device,
     }
     if dry_run:
-        rows, estimate = session.dry_run(suite, **shared)
-        _table(rows)
+        rows, estimate = session.dry_run(suite, **shared, fresh=fresh)
+        print_table(rows)
         print(estimate)
         return
     try:
         code = session.run_suite(suite, **shared, fresh=fresh)
     except KeyboardInterrupt:
-        code = _interrupted("the same command goes on where this one stopped")
+        code = _interrupted(f"the same command{' without --fresh' * fresh} goes on where this one stopped")
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=_examples("report", "report images --compare kope,softmax --output page"))
 def report(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to report on; all by default.")] = None,
     compare: Annotated[
@@ -126,7 +175,8 @@ def report(
     target: Annotated[
         list[float] | None,
         typer.Option(
-            help="Level of the metric (0.9 is 90 %) to count steps, seconds, FLOPs and joules to; may be repeated."
+            min=0.0,
+            help="Level of the metric (0.9 is 90 %) to count steps, seconds, FLOPs and joules to; may be repeated.",
         ),
     ] = None,
 ) -> None:
@@ -137,7 +187,7 @@ def report(
     print(page)
 
 
-@app.command()
+@app.command(epilog=_examples("export --format parquet --output cells.parquet"))
 def export(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to export; all by default.")] = None,
     results: ResultsOption = Path("results"),
@@ -175,12 +225,12 @@ def unpack(
     print(f"{count} records in {folder}")
 
 
-@app.command(name="list")
+@app.command(name="list", epilog=_examples("list", "list suites"))
 def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.mechanisms) -> None:
     """List mechanisms, tasks, measures, suites or backends."""
     from oscbench.machine import inventory
 
-    _table(getattr(inventory, kind.value)())
+    print_table(getattr(inventory, kind.value)())
 
 
 @app.command()
@@ -189,11 +239,11 @@ def env() -> None:
     from oscbench.machine import inventory, trust
 
     for rows in (inventory.machine(), inventory.backends(), trust.rows()):
-        _table(rows)
+        print_table(rows)
         print()
 
 
-@app.command()
+@app.command(epilog=_examples("data list", "data add wikitext2 --from ~/wikitext-2-raw"))
 def data(
     action: Annotated[DataAction, typer.Argument(help="What to do.")],
     name: Annotated[str | None, typer.Argument(help="A data set of the list; verify takes all.")] = None,
@@ -206,13 +256,13 @@ def data(
     from oscbench.data import listing
 
     if action is DataAction.list:
-        _table(listing.table(name))
+        print_table(listing.table(name))
         for line in (listing.summary(), *listing.lost(name)):
             print(line)
     elif action is DataAction.verify:
         rows, wrong = listing.verified(name)
         if rows:
-            _table(rows)
+            print_table(rows)
         else:
             print(listing.nothing())
         if wrong:
@@ -221,7 +271,7 @@ def data(
         print(listing.added(name, source, link=link))
 
 
-@app.command()
+@app.command(epilog=_examples("compare old/results results"))
 def compare(
     old: Annotated[Path, typer.Argument(help="A file of `tox -e bench`, or a results folder.")],
     new: Annotated[Path, typer.Argument(help="The same, later.")],
@@ -230,12 +280,12 @@ def compare(
     from oscbench.analysis.regression import compare_paths
 
     rows, summary, code = compare_paths(old, new)
-    _table(rows)
+    print_table(rows)
     print(summary)
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=_examples("validate my.yaml"))
 def validate(suite: SuiteArgument, allow_imports: ImportsOption = False) -> None:
     """Check a suite without running it."""
     _allow(allow_imports)
@@ -266,13 +316,7 @@ def main() -> None:
     # While torch and pandas load, an exception from Ctrl-C may land where nobody expects one, and nothing is
     # lost by leaving at once. A run takes the signal over when its cells start.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(_interrupted()))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, and must not end what worked
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except UserError as error:
-        print("oscbench:", " ".join(str(error).splitlines()), file=sys.stderr)
-        sys.exit(2)
+    sys.exit(outcome(app))
 
 
 def _allow(imports: bool) -> None:
@@ -289,19 +333,10 @@ def _interrupted(then: str = "") -> int:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _table(rows: list[dict[str, Any]]) -> None:
-    from tabulate import tabulate
-
-    # Long texts wrap on a terminal; a pipe gets whole lines.
-    count = len(rows[0]) if rows else 0
-    wrapped = 2 if count > 2 and sys.stdout.isatty() else 0
-    widths: list[int | None] = [None] * (count - wrapped) + [50] * wrapped
-    print(
-        tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=widths or None, disable_numparse=True)
-    )
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(f'--format: got "{text}"; give at least one, as in html or html,md')
+    return names
 
 
 if __name__ == "__main__":

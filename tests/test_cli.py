@@ -193,7 +193,7 @@ def test_dry_run_is_a_table_on_standard_output(oscbench, tiny, tmp_path):
     ended = oscbench("run", tiny(), "--dry-run", "--jobs", 2)
     assert ended.code == 0
     assert ended.out.splitlines()[0].split() == [
-        *("task", "mechanism", "variant", "seed", "params", "MFLOP/sample", "residual", "seconds")
+        *("task", "mechanism", "variant", "position", "seed", "params", "MFLOP/sample", "residual", "seconds")
     ]
     assert "2 of 2 cells to run, about 0:00:" in ended.out
     assert not (tmp_path / "results").exists()

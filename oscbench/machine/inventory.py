@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,8 +74,12 @@ def suites() -> list[Row]:
             question = load_suite(str(path)).suite.description.strip()
         except SuiteError as error:  # one broken file among the user's own must not hide the others
             question = f"cannot be read: {error}"
-        rows.append({"suite": name, "file": str(path), "question": question})
+        rows.append({"suite": name, "file": _from_here(path), "question": question})
     return rows
+
+
+def _from_here(path: Path) -> str:
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def backends() -> list[Row]:

@@ -96,6 +96,11 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
     mechanism = model.trunk.mechanism
     outcome.traits = dict(vars(mechanism.traits))
     outcome.findings.flags += mechanism.notes()
+    if spec["train"]["batch_size"] > task.num_training_examples:
+        outcome.findings.flags.append(
+            f"batches of {spec['train']['batch_size']:,} are larger than the data: every step sees all "
+            f"{task.num_training_examples:,} training examples"
+        )
     subject = Subject(
         model,
         task,

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from oscbench.errors import first_line
+import torch
+
+from oscbench.errors import UserError, first_line
 from oscbench.measures import Subject
 from oscbench.models.matching import num_parameters
 from oscbench.records import Store
 from oscbench.runner.cell import PROBE_SIZE, prepare_process
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.executors.local import FINAL
+from oscbench.runner.timing.plan import memory_of
 from oscbench.runner.training.loop import total_steps, train
 from oscbench.runner.training.specs import match_spec, parts_of, recipe
 
@@ -71,12 +74,34 @@ def _timing(cell: Cell) -> Preview:
 
 
 def _measure(cell: Cell) -> Preview:
-    """Build a cell's model and time its first steps; what breaks here would make a record that says so."""
+    """Build a cell's model and time its first steps; what breaks here would make a record that says so.
+
+    Raises:
+        UserError: data that the suite names are not there.
+    """
+    try:
+        return _built_and_timed(cell)
+    except UserError:
+        raise
+    except Exception as error:
+        return Preview(cell, trouble=f"{type(error).__name__}: {first_line(error)}")
+
+
+def _built_and_timed(cell: Cell) -> Preview:
     spec = cell.spec
     device = prepare_process(spec)
     parts = parts_of(spec)
     task = parts.task_class.for_seed(parts.task_config, cell.spec["seed"])
     matched = match_spec(spec, task.inputs)
+    with torch.device("meta"):
+        planned = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs)
+    needed, there = (
+        16 * num_parameters(planned),
+        memory_of(spec["device"]),
+    )  # weights, gradients, two moments of AdamW
+    if needed > there:
+        told = f"needs {needed / 2**30:,.0f} of {there / 2**30:,.0f} GiB"
+        return Preview(cell, num_parameters(planned), trouble=told)
     model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
     batch_size = spec["train"]["batch_size"]
     sizes = Preview(cell, num_parameters(model), model.flops(), matched.residual)
@@ -108,8 +133,3 @@ def _first_steps(subject: Subject, spec: dict[str, Any]) -> None:
     progress: Callable[[int, int], None] = stop
     with contextlib.suppress(_EnoughError):
         train(subject, recipe(spec), spec["seed"], progress)
-
-
-def total_seconds(seconds: list[float], jobs: int) -> float:
-    """Estimated wall-clock seconds of cells that take so long each, some of them at once; no less than the longest."""
-    return max(sum(seconds) / max(1, jobs), max(seconds, default=0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from oscbench.records import Record
 from oscbench.runner.cell_spec import Cell
+from oscbench.runner.estimate import Estimate
 
 REFRESH_S = 1.0
 
@@ -29,17 +31,16 @@ def headline(record: Record) -> str:
 class Bars:
     """One bar for the suite, one for each cell in progress, both with the time that is left."""
 
-    def __init__(self, title: str, total: int) -> None:
-        # The mean over the whole run, since cells differ and end in bursts; cells in progress count in part, so that
-        # there is an estimate before the first one ends.
-        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells [{elapsed}<{remaining}]"
+    def __init__(self, title: str, total: int, estimate: Estimate) -> None:
+        self.estimate = estimate
+        # Cells in progress count in part.
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells [{elapsed}{postfix}]"
         self.suite = tqdm(
             total=total,
             desc=title,
             position=0,
             file=sys.stderr,
             dynamic_ncols=True,
-            smoothing=0,
             bar_format=shape,
         )
         self.cells: dict[str, Any] = {}
@@ -58,6 +59,7 @@ class Bars:
 
     def started(self, cell: Cell) -> None:
         """A bar for the cell, on the first free line."""
+        self.estimate.started(cell)
         taken = {-bar.pos for bar in self.cells.values()}
         line = next(i for i in range(1, len(taken) + 2) if i not in taken)
         self.cells[cell.identity] = tqdm(
@@ -71,6 +73,7 @@ class Bars:
 
     def progress(self, cell: Cell, done: int, total: int) -> None:
         """Move the cell's bar."""
+        self.estimate.progress(cell, done, total)
         bar = self.cells[cell.identity]
         bar.total = total
         bar.update(done - bar.n)
@@ -78,11 +81,12 @@ class Bars:
             self._move()
 
     def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
-        """Close the cell's bar and move the suite's."""
+        """Close the cell's bar, say how it ended, and move the suite's."""
+        self.estimate.finished(cell, None if reused else record.seconds)
         bar = self.cells.pop(cell.identity, None)
         if bar is not None:
             bar.close()
-        if record.status != "ok":
+        if not reused or record.status != "ok":
             tqdm.write(f"{cell.name}: {headline(record)}", file=sys.stderr)
         if reused:  # what was there already says nothing about the time that is left
             self.suite.total = (self.suite.total or 1) - 1
@@ -95,15 +99,17 @@ class Bars:
         self._refreshed = time.monotonic()
         parts = sum(bar.n / bar.total for bar in self.cells.values() if bar.total)
         self.suite.n = self._finished + parts
+        left = self.estimate.left()
+        told = "" if left is None else f"{timedelta(seconds=round(left))} left"
+        self.suite.set_postfix_str(told, refresh=False)
         self.suite.refresh()
 
 
 class Lines:
     """A line for each cell that ends."""
 
-    def __init__(self, title: str, total: int) -> None:
-        self.total, self.done, self.computed = total, 0, 0
-        self.start = time.monotonic()
+    def __init__(self, title: str, total: int, estimate: Estimate) -> None:
+        self.total, self.done, self.estimate = total, 0, estimate
         print(f"{title}: {total} cells", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Lines:
@@ -115,25 +121,32 @@ class Lines:
         return None
 
     def started(self, cell: Cell) -> None:
-        """Nothing to say yet."""
+        """Note when."""
+        self.estimate.started(cell)
 
     def progress(self, cell: Cell, done: int, total: int) -> None:
-        """Nothing to say yet."""
+        """Note how far."""
+        self.estimate.progress(cell, done, total)
 
     def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
         """`[3/42] kope seed 0: accuracy 0.948 (12.1 s; 0:08:12 left)`."""
+        self.estimate.finished(cell, None if reused else record.seconds)
         self.done += 1
-        self.computed += not reused
-        how = "already there" if reused else f"{record.seconds:.1f} s; {self._left()} left"
+        left = self.estimate.left()
+        ahead = "" if left is None else f"; {timedelta(seconds=round(left))} left"
+        how = "already there" if reused else f"{record.seconds:.1f} s{ahead}"
         text = f"[{self.done}/{self.total}] {cell.name}: {headline(record)} ({how})"
         print(text, file=sys.stderr, flush=True)
 
-    def _left(self) -> str:
-        passed = time.monotonic() - self.start
-        seconds = passed / max(1, self.computed) * (self.total - self.done)
-        return str(timedelta(seconds=round(seconds)))
 
+def reporter(title: str, total: int, cells: Sequence[Cell] = (), jobs: int = 1) -> Bars | Lines:
+    """Bars on a terminal, lines otherwise.
 
-def reporter(title: str, total: int) -> Bars | Lines:
-    """Bars on a terminal, lines otherwise."""
-    return Bars(title, total) if sys.stderr.isatty() else Lines(title, total)
+    Args:
+        title: of the suite.
+        total: cells.
+        cells: those that are known beforehand; a search learns of its own as it goes.
+        jobs: cells at once.
+    """
+    estimate = Estimate(total, cells, jobs)
+    return Bars(title, total, estimate) if sys.stderr.isatty() else Lines(title, total, estimate)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,20 +11,23 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from oscbench.records import Record, ResultsError, Store
+from oscbench.records import Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import Extension, ledger_path, trial_label, write_ledger
 from oscbench.runner.cell_spec import Cell
+from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors.local import Pool, Reporter
 from oscbench.runner.floors import floor_cells
 from oscbench.runner.measurements import Measurements
-from oscbench.runner.preview import Preview, preview, total_seconds
+from oscbench.runner.preview import Preview, preview
 from oscbench.runner.progress import reporter
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
+from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import Search, key_of, ledger_of, search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
-NOT_WELL = ("failed", "oom")
+LONG = {"epochs": 100_000, "steps": 100_000_000}
+"""Lengths of a training beyond which a run says so before it starts."""
 
 
 def cores() -> int:
@@ -51,6 +53,7 @@ def run_suite(
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
     points = _planned(suite, overrides, only, device)
+    _tell_of_lengths(points)
     store = Store(results, tell=_tell)
     store.prepare()
     # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
@@ -61,6 +64,7 @@ def run_suite(
         if len(points) > 1:
             _tell(f"point {place} of {len(points)}: {loaded.label}")
         codes.append(_run_point(loaded, cells, store, measurements, jobs, fresh=fresh, chosen=bool(only)))
+    _tell(f"next: {next_command((suite_name(cells[0].suite) for _, cells in points), results)}")
     return max(codes)
 
 
@@ -119,20 +123,20 @@ def _run_point(
     trials: dict[str, Record] = {}
     found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
     if found:
-        trials = _tuned(found, computed, store)
+        trials = _tuned(found, computed, store, _at_once(cells, jobs))
         cells = with_choices(cells, found)
-    with reporter(cells[0].suite, len(cells)) as told:
+    with reporter(cells[0].suite, len(cells), cells, _at_once(cells, jobs)) as told:
         records = computed(cells, told)
-    return _summary([*floors, *trials.values(), *records], store, cells[0].suite)
+    return tell_summary(records, [*floors, *trials.values()], store, cells[0].suite)
 
 
 def _tuned(
-    found: list[Search], computed: Callable[[list[Cell], Reporter], list[Record]], store: Store
+    found: list[Search], computed: Callable[[list[Cell], Reporter], list[Record]], store: Store, jobs: int
 ) -> dict[str, Record]:
     """Run the searches and keep their ledger; all trial cells by identity."""
     records: dict[str, Record] = {}
     total = sum(one.tune.trials * one.tune.seeds for one in found)
-    with reporter(trial_label(found[0].cell.suite), total) as told:
+    with reporter(trial_label(found[0].cell.suite), total, (), jobs) as told:
 
         def run(asked: list[Cell]) -> list[Record]:
             # A choice that came up again is here already, and `--fresh` does not mean it.
@@ -171,14 +175,16 @@ def dry_run(
     overrides: list[str],
     jobs: int | None = None,
     device: str | None = None,
+    fresh: bool = False,
 ) -> tuple[list[dict[str, object]], str]:
     """Rows of the cells that would run, and a line with the estimated time.
 
     Raises:
         UserError: a mistake in the suite or its options.
     """
-    store = Store(results)
+    store = Store(results / ".nothing" if fresh else results)  # `--fresh` computes what is there already
     points = _planned(suite, overrides, only, device)
+    _tell_of_lengths(points)
     previewed = [_preview_point(loaded, cells, store) for loaded, cells in points]
     rows: list[dict[str, object]] = []
     for (loaded, _), one in zip(points, previewed, strict=True):
@@ -252,40 +258,15 @@ def _put_aside(cells: list[Cell], store: Store) -> None:
         store.set_aside(store.path_of(found))
 
 
+def _tell_of_lengths(points: list[tuple[LoadedSuite, list[Cell]]]) -> None:
+    """Warn of a training that nobody will see the end of."""
+    for loaded, _ in points:
+        for unit, most in LONG.items():
+            given = getattr(loaded.suite.train, unit) if isinstance(loaded.suite, Suite) else None
+            if given is not None and given > most:
+                _tell(f"{loaded.label}: train.{unit}: {given:,} are a great many; is that meant?")
+
+
 def _tell(text: str) -> None:
     """A line on standard error, above the bars if there are any."""
     tqdm.write(text, file=sys.stderr)
-
-
-def _changed_data(records: list[Record]) -> str:
-    """A line where cells of one seed and task saw unlike data, as a file has changed since some of them ran; else empty."""
-    seen: dict[tuple[str, int], set[str]] = {}
-    for record in records:
-        if record.data_hash:
-            seen.setdefault((record.task, record.seed), set()).add(record.data_hash)
-    unlike = [f"{task} seed {seed}" for (task, seed), hashes in seen.items() if len(hashes) > 1]
-    if not unlike:
-        return ""
-    return (
-        f"  the data changed since some of these cells ran ({', '.join(unlike[:3])}{', …' if len(unlike) > 3 else ''}), and a report "
-        "refuses to compare them: run again with --fresh"
-    )
-
-
-def _summary(records: list[Record], store: Store, suite: str) -> int:
-    counts = Counter(record.status for record in records)
-    told = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    print(f"{suite}: {told}; records in {store.root}", file=sys.stderr)
-    for record in records:
-        if record.status != "ok":
-            name = f"{record.mechanism}:{record.variant} seed {record.seed}"
-            print(f"  {record.status}: {name}: {record.reason}", file=sys.stderr)
-    if changed := _changed_data(records):
-        print(changed, file=sys.stderr)
-    gone = sum(not store.has(record) for record in records)
-    if gone:
-        print(
-            f"  {gone} of these records are gone from {store.root}: somebody deleted or moved them meanwhile; run again",
-            file=sys.stderr,
-        )
-    return 1 if gone or any(record.status in NOT_WELL for record in records) else 0

@@ -13,7 +13,8 @@ from oscbench.records import Store
 from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
 from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
 from oscbench.runner import session
-from oscbench.runner.preview import Preview, total_seconds
+from oscbench.runner.estimate import total_seconds
+from oscbench.runner.preview import Preview
 from oscbench.runner.search_preview import preview_search, search_seconds
 from oscbench.runner.session import dry_run
 from oscbench.runner.training.plan import make_plan

@@ -1,0 +1,134 @@
+"""What the command line needs of a terminal: tables that fit it, and endings of a line each, whatever goes wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TextIO
+
+from oscbench.errors import UserError, nearest
+
+COLUMNS = 100
+"""Where nobody says how wide a terminal is, and the narrowest that tables are made for."""
+_GAP, _NARROWEST = 2, 12
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows; texts wrap at words where whole lines would not fit."""
+    from tabulate import tabulate
+
+    print(
+        tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=_widths(rows), disable_numparse=True)
+    )
+
+
+def _widths(rows: Sequence[dict[str, Any]]) -> list[int | None] | None:
+    """Widths at which a table fits, the widest column giving way first; None for those that need none."""
+    wanted = max(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
+    names = list(rows[0]) if rows else []
+    natural = [max(len(name), *(len(str(row[name])) for row in rows)) for name in names]
+    words = [max(len(word) for row in [names, *rows] for word in _words(row, name)) for name in names]
+    widths = list(natural)
+    for floors in (words, [0] * len(names)):  # words are broken where nothing else helps
+        while sum(widths) + _GAP * (len(widths) - 1) > wanted:
+            able = [place for place, width in enumerate(widths) if width > max(_NARROWEST, floors[place])]
+            if not able:
+                break
+            widths[max(able, key=lambda place: widths[place])] -= 1
+    return [width if width < full else None for width, full in zip(widths, natural, strict=True)] or None
+
+
+def _words(row: Any, name: str) -> list[str]:
+    return (str(row[name]) if isinstance(row, dict) else name).split() or [""]
+
+
+class Unfailing(io.TextIOBase):
+    """A stream that what it says may be lost, but never ends a run: standard error on a full disk or a closed pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if that is possible."""
+        with self._lost():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with self._lost():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _lost(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            silence(self.stream)
+
+    def isatty(self) -> bool:
+        """As the stream."""
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        """As the stream."""
+        return self.stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As the stream."""
+        return self.stream.encoding
+
+
+def silence(stream: TextIO) -> None:
+    """Have a stream that cannot be written lead nowhere, so that what it still holds ends nothing at exit either."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def outcome(command: Callable[..., Any]) -> int:
+    """Run the command line; its exit code. Bad input is one line and code 2, and nothing is a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, and must not end what worked
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with contextlib.redirect_stderr(Unfailing(sys.stderr)):
+        try:
+            code = command(standalone_mode=False)
+            sys.stdout.flush()
+        except UserError as error:
+            return _told(str(error))
+        except BrokenPipeError:  # whoever reads, as `| head` does, has read enough
+            silence(sys.stdout)
+            return 1
+        except OSError as error:
+            silence(sys.stdout)
+            return _told(
+                f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})"
+            )
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # typer's own errors, whichever click it brings along
+                raise
+            return _told(_usage(error))
+    return code if isinstance(code, int) else 0
+
+
+def _told(said: str) -> int:
+    print("oscbench:", " ".join(said.splitlines()), file=sys.stderr)
+    return 2
+
+
+def _usage(error: Any) -> str:
+    """A mistake in an option or argument, told as all others are."""
+    context = getattr(error, "ctx", None)
+    where = f"{context.info_name}: " if context is not None and context.parent is not None else ""
+    message = error.format_message().replace("Value error, ", "")
+    if match := re.search(r"'([^']*)' is not one of (.*)", message):
+        got, allowed = match[1], re.findall(r"'([^']*)'", match[2])
+        return f'{where}got "{got}"; allowed: {", ".join(allowed)}; {nearest(got, allowed)}'
+    return f"{where}{message[:1].lower()}{message[1:]}"

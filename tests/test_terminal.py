@@ -1,0 +1,202 @@
+"""What a terminal gets: tables that fit, help with examples, the ranking at the end, and one line for a mistake in a command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from command_line import environment
+
+import oscbench as package
+from oscbench.runner.estimate import Estimate
+from oscbench.runner.summary import next_command, ranking
+from oscbench.terminal import Unfailing, print_table
+
+
+@pytest.mark.parametrize("kind", ["mechanisms", "tasks", "measures", "suites", "backends"])
+def test_lists_fit_a_hundred_columns(oscbench, monkeypatch, kind):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = oscbench("list", kind).out.splitlines()
+    assert len(lines) > 5
+    assert max(map(len, lines)) <= 100
+
+
+def test_what_fits_is_not_wrapped_and_words_are_not_broken(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    print_table([{"name": "a" * 60, "what": "words " * 30}])
+    lines = capsys.readouterr().out.splitlines()
+    assert "a" * 60 in lines[2]
+    assert max(map(len, lines)) <= 100
+    monkeypatch.setenv("COLUMNS", "400")
+    print_table([{"name": "a" * 60, "what": "words " * 30}])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    print_table([])
+
+
+@pytest.mark.parametrize("command", ["run", "report", "export", "list", "data", "validate", "compare"])
+def test_help_shows_examples(oscbench, command):
+    for option in ("-h", "--help"):
+        ended = oscbench(command, option)
+        assert ended.code == 0
+        assert "Examples:" in ended.out
+        assert f"    oscbench {command}" in ended.out
+
+
+def test_version_and_no_command_at_all(oscbench):
+    assert oscbench("--version").out == f"oscbench {package.__version__}\n"
+    alone = oscbench()
+    assert (alone.code, alone.err) == (0, "")
+    assert "oscbench run smoke" in alone.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["list", "mechanism"], 'list: got "mechanism"; allowed: mechanisms, tasks, measures, suites, backends; did'),
+        (["export", "--format", "cvs"], 'export: got "cvs"; allowed: csv, json, parquet; did you mean "csv"?'),
+        (["report", "--format", ""], '--format: got ""; give at least one, as in html'),
+        (["run", "smoke", "--jobs", "10000"], "1024"),
+        (["run", "smoke", "--jobs", "0"], "--jobs"),
+        (["run", "smoke", "--jobs", "many"], "--jobs"),
+        (["report", "--target", "-1"], "--target"),
+        (["run"], "missing argument"),
+        (["rnu"], "no such command"),
+        (["run", "smoke", "--frehs"], "no such option"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_command_is_one_line_in_our_words(oscbench, arguments, expected):
+    ended = oscbench(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("oscbench: ")
+    assert ended.err.count("\n") == 1
+    assert expected in ended.err
+
+
+def test_suites_complete(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from oscbench.cli import main; main()"],
+        env=environment()
+        | {
+            "_OSCBENCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": "oscbench run smo",
+            "COMP_CWORD": "2",
+            "_TYPER_COMPLETE_ARGS": "oscbench run smo",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "smoke" in done.stdout.split(), done
+
+
+def test_a_run_ends_with_the_ranking_and_the_next_command(oscbench, finished, tmp_path):
+    ended = oscbench("run", finished.parent / "tiny.yaml", "--results", finished)
+    assert ended.code == 0
+    lines = ended.err.splitlines()
+    assert lines[-1] == f"next: oscbench report tiny --results {finished}"
+    table = [line.split() for line in lines if line.startswith(("softmax", "kope"))]
+    scores = [float(row[1]) for row in table]
+    assert len(table) == 2
+    assert scores == sorted(scores, reverse=True)
+    assert all(row[5:8] == ["2", "of", "2"] for row in table)
+    assert next_command(["a b", "a b"], tmp_path.__class__("results")) == "oscbench report 'a b'"
+
+
+def test_the_ranking_says_who_did_not_finish_and_follows_the_direction(finished):
+    from oscbench.records import Store
+
+    records, _ = Store(finished).read_all()
+    metric = records[0].metric
+
+    def scored(record, value):
+        measured = record.measures[metric].model_copy(update={"value": value, "direction": "lower"})
+        return record.model_copy(update={"measures": {metric: measured}})
+
+    values = {"softmax": 0.5, "kope": 0.2}
+    lower = [scored(record, values[record.mechanism]) for record in records]
+    assert [row["mechanism"] for row in ranking(lower)] == ["kope", "softmax"]
+    lost = [r if r.mechanism == "softmax" else r.model_copy(update={"measures": {}}) for r in lower]
+    (first, last) = ranking(lost)
+    assert (first["mechanism"], last["mechanism"], last["seeds"]) == ("softmax", "kope", "0 of 2")
+    assert ranking([record.model_copy(update={"measures": {}}) for record in records]) == []
+
+
+def test_fresh_dry_run_counts_what_would_be_computed_again(oscbench, finished):
+    suite = finished.parent / "tiny.yaml"
+    assert "0 of 4 cells to run" in oscbench("run", suite, "--results", finished, "--dry-run").out
+    again = oscbench("run", suite, "--results", finished, "--dry-run", "--fresh")
+    assert "4 of 4 cells to run" in again.out
+    assert not (finished / ".nothing").exists()
+
+
+def test_a_model_that_no_machine_holds_is_no_traceback_in_a_dry_run(oscbench, tiny):
+    ended = oscbench("run", tiny(), "--dry-run", "--set", "model.width=1000000")
+    assert ended.code == 0
+    assert "needs" in ended.out
+    assert "GiB" in ended.out
+
+
+def test_a_training_without_end_and_a_batch_beyond_the_data_are_warned_of(oscbench, tiny, tmp_path):
+    said = oscbench("run", tiny(train="{steps: 1, batch_size: 100000}", mechanisms="[softmax]"))
+    assert said.code == 0
+    assert "batches of 100,000 are larger than the data: every step sees all" in said.err
+    ended = oscbench("run", tiny(train="{epochs: 1000000000}"), "--dry-run")
+    assert "train.epochs: 1,000,000,000 are a great many; is that meant?" in ended.err
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def planned(finished):
+    from oscbench.runner.training.plan import make_plan
+    from oscbench.suite import load_suite
+
+    return make_plan(load_suite(str(finished.parent / "tiny.yaml")), only=[], device="cpu")
+
+
+def test_the_time_left_is_learnt_from_steps_and_from_cells_that_ended(planned):
+    clock = Clock()
+    left = Estimate(len(planned), planned, jobs=1, clock=clock)
+    fast, slow, fast_again, slow_again = planned
+    assert left.left() is None
+    left.started(fast)
+    assert left.left() is None
+    clock.now = 1.0
+    left.progress(fast, 1, 10)
+    assert left.left() == pytest.approx(9 + 3 * 10), "a tenth took a second"
+    clock.now = 10.0
+    left.finished(fast, 10.0)
+    left.started(slow)
+    clock.now = 20.0
+    left.progress(slow, 1, 10)
+    assert left.left() == pytest.approx(90 + 10 + 100), "the other mechanism takes a hundred"
+    left.finished(slow, 100.0)
+    left.finished(fast_again, None)
+    assert left.left() == pytest.approx(100.0)
+    left.finished(slow_again, 100.0)
+    assert left.left() == 0.0
+
+
+def test_cells_at_once_share_the_time_left_and_unknown_ones_take_the_usual(planned):
+    left = Estimate(7, (), jobs=2, clock=Clock())
+    left.started(planned[0])
+    left.finished(planned[0], 10.0)
+    assert left.left() == pytest.approx(30.0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")  # noqa: PTH110
+def test_a_stream_on_a_full_disk_ends_nothing():
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        stream = Unfailing(full)
+        for _ in range(3):
+            assert stream.write("lost") == 4
+            stream.flush()
+        assert not stream.isatty()
