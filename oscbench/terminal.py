@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
@@ -22,29 +23,25 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Print rows; texts wrap at words where whole lines would not fit."""
     from tabulate import tabulate
 
-    print(
-        tabulate(rows, headers="keys", tablefmt="simple", maxcolwidths=_widths(rows), disable_numparse=True)
-    )
+    widths = _widths(rows)
+    wrapped = [{name: textwrap.fill(str(row[name]), widths[name]) for name in row} for row in rows]
+    print(tabulate(wrapped, headers="keys", tablefmt="simple", disable_numparse=True))
 
 
-def _widths(rows: Sequence[dict[str, Any]]) -> list[int | None] | None:
-    """Widths at which a table fits, the widest column giving way first; None for those that need none."""
+def _widths(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Widths of columns at which a table fits, the widest column giving way first; words are broken where nothing else helps."""
     wanted = max(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
-    names = list(rows[0]) if rows else []
-    natural = [max(len(name), *(len(str(row[name])) for row in rows)) for name in names]
-    words = [max(len(word) for row in [names, *rows] for word in _words(row, name)) for name in names]
-    widths = list(natural)
-    for floors in (words, [0] * len(names)):  # words are broken where nothing else helps
-        while sum(widths) + _GAP * (len(widths) - 1) > wanted:
-            able = [place for place, width in enumerate(widths) if width > max(_NARROWEST, floors[place])]
+    texts = {name: [str(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    heads = {name: max(_NARROWEST, len(name) + _GAP) for name in texts}  # tabulate gives a head so much room
+    words = {name: max(len(word) for text in [name, *texts[name]] for word in text.split()) for name in texts}
+    widths = {name: max(len(name) + _GAP, *map(len, texts[name])) for name in texts}
+    for floors in (words, {}):
+        while sum(widths.values()) + _GAP * (len(widths) - 1) > wanted:
+            able = [name for name in widths if widths[name] > max(heads[name], floors.get(name, 0))]
             if not able:
                 break
-            widths[max(able, key=lambda place: widths[place])] -= 1
-    return [width if width < full else None for width, full in zip(widths, natural, strict=True)] or None
-
-
-def _words(row: Any, name: str) -> list[str]:
-    return (str(row[name]) if isinstance(row, dict) else name).split() or [""]
+            widths[max(able, key=widths.__getitem__)] -= 1
+    return widths
 
 
 class Unfailing(io.TextIOBase):
