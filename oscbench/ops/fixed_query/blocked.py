@@ -11,8 +11,8 @@ from math import comb
 import torch
 from torch import Tensor
 
+from oscbench.ops.fixed_query.dense import sums_over_pairs
 from oscbench.ops.fixed_query.linear import linear_attention
-from oscbench.ops.fixed_query.pairwise import pairwise
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
 
@@ -48,7 +48,7 @@ def read_out(state: Tensor, anchors: Tensor, v: Tensor, exponent: int, is_causal
     elif exponent == 2 and features < 2 * tokens * (width + v.shape[-1]):
         sums = linear_attention(products(state), products(anchors), v, is_causal)
     else:
-        sums = pairwise(state, anchors, v, f"power{exponent}", is_causal)
+        sums = sums_over_pairs(state, anchors, v, f"power{exponent}", is_causal)
     return sums
 
 
@@ -71,7 +71,7 @@ def run(
     q, k, v = (x.to(wide) for x in (q, silence(k, key_padding_mask), silence(v, key_padding_mask)))
     anchors = anchors.to(wide).expand(q.shape[0], -1, -1, -1)
     # Padding pulls nobody: its anchor is 0 where anchors are summed. It counts for nobody: its 1 is 0.
-    h = pairwise(q * q.shape[-1] ** -0.5, k, silence(anchors, key_padding_mask), coupling, is_causal)
+    h = sums_over_pairs(q * q.shape[-1] ** -0.5, k, silence(anchors, key_padding_mask), coupling, is_causal)
     counted = torch.cat((v, silence(torch.ones_like(v[..., :1]), key_padding_mask)), dim=-1)
     sums = read_out(settle(h), anchors, counted, exponent, is_causal)
     return (sums[..., :-1] / sums[..., -1:].clamp_min(SUM_EPSILON)).to(dtype)
