@@ -201,6 +201,24 @@ def export(
 
 
 @app.command()
+def claims(
+    results: ResultsOption = Path("results"),
+    one: Annotated[
+        str | None, typer.Argument(metavar="ID", help="A claim, as in K1: what stands behind its verdict.")
+    ] = None,
+) -> None:
+    """What the papers claim, and what the records here say of it."""
+    from oscbench.analysis.claims import verdicts
+
+    if one is None:
+        rows, summary = verdicts.overview(results)
+        print_table(rows)
+        print(summary)
+        return
+    print("\n".join(verdicts.details(results, one)))
+
+
+@app.command()
 def pack(
     suite: Annotated[str, typer.Argument(help="The suite whose records are packed, all of its labels.")],
     results: ResultsOption = Path("results"),

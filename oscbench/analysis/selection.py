@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from oscbench import words
 from oscbench.analysis.errors import ReportError
@@ -12,6 +12,9 @@ from oscbench.analysis.floors import is_floor
 from oscbench.analysis.growth import is_timing
 from oscbench.errors import nearest
 from oscbench.records import Record
+
+_OWN_TOO = ("own",)
+"""What follows a plus in the name of a position, `position=learned+own`, and is no part of the variant's own name."""
 
 
 class Entry(NamedTuple):
@@ -58,8 +61,9 @@ def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
 def headline_entries(cells: Iterable[Record]) -> dict[str, Entry]:
     """What a bare name means in one suite and task: of each mechanism the entry that stands for it.
 
-    That is its only one, or its default; where its entries are the same but for their positions, or none is the default, the one
-    with the best mean on validation, as positions belong to a mechanism. Controls stand for nobody unless there is nothing else.
+    That is its default, and of several that are the default but for their positions the one with the best mean on validation, since
+    positions belong to a mechanism; where none is the default, the best of all on validation. Controls stand for nobody unless there is
+    nothing else.
     """
     found: dict[str, dict[Entry, list[Record]]] = {}
     for record in cells:
@@ -70,21 +74,18 @@ def headline_entries(cells: Iterable[Record]) -> dict[str, Entry]:
 def _headline(entries: Mapping[Entry, Sequence[Record]]) -> Entry:
     own = {e: c for e, c in entries.items() if not any(r.matching and r.matching.control for r in c)}
     choice = own or dict(entries)
-    default = next((entry for entry in choice if entry.variant == "default"), None)
-    if default is not None:
-        asked = _but_for_position(choice[default])
-        choice = {entry: c for entry, c in choice.items() if _but_for_position(c) == asked}
+    defaults = {entry: c for entry, c in choice.items() if _but_for_position(entry.variant) == "default"}
+    choice = defaults or choice
     scores = {entry: score for entry, c in choice.items() if (score := _on_validation(c)) is not None}
     if len(scores) < len(choice):  # nothing that all of them were measured by chooses among them
-        return default or min(choice)
+        return next((entry for entry in choice if entry.variant == "default"), min(choice))
     return max(sorted(scores), key=lambda entry: scores[entry])
 
 
-def _but_for_position(cells: Sequence[Record]) -> dict[str, Any]:
-    """The settings of an entry's mechanism without those of its position."""
-    settings = dict(cells[0].spec.get("mechanism", {}))
-    settings.pop("position", None)
-    return settings
+def _but_for_position(variant: str) -> str:
+    """A variant without the positions that a suite crosses it with: `locked+position=learned` -> `locked`, `position=none` -> `default`."""
+    parts = [part for part in variant.split("+") if not part.startswith("position=") and part not in _OWN_TOO]
+    return "+".join(parts) or "default"
 
 
 def _on_validation(cells: Sequence[Record]) -> float | None:

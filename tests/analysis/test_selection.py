@@ -28,11 +28,6 @@ def cell(
     return record.model_copy(update={"measures": record.measures | {"validation_accuracy": measured}})
 
 
-def with_settings(record: Record, **settings: object) -> Record:
-    mechanism = record.spec["mechanism"] | settings
-    return record.model_copy(update={"spec": record.spec | {"mechanism": mechanism}})
-
-
 CELLS = [cell("plain"), cell("lock", "a"), cell("lock", "b")]
 
 
@@ -65,32 +60,43 @@ def test_bad_compare_names(names: list[str], message: str) -> None:
 
 
 def test_a_bare_name_means_the_entry_that_stands_for_the_mechanism() -> None:
-    default, ablation = cell("wave", validation=0.8), with_settings(cell("wave", "still", 0.9), gamma=0)
+    default, ablation = cell("wave", validation=0.8), cell("wave", "still", 0.9)
     assert headline_entries([default, ablation])["wave"].variant == "default", "an ablation stands for nobody"
     control = cell("wave", "big", 0.99)
     own = Matching(by="flops", reference="ring", hidden=9, control=True)
     control = control.model_copy(update={"matching": own})
-    grid = [with_settings(cell("lock", name, score), share=name) for name, score in (("a", 0.7), ("b", 0.9))]
+    grid = [cell("lock", name, score) for name, score in (("a", 0.7), ("b", 0.9))]
     found = headline_entries([control, *grid])
     assert found["wave"].variant == "big", "a control where there is nothing else"
     assert found["lock"].variant == "b", "without a default, validation chooses"
 
 
 def test_validation_chooses_among_entries_that_differ_in_position_alone() -> None:
-    learned = with_settings(cell("wave", "position=learned", 0.9), position="learned")
+    learned = cell("wave", "position=learned", 0.9)
     assert headline_entries([cell("wave", validation=0.8), learned])["wave"].variant == "position=learned"
     assert headline_entries([cell("wave", validation=0.95), learned])["wave"].variant == "default"
     assert headline_entries([cell("wave"), learned])["wave"].variant == "default", (
         "not measured on validation"
     )
-    other = with_settings(cell("plain", "position=learned", 0.9), position="learned")
+    other = cell("plain", "position=learned", 0.9)
     cells = [cell("wave", validation=0.8), learned, cell("plain", validation=0.95), other]
     assert shown(["wave,plain"], cells) == [("wave:position=learned", "plain:default")]
 
 
+def test_positions_alone_make_no_variant_of_a_mechanism() -> None:
+    variants = {
+        "position=none": 0.7,
+        "position=learned+own": 0.8,
+        "locked+position=own": 0.9,
+        "spread-1": 0.99,
+    }
+    cells = [cell("wave", variant, score) for variant, score in variants.items()]
+    assert headline_entries(cells)["wave"].variant == "position=learned+own"
+
+
 def test_a_bare_name_may_mean_another_entry_in_another_suite_but_not_at_another_value() -> None:
     def suite(label: str, score: float) -> list[Record]:
-        learned = with_settings(cell("wave", "position=learned", score, suite=label), position="learned")
+        learned = cell("wave", "position=learned", score, suite=label)
         return [cell("wave", validation=0.8, suite=label), learned, cell("plain", suite=label)]
 
     made = report(

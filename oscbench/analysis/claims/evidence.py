@@ -1,0 +1,75 @@
+"""Records as rules ask for them: cells of a suite's entries, and comparisons as a report makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.errors import ReportError
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.growth import is_timing
+from oscbench.analysis.selection import entry_of, headline_entries
+from oscbench.analysis.study import Report, assemble
+from oscbench.analysis.sweep import label_parts
+from oscbench.records import Record, suite_name
+from oscbench.records.ledger import is_trial
+
+
+@dataclass
+class Evidence:
+    """All records of a folder, by suite; comparisons are made once."""
+
+    loaded: Loaded
+    _suites: dict[str, list[Record]] = field(default_factory=dict)
+    _reports: dict[tuple[str, tuple[str, ...]], Report | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for record in self.loaded.records:
+            if not is_trial(record.suite):
+                self._suites.setdefault(suite_name(record.suite), []).append(record)
+
+    def cells(self, suite: str, value: str | None = None) -> list[Record]:
+        """The cells of a suite, of one of its values alone if one is given; empty where there are none."""
+        found = self._suites.get(suite, [])
+        return [r for r in found if value is None or value in _changes(r.suite)]
+
+    def entry(self, name: str, suite: str, value: str | None = None) -> list[Record]:
+        """The cells of the entry that a name means in a suite."""
+        everything = self.cells(suite)
+        headline = headline_entries(everything).get(name)
+        return [r for r in self.cells(suite, value) if entry_of(r) == headline or str(entry_of(r)) == name]
+
+    def comparisons(self, suite: str, pairs: Sequence[tuple[str, str]]) -> Report | None:
+        """Some pairs of a suite compared and corrected together; None where the suite has no cell, or lacks one of the names."""
+        asked = tuple(dict.fromkeys(f"{first},{second}" for first, second in pairs))
+        if (suite, asked) not in self._reports:
+            self._reports[suite, asked] = self._report(suite, asked)
+        return self._reports[suite, asked]
+
+    def _report(self, suite: str, asked: Sequence[str]) -> Report | None:
+        records = tuple(r for r in self.cells(suite) if not is_timing(r))
+        if not records:
+            return None
+        try:
+            return assemble(Loaded(records, (), ()), asked)
+        except ReportError:
+            return None
+
+
+def _changes(label: str) -> list[str]:
+    return [f"{key}={text}" for key, text in label_parts(label)[1].items()]
+
+
+def comparison_of(report: Report, value: str | None, names: tuple[str, str]) -> Comparison | None:
+    """One pair in a report of one suite: over all its values, or at one of them; None where it is not there."""
+    choices: Mapping[bool, Sequence[Comparison]] = {
+        True: report.comparisons,
+        False: [c for e in report.experiments if value in _changes(e.suite) for c in e.comparisons],
+    }
+    return next((c for c in choices[value is None] if _means(c, names)), None)
+
+
+def _means(comparison: Comparison, names: tuple[str, str]) -> bool:
+    sides = (comparison.pair.treatment, comparison.pair.baseline)
+    return all(name in (str(entry), entry.mechanism) for name, entry in zip(names, sides, strict=True))

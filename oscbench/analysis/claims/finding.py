@@ -1,0 +1,41 @@
+"""What a rule finds: an outcome, its size in words, and what could still hide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from oscbench import words
+from oscbench.analysis.claims.ledger import Ask
+
+Outcome = Literal["holds", "does not hold", "undecided", "not tested"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the records say to one question.
+
+    Attributes:
+        outcome: `not tested` where the records lack what it asks about.
+        text: The size with its interval and seeds, or what is missing.
+        hides: What could still be the case where it is undecided.
+        declared: Whether the suite declared this comparison before it ran; None where the rule compares nothing.
+    """
+
+    ask: Ask
+    outcome: Outcome
+    text: str
+    hides: str = ""
+    declared: bool | None = None
+
+
+def absent(ask: Ask, what: str = "") -> Finding:
+    """The records lack what a question asks about."""
+    where = f"{ask.suite}[{ask.value}]" if ask.value else ask.suite
+    return Finding(ask, "not tested", what or f"no records of {where} here")
+
+
+def p_told(p: float) -> str:
+    """`p = 0.031`, `p < 0.001`."""
+    shown = words.p_value(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"

@@ -1,0 +1,160 @@
+"""What the papers claim and what would decide it: `claims.yaml` beside the published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from oscbench.analysis.published.numbers import PublishedError, find_published
+
+FILE = "claims.yaml"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _OfSuite(_Frozen):
+    """A question to the records of one suite.
+
+    Attributes:
+        suite: Its name; a suite that varies is asked over all its values.
+        value: Of a suite that varies this value alone, as in `train.steps=800`.
+        what: Words that say more than the names do.
+    """
+
+    suite: str
+    value: str | None = None
+    what: str = ""
+
+
+class _OfPair(_OfSuite):
+    """A question about two entries, named as --compare names them."""
+
+    treatment: str
+    baseline: str
+
+
+class Difference(_OfPair):
+    """Is the treatment better, or at least no worse by the margin, on the headline metric?
+
+    Attributes:
+        margin: `0.02 bits`; by default the suite's, or the usual one of the metric's unit.
+    """
+
+    rule: Literal["better", "no worse"]
+    margin: str | None = None
+
+
+class Sooner(_OfPair):
+    """Does the treatment need fewer steps to a level of the headline metric on validation?"""
+
+    rule: Literal["sooner"]
+    target: float
+
+
+class FailsLess(_OfPair):
+    """Do fewer seeds of the treatment fail?"""
+
+    rule: Literal["fails less"]
+    measure: str
+    level: float
+    direction: Literal["higher", "lower"] = "higher"
+
+
+class Quantity(_OfSuite):
+    """Does a quantity of an entry's health, mean over layers, lie within bounds?"""
+
+    rule: Literal["quantity"]
+    entry: str
+    quantity: str
+    when: Literal["start", "end"]
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class Time(_OfSuite):
+    """Is a ratio of times from a timing suite at most so much, at every shape that was timed?
+
+    Attributes:
+        tolerance: Relative; what timings of one machine differ by from run to run.
+    """
+
+    rule: Literal["time"]
+    measure: str
+    at_most: float
+    tolerance: float = 0.1
+
+
+class Count(_OfPair):
+    """Is a closed-form count of the treatment below the baseline's?
+
+    Attributes:
+        detail: Name of the count among the details of the measure; its value where empty.
+    """
+
+    rule: Literal["count"]
+    measure: str
+    detail: str = ""
+
+
+class Finishes(_OfSuite):
+    """Does no run of a mechanism diverge?"""
+
+    rule: Literal["finishes"]
+    mechanism: str
+
+
+Ask = Annotated[
+    Difference | Sooner | FailsLess | Quantity | Time | Count | Finishes, Field(discriminator="rule")
+]
+
+
+class Ground(_Frozen):
+    """One task on which a claim is asked.
+
+    Attributes:
+        real: Whether its data come from outside and are more than a toy.
+        asks: All must hold for the claim to hold here; empty where no suite asks yet.
+        takes: What it would take to ask, said where no record answers.
+    """
+
+    ground: str
+    real: bool = False
+    asks: tuple[Ask, ...] = ()
+    takes: str = ""
+
+
+class Claim(_Frozen):
+    """One claim in our words, its source, and its grounds."""
+
+    id: str
+    claim: str
+    source: str
+    grounds: tuple[Ground, ...] = Field(min_length=1)
+
+
+def read_claims(path: Path | None = None) -> tuple[Claim, ...]:
+    """All claims, in the file's order.
+
+    Raises:
+        PublishedError: the file is missing, is no such file, or gives one id twice.
+    """
+    path = path or find_published().with_name(FILE)
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        claims = tuple(Claim.model_validate(one) for one in given["claims"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise PublishedError(f"{path}: {where}: {first['msg']}") from error
+    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+        raise PublishedError(f"{path}: not readable as claims: {' '.join(str(error).split())}") from error
+    ids = [claim.id for claim in claims]
+    twice = sorted({one for one in ids if ids.count(one) > 1})
+    if twice:
+        raise PublishedError(f"{path}: {', '.join(twice)} stands there twice")
+    return claims

@@ -1,0 +1,118 @@
+"""Rules about one entry or one ratio against a level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.finding import Finding, Outcome, absent
+from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics import mean_interval
+from oscbench.records import Record
+
+
+def quantities(asks: Sequence[Quantity], evidence: Evidence) -> list[Finding]:
+    """A quantity of health within bounds: its 95 % interval over seeds must lie inside."""
+    return [_quantity(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
+
+
+def _quantity(ask: Quantity, cells: Sequence[Record]) -> Finding:
+    values = []
+    for record in cells:
+        rows = [
+            row.quantities[ask.quantity]
+            for row in record.health
+            if row.when == ask.when and ask.quantity in row.quantities
+        ]
+        values += [float(np.mean(rows))] if rows else []
+    if not values:
+        return absent(ask)
+    ends, mean = mean_interval(values), float(np.mean(values))
+    low, high = (ends.low, ends.high) if ends.exists else (mean, mean)
+    bounds = [f"at least {ask.at_least:g}"] if ask.at_least is not None else []
+    bounds += [f"at most {ask.at_most:g}"] if ask.at_most is not None else []
+    floor = -math.inf if ask.at_least is None else ask.at_least
+    top = math.inf if ask.at_most is None else ask.at_most
+    outcome: Outcome = "undecided"
+    if low >= floor and high <= top:
+        outcome = "holds"
+    elif high < floor or low > top:
+        outcome = "does not hold"
+    name = ask.what or ask.quantity.replace("_", " ")
+    text = (
+        f"{ask.entry}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], asked for {' and '.join(bounds)}, "
+        f"{len(values)} seeds ({ask.suite})"
+    )
+    return Finding(ask, outcome, text)
+
+
+def times(asks: Sequence[Time], evidence: Evidence) -> list[Finding]:
+    """Ratios of times, median over the rounds of a timing suite."""
+    found = []
+    for ask in asks:
+        cells = evidence.cells(ask.suite, ask.value)
+        ratios = {r.variant: v for r in cells if math.isfinite(v := value_of(r, ask.measure))}
+        if not ratios:
+            found.append(absent(ask))
+            continue
+        low, high = min(ratios.values()), max(ratios.values())
+        outcome: Outcome = "undecided"
+        if high <= ask.at_most * (1 + ask.tolerance):
+            outcome = "holds"
+        elif low > ask.at_most * (1 + ask.tolerance):
+            outcome = "does not hold"
+        range_of = f"{low:.2f}" if len(ratios) == 1 else f"{low:.2f} to {high:.2f} over {len(ratios)} shapes"
+        what = ask.what or ask.measure.replace("_", " ")
+        text = f"{what}: {range_of}, asked for at most {ask.at_most:g} give or take {100 * ask.tolerance:.0f} % ({ask.suite})"
+        found.append(Finding(ask, outcome, text))
+    return found
+
+
+def counts(asks: Sequence[Count], evidence: Evidence) -> list[Finding]:
+    """Closed forms have no spread: what is smaller is smaller."""
+    found = []
+    for ask in asks:
+        sides = [
+            [_count(r, ask) for r in evidence.entry(name, ask.suite, ask.value)]
+            for name in (ask.treatment, ask.baseline)
+        ]
+        first, second = ([value for value in side if math.isfinite(value)] for side in sides)
+        if not first or not second:
+            found.append(absent(ask))
+            continue
+        ratio = float(np.median(first)) / float(np.median(second))
+        what = ask.what or f"{ask.measure} {ask.detail}".strip()
+        text = (
+            f"{ask.treatment} over {ask.baseline}: {ratio:.2f} times the {what}, a closed form ({ask.suite})"
+        )
+        found.append(Finding(ask, "holds" if ratio < 1 else "does not hold", text))
+    return found
+
+
+def _count(record: Record, ask: Count) -> float:
+    measurement = record.measures.get(ask.measure)
+    if measurement is None or not ask.detail:
+        return value_of(record, ask.measure)
+    value: Any = measurement.details
+    for step in ask.detail.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def finishes(asks: Sequence[Finishes], evidence: Evidence) -> list[Finding]:
+    """Whether any cell of a suite diverged."""
+    found = []
+    for ask in asks:
+        cells = [r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.mechanism]
+        if not cells:
+            found.append(absent(ask))
+            continue
+        diverged = sum(record.status == "diverged" for record in cells)
+        text = f"{ask.mechanism}: {diverged} of {len(cells)} runs diverged ({ask.suite})"
+        found.append(Finding(ask, "does not hold" if diverged else "holds", text))
+    return found

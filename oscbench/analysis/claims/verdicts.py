@@ -1,0 +1,138 @@
+"""From findings to verdicts: a claim is as good as its grounds, two at least and one of them on real data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from oscbench import words
+from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.finding import Finding, Outcome
+from oscbench.analysis.claims.ledger import Claim, Ground, read_claims
+from oscbench.analysis.claims.rules import find
+from oscbench.analysis.errors import ReportError
+from oscbench.analysis.frame import Loaded, load
+from oscbench.errors import nearest
+
+Verdict = Literal["holds", "holds in part", "does not hold", "undecided", "not tested here"]
+VERDICTS: tuple[Verdict, ...] = ("holds", "holds in part", "does not hold", "undecided", "not tested here")
+ENOUGH = 2
+"""Grounds that an unqualified verdict rests on, one of them on real data."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One ground of a claim with what its records say."""
+
+    ground: Ground
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """All questions must hold; one that does not is enough against it; where one is missing nothing is decided."""
+        outcomes = [finding.outcome for finding in self.findings]
+        if not outcomes or set(outcomes) == {"not tested"}:
+            return "not tested"
+        if "does not hold" in outcomes:
+            return "does not hold"
+        return "holds" if set(outcomes) == {"holds"} else "undecided"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim with its verdict.
+
+    Attributes:
+        where: On which grounds the verdict rests, and which are not tested.
+    """
+
+    claim: Claim
+    grounds: tuple[Judged, ...]
+    verdict: Verdict
+    where: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Each ground's findings in words, then what it would take to test the rest."""
+        found = []
+        for judged in self.grounds:
+            name = words.capitalised(judged.ground.ground)
+            for finding in judged.findings:
+                if judged.outcome != "not tested":
+                    hides = f": {finding.hides}" if finding.hides else ""
+                    beforehand = "" if finding.declared in (None, True) else "; not declared beforehand"
+                    found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{beforehand}.")
+            if judged.outcome == "not tested":
+                takes = f": {judged.ground.takes}" if judged.ground.takes else ""
+                found.append(f"{name}: not tested here{takes}.")
+        return found
+
+
+def fill(claims: Sequence[Claim], loaded: Loaded) -> list[Entry]:
+    """Every claim with the verdict that these records give it."""
+    evidence = Evidence(loaded)
+    return [_entry(claim, evidence) for claim in claims]
+
+
+def _entry(claim: Claim, evidence: Evidence) -> Entry:
+    grounds = tuple(Judged(ground, tuple(find(ground.asks, evidence))) for ground in claim.grounds)
+    verdict = combined(grounds)
+    return Entry(claim, grounds, verdict, _where(grounds))
+
+
+def combined(grounds: Sequence[Judged]) -> Verdict:
+    """The verdict over several grounds.
+
+    It holds where every ground is tested and holds, of which there are two at least, one of them on real data. Where some hold and others
+    do not, or are not tested, or are too few, it holds in part.
+    """
+    outcomes = [judged.outcome for judged in grounds]
+    if set(outcomes) == {"not tested"}:
+        return "not tested here"
+    if "holds" in outcomes:
+        enough = len(grounds) >= ENOUGH and any(judged.ground.real for judged in grounds)
+        return "holds" if enough and set(outcomes) == {"holds"} else "holds in part"
+    return "does not hold" if "does not hold" in outcomes else "undecided"
+
+
+def _where(grounds: Sequence[Judged]) -> str:
+    """`holds on digits; not tested on CIFAR-10`."""
+    by: dict[Outcome, list[str]] = {}
+    for judged in grounds:
+        by.setdefault(judged.outcome, []).append(judged.ground.ground)
+    order: tuple[Outcome, ...] = ("holds", "does not hold", "undecided", "not tested")
+    return "; ".join(f"{outcome} on {words.listed(by[outcome])}" for outcome in order if outcome in by)
+
+
+def counted(entries: Sequence[Entry]) -> str:
+    """How many claims have which verdict, in one line."""
+    counts = {verdict: sum(entry.verdict == verdict for entry in entries) for verdict in VERDICTS}
+    told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+    return f"Of {len(entries)} claims: {words.listed(told)}."
+
+
+def overview(results: Path) -> tuple[list[dict[str, str]], str]:
+    """A row a claim, and how many have which verdict.
+
+    Raises:
+        ReportError: the folder holds no records.
+    """
+    entries = fill(read_claims(), load(results))
+    rows = [{"": e.claim.id, "claim": e.claim.claim, "verdict": e.verdict, "where": e.where} for e in entries]
+    return rows, counted(entries)
+
+
+def details(results: Path, one: str) -> list[str]:
+    """A claim, its verdict and all that stands behind it, in lines.
+
+    Raises:
+        ReportError: no claim has this id, or the folder holds no records.
+    """
+    claims = {claim.id: claim for claim in read_claims()}
+    if one not in claims:
+        raise ReportError(f'no claim is called "{one}"; {nearest(one, claims)}')
+    (entry,) = fill([claims[one]], load(results))
+    head = f"{one}: {entry.claim.claim} ({entry.claim.source}): {entry.verdict}"
+    return [head, *(f"  {line.replace('*', '')}" for line in entry.lines)]

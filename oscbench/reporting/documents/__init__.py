@@ -1,0 +1,74 @@
+"""Pages of `docs/results/`, one file each, made from the committed records: `python -m oscbench.reporting.documents`.
+
+A file here is a page: its name is the page's, and it has `document(loaded)`. No number in these pages is typed; a test fails when they are
+stale.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tabulate import tabulate
+
+from oscbench.analysis.frame import Loaded, load
+
+RESULTS = Path("results") / "reference"
+FOLDER = Path("docs") / "results"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One page.
+
+    Attributes:
+        text: Markdown.
+        pictures: Name of a file -> SVG; the text links to them.
+    """
+
+    text: str
+    pictures: Mapping[str, str] = field(default_factory=dict)
+
+
+def names() -> list[str]:
+    """Every page, by the files of this folder."""
+    return sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+
+
+def make(name: str, loaded: Loaded) -> Document:
+    """One page from records."""
+    document: Document = importlib.import_module(f"{__name__}.{name}").document(loaded)
+    return document
+
+
+def write(results: Path = RESULTS, folder: Path = FOLDER) -> list[Path]:
+    """Write every page and its pictures.
+
+    Raises:
+        ReportError: no records in `results`.
+    """
+    loaded = load(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in names():
+        made = make(name, loaded)
+        for file, text in {f"{name}.md": made.text, **made.pictures}.items():
+            (folder / file).write_text(text, encoding="utf-8")
+            written.append(folder / file)
+    return written
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> str:
+    """A Markdown table, its last columns aligned as numbers.
+
+    Args:
+        headings: One a column.
+        rows: Texts.
+        numbers: How many columns, from the right, hold numbers.
+    """
+    sides = ["left"] * (len(headings) - numbers) + ["right"] * numbers
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return tabulate(cells, headings, tablefmt="pipe", disable_numparse=True, colalign=sides if rows else None)

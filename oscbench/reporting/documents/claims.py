@@ -1,0 +1,45 @@
+"""The ledger of claims as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oscbench.analysis.claims.ledger import read_claims
+from oscbench.analysis.claims.verdicts import Entry, counted, fill
+from oscbench.analysis.frame import Loaded
+from oscbench.reporting.documents import Document, table
+
+_HEAD = """# What the papers claim, and what holds here
+
+{counted} Every verdict is computed from the [reference records](../../results/reference) by the rules of
+[claims.yaml](../../results/published/claims.yaml); none is typed.
+
+A claim *holds* where each of its grounds is tested and holds, of which there are two at least, one of them on real data; it holds *in part*
+where some hold and others do not, or wait to be tested. It *does not hold* where an interval excludes what it says, or where two entries are
+shown to be equivalent within a margin that was set beforehand (half a point, or a hundredth of a bit, where a suite declares no other).
+*Undecided* is neither: what could still hide is said. A verdict takes eight paired seeds. Intervals are 95 % t intervals over seeds, p is
+that of the sign-flip test. "Not declared beforehand" marks comparisons of suites that ran before suites could declare what they ask: they
+suggest, and a suite with fresh seeds must confirm them.
+
+"""
+
+
+def document(loaded: Loaded) -> Document:
+    """A table of all claims, then what stands behind each."""
+    entries = fill(read_claims(), loaded)
+    rows = [
+        (f"[{e.claim.id}](#{e.claim.id.lower()})", e.claim.claim, f"**{e.verdict}**", e.where)
+        for e in entries
+    ]
+    parts = [_HEAD.format(counted=counted(entries)), table(("", "Claim", "Verdict", "Where"), rows), "\n"]
+    return Document("".join([*parts, *_sections(entries)]))
+
+
+def _sections(entries: Sequence[Entry]) -> list[str]:
+    found = []
+    for entry in entries:
+        lines = "\n".join(f"- {line}" for line in entry.lines)
+        found.append(
+            f"\n## {entry.claim.id}\n\n{entry.claim.claim} ({entry.claim.source}): **{entry.verdict}**.\n\n{lines}\n"
+        )
+    return found

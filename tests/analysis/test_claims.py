@@ -1,0 +1,251 @@
+"""The ledger: every rule on made records, verdicts over grounds, and a page that is what the committed records say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+from synthetic_records import make_record
+
+from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.ledger import Ask, Ground, read_claims
+from oscbench.analysis.claims.rules import find
+from oscbench.analysis.claims.verdicts import Judged, combined, fill
+from oscbench.analysis.frame import Loaded, load
+from oscbench.analysis.published.numbers import PublishedError
+from oscbench.errors import UserError
+from oscbench.records import Curve, HealthRow, Measurement, Record
+
+ROOT = Path(__file__).resolve().parents[2]
+NOISE = np.array([0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002])
+
+
+def ask(rule: str, **given: object) -> Ask:
+    read: Ask = TypeAdapter(Ask).validate_python({"rule": rule, "suite": "toy", **given})
+    return read
+
+
+def cells(mechanism: str, values: list[float], **changes: object) -> list[Record]:
+    return [make_record(mechanism, seed, value=v, **changes) for seed, v in enumerate(values)]  # type: ignore[arg-type]
+
+
+def pair(lift: float, noise: float = 1.0, seeds: int = 8, **changes: object) -> list[Record]:
+    plain = [0.9] * seeds
+    wave = [0.9 + lift + noise * float(NOISE[s % 8]) for s in range(seeds)]
+    return [*cells("plain", plain, **changes), *cells("wave", wave, **changes)]
+
+
+def outcome(records: list[Record], rule: str, **given: object) -> tuple[str, str]:
+    (found,) = find([ask(rule, **given)], Evidence(Loaded(tuple(records), (), ())))
+    return found.outcome, found.text + " | " + found.hides
+
+
+WAVE = {"treatment": "wave", "baseline": "plain"}
+
+
+def test_better_holds_fails_or_says_what_could_hide() -> None:
+    assert outcome(pair(0.02), "better", **WAVE)[0] == "holds"
+    assert outcome(pair(-0.02), "better", **WAVE)[0] == "does not hold", (
+        "the interval excludes the claimed side"
+    )
+    verdict, text = outcome(pair(0.0), "better", **WAVE)
+    assert verdict == "does not hold"
+    assert "equivalent within ±0.5 points" in text
+    verdict, text = outcome(pair(0.002, noise=3.0), "better", **WAVE)
+    assert verdict == "undecided"
+    assert "an advantage of up to 0.96 points could still hide" in text
+    verdict, text = outcome(pair(0.02, seeds=6), "better", **WAVE)
+    assert verdict == "undecided"
+    assert "a verdict takes 8 seeds" in text
+    assert outcome(cells("plain", [0.9] * 8), "better", **WAVE)[0] == "not tested"
+    assert outcome(pair(0.02, suite="other"), "better", **WAVE) == ("not tested", "no records of toy here | ")
+
+
+def test_what_speaks_against_a_claim_is_corrected_over_its_questions() -> None:
+    # A mean of 0.95 standard deviations below 0 lies outside the 95 % interval of eight seeds, and inside that of three questions.
+    spread = 0.006 * NOISE / NOISE.std(ddof=1)
+    below = [0.9 - 0.95 * 0.006 + x for x in spread]
+    records = [
+        *cells("plain", [0.9] * 8),
+        *cells("wave", below),
+        *cells("ring", [0.8] * 8),
+        *cells("lock", [0.7] * 8),
+    ]
+    evidence = Evidence(Loaded(tuple(records), (), ()))
+    (alone,) = find([ask("better", **WAVE)], evidence)
+    many = find([ask("better", treatment=t, baseline="plain") for t in ("wave", "ring", "lock")], evidence)
+    assert [one.outcome for one in (alone, *many)] == [
+        "does not hold",
+        "undecided",
+        "does not hold",
+        "does not hold",
+    ]
+
+
+def test_no_worse_is_judged_against_its_margin() -> None:
+    wide = {"margin": "1 points"}
+    assert outcome(pair(-0.001), "no worse", **WAVE)[0] == "holds"
+    assert outcome(pair(-0.004), "no worse", **WAVE)[0] == "undecided"
+    assert outcome(pair(-0.004), "no worse", **WAVE, **wide)[0] == "holds"
+    verdict, text = outcome(pair(-0.03), "no worse", **WAVE)
+    assert verdict == "does not hold"
+    assert "against being worse by 0.5 points" in text
+    assert outcome(pair(0.0, noise=0.0), "no worse", **WAVE)[0] == "holds", "equal at every seed"
+
+
+def test_a_suite_that_varies_is_asked_over_its_values_or_at_one() -> None:
+    records = [r for n, lift in ((50, 0.03), (100, -0.01)) for r in pair(lift, suite=f"toy[train.steps={n}]")]
+    assert outcome(records, "better", **WAVE)[0] == "holds"
+    verdict, text = outcome(records, "better", **WAVE, value="train.steps=100")
+    assert verdict == "does not hold"
+    assert "(toy, train.steps=100)" in text
+
+
+def learning(mechanism: str, steps: list[float | None]) -> list[Record]:
+    found = []
+    for seed, step in enumerate(steps):
+        y = (0.5, 0.5) if step is None else (0.5, 0.96)
+        curve = Curve(label="v", unit="fraction", direction="higher", x=(1.0, step or 800.0), y=y)
+        record = make_record(mechanism, seed)
+        found.append(record.model_copy(update={"curves": record.curves | {"validation_accuracy": curve}}))
+    return found
+
+
+def test_sooner_takes_the_ratio_of_steps_seed_by_seed() -> None:
+    slow = [200.0, 210, 190, 220, 200, 230, 180, 200]
+    fast = [s * f for s, f in zip(slow, (0.6, 0.7, 0.65, 0.6, 0.7, 0.5, 0.6, 0.7), strict=True)]
+    given = WAVE | {"target": 0.95}
+    verdict, text = outcome(learning("wave", fast) + learning("plain", slow), "sooner", **given)
+    assert verdict == "holds"
+    ratio = np.exp(np.log(np.array(fast) / slow).mean())
+    assert f"{ratio:.2f} times the steps" in text
+    assert outcome(learning("wave", slow) + learning("plain", fast), "sooner", **given)[0] == "does not hold"
+    never = learning("wave", [None, *fast[1:]]) + learning("plain", slow)
+    verdict, text = outcome(never, "sooner", **given)
+    assert verdict == "undecided"
+    assert "at 1 of 8 seeds one of them never got there" in text
+
+
+def test_fails_less_counts_seeds() -> None:
+    given = WAVE | {"measure": "accuracy", "level": 0.85}
+    good, bad = [0.97] * 8, [0.5] * 7 + [0.97]
+    assert outcome(cells("wave", good) + cells("plain", bad), "fails less", **given)[0] == "holds"
+    assert outcome(cells("wave", bad) + cells("plain", good), "fails less", **given)[0] == "does not hold"
+    verdict, text = outcome(cells("wave", good) + cells("plain", good), "fails less", **given)
+    assert verdict == "undecided"
+    assert "up to 37 % of plain's seeds could fail" in text
+
+
+def test_levels_of_health_times_and_counts() -> None:
+    def locked(*shares: float) -> list[Record]:
+        rows = [(HealthRow(when="end", layer=0, quantities={"locked_share": s}),) for s in shares]
+        return [make_record("lock", seed).model_copy(update={"health": row}) for seed, row in enumerate(rows)]
+
+    bound = {"entry": "lock", "quantity": "locked_share", "when": "end", "at_most": 0.5}
+    assert outcome(locked(0.1, 0.12, 0.11), "quantity", **bound)[0] == "holds"
+    assert outcome(locked(0.9, 0.92, 0.91), "quantity", **bound)[0] == "does not hold"
+    assert outcome(locked(0.3, 0.7, 0.5), "quantity", **bound)[0] == "undecided"
+
+    def measured(
+        mechanism: str, name: str, value: float, variant: str = "default", **details: object
+    ) -> Record:
+        record = make_record(mechanism, variant=variant)
+        measurement = Measurement(value=value, unit="1", label=name, details=dict(details))
+        return record.model_copy(update={"measures": record.measures | {name: measurement}})
+
+    shapes = [measured("plain", "ratio/x", v, variant=str(n)) for n, v in enumerate((1.05, 1.6))]
+    assert outcome(shapes[:1], "time", measure="ratio/x", at_most=1)[0] == "holds", (
+        "within what timings differ by"
+    )
+    assert outcome(shapes[1:], "time", measure="ratio/x", at_most=1)[0] == "does not hold"
+    assert outcome(shapes, "time", measure="ratio/x", at_most=1)[0] == "undecided"
+
+    counted = [measured("wave", "ops", 100, of=5), measured("plain", "ops", 90, of=9)]
+    assert outcome(counted, "count", **WAVE, measure="ops")[0] == "does not hold"
+    assert outcome(counted, "count", **WAVE, measure="ops", detail="of")[0] == "holds"
+
+    diverged = [*cells("wave", [0.9]), make_record("wave", 1, status="diverged", reason="NaN")]
+    assert outcome(diverged, "finishes", mechanism="wave")[0] == "does not hold"
+    assert outcome(diverged[:1], "finishes", mechanism="wave")[0] == "holds"
+
+
+def judged(*outcomes: str, real: bool = True) -> list[Judged]:
+    found = []
+    for number, one in enumerate(outcomes):
+        records = {"holds": pair(0.02), "does not hold": pair(-0.02), "undecided": pair(0.002, noise=3.0)}
+        evidence = Evidence(Loaded(tuple(records.get(one, ())), (), ()))
+        ground = Ground(ground=f"g{number}", real=real and number == 0, asks=(ask("better", **WAVE),))
+        found.append(Judged(ground, tuple(find(ground.asks, evidence))))
+        assert found[-1].outcome == one
+    return found
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict"),
+    [
+        (("holds", "holds"), "holds"),
+        (("holds",), "holds in part"),
+        (("holds", "not tested"), "holds in part"),
+        (("holds", "does not hold"), "holds in part"),
+        (("does not hold", "undecided"), "does not hold"),
+        (("does not hold", "not tested"), "does not hold"),
+        (("undecided", "not tested"), "undecided"),
+        (("not tested", "not tested"), "not tested here"),
+    ],
+)
+def test_a_claim_is_as_good_as_its_grounds(outcomes: tuple[str, ...], verdict: str) -> None:
+    assert combined(judged(*outcomes)) == verdict
+
+
+def test_without_real_data_nothing_holds_whole() -> None:
+    assert combined(judged("holds", "holds", real=False)) == "holds in part"
+
+
+def test_the_file_names_every_claim_once_and_suites_that_exist() -> None:
+    claims = read_claims()
+    assert len(claims) == 27
+    suites = {path.stem for path in (ROOT / "suites").glob("*.yaml")}
+    for claim in claims:
+        for ground in claim.grounds:
+            assert ground.asks or ground.takes, (
+                f"{claim.id}, {ground.ground}: neither asked nor said what it takes"
+            )
+            assert {one.suite for one in ground.asks} <= suites
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "claims: [{id: K, claim: c, source: s, grounds: [{ground: g, asks: [{rule: nicer, suite: x}]}]}]",
+            "nicer",
+        ),
+        ("claims: [{id: K, claim: c, source: s, grounds: []}]", "grounds"),
+        ("claims: [{id: K, claim: c, source: s, verdict: holds, grounds: [{ground: g}]}]", "verdict"),
+        ("[]", "not readable as claims"),
+    ],
+)
+def test_a_bad_file_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(text)
+    with pytest.raises(PublishedError, match=message) as caught:
+        read_claims(path)
+    assert isinstance(caught.value, UserError)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Loaded:
+    return load(ROOT / "results" / "reference")
+
+
+def test_what_was_found_by_hand_is_what_the_rules_find(reference: Loaded) -> None:
+    entries = {entry.claim.id: entry for entry in fill(read_claims(), reference)}
+    gamma = next(line for line in entries["K4"].lines if "gamma=0.0" in line)
+    assert "equivalent within ±0.5 points (p = 0.046)" in gamma, "fair.md, rule 5"
+    assert entries["K4"].verdict == "does not hold"
+    assert entries["S3"].verdict == "does not hold"
+    assert "0.80 times the steps [0.64, 0.99]" in " ".join(entries["K1"].lines)
+    assert entries["T1"].verdict == "undecided", "six seeds estimate and decide nothing"
