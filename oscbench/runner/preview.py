@@ -33,6 +33,7 @@ class Preview:
         params: of its model.
         flops: forward, a sample.
         residual: of the matching (value/target - 1), if there is one.
+        steps: of its training; 0 where it does not train.
         estimate: seconds from timed steps; 0 where no step could be taken.
         trouble: why no step could be taken.
         there: the record is there already.
@@ -42,6 +43,7 @@ class Preview:
     params: int | None = None
     flops: int | None = None
     residual: float | None = None
+    steps: int = 0
     estimate: float = 0.0
     trouble: str | None = None
     there: bool = False
@@ -104,7 +106,8 @@ def _built_and_timed(cell: Cell) -> Preview:
         return Preview(cell, num_parameters(planned), trouble=told)
     model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
     batch_size = spec["train"]["batch_size"]
-    sizes = Preview(cell, num_parameters(model), model.flops(), matched.residual)
+    num_steps = total_steps(task, spec["train"])
+    sizes = Preview(cell, num_parameters(model), model.flops(), matched.residual, num_steps)
     subject = Subject(
         model, task, next(task.batches("validation", PROBE_SIZE)).to(device), device, batch_size
     )
@@ -117,7 +120,7 @@ def _built_and_timed(cell: Cell) -> Preview:
     steps = subject.history.step_seconds
     # The first step also pays for warming up; evaluation adds its share of what is not a step.
     a_step = min(steps)
-    seconds = a_step * total_steps(task, spec["train"]) * 1.1 + (spent - sum(steps))
+    seconds = a_step * num_steps * 1.1 + (spent - sum(steps))
     return replace(sizes, estimate=seconds)
 
 

@@ -19,13 +19,19 @@ class SearchPreview:
 
     Attributes:
         search: which, with the trials that are there.
-        like: one of its reported cells, as large and as long as a trial cell.
+        like: one of its reported cells, as large as a trial cell.
         rounds: trial cells that are left, of each trial: the first may be there in part.
     """
 
     search: Search
     like: Preview
     rounds: tuple[int, ...]
+
+    @property
+    def estimate(self) -> float:
+        """Seconds of a trial cell."""
+        steps, whole = self.search.tune.steps, self.like.steps
+        return self.like.estimate * (steps / whole if steps and whole else 1.0)
 
     @property
     def left(self) -> int:
@@ -41,8 +47,9 @@ class SearchPreview:
     def row(self) -> dict[str, object]:
         """Its line in the table of a dry run."""
         name, variant = key_of(self.search.cell)
-        like, count = self.like, f"{self.left} cell{'s' if self.left > 1 else ''}"
-        spent = like.trouble or f"{self.left * like.estimate:.0f} for {count}"
+        count = f"{self.left} cell{'s' if self.left > 1 else ''}"
+        like = self.like
+        spent = like.trouble or f"{self.left * self.estimate:.0f} for {count}"
         return {
             "task": self.search.cell.spec["task"]["name"],
             "mechanism": name,
@@ -79,6 +86,6 @@ def search_seconds(found: list[SearchPreview], jobs: int) -> float:
     """Estimated wall-clock seconds: the searches go on together, but each waits for a trial before it asks for the next."""
     seconds = 0.0
     for counts in zip_longest(*(one.rounds for one in found), fillvalue=0):
-        cells = [one.like.estimate for one, count in zip(found, counts, strict=True) for _ in range(count)]
+        cells = [one.estimate for one, count in zip(found, counts, strict=True) for _ in range(count)]
         seconds += total_seconds(cells, jobs)
     return seconds

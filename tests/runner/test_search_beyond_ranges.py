@@ -173,3 +173,17 @@ def test_stopped_extension_goes_on_with_the_same_trials_and_its_ledger_says_it_i
     assert [[row.values for row in one.rows] for one in stopped] == [
         [row.values for row in one.rows] for one in whole
     ]
+
+
+def test_trials_may_be_shorter_than_what_is_reported(tiny):
+    space = "{train.learning_rate: {choices: [1e-3, 2e-3, 4e-3]}}"
+    found, run, cells = begun(tiny, best=2e-3, space=space, extend="steps: 7,")
+    (trial,) = found[0].ask()
+    assert trial.spec["train"]["steps"] == 7
+    assert "epochs" not in trial.spec["train"]
+    assert cells[0].spec["train"]["epochs"] == 1
+    search(found, run)
+    tuned = with_choices(cells, found)
+    assert all("steps" not in recipe(cell.spec) for cell in tuned)
+    cell_of_a_long_search = begun(tiny, best=2e-3, space=space)[2][0]
+    assert cell_of_a_long_search.protocol != cells[0].protocol

@@ -163,6 +163,7 @@ def _search(tune: Tune | None) -> dict[str, Any]:
     space = {key: axis.model_dump(mode="json", exclude_defaults=True) for key, axis in tune.space.items()}
     shared = {"trials": tune.trials, "seeds": tune.scoring_seeds(), "sampler_seed": tune.sampler_seed}
     shared |= {"extend": tune.extend} if tune.extend else {}
+    shared |= {"steps": tune.steps} if tune.steps else {}
     return {"tune": {**shared, "space": space}}
 
 

@@ -110,11 +110,14 @@ def with_values(spec: dict[str, Any], values: dict[str, Any], where: str) -> dic
 
 
 def trial_spec(spec: dict[str, Any], values: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The spec of a trial: what was chosen is in its variant, so that a repeated choice is the same cell."""
+    """The spec of a trial, as long as the search says: what was chosen is in its variant, so that a repeated choice is the same cell."""
     measures = [measure for measure in spec["measures"] if measure["name"] in TRIAL_MEASURES]
     versions = {name: spec["versions"]["measures"][name] for name in (one["name"] for one in measures)}
     chosen = [f"{_name(key)}={plain(value)}" for key, value in values.items()] or ["as given"]
     trial = {key: value for key, value in spec.items() if key not in ("tune", "tuned")}
+    if spec["tune"].get("steps"):
+        length = {"steps": spec["tune"]["steps"]}
+        trial["train"] = {key: value for key, value in spec["train"].items() if key != "epochs"} | length
     trial |= {
         "variant": "+".join([spec["variant"], *chosen]),
         "seed": seed,
