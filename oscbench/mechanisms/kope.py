@@ -281,7 +281,7 @@ class KoPE(Mechanism):
 
 def _random_directions(shape: Shape, steps: int) -> Tensor:
     """Signs ±1, (steps, H, max_length, d/2), each token's own draw, so that no token's depends on how many there are."""
-    seed = int(torch.randint(2**31, (1,), generator=shape.generator))
+    seed = int(torch.randint(2**31, (1,), generator=shape.generator, device="cpu"))
     draws = []
     for token in range(shape.max_length):
         generator = torch.Generator().manual_seed(seed + token)

@@ -205,3 +205,10 @@ def test_search_over_what_all_share_is_refused(tiny):
     tune = "{trials: 2, space: {model.width: {low: 8, high: 16}}}"
     with pytest.raises(SuiteError, match=r"tune.space.model.width: all entries share it"):
         make_plan(load_suite(str(tiny(tune=tune))), only=[], device="cpu")
+
+
+def test_walks_are_planned_too(plan):
+    """They are drawn on the CPU, where a model that is only planned lives on the meta device."""
+    walk = "{name: kope, settings: {dynamics: random_walk}}"
+    (cell,) = plan(f"[{walk}]", model="{width: 16, heads: 2, layers: 3, patch: 4}")
+    assert cell.spec["mechanism"]["dynamics"] == "random_walk"
