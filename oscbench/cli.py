@@ -130,6 +130,22 @@ def run(
         str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Put old records aside and compute again.")] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="weights: of every trained model, beside its record.")
+    ] = None,
+    checkpoints: Annotated[
+        str | None, typer.Option(help="Folder or URL of the cells in progress; by default within RESULTS.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0.0, help="Between two checkpoints of a cell.")
+    ] = 5.0,
+    stall_minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="A cell without a step for so long is ended, and recorded as failed."),
+    ] = None,
+    limit_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="A cell that takes longer is ended, and recorded as failed.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")
     ] = False,
@@ -152,7 +168,16 @@ def run(
         print(estimate)
         return
     try:
-        code = session.run_suite(suite, **shared, fresh=fresh)
+        code = session.run_suite(
+            suite,
+            **shared,
+            fresh=fresh,
+            keep=keep or [],
+            checkpoints=checkpoints,
+            checkpoint_minutes=checkpoint_minutes,
+            stall_minutes=stall_minutes,
+            limit_minutes=limit_minutes,
+        )
     except KeyboardInterrupt:
         code = _interrupted(f"the same command{' without --fresh' * fresh} goes on where this one stopped")
     raise typer.Exit(code)

@@ -30,7 +30,7 @@ from oscbench.records.index import FolderIndex
 from oscbench.records.schema import Record
 
 _LOG = logging.getLogger(__name__)
-_PRIVATE = (".locks", ".set_aside", ".measured", "published")
+_PRIVATE = (".locks", ".checkpoints", ".set_aside", ".measured", "published")
 """Folders below a results folder that hold no records; `published` holds the papers' numbers."""
 
 LEDGER_SUFFIX = ".ledger.json"
@@ -145,6 +145,29 @@ class Store:
         return self.path(
             record.suite, record.task, record.mechanism, record.variant, record.seed, record.identity
         )
+
+    def weights_path(self, record: Record) -> Path:
+        """Where the weights of a cell lie, if they were kept; all labels of a suite share them."""
+        own = record.model_copy(update={"suite": suite_name(record.suite)})
+        return self.path_of(own).with_suffix(".safetensors")
+
+    def write_weights(self, record: Record, weights: bytes) -> Path:
+        """Write a cell's weights beside its record, in one step.
+
+        Raises:
+            ResultsError: the file system refuses.
+        """
+        path = self.weights_path(record)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(_WRITING[1], _WRITING[0], path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(weights)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except OSError as error:
+            raise ResultsError(f"{path}: weights cannot be written ({error.strerror})") from error
+        return path
 
     def find(self, suite: str, identity: str, *, tidy: bool = True, at: Path | None = None) -> Record | None:
         """The record of a cell under the suite's label, or else the same cell's under another of its labels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from oscbench.runner.cell_spec import Cell
 from oscbench.runner.floors import floor_card, run_floor
 from oscbench.runner.scores import as_measured, scored
 from oscbench.runner.timing.run import run_timing
+from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.loop import DivergedError, Progress, curves_of, data_generators, train
 from oscbench.runner.training.match_time import measure_all
 from oscbench.runner.training.specs import match_spec, parts_of, recipe, task_of, wanted_match
@@ -62,8 +63,20 @@ def prepare_process(spec: dict[str, Any]) -> torch.device:
     return device
 
 
-def run_cell(cell: Cell, progress: Progress) -> Record:
-    """Build, match, calibrate, train, measure. Whatever happens inside becomes the record's status and reason."""
+def run_cell(
+    cell: Cell,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+    keep: Callable[[torch.nn.Module], None] | None = None,
+) -> Record:
+    """Build, match, calibrate, train, measure. Whatever happens inside becomes the record's status and reason.
+
+    Args:
+        cell: what to run.
+        progress: is told of every step.
+        checkpoints: from where training goes on, and where it leaves word of itself.
+        keep: is given the model once it is trained.
+    """
     started = datetime.now(UTC)
     outcome = _Outcome()
     device = prepare_process(cell.spec)
@@ -74,7 +87,9 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
             elif cell.spec["kind"] == "floor":
                 outcome.data_hash, outcome.findings.measures = run_floor(cell.spec, device)
             else:
-                _run(cell, device, outcome, progress)
+                model = _run(cell, device, outcome, progress, checkpoints)
+                if keep:
+                    keep(model)
         except DivergedError as error:
             outcome.status, outcome.reason = "diverged", str(error)
         except (UnsupportedError, MatchingError) as error:
@@ -88,7 +103,13 @@ def run_cell(cell: Cell, progress: Progress) -> Record:
     return make_record(cell, outcome, started)
 
 
-def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress) -> None:
+def _run(
+    cell: Cell,
+    device: torch.device,
+    outcome: _Outcome,
+    progress: Progress,
+    checkpoints: Checkpoints | None,
+) -> torch.nn.Module:
     spec = cell.spec
     parts = parts_of(spec)
     task = parts.task_class.for_seed(parts.task_config, spec["seed"])
@@ -114,11 +135,12 @@ def _run(cell: Cell, device: torch.device, outcome: _Outcome, progress: Progress
     measures = _measures(spec)
     _gather(outcome.findings, (measure.before(subject) for measure in measures))
     try:
-        train(subject, recipe(spec), spec["seed"], progress)
+        train(subject, recipe(spec), spec["seed"], progress, checkpoints)
     finally:
         outcome.curves = curves_of(task, subject.history)
     outcome.findings.measures |= _results(task, subject)
     _gather(outcome.findings, (measure.after(subject) for measure in measures))
+    return model
 
 
 def _results(task: Task, subject: Subject) -> dict[str, Measurement]:

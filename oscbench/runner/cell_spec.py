@@ -11,6 +11,21 @@ Measured = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """What a run keeps of its cells beside their records; no part of any request, and no record says it.
+
+    Attributes:
+        weights: of every trained model.
+        checkpoints: folder or URL of the cells in progress; None where none are kept.
+        minutes: between two checkpoints of a cell.
+    """
+
+    weights: bool = False
+    checkpoints: str | None = None
+    minutes: float = 5.0
+
+
+@dataclass(frozen=True)
 class Cell:
     """A self-contained specification: any process on any machine can run `spec` to a record.
 

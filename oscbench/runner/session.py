@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from oscbench.errors import nearest
 from oscbench.records import Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import Extension, ledger_path, trial_label, write_ledger
-from oscbench.runner.cell_spec import Cell
+from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors.local import Pool, Reporter
 from oscbench.runner.floors import floor_cells
@@ -22,12 +24,15 @@ from oscbench.runner.preview import Preview, preview
 from oscbench.runner.progress import reporter
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.summary import next_command, tell_summary
+from oscbench.runner.training.checkpoint import prove_usable
 from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import Search, key_of, ledger_of, search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
 LONG = {"epochs": 100_000, "steps": 100_000_000}
 """Lengths of a training beyond which a run says so before it starts."""
+KEPT = ("weights",)
+"""What a run can keep beside its records."""
 
 
 def cores() -> int:
@@ -46,16 +51,47 @@ def run_suite(
     jobs: int | None = None,
     device: str | None = None,
     fresh: bool = False,
+    keep: Sequence[str] = (),
+    checkpoints: str | None = None,
+    checkpoint_minutes: float = 5.0,
+    stall_minutes: float | None = None,
+    limit_minutes: float | None = None,
 ) -> int:
     """Run every cell that has no record yet; returns the exit code.
+
+    Args:
+        suite: file or name.
+        results: folder of the records.
+        only: which cells.
+        overrides: of the suite's settings.
+        jobs: cells at once; by default one a core.
+        device: by default what the suite says.
+        fresh: old records are put aside.
+        keep: what is kept beside the records: `weights`.
+        checkpoints: folder or URL where cells in progress leave word of themselves; by default within the results folder.
+        checkpoint_minutes: between two checkpoints of a cell.
+        stall_minutes: without a step after which a cell is killed and recorded as failed.
+        limit_minutes: that a cell may take at all.
 
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
+    for one in keep:
+        if one not in KEPT:
+            raise SuiteError(f'--keep: got "{one}"; {nearest(one, KEPT)}')
     points = _planned(suite, overrides, only, device)
     _tell_of_lengths(points)
     store = Store(results, tell=_tell)
     store.prepare()
+    where = checkpoints if checkpoints is not None else str(results / ".checkpoints")
+    prove_usable(where)
+    keeping = Keeping("weights" in keep, where, checkpoint_minutes)
+    pool = partial(
+        Pool,
+        keeping=keeping,
+        stall_s=None if stall_minutes is None else 60.0 * stall_minutes,
+        limit_s=None if limit_minutes is None else 60.0 * limit_minutes,
+    )
     # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
     anew = fresh and not any(choice.startswith("seed") for choice in only)
     measurements = Measurements(store, anew=anew)
@@ -63,7 +99,9 @@ def run_suite(
     for place, (loaded, cells) in enumerate(points, start=1):
         if len(points) > 1:
             _tell(f"point {place} of {len(points)}: {loaded.label}")
-        codes.append(_run_point(loaded, cells, store, measurements, jobs, fresh=fresh, chosen=bool(only)))
+        codes.append(
+            _run_point(loaded, cells, store, measurements, pool, jobs, fresh=fresh, chosen=bool(only))
+        )
     _tell(f"next: {next_command((suite_name(cells[0].suite) for _, cells in points), results)}")
     return max(codes)
 
@@ -103,6 +141,7 @@ def _run_point(
     cells: list[Cell],
     store: Store,
     measurements: Measurements,
+    pool: Callable[..., Pool],
     jobs: int | None,
     *,
     fresh: bool,
@@ -114,7 +153,10 @@ def _run_point(
         if fresh:
             _put_aside(asked, store)
         asked = measurements.given_to(asked)
-        return Pool(store, _at_once(asked, jobs), told, adopt=not fresh).run(asked)
+        made = pool(store=store, jobs=_at_once(asked, jobs), reporter=told, adopt=not fresh)
+        done = made.run(asked)
+        _tell_of_weights(done, store, made.keeping)
+        return done
 
     floors: list[Record] = []
     if asked := [] if chosen else floor_cells(loaded, cells):
@@ -270,3 +312,11 @@ def _tell_of_lengths(points: list[tuple[LoadedSuite, list[Cell]]]) -> None:
 def _tell(text: str) -> None:
     """A line on standard error, above the bars if there are any."""
     tqdm.write(text, file=sys.stderr)
+
+
+def _tell_of_weights(records: list[Record], store: Store, keeping: Keeping) -> None:
+    """A line where weights were asked for of cells that ran before without keeping them."""
+    trained = [one for one in records if one.status == "ok" and one.spec.get("kind") == "train"]
+    lacking = sum(not store.weights_path(one).exists() for one in trained) if keeping.weights else 0
+    if lacking:
+        _tell(f"  {lacking} of these cells ran before without --keep weights; --fresh runs them again")

@@ -8,22 +8,30 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+import torch
+
 from oscbench.errors import first_line
 from oscbench.runner.cell import lost_record, prepare_process, run_cell
-from oscbench.runner.cell_spec import Cell
+from oscbench.runner.cell_spec import Cell, Keeping
+from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.loop import Progress
 from oscbench.runner.training.match_time import measure
 from oscbench.runner.training.specs import parts_of
+from oscbench.runner.training.weights import packed
 
 REPORT_EVERY_S = 0.2
 
 
-def work(cell: Cell, pipe: Connection) -> None:
-    """Run a cell; `("progress", done, total)` and finally `("record", json)` go through the pipe."""
+def work(cell: Cell, pipe: Connection, keeping: Keeping) -> None:
+    """Run a cell; `("progress", done, total)`, `("tell", text)`, `("weights", bytes)` and finally `("record", json)` go through the pipe.
+
+    SIGTERM ends it after the step in progress, with a checkpoint where the run keeps any.
+    """
     os.setpgid(
         0, 0
     )  # a group of its own, so that what a measure starts in a process of its own dies with the cell
@@ -37,7 +45,17 @@ def work(cell: Cell, pipe: Connection) -> None:
             last = now
             pipe.send(("progress", done, total))
 
-    record = _record(cell, progress)
+    checkpoints = None
+    if keeping.checkpoints is not None and cell.spec["kind"] == "train":
+        checkpoints = Checkpoints(
+            keeping.checkpoints, cell.identity, keeping.minutes, lambda text: pipe.send(("tell", text))
+        )
+        signal.signal(signal.SIGTERM, lambda number, frame: checkpoints.stop())
+
+    def keep(model: torch.nn.Module) -> None:
+        pipe.send(("weights", packed(model, cell.identity)))
+
+    record = _record(cell, progress, checkpoints, keep if keeping.weights else None)
     with contextlib.suppress(BrokenPipeError):  # the parent is dead, and this process is about to be
         pipe.send(("record", record))
         pipe.close()
@@ -60,11 +78,16 @@ def measure_for(cell: Cell, pipe: Connection) -> None:
         pipe.close()
 
 
-def _record(cell: Cell, progress: Progress) -> str:
+def _record(
+    cell: Cell,
+    progress: Progress,
+    checkpoints: Checkpoints | None,
+    keep: Callable[[torch.nn.Module], None] | None,
+) -> str:
     """The cell's record as JSON; a failure where a measure gave what no record can hold."""
     started = datetime.now(UTC)
     try:
-        return run_cell(cell, progress).model_dump_json()
+        return run_cell(cell, progress, checkpoints, keep).model_dump_json()
     except Exception as error:
         reason = f"no record could be made: {type(error).__name__}: {first_line(error)}"
         return lost_record(cell, "failed", reason, started).model_dump_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -11,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
 
 import pytest
-from command_line import records, run, wait_until
+import torch
+from command_line import end, family, records, run, start, values, wait_until
 
+from oscbench.errors import UserError
 from oscbench.records import Store
 from oscbench.runner.executors import local
 
@@ -70,3 +73,75 @@ def test_a_run_outlives_its_fork_server(tiny, tmp_path):
     assert codes == [0]
     assert [record.status for record in records(results).values()] == ["ok", "ok"]
     assert len(list(tmp_path.glob("reached-*"))) == 1, "the cell in progress went on"
+
+
+LONG = "{epochs: 40, batch_size: 64}"
+
+
+def steps_there(folder):
+    """Whether a cell has left a checkpoint."""
+    return list(folder.glob(".checkpoints/*.checkpoint"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, how):
+    suite, results = tiny(mechanisms="[softmax]", train=LONG), tmp_path / "results"
+    minutes = "0.02" if how is signal.SIGKILL else "1000"
+    process = start("run", suite, "--results", results, "--checkpoint-minutes", minutes, cwd=tmp_path)
+    try:
+        if how is signal.SIGKILL:
+            wait_until(lambda: steps_there(results), "the cell has left a checkpoint")
+        else:
+            wait_until(lambda: len(family(process.pid)) >= 3, "the cell runs")
+            time.sleep(2.0)
+        process.send_signal(how)
+        code, _, err = end(process)
+    finally:
+        process.kill()
+    assert code == (130 if how is signal.SIGINT else -how)
+    assert "Traceback" not in err
+    wait_until(lambda: not family(process.pid), "every process of the run is gone")
+    if not steps_there(results):
+        pytest.skip("this machine was too busy to be in training by then")
+    (kept,) = steps_there(results)
+    assert records(results) == {}
+    before = torch.load(io.BytesIO(kept.read_bytes().split(b"\n", 1)[1]), weights_only=True)["place"][0]
+    assert before > 0
+    assert run(suite, results) == 0
+    assert not steps_there(results), "it goes with the cell's end"
+    assert run(suite, tmp_path / "whole") == 0
+    (resumed,), (whole,) = records(results).values(), records(tmp_path / "whole").values()
+    assert said(resumed) == said(whole)
+
+
+def said(record):
+    """All that a record says but for times, as text."""
+    kept = values(record)
+    return record.model_dump_json(include=set(kept) - {"measures"}) + repr(sorted(kept["measures"].items()))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"stall_minutes": 0.02}, "made no progress for 0.02 minutes, and was killed"),
+        ({"limit_minutes": 0.02}, "ran for more than its limit of 0.02 minutes, and was killed"),
+    ],
+)
+def test_a_cell_that_stands_still_is_killed_and_recorded(tiny, tmp_path, options, reason):
+    gated = f"{{name: 'throwaway_mechanisms:Gated', settings: {{folder: {tmp_path}}}}}"
+    suite, results = tiny(mechanisms=f"[{gated}]"), tmp_path / "results"
+    assert run(suite, results, **options) == 1
+    (record,) = records(results).values()
+    assert (record.status, record.reason) == ("failed", reason)
+    (tmp_path / "open").touch()
+    assert run(suite, results, stall_minutes=60, limit_minutes=60) == 0, "and the next run tries it again"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"), [("nosuch://bucket", "cannot be used"), ("{file}", "is a file; give a folder or a URL")]
+)
+def test_a_place_for_checkpoints_that_cannot_be_is_refused_before_anything_runs(tiny, tmp_path, url, told):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=told):
+        run(tiny(), tmp_path / "results", checkpoints=url.format(file=tmp_path / "file"))
+    assert records(tmp_path / "results") == {}

@@ -27,7 +27,8 @@ import psutil
 from oscbench import catalog
 from oscbench.records import Record, Store
 from oscbench.runner.cell import lost_record
-from oscbench.runner.cell_spec import Cell
+from oscbench.runner.cell_spec import Cell, Keeping
+from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.worker import kill, work
 
 FINAL = ("ok", "diverged", "unsupported")
@@ -58,7 +59,10 @@ class _Running:
     lock: ExitStack
     started: datetime
     oom_kills: int
+    heard: float = field(default_factory=time.monotonic)
     record: Record | None = None
+    weights: bytes | None = None
+    stuck: str | None = None
 
 
 @dataclass
@@ -70,19 +74,26 @@ class Pool:
         jobs: how many cells at once.
         reporter: who is told.
         adopt: a cell that this suite has computed under another label (`--set`) is taken over from there.
+        keeping: what is kept beside the records.
+        stall_s: a cell that has told of no step for so long is killed and recorded as failed; None for never.
+        limit_s: a cell that runs for so long is, too.
     """
 
     store: Store
     jobs: int
     reporter: Reporter
     adopt: bool = True
+    keeping: Keeping = field(default_factory=Keeping)
+    stall_s: float | None = None
+    limit_s: float | None = None
     _running: list[_Running] = field(default_factory=list)
     _began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def run(self, cells: list[Cell]) -> list[Record]:
         """Records of all cells, in the order in which they were finished.
 
-        Ctrl-C ends the cells in progress (they lose their work, nothing else does) and is raised again.
+        Ctrl-C and SIGTERM end the cells in progress, which lose their work since the last checkpoint, and nothing else does.
+        Ctrl-C is raised again, and SIGTERM ends this process.
         """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(modules(cells))
@@ -103,11 +114,21 @@ class Pool:
                         for _ in range(len(elsewhere)):
                             pending.append(elsewhere.popleft())
             finally:
-                for running in self._running:
-                    kill(running.process)
-                    running.lock.close()
-                self._running.clear()
+                self._leave()
         return records
+
+    def _leave(self) -> None:
+        """End whatever runs, with a checkpoint where any are kept."""
+        if self.keeping.checkpoints is not None:
+            for running in self._running:
+                running.process.terminate()
+            limit = time.monotonic() + LEAVE_S
+            for running in self._running:
+                _drain(running, limit)
+        for running in self._running:
+            kill(running.process)
+            running.lock.close()
+        self._running.clear()
 
     def _begin(self, context: Any, cell: Cell, records: list[Record], elsewhere: deque[Cell]) -> None:
         """Take a cell: find its record, or start it, or leave it to the run that holds it."""
@@ -124,7 +145,7 @@ class Pool:
             elsewhere.append(cell)
             return
         ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(cell, theirs), name=cell.name, daemon=True)
+        process = context.Process(target=work, args=(cell, theirs, self.keeping), name=cell.name, daemon=True)
         _start(process)
         theirs.close()
         self._running.append(_Running(cell, process, ours, lock, datetime.now(UTC), oom_kills()))
@@ -158,22 +179,43 @@ class Pool:
         done = []
         for running in list(self._running):
             ended = not _lives(running.process)
-            for message in _messages(running.pipe):
-                if message[0] == "progress":
-                    self.reporter.progress(running.cell, message[1], message[2])
+            for kind, *values in _messages(running.pipe):
+                running.heard = time.monotonic()
+                if kind == "progress":
+                    self.reporter.progress(running.cell, *values)
+                elif kind == "tell":
+                    self.store.tell(values[0])
+                elif kind == "weights":
+                    running.weights = values[0]
                 else:
-                    running.record = Record.model_validate_json(message[1])
+                    running.record = Record.model_validate_json(values[0])
             if running.record is None and not ended:
-                continue
+                running.stuck = self._stuck(running)
+                if running.stuck is None:
+                    continue
+                kill(running.process)
             done.append(self._end(running))
         return done
+
+    def _stuck(self, running: _Running) -> str | None:
+        """Why a cell that still runs is not waited for any longer."""
+        if self.stall_s is not None and time.monotonic() - running.heard > self.stall_s:
+            return f"made no progress for {self.stall_s / 60:g} minutes, and was killed"
+        seconds = (datetime.now(UTC) - running.started).total_seconds()
+        if self.limit_s is not None and seconds > self.limit_s:
+            return f"ran for more than its limit of {self.limit_s / 60:g} minutes, and was killed"
+        return None
 
     def _end(self, running: _Running) -> Record:
         running.process.join(LEAVE_S)
         if _lives(running.process):  # its record is here: a driver that hangs at exit is not waited for
             kill(running.process)
         record = running.record or _lost(running)
+        if running.weights is not None:
+            self.store.write_weights(record, running.weights)
         self.store.write(record)
+        if running.record is not None and self.keeping.checkpoints is not None:
+            Checkpoints(self.keeping.checkpoints, running.cell.identity).remove()
         running.pipe.close()
         running.lock.close()
         self._running.remove(running)
@@ -226,7 +268,17 @@ def _messages(pipe: Connection) -> Iterator[tuple[Any, ...]]:
             yield pipe.recv()
 
 
+def _drain(running: _Running, limit: float) -> None:
+    """Wait until a cell that was asked to stop has ended, hearing what it says meanwhile, so that it can."""
+    while _lives(running.process) and time.monotonic() < limit:
+        for _ in _messages(running.pipe):
+            pass
+        running.process.join(0.05)
+
+
 def _lost(running: _Running) -> Record:
+    if running.stuck is not None:
+        return lost_record(running.cell, "failed", running.stuck, running.started)
     code = running.process.exitcode
     number = -code if code is not None and code < 0 else None
     if number is not None and oom_kills() > running.oom_kills:
@@ -243,20 +295,28 @@ def _signal_name(number: int) -> str:
 
 
 class _Interrupt:
-    """Ctrl-C noted and raised where nothing is half done; a second one is raised at once."""
+    """Ctrl-C or SIGTERM noted and raised where nothing is half done; a second one is raised at once.
+
+    SIGTERM ends the process at the end, as it would have without.
+    """
 
     def __init__(self) -> None:
         self.noted = False
-        self._before: Any = None
+        self._terminated = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = {
+                number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+            }
         return self
 
     def __exit__(self, *problem: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._terminated:
+            signal.raise_signal(signal.SIGTERM)
 
     def check(self) -> None:
         """Raise what was noted."""
@@ -264,7 +324,8 @@ class _Interrupt:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
+        self._terminated |= number == signal.SIGTERM
         if self.noted:
             raise KeyboardInterrupt
         self.noted = True

@@ -14,6 +14,7 @@ from oscbench.measures import History, Subject
 from oscbench.models.backbones import Backbone
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
+from oscbench.runner.training.checkpoint import Checkpoints, Training
 from oscbench.tasks import Batch, Task
 
 VERSION = 2
@@ -93,11 +94,18 @@ def update(
     return loss
 
 
-def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progress) -> None:
+def train(
+    subject: Subject,
+    settings: dict[str, Any],
+    seed: int,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+) -> None:
     """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
     Validates after each epoch, though at most `VALIDATIONS` times, or every `validate_every` steps where given, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
+    Where a checkpoint is kept of this cell, training goes on from there.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -112,17 +120,19 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
         optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"], final)
     )
     every = settings.get("validate_every")
+    at = Training(model, optimizer, schedule, order, augmentation, history)
+    if checkpoints and (kept := checkpoints.load()):
+        at.restore(kept)
 
     def validate() -> None:
         value = task.evaluate(model, "validation", device)[task.metric.name].value
-        history.validation.append((done, value))
+        history.validation.append((at.done, value))
 
     model.train()
-    done = validated = 0
-    while done < steps:
-        batches = task.training_batches(settings["batch_size"], order, augmentation)
+    while at.done < steps:
+        batches = at.epoch(task, settings["batch_size"])
         asked = time.perf_counter()
-        for batch in itertools.islice(batches, steps - done):
+        for batch in itertools.islice(batches, steps - at.done):
             started = time.perf_counter()
             history.waiting_seconds += started - asked
             batch = batch.to(device)
@@ -131,15 +141,17 @@ def train(subject: Subject, settings: dict[str, Any], seed: int, progress: Progr
             value = float(loss.detach())  # waits for the device, so the clock is true
             history.step_seconds.append(time.perf_counter() - started)
             history.losses.append(value)
-            done += 1
+            at.stepped()
             if not math.isfinite(value):
-                raise DivergedError(f"the loss is {value} at step {done} of {steps}")
-            progress(done, steps)
-            if every and done % every == 0 and done < steps:
+                raise DivergedError(f"the loss is {value} at step {at.done} of {steps}")
+            progress(at.done, steps)
+            if every and at.done % every == 0 and at.done < steps:
                 validate()
+            if checkpoints and at.done < steps and checkpoints.due():
+                checkpoints.save(at.captured())
             asked = time.perf_counter()
-        if done == steps or (not every and (done - validated) * VALIDATIONS >= steps):
-            validated = done
+        if at.done == steps or (not every and (at.done - at.validated) * VALIDATIONS >= steps):
+            at.validated = at.done
             validate()
     history.training_seconds = sum(history.step_seconds)
 

@@ -1,0 +1,179 @@
+"""Killed at any step and gone on, the record is the same bit for bit except for times."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from command_line import values
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oscbench import catalog
+from oscbench.runner.cell import run_cell
+from oscbench.runner.training.checkpoint import STOPPED, Checkpoints
+from oscbench.runner.training.plan import make_plan
+from oscbench.suite import load_suite
+
+STEPS = 21
+"""Three epochs of seven batches."""
+
+
+class KilledError(BaseException):
+    """As when a process dies: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """One cell a mechanism, with dropout and augmentation on, and its record from a run that nothing disturbed."""
+    path = tmp_path_factory.mktemp("suite") / "law.yaml"
+    path.write_text(
+        "task: {name: digits, shift: 2, fraction: 0.4}\n"
+        "model: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2}\n"
+        "match: {by: none}\n"
+        "train: {epochs: 3, batch_size: 64, warmup: 0.1, weight_decay: 0.1}\n"
+        f"mechanisms: [{', '.join(catalog.names('mechanisms'))}]\n"
+        "measures: [health]\nseeds: 1\n"
+    )
+    cells = {
+        cell.spec["mechanism"]["name"]: cell
+        for cell in make_plan(load_suite(str(path)), only=[], device="cpu")
+    }
+    whole: dict[str, object] = {}
+
+    def undisturbed(name):
+        if name not in whole:
+            whole[name] = said(run_cell(cells[name], lambda done, total: None))
+        return cells[name], whole[name]
+
+    return undisturbed
+
+
+def said(record):
+    """All that a record says but for times, as text, so that every bit counts."""
+    kept = values(record)
+    dumped = record.model_dump(mode="json", include=set(kept))
+    dumped["measures"] = {name: dumped["measures"][name] for name in kept["measures"]}
+    return json.dumps(dumped, sort_keys=True)
+
+
+def killed(cell, folder, at, every):
+    """Run a cell that dies when it has done `at` steps, with a checkpoint after every so many steps."""
+    now = 0.0
+
+    def progress(done, total):
+        nonlocal now
+        assert total == STEPS
+        now = 60.0 * done
+        if done == at:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run_cell(cell, progress, Checkpoints(str(folder), cell.identity, every, pytest.fail, lambda: now))
+
+
+def gone_on(cell, folder, tell=pytest.fail):
+    """The cell's record, and the steps that were done for it."""
+    steps = []
+    record = run_cell(
+        cell, lambda done, _: steps.append(done), Checkpoints(str(folder), cell.identity, 1e9, tell)
+    )
+    assert record.status == "ok", record.reason
+    return record, steps
+
+
+@pytest.mark.parametrize("name", catalog.names("mechanisms"))
+@settings(
+    max_examples=2,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(at=st.integers(2, STEPS), every=st.integers(1, 8))
+def test_killed_at_any_step_and_gone_on_the_record_is_the_same(planned, tmp_path_factory, name, at, every):
+    cell, whole = planned(name)
+    folder = tmp_path_factory.mktemp("kept")
+    killed(cell, folder, at, every)
+    last = (at - 1) // every * every  # killed before the checkpoint of its own step
+    record, steps = gone_on(cell, folder)
+    assert steps == list(range(last + 1, STEPS + 1)), "and not more was done again than since the checkpoint"
+    assert said(record) == whole
+
+
+@pytest.mark.parametrize("at", [7, 8, 14, 15, 20, 21])
+def test_the_ends_of_epochs_and_of_training_are_no_exception(planned, tmp_path, at):
+    cell, whole = planned("softmax")
+    killed(cell, tmp_path, at, 1)
+    record, _ = gone_on(cell, tmp_path)
+    assert said(record) == whole
+
+
+def test_killed_again_and_again(planned, tmp_path):
+    cell, whole = planned("kope")
+    for at in (3, 7, 8, 13, 21):
+        killed(cell, tmp_path, at, 1)
+    record, steps = gone_on(cell, tmp_path)
+    assert steps == [21]
+    assert said(record) == whole
+
+
+def test_asked_to_stop_it_ends_after_the_step_in_progress_and_goes_on_there(planned, tmp_path):
+    cell, whole = planned("rope")
+    checkpoints = Checkpoints(str(tmp_path), cell.identity, 1e9, pytest.fail)
+    with pytest.raises(SystemExit) as stopped:
+        run_cell(cell, lambda done, total: checkpoints.stop() if done == 10 else None, checkpoints)
+    assert stopped.value.code == STOPPED
+    record, steps = gone_on(cell, tmp_path)
+    assert steps[0] == 11
+    assert said(record) == whole
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda whole: whole[:-100], "is torn"),
+        (lambda whole: whole[:50] + b"x" + whole[51:], "is no checkpoint|another version|is torn"),
+        (lambda whole: b"", "is no checkpoint"),
+        (lambda whole: b"[1]\n" + whole, "is no checkpoint"),
+        (
+            lambda whole: whole.replace(b'"format": 1', b'"format": 9', 1),
+            r"another version \(format 9, here 1\)",
+        ),
+    ],
+)
+def test_a_torn_or_foreign_checkpoint_is_set_aside_and_named_and_the_cell_begins_anew(
+    planned, tmp_path, damage, told
+):
+    import re
+
+    cell, whole = planned("softmax")
+    killed(cell, tmp_path, 10, 3)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    lines = []
+    record, steps = gone_on(cell, tmp_path, lines.append)
+    assert steps[0] == 1
+    assert said(record) == whole
+    (line,) = lines
+    assert re.search(told, line)
+    assert "begins anew" in line
+    assert [one.name for one in tmp_path.iterdir()] == [f"{cell.identity}.checkpoint.set_aside"]
+
+
+def test_a_checkpoint_may_lie_wherever_fsspec_reaches(planned):
+    cell, whole = planned("softmax")
+    killed(cell, "memory://bucket/cells", 10, 3)
+    record, steps = gone_on(cell, "memory://bucket/cells")
+    assert steps[0] == 10
+    assert said(record) == whole
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_training(planned, tmp_path):
+    cell, whole = planned("softmax")
+    (tmp_path / "file").write_text("in the way")
+    lines = []
+    record = run_cell(
+        cell, lambda done, total: None, Checkpoints(str(tmp_path / "file"), cell.identity, 0, lines.append)
+    )
+    assert said(record) == whole
+    assert "cannot be" in lines[0]
