@@ -79,5 +79,5 @@ def test_cells_that_ran_before_without_weights_are_told(tiny, tmp_path, capfd):
 
 
 def test_what_cannot_be_kept_is_one_line(tiny, tmp_path):
-    with pytest.raises(UserError, match=r'--keep: got "wieghts".*did you mean "weights"'):
-        run(tiny(), tmp_path / "results", keep=["wieghts"])
+    with pytest.raises(UserError, match=r'--keep: got "weight".*did you mean "weights"'):
+        run(tiny(), tmp_path / "results", keep=["weight"])
