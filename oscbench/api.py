@@ -103,9 +103,9 @@ def compare(
 
     study = assemble(frame.load(Path(results), suites), pairs)
     placed = [
-        (family.suite, family.points[0][1].task_label, comparison)
-        for family in study.families
-        for comparison in family.overall
+        (sweep.suite, sweep.points[0][1].task_label, comparison)
+        for sweep in study.sweeps
+        for comparison in sweep.overall
     ]
     placed += [
         (experiment.suite, experiment.task_label, comparison)

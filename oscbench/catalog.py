@@ -25,9 +25,16 @@ _FOLDERS = {
     "tasks": "tasks",
     "measures": "measures",
     "backbones": "models/backbones",
+    "sections": "reporting/sections",
 }
 KINDS = tuple(_FOLDERS)
-_METHODS = {"mechanisms": "mix", "tasks": "training_batches", "measures": "after", "backbones": "embed"}
+_METHODS = {
+    "mechanisms": "mix",
+    "tasks": "training_batches",
+    "measures": "after",
+    "backbones": "embed",
+    "sections": "blocks",
+}
 """What tells a class of each kind from any other, without importing the rooms that define them."""
 
 

@@ -204,11 +204,16 @@ def report(
             help="Level of the metric (0.9 is 90 %) to count steps, seconds, FLOPs and joules to; may be repeated.",
         ),
     ] = None,
+    pages_only: Annotated[
+        bool, typer.Option("--pages-only", help="Pages with their pictures inside, and nothing beside them.")
+    ] = False,
 ) -> None:
-    """Write the comparison: a page, its tables as CSV, its figures as PNG and SVG."""
+    """Write the comparison: a first page, one for each suite, tables as CSV, figures as PNG and SVG."""
     from oscbench.reporting import build_report
 
-    page = build_report(results, output, suites or [], compare or [], _names(formats), target or [])
+    page = build_report(
+        results, output, suites or [], compare or [], _names(formats), target or [], pages_only
+    )
     print(page)
 
 

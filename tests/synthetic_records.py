@@ -82,7 +82,7 @@ def make_record(
         "metric": "accuracy",
         "card": MechanismCard(
             name=mechanism,
-            label=mechanism.capitalize(),
+            label=mechanism,
             idea=f"What {mechanism} does.",
             citation="arXiv:0",
             traits={},

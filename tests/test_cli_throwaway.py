@@ -74,5 +74,5 @@ def test_one_new_file_is_listed_run_exported_and_reported(package, tmp_path):
     }
     assert len({row["value"] for row in rows}) > 1
     page = (tmp_path / "page" / "report.md").read_text()
-    assert "decay:half_life=8.0" in page
+    assert "(half_life=8.0)" in page
     assert (tmp_path / "page" / "index.html").is_file()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.comparison import Comparison, compare
+from oscbench.analysis.comparison import SPEED_MEASURES, Comparison, compare
 from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes
 from oscbench.analysis.floors import AboveFloor, above_floor
 from oscbench.analysis.frame import headline, value_of
@@ -353,6 +353,12 @@ def identify(experiment: Experiment, standing: Standing) -> dict[str, Any]:
         "mechanism": standing.entry.mechanism,
         "variant": standing.entry.variant,
     }
+
+
+def speed_measure(experiment: Experiment) -> str | None:
+    """What stands for training speed here: the first of its measures that any cell has."""
+    have = {name for s in experiment.standings for r in s.cells for name in r.measures}
+    return next((name for name in SPEED_MEASURES if name in have), None)
 
 
 def measure_label(experiment: Experiment, measure: str) -> str:

@@ -17,8 +17,8 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import matching_mode, refusals
 from oscbench.analysis.frame import headline
 from oscbench.analysis.statistics import LEVEL, Floats, Interval
-from oscbench.analysis.study import Report
-from oscbench.analysis.sweep import Family, varied_by
+from oscbench.analysis.study import Study
+from oscbench.analysis.sweep import Sweep, varied_by
 
 RESAMPLES = 2000
 
@@ -81,14 +81,14 @@ class Ranking:
         ]
 
 
-def rankings(report: Report) -> tuple[list[Ranking], list[str]]:
+def rankings(study: Study) -> tuple[list[Ranking], list[str]]:
     """A ranking for each way of matching and each set of tasks that share entries, and the titles of what is in none.
 
     Ranks come from the means over seeds, 1 is best, ties share. Every task weighs once, the suites of one task alike. A bootstrap draws seeds
     anew in each task (the same draw for all entries and suites, as far as they share seeds) and ranks again. The tasks are taken as given:
     it says nothing about other tasks.
     """
-    sources = _sources(report)
+    sources = _sources(study)
     columns = [scores for source in sources for scores in _scores(source)]
     modes = sorted({column.matching for column in columns})
     found = [one for mode in modes for one in _rankings_of([c for c in columns if c.matching == mode])]
@@ -96,23 +96,21 @@ def rankings(report: Report) -> tuple[list[Ranking], list[str]]:
     return found, [source.title for source in sources if source.title not in ranked]
 
 
-def _sources(report: Report) -> list[Source]:
-    single = [
-        Source(s.title, (s,)) for s in report.experiments if s.slug not in report.points and s.standings
-    ]
-    groups: dict[tuple[object, ...], list[Family]] = {}
-    for family in report.families:
-        groups.setdefault((varied_by(family.last.suite), family.last.task), []).append(family)
-    return single + [_varied(families) for families in groups.values()]
+def _sources(study: Study) -> list[Source]:
+    single = [Source(s.title, (s,)) for s in study.experiments if s.slug not in study.points and s.standings]
+    groups: dict[tuple[object, ...], list[Sweep]] = {}
+    for sweep in study.sweeps:
+        groups.setdefault((varied_by(sweep.last.suite), sweep.last.task), []).append(sweep)
+    return single + [_varied(sweeps) for sweeps in groups.values()]
 
 
-def _varied(families: Sequence[Family]) -> Source:
+def _varied(sweeps: Sequence[Sweep]) -> Source:
     """All points of a suite, once each where it varies over two numbers."""
-    suites = sorted({family.suite for family in families})
-    name = suites[0] if len(suites) == 1 else varied_by(families[0].last.suite)[0]
-    keys = " and ".join(sorted({family.key for family in families}))
-    points = {experiment.slug: experiment for family in families for _, experiment in family.points}
-    return Source(f"{families[0].last.task_label} ({name}, mean over {keys})", tuple(points.values()))
+    suites = sorted({sweep.suite for sweep in sweeps})
+    name = suites[0] if len(suites) == 1 else varied_by(sweeps[0].last.suite)[0]
+    keys = " and ".join(sorted({sweep.axis for sweep in sweeps}))
+    points = {experiment.slug: experiment for sweep in sweeps for _, experiment in sweep.points}
+    return Source(f"{sweeps[0].last.task_label} ({name}, mean over {keys})", tuple(points.values()))
 
 
 def _scores(source: Source) -> list[Scores]:

@@ -97,7 +97,7 @@ class Tuned:
         return words.quantity(math.nan if value is None else value, self.experiment.unit)
 
 
-def tuned_sections(experiments: Sequence[Experiment], loaded: Loaded, results: Path) -> tuple[Tuned, ...]:
+def searches(experiments: Sequence[Experiment], loaded: Loaded, results: Path) -> tuple[Tuned, ...]:
     """Every section whose cells were searched for, with its ledger and trials."""
     asked = [experiment for experiment in experiments if _tune(experiment) is not None]
     if not asked:
@@ -112,15 +112,15 @@ def tuned_sections(experiments: Sequence[Experiment], loaded: Loaded, results: P
     for experiment in asked:
         request = shared_request(_tune(experiment) or {}, experiment.protocol)
         store, ledger = ledgers.get((experiment.suite, request), (None, None))
-        searches: list[Search] = []
+        own: list[Search] = []
         if store is not None and ledger is not None:
             names = {standing.entry: standing.name for standing in experiment.standings}
             place = {entry: number for number, entry in enumerate(names)}
-            searches = [
+            own = [
                 Search(names.get(key_of(one), str(key_of(one))), one, _trials(one, ledger, store))
                 for one in sorted(ledger.entries, key=lambda e: place.get(key_of(e), len(place)))
             ]
-        found.append(Tuned(experiment, ledger, tuple(searches)))
+        found.append(Tuned(experiment, ledger, tuple(own)))
     return tuple(found)
 
 

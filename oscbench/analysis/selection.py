@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -47,15 +48,25 @@ def entry_of(record: Record) -> Entry:
 
 
 def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
-    """Short names.
+    """Names for people.
 
-    The mechanism alone where it has one variant in these records, else `mechanism:variant`.
+    The label of the mechanism alone for its default and where it has one variant in these records, else with the variant in brackets;
+    a control by what it was matched in. Names that would be the same are spelled out as `mechanism:variant`.
     """
-    entries = sorted({entry_of(record) for record in records})
-    variants: dict[str, int] = {}
-    for entry in entries:
-        variants[entry.mechanism] = variants.get(entry.mechanism, 0) + 1
-    return {e: e.mechanism if variants[e.mechanism] == 1 else str(e) for e in entries}
+    first = {entry_of(record): record for record in records}
+    variants = Counter(entry.mechanism for entry in first)
+    named = {
+        entry: _for_people(record, variants[entry.mechanism] == 1) for entry, record in sorted(first.items())
+    }
+    twice = Counter(named.values())
+    return {entry: name if twice[name] == 1 else str(entry) for entry, name in named.items()}
+
+
+def _for_people(record: Record, alone: bool) -> str:
+    label = record.card.label
+    if record.matching and record.matching.control:
+        return f"{label} at equal {words.MATCHED_IN.get(record.matching.by, record.matching.by)}"
+    return label if alone or record.variant == "default" else f"{label} ({record.variant})"
 
 
 def headline_entries(cells: Iterable[Record]) -> dict[str, Entry]:
@@ -197,11 +208,6 @@ def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:
         baselines = [entry for entry in entries if reference in (entry.mechanism, str(entry))]
         pairs += [Pair(entry, base) for base in baselines for entry in entries if entry not in baselines]
     return list(dict.fromkeys(pairs))
-
-
-def order(entries: Iterable[Entry], names: Mapping[Entry, str]) -> list[Entry]:
-    """The one order in which entries get colours and rows: by name."""
-    return sorted(entries, key=lambda entry: names[entry])
 
 
 def anchor_of(record: Record) -> str:

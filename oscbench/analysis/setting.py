@@ -45,6 +45,13 @@ class Grid:
     others: tuple[Standing, ...]
 
     @property
+    def label(self) -> str:
+        """The mechanism, for people."""
+        return self.points[0][1].cells[-1].card.label + self.name.removeprefix(
+            self.points[0][1].entry.mechanism
+        )
+
+    @property
     def place(self) -> str:
         """The task and suite in words."""
         return f"{words.lowered(self.experiment.task_label)} ({self.experiment.suite})"

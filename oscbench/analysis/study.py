@@ -1,4 +1,4 @@
-"""A report's content before it has a look: its sections, the suites that vary, and a correction for every question."""
+"""All experiments of some records, the suites that vary among them, and a correction for every question."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from itertools import groupby
 
 import numpy as np
 
+from oscbench import words
 from oscbench.analysis.comparison import Aggregate, Comparison, as_family, correct
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.search import Tuned
 from oscbench.analysis.selection import (
     Entry,
     Pair,
@@ -23,41 +25,126 @@ from oscbench.analysis.selection import (
 )
 from oscbench.analysis.shared import shared_note, suites_sharing
 from oscbench.analysis.statistics import aggregate_over_tasks
-from oscbench.analysis.sweep import Family, families, over_values, varied_by
-from oscbench.records import Record
+from oscbench.analysis.sweep import Sweep, label_parts, over_values, sweeps, varied_by
+from oscbench.records import Record, suite_name
 
 _EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"
 
 
 @dataclass(frozen=True)
-class Report:
-    """All sections, in order, and what the folder held besides.
+class Question:
+    """What one suite asks about one task: its comparisons, which were corrected together.
 
     Attributes:
-        sections: The points of suites that vary among them.
-        families: The suites that vary, each over one number.
+        title: Of the experiment or of the suite that varies.
+        varied: Path of the number that varies; empty where none does.
+    """
+
+    title: str
+    suite: str
+    label: str
+    task: str
+    task_label: str
+    varied: str
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """All experiments, in order, and what the folder held besides.
+
+    Attributes:
+        experiments: The points of suites that vary among them.
+        sweeps: The suites that vary, each over one number.
+        names: Of every entry, for people.
+        loaded: All records, of timing suites too.
         asked: Whether --compare named the comparisons.
+        targets: Levels of the headline metric, in its own unit, that costs are counted to; one near the reference's best when empty.
+        searches: What was searched for before experiments of tuned suites.
     """
 
     experiments: tuple[Experiment, ...]
-    families: tuple[Family, ...]
+    sweeps: tuple[Sweep, ...]
     names: dict[Entry, str]
     loaded: Loaded
     asked: bool
+    targets: tuple[float, ...] = ()
+    searches: tuple[Tuned, ...] = ()
 
     @property
     def comparisons(self) -> list[Comparison]:
-        """What the report answers: a suite that varies once for each pair, over all its points, and every other section's own."""
-        varied = [comparison for family in self.families for comparison in family.overall]
-        return varied + [c for s in self.experiments if s.slug not in self.points for c in s.comparisons]
+        """What the study answers: a suite that varies once for each pair, over all its points, and every other experiment's own."""
+        varied = [comparison for sweep in self.sweeps for comparison in sweep.overall]
+        return varied + [c for e in self.single for c in e.comparisons]
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """Every question that has comparisons, suites that vary first."""
+        found = [
+            Question(
+                s.title, suite_name(s.last.suite), s.suite, s.last.task, s.last.task_label, s.key, s.overall
+            )
+            for s in self.sweeps
+        ]
+        found += [
+            Question(e.title, suite_name(e.suite), e.suite, e.task, e.task_label, "", e.comparisons)
+            for e in self.single
+        ]
+        return [question for question in found if question.comparisons]
 
     @cached_property
     def points(self) -> frozenset[str]:
-        """Slugs of the sections that are points of a suite that varies."""
-        return frozenset(experiment.slug for family in self.families for _, experiment in family.points)
+        """Slugs of the experiments that are points of a suite that varies."""
+        return frozenset(experiment.slug for sweep in self.sweeps for _, experiment in sweep.points)
+
+    @cached_property
+    def single(self) -> tuple[Experiment, ...]:
+        """The experiments that are no points of a suite that varies."""
+        return tuple(e for e in self.experiments if e.slug not in self.points)
+
+    @cached_property
+    def shown(self) -> tuple[Experiment, ...]:
+        """What is shown one by one: single experiments, and of every suite that varies the one at its largest value."""
+        last = {sweep.last.slug: sweep.last for sweep in self.sweeps}
+        return (*self.single, *last.values())
+
+    @cached_property
+    def rest(self) -> tuple[Experiment, ...]:
+        """The points that stand in the tables of their suite alone."""
+        kept = {experiment.slug for experiment in self.shown}
+        return tuple(e for e in self.experiments if e.slug not in kept)
+
+    @property
+    def suites(self) -> list[str]:
+        """Names of all suites without what varies in them, trained ones first, in the order of their names."""
+        trained = {suite_name(experiment.suite) for experiment in self.experiments}
+        timed = {suite_name(record.suite) for record in self.loaded.records} - trained
+        return [*sorted(trained), *sorted(timed)]
+
+    def of(self, suite: str) -> Study:
+        """What concerns one suite."""
+        records = self.loaded.records
+        return replace(
+            self,
+            experiments=tuple(e for e in self.experiments if suite_name(e.suite) == suite),
+            sweeps=tuple(s for s in self.sweeps if suite_name(s.last.suite) == suite),
+            searches=tuple(s for s in self.searches if suite_name(s.experiment.suite) == suite),
+            loaded=replace(self.loaded, records=tuple(r for r in records if suite_name(r.suite) == suite)),
+        )
+
+    def point_name(self, experiment: Experiment) -> str:
+        """What varies at a point of a suite that varies: `share of training data 0.1`."""
+        changes = label_parts(experiment.suite)[1]
+        return ", ".join(f"{words.setting_name(key)} {text}" for key, text in changes.items())
+
+    def title_of(self, experiment: Experiment) -> str:
+        """The task, and where in a suite that varies."""
+        inside = f" at {self.point_name(experiment)}" if experiment.slug in self.points else ""
+        apart = f", protocol {experiment.protocol[:8]}" if experiment.split else ""
+        return f"{experiment.task_label}{inside}{apart}"
 
 
-def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
+def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
     """Group the records, pair what is to be compared, and correct.
 
     Holm's correction runs over the comparisons of one question: those of a suite, or for a suite that varies those over all its values, and
@@ -82,7 +169,7 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Report:
             experiments.append(_with_roles(_with_shared(made, sharing), pairs.declared))
     corrected = _corrected(experiments)
     answered = _answered(experiments, corrected)
-    return Report(*_asked_alone(corrected, answered, plan), names, loaded, bool(compare_names))
+    return Study(*_asked_alone(corrected, answered, plan), names, loaded, bool(compare_names))
 
 
 @dataclass(frozen=True)
@@ -149,8 +236,8 @@ def _with_shared(experiment: Experiment, sharing: Mapping[str, tuple[str, ...]])
 
 
 def _asked_alone(
-    experiments: Sequence[Experiment], answered: Sequence[Family], plan: Mapping[tuple[str, str], _Pairs]
-) -> tuple[tuple[Experiment, ...], tuple[Family, ...]]:
+    experiments: Sequence[Experiment], answered: Sequence[Sweep], plan: Mapping[tuple[str, str], _Pairs]
+) -> tuple[tuple[Experiment, ...], tuple[Sweep, ...]]:
     """Without the comparisons that were made for their family's correction alone."""
 
     def only(experiment: Experiment) -> Experiment:
@@ -160,11 +247,11 @@ def _asked_alone(
 
     found = {experiment.slug: only(experiment) for experiment in experiments}
     kept = []
-    for family in answered:
-        shown = plan[varied_by(family.last.suite)[0], family.last.task].shown
-        points = tuple((value, found[experiment.slug]) for value, experiment in family.points)
-        overall = tuple(c for c in family.overall if c.pair in shown)
-        kept.append(replace(family, points=points, overall=overall))
+    for sweep in answered:
+        shown = plan[varied_by(sweep.last.suite)[0], sweep.last.task].shown
+        points = tuple((value, found[experiment.slug]) for value, experiment in sweep.points)
+        overall = tuple(c for c in sweep.overall if c.pair in shown)
+        kept.append(replace(sweep, points=points, overall=overall))
     return tuple(found.values()), tuple(kept)
 
 
@@ -190,21 +277,21 @@ class _Effect:
         return {seed: a - b for seed, a, b in zip(c.seeds, c.first, c.second, strict=True)}
 
 
-def aggregates(report: Report) -> list[Aggregate]:
+def aggregates(study: Study) -> list[Aggregate]:
     """Each pair that was compared in several tasks, by whatever suites, in one metric and unit and matched in one way."""
     groups: dict[tuple[object, ...], dict[str, list[_Effect]]] = {}
-    for effect in _effects(report):
+    for effect in _effects(study):
         groups.setdefault(effect.kind, {}).setdefault(effect.experiment.task, []).append(effect)
     return [_aggregate(tasks) for tasks in groups.values() if len(tasks) > 1]
 
 
-def _effects(report: Report) -> list[_Effect]:
+def _effects(study: Study) -> list[_Effect]:
     whole: list[tuple[str, tuple[Experiment, ...], tuple[Comparison, ...]]] = [
         (s.suite, (s,), s.comparisons)
-        for s in report.experiments
-        if s.slug not in report.points and not s.split
+        for s in study.experiments
+        if s.slug not in study.points and not s.split
     ]
-    whole += [(f.suite, tuple(s for _, s in f.points), f.overall) for f in report.families]
+    whole += [(f.suite, tuple(s for _, s in f.points), f.overall) for f in study.sweeps]
     return [
         _Effect(suite, experiments[-1], c, _matching(experiments, c.pair))
         for suite, experiments, comparisons in whole
@@ -270,7 +357,7 @@ def _together(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def _corrected(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
     """The sections with p values corrected: over a suite, and for the points of one that varies over those of each pair."""
-    points = {experiment.slug for family in families(experiments) for _, experiment in family.points}
+    points = {experiment.slug for sweep in sweeps(experiments) for _, experiment in sweep.points}
     groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}
     for place, experiment in enumerate(experiments):
         for at, comparison in enumerate(experiment.comparisons):
@@ -287,14 +374,14 @@ def _corrected(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
     )
 
 
-def _answered(plain: Sequence[Experiment], corrected: Sequence[Experiment]) -> tuple[Family, ...]:
+def _answered(plain: Sequence[Experiment], corrected: Sequence[Experiment]) -> tuple[Sweep, ...]:
     """The suites that vary with their comparisons over all values, corrected over all of a suite, its tasks and numbers together."""
     # Taken before the correction of single values, whose notes on power are not theirs.
-    wholes = [over_values(family) for family in families(plain)]
-    found = families(corrected)
+    wholes = [over_values(sweep) for sweep in sweeps(plain)]
+    found = sweeps(corrected)
     groups: dict[tuple[str, ...], list[int]] = {}
-    for place, family in enumerate(found):
-        groups.setdefault(varied_by(family.last.suite), []).append(place)
+    for place, sweep in enumerate(found):
+        groups.setdefault(varied_by(sweep.last.suite), []).append(place)
     answered = list(found)
     for places in groups.values():
         together = iter(_together([c for place in places for c in wholes[place]]))

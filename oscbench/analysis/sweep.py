@@ -20,7 +20,7 @@ from oscbench.analysis.comparison import Comparison, Costs
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import control_notes, origin_notes
 from oscbench.analysis.frame import headline
-from oscbench.analysis.selection import Pair
+from oscbench.analysis.selection import Entry, Pair
 from oscbench.analysis.statistics import compare_paired
 from oscbench.records import Record
 
@@ -40,7 +40,7 @@ class Tested(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Family:
+class Sweep:
     """The points of a suite that differ in one number.
 
     Attributes:
@@ -65,7 +65,12 @@ class Family:
     @property
     def title(self) -> str:
         """The task, what varies, and the suite."""
-        return f"{self.last.task_label} over {self.key} ({self.suite})"
+        return f"{self.last.task_label} over {self.axis} ({self.suite})"
+
+    @property
+    def axis(self) -> str:
+        """What varies, as people call it."""
+        return words.setting_name(self.key)
 
     @property
     def last(self) -> Experiment:
@@ -91,6 +96,10 @@ class Family:
         """An entry at a point; None where it has no finished cell."""
         return next((s for s in experiment.standings if s.name == name and s.finished), None)
 
+    def entry(self, name: str) -> Entry:
+        """Which mechanism and variant a name means."""
+        return next(s.entry for _, e in self.points for s in e.standings if s.name == name)
+
     def by_seed(self, experiment: Experiment, name: str) -> dict[int, float]:
         """Headline values of an entry at a point."""
         standing = self.standing(experiment, name)
@@ -106,7 +115,7 @@ class Family:
         return list(pairs.values())
 
 
-def families(experiments: Sequence[Experiment]) -> list[Family]:
+def sweeps(experiments: Sequence[Experiment]) -> list[Sweep]:
     """Suites of which several labels differ in one number, `x[train.steps=100]` and `x[train.steps=200]`."""
     groups: dict[tuple[str, str, str], dict[float, Experiment]] = {}
     left_out: dict[tuple[str, str, str], set[str]] = {}
@@ -123,7 +132,7 @@ def families(experiments: Sequence[Experiment]) -> list[Family]:
             elif groups.setdefault(group, {}).setdefault(value, experiment) is not experiment:
                 left_out.setdefault(group, set()).add(f"{experiment.suite}: a second spelling of {value:g}")
     return [
-        Family(suite, key, tuple(sorted(points.items())), tuple(sorted(left_out.get((suite, task, key), ()))))
+        Sweep(suite, key, tuple(sorted(points.items())), tuple(sorted(left_out.get((suite, task, key), ()))))
         for (suite, task, key), points in groups.items()
         if len(points) > 1 and any(s.summary for experiment in points.values() for s in experiment.standings)
     ]
@@ -150,28 +159,28 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def over_values(family: Family) -> list[Comparison]:
+def over_values(sweep: Sweep) -> list[Comparison]:
     """Every pair over all values: seed by seed the mean over the values, so that a pair is one test; not corrected yet.
 
     The mean weighs all values alike: with values in equal ratios it is the area between the two curves over the logarithm of the number.
     """
-    return [_over_values(family, tests) for tests in family.tests]
+    return [_over_values(sweep, tests) for tests in sweep.tests]
 
 
-def _over_values(family: Family, tests: Sequence[Tested]) -> Comparison:
+def _over_values(sweep: Sweep, tests: Sequence[Tested]) -> Comparison:
     parts = [one for one in tests if one.comparison.paired]
     first = (parts or tests)[0].comparison
-    last = family.key.rpartition(".")[2]
+    last = sweep.axis
     blank = replace(first, state="missing", seeds=(), first=(), second=(), paired=None, caveats=())
     if len(parts) < 2:
         refused = any(one.comparison.state == "refused" for one in tests)
         why = "; ".join(_told_where(last, [one for one in tests if one not in parts]))
-        reason = f"compared at fewer than two values of {family.key} ({why})"
+        reason = f"compared at fewer than two values of {sweep.axis} ({why})"
         return replace(blank, state="refused" if refused else "missing", reason=reason)
     every = {seed for one in parts for seed in one.comparison.seeds}
     seeds = sorted(set.intersection(*(set(one.comparison.seeds) for one in parts)))
     if not seeds:
-        return replace(blank, reason=f"no seed was finished at every value of {family.key}")
+        return replace(blank, reason=f"no seed was finished at every value of {sweep.axis}")
     found = [[dict(zip(c.seeds, side, strict=True)) for side in (c.first, c.second)] for *_, c in parts]
     means = [tuple(float(np.mean([sides[i][seed] for sides in found])) for seed in seeds) for i in (0, 1)]
     costs = [one.comparison.costs for one in parts]
@@ -234,24 +243,24 @@ def _cells(one: Tested) -> list[Record]:
     ]
 
 
-def level_at_last(family: Family, tests: Sequence[Tested]) -> float | None:
+def level_at_last(sweep: Sweep, tests: Sequence[Tested]) -> float | None:
     """The baseline's mean at the largest value; None where the pair is not compared there."""
-    if not tests[-1].comparison.paired or tests[-1].experiment is not family.last:
+    if not tests[-1].comparison.paired or tests[-1].experiment is not sweep.last:
         return None
-    return float(np.mean(list(family.by_seed(family.last, tests[-1].comparison.baseline).values())))
+    return float(np.mean(list(sweep.by_seed(sweep.last, tests[-1].comparison.baseline).values())))
 
 
-def reaching_on_means(family: Family, tests: Sequence[Tested], name: str, level: float) -> float:
+def reaching_on_means(sweep: Sweep, tests: Sequence[Tested], name: str, level: float) -> float:
     """The smallest value at which an entry's mean over seeds is as good as `level`; NaN where none is.
 
     Only where the pair is compared: what is refused there has reached nothing.
     """
     means = {
-        one.value: float(np.mean(list(family.by_seed(one.experiment, name).values())))
+        one.value: float(np.mean(list(sweep.by_seed(one.experiment, name).values())))
         for one in tests
         if one.comparison.paired
     }
-    return smallest_reaching(means, level, family.last.direction)
+    return smallest_reaching(means, level, sweep.last.direction)
 
 
 def listed(values: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.power_law import Scaling, ScalingError, fit_scaling
-from oscbench.analysis.sweep import Family
+from oscbench.analysis.sweep import Sweep
 
 SIZES = ("width", "layers")
 """Numbers that change how many parameters a model has; over these the law is fitted to the parameters too."""
@@ -57,20 +57,20 @@ class Fits:
         return [fit for fit in self.found if fit.over == self.found[-1].over]
 
 
-def scaling_fits(family: Family) -> Fits:
+def scaling_fits(sweep: Sweep) -> Fits:
     """Fit every entry, to its error where its metric is a share that is better when higher."""
-    last = family.last
+    last = sweep.last
     is_error = last.unit == "fraction" and last.direction == "higher"
     label = words.lowered(last.metric_label)
-    overs = (family.key, PARAMETERS) if family.key.rpartition(".")[2] in SIZES else (family.key,)
+    overs = (sweep.key, PARAMETERS) if sweep.key.rpartition(".")[2] in SIZES else (sweep.key,)
     found: list[Fit] = []
     refused: dict[str, list[str]] = {}
     for over in overs:
-        for name in family.names:
+        for name in sweep.names:
             try:
                 # A fixed seed: the same records give the same page, digit for digit.
                 generator = np.random.default_rng(0)
-                results = _results(family, name, over, is_error)
+                results = _results(sweep, name, over, is_error)
                 found.append(Fit(name, over, fit_scaling(results, with_offset=False, generator=generator)))
             except ScalingError as error:
                 refused.setdefault(str(error), []).append(name)
@@ -78,19 +78,19 @@ def scaling_fits(family: Family) -> Fits:
     return Fits(f"1 {words.MINUS} {label}" if is_error else label, last.unit, tuple(found), why)
 
 
-def _results(family: Family, name: str, over: str, is_error: bool) -> dict[float, dict[int, float]]:
+def _results(sweep: Sweep, name: str, over: str, is_error: bool) -> dict[float, dict[int, float]]:
     """Size -> seed -> what is fitted, at the values where an entry finished."""
     results = {}
-    for value, experiment in family.points:
-        found = family.by_seed(experiment, name)
+    for value, experiment in sweep.points:
+        found = sweep.by_seed(experiment, name)
         if found:
-            x = value if over == family.key else _parameters(family, experiment, name)
+            x = value if over == sweep.key else _parameters(sweep, experiment, name)
             results[x] = {seed: 1 - y if is_error else y for seed, y in found.items()}
     return results
 
 
-def _parameters(family: Family, experiment: Experiment, name: str) -> float:
+def _parameters(sweep: Sweep, experiment: Experiment, name: str) -> float:
     """An entry's parameters at a point, after matching; NaN where a cell has no count."""
-    standing = family.standing(experiment, name)
+    standing = sweep.standing(experiment, name)
     counts = [value_of(record, "params") for record in standing.finished] if standing else []
     return float(np.median(counts)) if counts else math.nan

@@ -1,26 +1,54 @@
-"""From a results folder to a folder with a page, its tables and its figures."""
+"""From a results folder to a folder with pages, tables and figures."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from oscbench import catalog, words
+from oscbench.analysis.completeness import unfinished
 from oscbench.analysis.errors import ReportError
-from oscbench.analysis.frame import Loaded, load, tidy
+from oscbench.analysis.frame import load, tidy
 from oscbench.analysis.growth import is_timing
-from oscbench.analysis.study import Report, assemble
+from oscbench.analysis.search import searches
+from oscbench.analysis.study import Study, assemble
 from oscbench.errors import nearest
 from oscbench.reporting.render.export import encode
 
 if TYPE_CHECKING:
-    from oscbench.reporting.render.html import Page
+    from oscbench.reporting.page.blocks import Page, Part, Section
+    from oscbench.reporting.page.figure import Picture
+    from oscbench.reporting.page.table import Table
 
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
 MAX_FIGURES = 60
+INDEX = "index.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All pages with the pictures that there was room for.
+
+    Attributes:
+        pages: The first one, and one a suite.
+        pictures: By `id` of their plans.
+        study: What the pages tell of.
+    """
+
+    pages: tuple[Page, ...]
+    pictures: Mapping[int, Picture]
+    study: Study
+
+    def tables(self) -> Iterator[Table]:
+        """Every table of every page, each name once."""
+        from oscbench.reporting.page.blocks import tables_of
+
+        found = {table.name: table for page in self.pages for table in tables_of(page.blocks())}
+        yield from found.values()
 
 
 def build_report(
@@ -30,22 +58,24 @@ def build_report(
     compare: Sequence[str] = (),
     formats: Sequence[str] = ("html", "md"),
     targets: Sequence[float] = (),
+    pages_only: bool = False,
 ) -> Path:
-    """Write index.html with records.html, report.md, tables/*.csv and figures/*.png|svg.
+    """Write index.html with a page for each suite and records.html, report.md, tables/*.csv and figures/*.png|svg.
 
     Args:
         results: Folder of records.
         output: Folder to write; made where it does not exist, and files of an earlier report of the same
             name replaced.
-        suites: Names or labels of suites, each section of one; all when empty.
+        suites: Names or labels of suites, each a page of its own; all when empty.
         compare: Lists with commas of `mechanism` or `mechanism:variant` names, each compared with the
             **last** one of its list; when empty, every entry is compared with the reference that the records were matched to, if any.
-        formats: Any of `html`, `md`, `latex` (LaTeX adds tables/*.tex); CSV and figures are always written.
+        formats: Any of `html`, `md`, `latex` (LaTeX adds tables/*.tex).
         targets: Levels of the headline metric, in its own unit, that steps, seconds, FLOPs and joules are counted to; one near the
             reference's best when empty.
+        pages_only: Write the pages with their pictures inside and report.md, and nothing beside them.
 
     Returns:
-        The page, or report.md where no html was asked for, or the folder where neither was.
+        The first page, or report.md where no html was asked for, or the folder where neither was.
 
     Raises:
         ReportError: bad suite, compare name or format, no records, or an output folder that cannot be
@@ -53,23 +83,133 @@ def build_report(
     """
     for name in formats:
         if name not in FORMATS:
-            raise ReportError(f'report format "{name}" is unknown; {nearest(name, FORMATS)}')
-    loaded = load(results, suites)
-    trained = tuple(record for record in loaded.records if not is_timing(record))
-    report = assemble(replace(loaded, records=trained), compare if trained else ())
-    _prepare(output)
-    page = _page(report, loaded, results, output, targets)
+            raise ReportError(f'report format "{name}" is unknown{nearest(name, FORMATS)}')
+    study = study_of(results, suites, compare, targets)
+    _prepare(output, pages_only)
+    report = report_of(study)
     try:
-        return _write(page, output, formats)
+        if not pages_only:
+            _write_files(report, output, "latex" in formats)
+        return _write_pages(report, results, output, formats, pages_only)
     except OSError as error:
         raise ReportError(f"{output}: report cannot be written ({error.strerror})") from error
 
 
-def _prepare(output: Path) -> None:
+def study_of(
+    results: Path, suites: Sequence[str], compare: Sequence[str], targets: Sequence[float] = ()
+) -> Study:
+    """Everything that is told of some suites of a folder; arguments as of `build_report`."""
+    loaded = load(results, suites)
+    trained = tuple(record for record in loaded.records if not is_timing(record))
+    study = assemble(replace(loaded, records=trained), compare if trained else ())
+    searched = searches(study.experiments, loaded, results)
+    return replace(study, loaded=loaded, targets=tuple(targets), searches=searched)
+
+
+def report_of(study: Study) -> Report:
+    """The pages of a study, drawn."""
+    # Imported here because matplotlib and seaborn take a second that an export need not wait for.
+    from oscbench.reporting.page.blocks import FRONT, SUITE, Page, page_of
+
+    sections = sorted(
+        (catalog.load("sections", name)() for name in catalog.names("sections")), key=lambda s: s.rank
+    )
+    own = [study.of(suite) for suite in study.suites]
+    pages = [
+        Page(INDEX, title_of(study), (_size(study),), _parts(sections, FRONT, study), notes=_notes(study)),
+        *(
+            Page(
+                page_of(suite),
+                title_of(one),
+                _about(one),
+                _parts(sections, SUITE, one),
+                (INDEX, "the report"),
+                _notes(one),
+            )
+            for suite, one in zip(study.suites, own, strict=True)
+        ),
+    ]
+    return _drawn(pages, study)
+
+
+def _parts(sections: Sequence[Section], page: str, study: Study) -> tuple[Part, ...]:
+    from oscbench.reporting.page.blocks import Part
+
+    found = (
+        Part(words.slug(section.title), section.title, tuple(section.blocks(study)))
+        for section in sections
+        if section.page == page
+    )
+    return tuple(part for part in found if part.blocks)
+
+
+def _drawn(pages: Sequence[Page], study: Study) -> Report:
+    """The pages with as many figures as there is room for, the most telling kinds first, over all pages."""
+    from oscbench.reporting.page.figure import Plan
+
+    planned = [block for page in pages for block in page.blocks() if isinstance(block, Plan)]
+    kept = sorted(planned, key=lambda plan: plan.rank)[:MAX_FIGURES]
+    pictures = {id(plan): plan.draw() for plan in kept}
+    left = _left(len(planned) - len(kept))
+    first = replace(pages[0], lines=(*pages[0].lines, *left))
+    return Report((first, *pages[1:]), pictures, study)
+
+
+def _left(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    return (
+        f"{count} less important figures are left out of a report of this size; a report of fewer suites draws more.",
+    )
+
+
+def title_of(study: Study) -> str:
+    """The question of a suite, or of all that is compared; else the tasks."""
+    descriptions = {e.description for e in study.experiments} | {
+        r.suite_description for r in study.loaded.records if not study.experiments
+    }
+    if len(study.suites) == 1 and len(descriptions) == 1:
+        question, mark, _ = next(iter(descriptions)).partition("?")
+        if mark:
+            return question + mark
+    baselines = [name for name, _ in Counter(c.baseline for c in study.comparisons).most_common()]
+    if baselines and len(study.suites) > 1:
+        return f"What is better than {' or '.join(baselines[:2])}?"
+    labels = list(dict.fromkeys(e.task_label for e in study.experiments))
+    labels += ["Timing"] if any(map(is_timing, study.loaded.records)) else []
+    return ", ".join(labels) if len(labels) <= 3 else f"{len(labels)} tasks"
+
+
+def _about(study: Study) -> tuple[str, ...]:
+    """What is asked, and how much there is."""
+    descriptions = dict.fromkeys(e.description for e in study.experiments) or dict.fromkeys(
+        r.suite_description for r in study.loaded.records
+    )
+    return (f"Suite {study.suites[0]}: {_size(study)}", *(text for text in descriptions if text))
+
+
+def _size(study: Study) -> str:
+    """How many cells and trained entries, and the days of their records, UTC.
+
+    The page depends on its records alone, so it holds no other date.
+    """
+    records = study.loaded.records
+    entries = {s.entry for e in study.experiments for s in e.standings}
+    days = sorted(record.finished_utc.date().isoformat() for record in records)
+    span = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    return f"{len(records)} cells" + (f", {len(entries)} entries" if entries else "") + f", records of {span}"
+
+
+def _notes(study: Study) -> tuple[str, ...]:
+    """What is not finished."""
+    return tuple(f"{one.suite}: {one.done} of {one.asked} cells" for one in unfinished(study))
+
+
+def _prepare(output: Path, pages_only: bool) -> None:
     """Make the folders before the long work, so that a bad place is found out at once."""
     try:
-        for folder in ("tables", "figures"):
-            (output / folder).mkdir(parents=True, exist_ok=True)
+        for folder in (output,) if pages_only else (output / "tables", output / "figures"):
+            folder.mkdir(parents=True, exist_ok=True)
         probe = output / ".writing"
         probe.touch()
         probe.unlink()
@@ -77,66 +217,39 @@ def _prepare(output: Path) -> None:
         raise ReportError(f"{output}: output folder cannot be written ({error.strerror})") from error
 
 
-def _page(report: Report, loaded: Loaded, results: Path, output: Path, targets: Sequence[float]) -> Page:
-    # Imported here because matplotlib and seaborn take a second that an export need not wait for.
-    from oscbench.analysis.search import tuned_sections
-    from oscbench.reporting.page.style import looks
-    from oscbench.reporting.render.html import Page, illustrated, view
-    from oscbench.reporting.render.records import record_groups
-    from oscbench.reporting.sections.environment import environment_table
-    from oscbench.reporting.sections.overview import glance_table
-    from oscbench.reporting.sections.published_times import unanswered_table
-    from oscbench.reporting.sections.ranks import leaderboards
-    from oscbench.reporting.sections.search import tuned_view
-    from oscbench.reporting.sections.setting import grid_views
-    from oscbench.reporting.sections.sweep import varied_views
-    from oscbench.reporting.sections.timing import timing_views
+def _write_files(report: Report, output: Path, latex: bool) -> None:
+    """Tables as CSV, all cells, and pictures."""
+    from oscbench.reporting.render import latex as paper
 
-    # Entries that stand in most sections, which are those that are compared, get the colours that nobody shares.
-    experiments = Counter(
-        standing.name for experiment in report.experiments for standing in experiment.standings
-    )
-    colours = looks(sorted(report.names.values(), key=lambda name: (-experiments[name], name)))
-    families = varied_views(report.families, colours)
-    single = [s for s in report.experiments if s.slug not in report.points]
-    tuned = tuple(tuned_view(t, colours) for t in tuned_sections(report.experiments, loaded, results))
-    trials = tuple(record for one in tuned for record in one.trials)
-    page = Page(
-        report=replace(report, loaded=loaded),
-        varied=(*families, *grid_views(single, colours)),
-        timings=timing_views(loaded.records),
-        tuned=tuned,
-        views=tuple(view(s, colours, targets, s.slug in report.points) for s in report.experiments),
-        environment=environment_table(loaded.records),
-        glance=glance_table(report),
-        leaderboards=tuple(leaderboards(report)),
-        unanswered=unanswered_table(loaded.records),
-        groups=record_groups(replace(loaded, records=loaded.records + trials), report.names, results, output),
-    )
-    return illustrated(page, MAX_FIGURES)
+    for table in report.tables():
+        if table.raw:
+            (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
+        if latex:
+            (output / "tables" / f"{table.name}.tex").write_text(paper.latex(table), encoding="utf-8")
+    (output / "tables" / "cells.csv").write_bytes(encode(tidy(report.study.loaded.records), "csv"))
+    for picture in report.pictures.values():
+        (output / "figures" / f"{picture.name}.png").write_bytes(picture.png)
+        (output / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
 
 
-def _write(page: Page, output: Path, formats: Sequence[str]) -> Path:
-    from oscbench.reporting.render.html import render
-    from oscbench.reporting.render.latex import latex
-    from oscbench.reporting.render.records import FILE
+def _write_pages(
+    report: Report, results: Path, output: Path, formats: Sequence[str], pages_only: bool
+) -> Path:
+    from oscbench.reporting.render import html, markdown
+    from oscbench.reporting.render.records import records_page
 
-    tables = [*page.tables(), page.environment, page.unanswered, *page.leaderboards]
-    for table in tables + ([page.glance] if page.glance else []):
-        (output / "tables" / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
-        if "latex" in formats:
-            (output / "tables" / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
-    (output / "tables" / "cells.csv").write_bytes(encode(tidy(page.report.loaded.records), "csv"))
-    for shown in page.shown:
-        for picture in shown.pictures:
-            (output / "figures" / f"{picture.name}.png").write_bytes(picture.png)
-            (output / "figures" / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-    texts = render(page)
     written = output
-    for name, file in (("md", "report.md"), ("html", "index.html")):
-        if name in formats:
-            written = output / file
-            written.write_text(texts[name], encoding="utf-8")
+    if "md" in formats:
+        written = output / "report.md"
+        written.write_text(markdown.render(report.pages[0]), encoding="utf-8")
     if "html" in formats:
-        (output / FILE).write_text(texts["records"], encoding="utf-8")
+        study, pages = report.study, list(report.pages)
+        if not pages_only:
+            trials = [record for tuned in study.searches for record in tuned.records]
+            pages.append(records_page(study.loaded, trials, study.names, results, output, pages[0].title))
+        beside = html.Beside(files=not pages_only, records=not pages_only)
+        for page in pages:
+            text = html.render(page, report.pictures, beside, report.pages)
+            (output / page.file).write_text(text, encoding="utf-8")
+        written = output / INDEX
     return written

@@ -10,11 +10,11 @@ from synthetic_records import START, make_record
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries, pairs_asked, pairs_declared
-from oscbench.analysis.study import Report, assemble
+from oscbench.analysis.study import Study, assemble
 from oscbench.records import Matching, Measurement, Record
 
 
-def report(records: list[Record], *compare: str) -> Report:
+def report(records: list[Record], *compare: str) -> Study:
     return assemble(Loaded(tuple(sorted(records, key=lambda r: (r.suite, r.task))), (), ()), compare)
 
 
@@ -103,9 +103,9 @@ def test_a_bare_name_may_mean_another_entry_in_another_suite_but_not_at_another_
         [*suite("x[train.steps=50]", 0.7), *suite("x[train.steps=100]", 0.99), *suite("y", 0.1)], "wave,plain"
     )
     assert [c.treatment for e in made.experiments for c in e.comparisons] == [
-        "wave:position=learned",
-        "wave:position=learned",
-        "wave:default",
+        "wave (position=learned)",
+        "wave (position=learned)",
+        "wave",
     ]
 
 

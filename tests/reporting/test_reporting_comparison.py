@@ -13,13 +13,13 @@ from synthetic_records import make_record, toy_suite
 from oscbench.analysis.comparison import Aggregate, Comparison
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import Entry, entry_names
-from oscbench.analysis.study import Report, aggregates, assemble
+from oscbench.analysis.study import Study, aggregates, assemble
 from oscbench.records import Matching, Measurement, Record
 from oscbench.reporting import build_report
 from oscbench.reporting.page.verdict import aggregate_words, aggregates_method, answer
 
 
-def report(records: list[Record], *compare: str) -> Report:
+def report(records: list[Record], *compare: str) -> Study:
     return assemble(Loaded(tuple(sorted(records, key=lambda r: (r.suite, r.task))), (), ()), compare)
 
 
@@ -33,10 +33,22 @@ def runs(mechanism: str, values: list[float], **changes: object) -> list[Record]
     return [make_record(mechanism, seed, value=value, **changes) for seed, value in enumerate(values)]  # type: ignore[arg-type]
 
 
-def test_short_names_where_a_mechanism_has_one_variant() -> None:
+def test_names_for_people() -> None:
     names = entry_names(toy_suite())
+    control = Matching(by="flops", reference="wave", target=1, value=1, residual=0, hidden=9, control=True)
+    twins = [make_record("ring", card=make_record("plain").card), make_record("plain")]
+    assert entry_names(twins) == {
+        Entry("plain", "default"): "plain:default",
+        Entry("ring", "default"): "ring:default",
+    }
+    three = [
+        make_record("plain"),
+        make_record("plain", variant="x", matching=control),
+        make_record("plain", variant="y"),
+    ]
+    assert list(entry_names(three).values()) == ["plain", "plain at equal FLOPs", "plain (y)"]
     assert names[Entry("plain", "default")] == "plain"
-    assert names[Entry("lock", "dead")] == "lock:dead"
+    assert names[Entry("lock", "dead")] == "lock (dead)"
 
 
 def test_the_answer_in_words() -> None:
@@ -129,8 +141,8 @@ def test_without_compare_the_reference_of_the_matching_is_the_baseline() -> None
     found = report(toy_suite()).comparisons
     assert {c.baseline for c in found} == {"plain"}
     assert [c.treatment for c in found if c.state == "compared"] == [
-        "lock:calibrated",
-        "lock:dead",
+        "lock (calibrated)",
+        "lock (dead)",
         "ring",
         "wave",
     ]
@@ -277,13 +289,16 @@ def test_a_control_is_a_pair_of_its_own_and_told_as_one() -> None:
             records.append(r.model_copy(update=changes))
     (found,) = aggregates_of(records)
     assert found.matching == ("params", "flops")
-    assert "wave matched by params, plain, a control, matched by flops: +2.33" in aggregate_words(found)
+    assert (
+        "wave matched by params, plain at equal FLOPs, a control, matched by flops: +2.33"
+        in aggregate_words(found)
+    )
 
 
 def test_the_page_tells_effects_over_tasks(save: Callable[..., Path], tmp_path: Path) -> None:
     page = build_report(save(both("one", "digits") + both("two", "scenes")), tmp_path / "page")
     for text in (page.read_text(), page.with_name("report.md").read_text()):
-        assert text.count("Over tasks") == 1
+        assert len(re.findall(r"## Over tasks|<h2 id=.over-tasks-heading", text)) == 1
         assert "over 2 tasks (digits in one; scenes in two), matched by params" in text
         assert text.count("they say nothing about other tasks, and are not corrected") == 1
 

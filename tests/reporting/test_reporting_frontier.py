@@ -65,8 +65,8 @@ def test_costs_that_were_matched_count_as_equal() -> None:
 
 def test_a_section_has_a_front_for_each_cost_or_a_reason() -> None:
     found = {front.cost: front for front in fronts(experiment(toy_suite()))}
-    assert found["Forward FLOPs a sample"].places["lock:dead"].state == "dominated"
-    assert found["Parameters"].places["lock:dead"].state == "dominated", "within the matching's residual"
+    assert found["Forward FLOPs a sample"].places["lock (dead)"].state == "dominated"
+    assert found["Parameters"].places["lock (dead)"].state == "dominated", "within the matching's residual"
     assert (
         found["Operations a sample"].reason == "not measured: the suite does not list the measure operations"
     )
@@ -84,7 +84,7 @@ def test_a_control_matched_otherwise_leaves_matched_costs_equal() -> None:
         update={"spec": wide.spec | {"match": {"by": "params", "reference": {"name": "plain"}}}}
     )
     found = {front.cost: front for front in fronts(experiment([*toy_suite(), wide]))}
-    assert found["Parameters"].places["lock:dead"].state == "dominated"
+    assert found["Parameters"].places["lock (dead)"].state == "dominated"
 
 
 def test_where_less_is_better_the_front_turns() -> None:
@@ -94,7 +94,7 @@ def test_where_less_is_better_the_front_turns() -> None:
         if r.status == "ok"
     ]
     flops = next(f for f in fronts(experiment(cells)) if f.measure == "flops")
-    assert flops.places["lock:dead"].state == "front"
+    assert flops.places["lock (dead)"].state == "front"
     assert flops.places["wave"].state == "dominated"
 
 

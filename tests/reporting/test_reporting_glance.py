@@ -15,15 +15,15 @@ from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import assemble
 from oscbench.records import Record
 from oscbench.reporting import build_report
-from oscbench.reporting.page.table import Table
-from oscbench.reporting.sections.overview import MOST_PAIRS, glance_table
+from oscbench.reporting.page.table import Cell, Table
+from oscbench.reporting.sections.grid import answers_table
 
 Save = Callable[..., Path]
 
 
 def glance(records: list[Record], *compare: str) -> Table | None:
     ordered = sorted(records, key=lambda record: (record.suite, record.task))  # as a folder is read
-    return glance_table(assemble(Loaded(tuple(ordered), (), ()), compare))
+    return answers_table(assemble(Loaded(tuple(ordered), (), ()), compare))
 
 
 def suites(*names: str, entries: tuple[str, ...] = ("plain", "wave"), seeds: int = 8) -> list[Record]:
@@ -36,29 +36,36 @@ def suites(*names: str, entries: tuple[str, ...] = ("plain", "wave"), seeds: int
     ]
 
 
-def test_one_suite_needs_no_glance() -> None:
-    assert glance(suites("a")) is None
+def shown(cell: Cell) -> str:
+    return cell.text.replace("\u00a0", " ")
+
+
+def test_nothing_that_is_compared_has_no_grid() -> None:
+    assert glance([make_record("wave", s, reference=None) for s in range(2)]) is None
 
 
 def test_every_pair_stands_once_for_each_suite_that_compared_it() -> None:
     table = glance(suites("a") + suites("b", entries=("plain", "wave", "ring")))
     assert table is not None
-    assert [c.heading for c in table.columns] == ["Suite", "wave − plain", "ring − plain"]
+    assert [c.heading for c in table.columns] == ["Suite", "Against plain"]
     (a, b) = table.rows
     assert a[0].text.endswith("(a)")
-    assert a[1].text.startswith("+4.91 points [")
-    assert a[1].text.endswith("]: better")
+    assert shown(a[1]) == "+ wave +4.91 points"
     assert a[1].value == pytest.approx(0.049125)
-    assert a[2].text == ""
-    assert b[2].text.startswith("+9.91 points [")
+    assert shown(b[1]) == "+ ring +9.91 · + wave +4.91 points", "the best first"
+    assert table.links == ("suite-a.html", "suite-b.html")
     told = sorted((row["suite"], row["treatment"].split(":")[0]) for row in table.raw)
     assert told == [("a", "wave"), ("b", "ring"), ("b", "wave")]
+    assert all(row["t_low"] < row["difference"] < row["t_high"] for row in table.raw)
 
 
 def test_a_suite_that_varies_is_one_row_and_its_points_none() -> None:
     table = glance(varied_records(LAWS, seeds=2) + suites("single"))
     assert table is not None
-    assert [row[0].text.split(" (")[0] for row in table.rows] == ["Digits over task.fraction", "Digits"]
+    assert [row[0].text.split(" (")[0] for row in table.rows] == [
+        "Digits over share of training data",
+        "Digits",
+    ]
     assert {row["varied"] for row in table.raw} == {"task.fraction", ""}
 
 
@@ -66,20 +73,27 @@ def test_what_is_refused_or_has_one_seed_says_so() -> None:
     other = [make_record("wave", s, suite="b", data_hash="f" * 64) for s in range(3)]
     table = glance(suites("a", seeds=1) + [make_record("plain", s, suite="b") for s in range(3)] + other)
     assert table is not None
-    assert [row[1].text for row in table.rows][1] == "refused"
-    assert table.rows[0][1].text.endswith("points: one seed: no test")
+    assert shown(table.rows[1][1]).startswith("wave refused")
+    assert shown(table.rows[0][1]).startswith("? wave ")
 
 
-def test_more_pairs_than_a_glance_takes_in_have_none() -> None:
-    entries = ("plain", *(f"entry_{i}" for i in range(MOST_PAIRS)))
-    assert glance(suites("a", "b", entries=entries, seeds=2)) is not None
-    assert glance(suites("a", "b", entries=(*entries, "one_more"), seeds=2)) is None
+def test_each_baseline_has_a_column_the_most_compared_first() -> None:
+    records = suites("a", entries=("plain", "wave", "ring"))
+    table = glance(records, "wave,ring", "wave,plain", "ring,plain")
+    assert table is not None
+    assert [c.heading for c in table.columns] == ["Suite", "Against plain", "Against ring"]
+    assert shown(table.rows[0][2]) == "− wave −5.00 points"
 
 
-def test_it_stands_before_the_answers_in_page_and_markdown(save: Save, tmp_path: Path) -> None:
+def test_it_stands_after_the_answers_in_page_and_markdown(save: Save, tmp_path: Path) -> None:
     page = build_report(save(suites("a", "b")), tmp_path / "report", formats=("html", "md", "latex"))
-    for text in (page.read_text(), (page.parent / "report.md").read_text()):
-        assert 0 < text.index("At a glance") < text.index("paired seeds")
-    with (page.parent / "tables" / "comparisons-at-a-glance.csv").open() as file:
+    for path in (page, page.parent / "report.md"):
+        text = path.read_text().replace("\u00a0", " ")
+        assert (
+            0
+            < text.index("Against plain, wave is ahead on digits (+4.91 points)")
+            < text.index("Suite by suite")
+        )
+    with (page.parent / "tables" / "answers.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
-    assert (page.parent / "tables" / "comparisons-at-a-glance.tex").is_file()
+    assert (page.parent / "tables" / "answers.tex").is_file()

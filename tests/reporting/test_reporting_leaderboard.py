@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def cells(task: str, mechanism: str, *values: float, **changes: object) -> list[
 
 
 def shown(table: Table) -> dict[str, list[str]]:
-    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    return {row[0].text: [cell.text for cell in row[1:-2]] for row in table.rows}
 
 
 def test_one_task_has_no_leaderboard() -> None:
@@ -120,8 +121,9 @@ def test_a_control_is_named_and_not_ranked(by: str) -> None:
             spec = r.spec | {"match": {"by": "params", "reference": {"name": "plain"}}}
             records.append(r.model_copy(update={"matching": control, "spec": spec}))
     table = only(records)
-    assert set(shown(table)) == {"plain:default", "wave"}
-    assert "Matched otherwise, so not ranked here: plain:control" in table.caption
+    words = {"flops": "FLOPs", "params": "parameters"}[by]
+    assert set(shown(table)) == {"plain", "wave"}
+    assert f"Matched otherwise, so not ranked here: plain at equal {words}" in table.caption
 
 
 def point(mechanism: str, share: float, seed: int, value: float) -> Record:
@@ -144,7 +146,10 @@ def test_a_varied_suite_is_one_column_of_means_over_its_values() -> None:
     # plain is better at the full fraction, wave on the mean of both.
     records += varied("wave", (0.7, 0.8), (0.7, 0.8)) + varied("plain", (0.5, 0.9), (0.5, 0.9))
     table = only(records)
-    assert [c.heading for c in table.columns[3:]] == ["B (toy)", "Digits (data, mean over task.fraction)"]
+    assert [c.heading for c in table.columns[3:-2]] == [
+        "B (toy)",
+        "Digits (data, mean over share of training data)",
+    ]
     assert shown(table)["wave"][2:] == ["2 [2, 2]", "1 [1, 1]"]
 
 
@@ -185,7 +190,7 @@ def test_tasks_that_share_no_entries_are_ranked_apart_and_the_rest_named() -> No
     records += [r for m in ("plain", "wave") for r in cells("d", m, 0.5, 0.6)]
     records += [r for t in ("e", "f") for m in ("lock", "ghost") for r in cells(t, m, 0.5, 0.6)]
     first, second = tables(records)
-    assert [c.heading for c in first.columns[3:]] == ["A (toy)", "B (toy)", "C (toy)"]
+    assert [c.heading for c in first.columns[3:-2]] == ["A (toy)", "B (toy)", "C (toy)"]
     assert set(shown(first)) == {"plain", "wave", "ring"}
     assert (second.name, set(shown(second))) == ("leaderboard-params-2", {"lock", "ghost"})
     assert "In no ranking" not in first.caption
@@ -206,7 +211,7 @@ def test_the_page_holds_a_leaderboard_for_each_matching(save: Callable[..., Path
     records = [make_record(m, s, task=t, by=by, suite=by) for by, t, m in settings for s in range(2)]
     page = build_report(save(records), tmp_path / "page")
     for text in (page.read_text(), page.with_name("report.md").read_text()):
-        assert text.count("Ranks over tasks") == 1
+        assert len(re.findall(r"## Ranks|<h2 id=.ranks-heading", text)) == 1
         assert all(f"Ranks over 2 tasks of models matched by {by}" in text for by in ("params", "time"))
     for by in ("params", "time"):
         with (tmp_path / "page" / "tables" / f"leaderboard-{by}.csv").open(encoding="utf-8") as file:
@@ -227,3 +232,11 @@ def test_two_halves_on_unlike_data_rank_nobody() -> None:
     records += [r for m in entries[:2] for r in cells("b", m, 0.5, 0.6)]
     records += [r for m in entries[2:] for r in cells("b", m, 0.5, 0.6, data_hash="f" * 64)]
     assert tables(records) == []
+
+
+def test_costs_stand_beside_the_ranks_over_the_cheapest() -> None:
+    records = [r for t in ("a", "b") for m in ("plain", "ring") for r in cells(t, m, 0.5, 0.6)]
+    table = only(records)
+    assert [c.heading for c in table.columns[-2:]] == ["Training step", "FLOPs"]
+    found = {row[0].text: row[-1].text for row in table.rows}
+    assert found == {"plain": "1.00×", "ring": "1.90×"}

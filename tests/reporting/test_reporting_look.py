@@ -8,9 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from oscbench import words
+from oscbench import catalog, words
+from oscbench.analysis.selection import Entry
 from oscbench.reporting.page.figure import focus
-from oscbench.reporting.page.style import MARKERS, PALETTE, looks
+from oscbench.reporting.page.style import PALETTE, look_of
 from oscbench.reporting.render.latex import escaped
 from oscbench.reporting.sections.curves import mean_curve, thin
 
@@ -103,12 +104,17 @@ def test_neighbours_in_the_palette_are_told_apart(kind: str, shade: int) -> None
     assert nearest > 18  # a just noticeable difference is about 2.3; the markers differ as well
 
 
-def test_looks_go_by_place_and_no_two_are_the_same() -> None:
-    names = [f"m{i:02d}" for i in range(40)]
-    given = looks([*names, "m03"])
-    assert len(set(given.values())) == 40
-    assert len({given[name].colour for name in names[: len(PALETTE)]}) == len(PALETTE)
-    assert given["m01"].marker == MARKERS[1]
+def test_a_colour_belongs_to_a_mechanism_and_no_two_of_this_package_share_one() -> None:
+    colours = [look_of(Entry(name, "default")).colour for name in catalog.names("mechanisms")]
+    assert len(set(colours)) == min(len(colours), len(PALETTE))
+    assert (
+        look_of(Entry("m", "a")).colour
+        == look_of(Entry("m", "b")).colour
+        == look_of(Entry("m", "default")).colour
+    )
+    assert look_of(Entry("m", "default")).line == "-"
+    variants = {look_of(Entry("m", f"v{i}"))[1:] for i in range(40)}
+    assert len(variants) > 15, "variants are told apart by marker and line"
 
 
 def test_an_outlier_does_not_squeeze_the_others() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -15,8 +16,11 @@ from pathlib import Path
 import pytest
 from synthetic_records import make_record, toy_suite
 
+import oscbench.reporting.sections
+from oscbench import catalog
 from oscbench.reporting import ReportError, build_report
 from oscbench.reporting.page.style import PALETTE
+from oscbench.reporting.render.markdown import cell
 
 Save = Callable[..., Path]
 VOID = {"meta", "img", "br", "link", "hr", "input", "wbr"}
@@ -85,8 +89,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report"
 
 
-def test_html_is_well_formed_and_loads_nothing(built: Path) -> None:
-    html = (built / "index.html").read_text()
+PAGES = ("index.html", "suite-toy.html", "records.html")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_html_is_well_formed_and_loads_nothing(built: Path, name: str) -> None:
+    html = (built / name).read_text()
     reader = read(html)
     assert all(address.startswith("data:") for address in reader.loads)
     assert not re.search(r"""(src|href)=["']?(https?:)?//|url\((?!#)|@import""", html)
@@ -96,9 +104,14 @@ def test_html_is_well_formed_and_loads_nothing(built: Path) -> None:
 
 
 def test_every_picture_has_words_and_follows_light_and_dark(built: Path) -> None:
-    html = (built / "index.html").read_text()
+    for name, count in (("index.html", 1), ("suite-toy.html", 9)):
+        _every_picture_of(built / name, count)
+
+
+def _every_picture_of(page: Path, count: int) -> None:
+    html = page.read_text()
     reader = read(html)
-    assert len(reader.drawings) == 10
+    assert len(reader.drawings) == count
     assert all(len(drawing["aria-label"]) > 40 for drawing in reader.drawings)
     assert reader.pointers
     assert set(reader.pointers) <= set(reader.ids)
@@ -113,7 +126,7 @@ def test_every_picture_has_words_and_follows_light_and_dark(built: Path) -> None
 
 
 def test_every_point_says_its_seed_and_value(built: Path) -> None:
-    html = (built / "index.html").read_text()
+    html = (built / "suite-toy.html").read_text()
     said = re.findall(r"<title>([^<]*)</title></use>", html)
     with (built / "tables" / "cells.csv").open() as file:
         cells = [row for row in csv.DictReader(file) if row["mechanism"] == "wave"]
@@ -125,51 +138,69 @@ def test_every_point_says_its_seed_and_value(built: Path) -> None:
         assert value == f"{100 * float(row['accuracy']):.1f} %"
 
 
-def test_headings_do_not_skip_a_level(built: Path) -> None:
-    headings = read((built / "index.html").read_text()).headings
+@pytest.mark.parametrize("name", PAGES)
+def test_headings_do_not_skip_a_level(built: Path, name: str) -> None:
+    headings = read((built / name).read_text()).headings
     assert headings[0] == 1
     assert headings.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(headings))
 
 
+def words_of(page: Path) -> str:
+    return " ".join("".join(read(page.read_text()).text).split())
+
+
 def test_the_answer_comes_first_and_everything_has_its_place(built: Path) -> None:
-    text = " ".join("".join(read((built / "index.html").read_text()).text).split())
-    order = [
-        "The answer",
-        "wave \u2212 plain",
-        "Underpowered: 6 paired seeds",
-        "What was equal",
-        "Results",
-        "Every seed",
-        "Learning curves",
-        "Accuracy against cost",
-        "Health of each mechanism",
-        "mixing is the identity (6/6)",
-        "Failures",
-        "loss is not finite at step 12",
+    index, text = words_of(built / "index.html"), words_of(built / "suite-toy.html")
+    for said, order in (
+        (index, ["The answer", "Against plain", "Suite by suite", "Ranks", "Files and environment"]),
+        (
+            text,
+            [
+                "The answer",
+                "What was equal",
+                "Results",
+                "Every seed",
+                "Learning curves",
+                "Quality against cost",
+                "What it took to reach a target",
+                "Energy",
+                "Health of each mechanism",
+                "Failures",
+            ],
+        ),
+    ):
+        page = built / ("index.html" if said is index else "suite-toy.html")
+        headings = re.findall(r'<h2 id="[^"]*">([^<]+)', page.read_text())
+        assert [heading for heading in headings if heading in order] == order
+    for words in (
         "Damaged files",
         "torn.json",
         "1 older records, superseded",
         "Environments",
-    ]
-    experiments = [words for words in order[:9] if not words.startswith(("wave", "Under"))]
-    places = [text.index(words) for words in experiments]
-    assert places == sorted(places)
-    for words in order:
+        "6 paired seeds cannot reach",
+    ):
+        assert words in index
+    for words in (
+        "wave \u2212 plain",
+        "4 healthy, 1 flagged",
+        "mixing is the identity (6/6)",
+        "loss is not finite at step 12",
+    ):
         assert words in text
     assert "ghost has no finished cell (unsupported)" in text
+    assert "with too few seeds for a test, wave leads by 1.98 points" in index
 
 
-def test_markdown_says_the_same(built: Path) -> None:
+def test_markdown_says_the_same_in_two_screens(built: Path) -> None:
     text = (built / "report.md").read_text()
-    assert text.startswith("# oscbench report: Digits\n")
-    assert "**wave \u2212 plain**: +1.98 points accuracy" in text
+    assert text.startswith("# Digits\n")
+    assert "wave leads by 1.98 points" in text
+    assert "? wave +1.98 · " in text
     assert "**For all of these:** Underpowered" in text
-    for path in re.findall(r"\]\(([^)]+)\)", text):
-        assert (built / path).is_file(), path
-    rows = [line for line in text.splitlines() if line.startswith("| Wave")]
-    assert rows
     assert "torn.json" in text
+    assert len(text.splitlines()) < 60
+    assert [line for line in text.splitlines() if line.startswith("| wave | 92.0 % ± ")]
 
 
 def test_tables_and_figures_lie_beside_the_page(built: Path) -> None:
@@ -186,8 +217,9 @@ def test_tables_and_figures_lie_beside_the_page(built: Path) -> None:
     tex = (built / "tables" / "toy-digits-results.tex").read_text()
     assert tex.count("\\begin{tabular}") == 1
     assert "$\\pm$" in tex
-    for address in re.findall(r'href="((?:tables|figures)/[^"]+)"', (built / "index.html").read_text()):
-        assert (built / address).is_file(), address
+    for name in PAGES:
+        for address in re.findall(r'href="((?:tables|figures|suite)[^"#]+)"', (built / name).read_text()):
+            assert (built / address).is_file(), address
 
 
 def test_same_records_same_bytes(save: Save, tmp_path: Path) -> None:
@@ -204,9 +236,12 @@ def test_text_from_records_cannot_break_the_page(save: Save, tmp_path: Path) -> 
         [make_record(), make_record(seed=1, status="failed", reason=reason, suite_description="<b>&")]
     )
     page = build_report(results, tmp_path / "report")
-    assert "<script>alert" not in page.read_text()
-    read(page.read_text())
-    assert "&lt;script>alert(1)&lt;/script> \\| a b" in page.with_name("report.md").read_text()
+    for name in PAGES:
+        html = page.with_name(name).read_text()
+        assert "<script>alert" not in html
+        read(html)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.with_name("suite-toy.html").read_text()
+    assert cell(reason) == "&lt;script>alert(1)&lt;/script> \\| a b"
 
 
 def test_one_seed_without_anything_optional(save: Save, tmp_path: Path) -> None:
@@ -215,11 +250,15 @@ def test_one_seed_without_anything_optional(save: Save, tmp_path: Path) -> None:
         for m in ("plain", "wave")
     ]
     page = build_report(save(bare), tmp_path / "report", compare=["wave,plain"])
-    text = "".join(read(page.read_text()).text)
+    html = page.with_name("suite-toy.html").read_text()
+    text = "".join(read(html).text)
     assert "One paired seed gives no interval and no test" in text
     assert "(one seed)" in text
-    shown = page.with_name("report.md").read_text()
-    row = next(line for line in shown.splitlines() if line.startswith("| wave \u2212 plain |"))
+    row = next(
+        line
+        for line in html.splitlines()
+        if line.startswith('<tr><th scope="row">') and "wave − plain" in line
+    )
     assert row.count("one seed: none") == 2, "neither an interval nor a probability"
     assert "1.00" not in row.replace("1.00×", "")
     with (tmp_path / "report" / "tables" / "toy-digits-comparisons.csv").open(encoding="utf-8") as file:
@@ -229,14 +268,15 @@ def test_one_seed_without_anything_optional(save: Save, tmp_path: Path) -> None:
 
 def test_nothing_finished_is_still_a_report(save: Save, tmp_path: Path) -> None:
     records = [make_record(m, 0, status="failed", reason="boom") for m in ("plain", "wave")]
-    text = build_report(save(records), tmp_path / "report", compare=["wave,plain"]).read_text()
+    page = build_report(save(records), tmp_path / "report", compare=["wave,plain"])
+    text = page.with_name("suite-toy.html").read_text()
     assert "wave has no finished cell (failed); plain has no finished cell (failed)" in text
     assert "boom" in text
 
 
 def test_equal_values_do_not_break_a_figure(save: Save, tmp_path: Path) -> None:
     records = [make_record(m, s, value=1.0) for m in ("plain", "wave", "ring") for s in range(11)]
-    text = build_report(save(records), tmp_path / "report").read_text()
+    text = build_report(save(records), tmp_path / "report").with_name("suite-toy.html").read_text()
     assert "BCa 95\u00a0%" in text
 
 
@@ -270,9 +310,10 @@ def test_a_large_report_leaves_out_figures_and_says_so(
     page = build_report(save(records), tmp_path / "report")
     text = "".join(read(page.read_text()).text)
     assert "less important figures are left out" in text
-    assert "Of 15 comparisons came out: 15 underpowered" in text
     assert sorted(path.name for path in (page.parent / "figures").glob("*.png")) == [
-        f"toy-task{i}-seeds.png" for i in range(3)
+        "forest-plain-fraction-forest.png",
+        "toy-task0-seeds.png",
+        "toy-task1-seeds.png",
     ]
 
 
@@ -282,7 +323,7 @@ import sys
 import oscbench.reporting, oscbench.reporting.render.html, oscbench.reporting.sections.curves
 rooms = {name.split(".")[1] for name in sys.modules if name.startswith("oscbench.")}
 assert "torch" not in sys.modules
-assert rooms == {"analysis", "errors", "reporting", "records", "words"}, rooms
+assert rooms == {"analysis", "catalog", "errors", "reporting", "records", "settings", "suite", "words"}, rooms
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -293,11 +334,11 @@ def test_an_export_need_not_wait_for_the_drawing_libraries() -> None:
 
 
 def test_every_number_leads_to_a_record_that_is_there(built: Path) -> None:
-    page, records = (built / "index.html").read_text(), (built / "records.html").read_text()
+    page, records = (built / "suite-toy.html").read_text(), (built / "records.html").read_text()
     targets = set(re.findall(r'href="records.html#([^"]+)"', page))
     assert targets
     assert targets <= set(read(records).ids)
-    files = re.findall(r'<a href="([^"#]+\.json)">', records)
+    files = re.findall(r'href="([^"#]+\.json)">', records)
     assert len(files) == len(toy_suite())
     assert all((built / address).resolve().is_file() for address in files)
     results = page[page.index("<caption><span>Accuracy over seeds") :].split("</table>")[0]
@@ -322,6 +363,87 @@ def test_a_large_report_links_rows_instead_of_numbers(
     import oscbench.reporting.render.html as room
 
     monkeypatch.setattr(room, "LINKED_CELLS", 3)
-    page = build_report(save([make_record(m) for m in ("plain", "wave")]), tmp_path / "report").read_text()
+    index = build_report(save([make_record(m) for m in ("plain", "wave")]), tmp_path / "report")
+    page = index.with_name("suite-toy.html").read_text()
     assert '<th scope="row"><a class="record"' in page
     assert not re.search(r"<td[^>]*><a class=.record", page)
+
+
+SECTION = '''"""A section that a test adds."""
+
+from oscbench.reporting.page.blocks import Folded, Prose
+from oscbench.reporting.page.table import Reads, Table
+
+
+class Throwaway:
+    """Counts the experiments."""
+
+    title = "Thrown away"
+    rank = 12
+    page = "{page}"
+
+    def blocks(self, study):
+        """A sentence and a table."""
+        columns = [Reads("Experiment", lambda e: e.slug, "left")]
+        table = Table.of("throwaway-{page}", "Every one", columns, study.experiments, lambda e: {{"slug": e.slug}})
+        return [Prose((f"{{len(study.experiments)}} experiments stand here",)), table]
+
+
+section = Throwaway
+'''
+
+
+def test_a_section_is_one_new_file(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by its folder, it stands on the page, in the Markdown and in LaTeX, at its rank."""
+    folder = tmp_path / "sections"
+    shutil.copytree(Path(oscbench.reporting.sections.__file__).parent, folder)
+    for page in ("front", "suite"):
+        (folder / f"throwaway_{page}.py").write_text(SECTION.format(page=page))
+    monkeypatch.setattr(oscbench.reporting.sections, "__path__", [str(folder)])
+    own = catalog._folder
+    monkeypatch.setattr(catalog, "_folder", lambda kind: folder if kind == "sections" else own(kind))
+    index = build_report(
+        save([make_record(m, s) for m in ("plain", "wave") for s in range(2)]),
+        tmp_path / "out",
+        formats=("html", "md", "latex"),
+    )
+    html, text = index.read_text(), index.with_name("report.md").read_text()
+    for said in (html, text):
+        assert said.index("The answer") < said.index("Thrown away") < said.index("Suite by suite")
+        assert "1 experiments stand here" in said
+    assert 'id="thrown-away"' in index.with_name("suite-toy.html").read_text()
+    for page in ("front", "suite"):
+        assert "toy-digits" in (index.parent / "tables" / f"throwaway-{page}.csv").read_text()
+        assert "toy-digits" in (index.parent / "tables" / f"throwaway-{page}.tex").read_text()
+
+
+def test_pages_alone_need_nothing_beside_them(save: Save, tmp_path: Path) -> None:
+    results = save([make_record(m, s) for m in ("plain", "wave") for s in range(2)])
+    index = build_report(results, tmp_path / "out", pages_only=True)
+    assert sorted(path.name for path in index.parent.iterdir()) == [
+        "index.html",
+        "report.md",
+        "suite-toy.html",
+    ]
+    for path in index.parent.glob("*.html"):
+        html = path.read_text()
+        assert html.count('role="img"') >= 1
+        for address in re.findall(r'href="([^"#]+)"', html):
+            assert (index.parent / address).is_file(), address
+
+
+def test_a_run_that_is_not_finished_says_so(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "toy.yaml").write_text(
+        "name: toy\ntask: digits\nseeds: 6\nmechanisms: [plain, wave]\nmodel: {width: 8}\ntrain: {epochs: 1}\n"
+    )
+    some = [make_record(m, s) for m in ("plain", "wave") for s in range(2)]
+    index = build_report(save(some), tmp_path / "out")
+    assert "Not finished: toy: 4 of 12 cells" in words_of(index)
+    assert "4 of 12 cells" in words_of(index.with_name("suite-toy.html"))
+    assert "4 of 12 cells" in index.with_name("report.md").read_text()
+    rest = [make_record(m, s) for m in ("plain", "wave") for s in range(2, 6)]
+    assert "Not finished" not in words_of(build_report(save(rest), tmp_path / "out"))

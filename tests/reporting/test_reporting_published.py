@@ -17,8 +17,9 @@ from oscbench.analysis.published.rules import read_answers
 from oscbench.analysis.statistics import welch_interval
 from oscbench.analysis.study import assemble
 from oscbench.records import Matching, Measurement, Record
+from oscbench.reporting.sections.environment import unanswered_table
 from oscbench.reporting.sections.published import beside_table
-from oscbench.reporting.sections.published_times import ratios_table, unanswered_table
+from oscbench.reporting.sections.published_times import ratios_table
 
 CONFIG_G = {"width": 32, "heads": 1, "layers": 1, "position": "sinusoidal", "dropout": 0.1}
 RECIPE = {

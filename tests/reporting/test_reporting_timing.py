@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from synthetic_records import make_record
 
+from oscbench.analysis.timing import timing_groups
 from oscbench.records import Measurement, Store
 from oscbench.reporting import build_report
-from oscbench.reporting.sections.timing import timing_views
+from oscbench.reporting.page.blocks import Plan, tables_of
+from oscbench.reporting.sections.timing import group_blocks
 
 SIZES = (128, 256, 512, 1024)
 CONTENDERS = ("plain:fused", "plain:reference", "ring:blocked")
@@ -63,11 +65,12 @@ def records():
 
 
 def test_growth_ratio_and_ceiling_are_those_of_the_records(records):
-    (view,) = timing_views(records)
-    ratios, peaks = view.tables
+    (group,) = timing_groups(records)
+    blocks = group_blocks(group)
+    ratios, peaks = tables_of(blocks)
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in ratios.rows}
     assert list(rows) == list(CONTENDERS)
-    assert view.answer == "a forward pass at N 1024, over the time of plain:fused: ring:blocked 32.00×."
+    assert group.answer == "a forward pass at N 1024, over the time of plain:fused: ring:blocked 32.00×."
     assert rows["plain:fused"][:4] == ["1.00×"] * 4
     assert rows["plain:fused"][4].startswith("N^1.00 [1.00, 1.00]")
     assert rows["plain:reference"][3] == "n/a"
@@ -76,7 +79,10 @@ def test_growth_ratio_and_ceiling_are_those_of_the_records(records):
     assert rows["ring:blocked"][4].startswith("N^1.50")
     assert {row[-1].text.split()[0] for row in peaks.rows} == {"N^1.00"}
     assert any("left out" in str(row["reason"]) for row in ratios.raw)
-    assert [plan.draw().kind for plan in view.plans] == ["forward time", "backward peak memory"]
+    assert [block.draw().kind for block in blocks if isinstance(block, Plan)] == [
+        "forward time",
+        "backward peak memory",
+    ]
 
 
 def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path):
@@ -84,13 +90,16 @@ def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path)
     for record in records:
         store.write(record)
     page = build_report(tmp_path / "results", tmp_path / "page", compare=["plain,ring"])
-    html = page.read_text(encoding="utf-8")
+    index, html = (
+        page.with_name(name).read_text(encoding="utf-8") for name in (page.name, "suite-timing-toy.html")
+    )
     assert "timing_toy: D64, batch 1, on cpu" in html
-    assert "Nothing was trained here" in html
-    assert "over the time of plain:fused: ring:blocked 32.00×." in html
+    assert "Nothing was trained here" in index
+    for text in (index, html, page.with_name("report.md").read_text(encoding="utf-8")):
+        assert "over the time of plain:fused: ring:blocked 32.00×." in text
     assert "entries" not in html.split("<main>")[0]
     assert (tmp_path / "page" / "figures" / "timing-toy-cpu-d64-b1-forward-time.svg").is_file()
-    assert "42 % of matmul" in (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
+    assert "42 % of matmul" in html
 
 
 def test_trained_and_timed_records_share_a_page(records, tmp_path):
@@ -99,5 +108,5 @@ def test_trained_and_timed_records_share_a_page(records, tmp_path):
         store.write(record)
     page = build_report(tmp_path / "results", tmp_path / "page", compare=["wave,plain"])
     html = page.read_text(encoding="utf-8")
-    assert "wave − plain" in html
-    assert "timing_toy" in html
+    assert "Against plain" in html
+    assert "suite-timing-toy.html" in html

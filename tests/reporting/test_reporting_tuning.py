@@ -12,13 +12,12 @@ from synthetic_records import make_record
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.experiment import fairness_facts
 from oscbench.analysis.frame import load
-from oscbench.analysis.search import edge, tuned_sections
+from oscbench.analysis.search import edge, searches
 from oscbench.analysis.selection import entry_names
 from oscbench.analysis.study import assemble
 from oscbench.records import Store, identity, protocol
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
 from oscbench.reporting import build_report
-from oscbench.reporting.page.style import looks
 from oscbench.reporting.sections.search import (
     facts,
     ledger_table,
@@ -185,7 +184,7 @@ def folder(tmp_path):
 
 def only_search(results):
     loaded = load(results, [])
-    (found,) = tuned_sections(assemble(loaded, ()).experiments, loaded, results)
+    (found,) = searches(assemble(loaded, ()).experiments, loaded, results)
     return found
 
 
@@ -256,14 +255,14 @@ def test_every_trial_is_listed_and_leads_to_its_cells(folder, tmp_path):
     assert sum(row["chosen"] for row in table.raw) == 2
     assert "diverged" in table.rows[next(i for i, r in enumerate(table.raw) if r["score"] is None)][-1].text
     page = build_report(results, tmp_path / "out", formats=("html", "md", "latex"))
-    there = set(re.findall(r'<h2 id="([^"]+)"', (tmp_path / "out" / "records.html").read_text("utf-8")))
+    there = set(re.findall(r'<section id="([^"]+)"', (tmp_path / "out" / "records.html").read_text("utf-8")))
     assert set(table.links) <= there
-    html = page.read_text("utf-8")
+    html = page.with_name("suite-toy.html").read_text("utf-8")
     for name in ("ledger", "sensitivity", "trials"):
         assert f"toy-digits-search-{name}.csv" in html
         assert (tmp_path / "out" / "tables" / f"toy-digits-search-{name}.tex").exists()
     assert html.count('aria-label="Points: Validation accuracy against') == 2
-    assert "Search before" in (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert "Search before" in html
 
 
 def test_trials_are_neither_compared_nor_ranked_nor_exported(folder, tmp_path):
@@ -273,12 +272,13 @@ def test_trials_are_neither_compared_nor_ranked_nor_exported(folder, tmp_path):
     results = (tmp_path / "out" / "tables" / "toy-digits-results.csv").read_text("utf-8")
     assert "learning_rate=" not in results
     assert not list((tmp_path / "out" / "tables").glob("*leaderboard*"))
-    assert "[tune]" not in (tmp_path / "out" / "index.html").read_text("utf-8")
+    for page in (tmp_path / "out").glob("[is]*.html"):
+        assert "[tune]" not in page.read_text("utf-8")
 
 
 def test_figure_tells_every_trial_in_words(folder):
     tuned = only_search(folder())
-    drawn = picture(tuned, RATE, looks(["plain", "wave"]))
+    drawn = picture(tuned, RATE)
     assert drawn.name == "toy-digits-search-sensitivity-train-learning-rate"
     assert (
         "plain 70.0 % at 0.0003, 80.0 % at 0.001, 85.0 % at 0.002 and 1 without a score (crosses)"
@@ -310,7 +310,7 @@ def test_choices_without_an_order_have_places_and_words(folder):
         "training_flops": None,
     }
     tuned = only_search(folder(space={"train.clip": {"choices": list(clips)}}, **changes))
-    alt = picture(tuned, "train.clip", {}).alt
+    alt = picture(tuned, "train.clip").alt
     assert "wave 70.0 % at null, 80.0 % at 1, 50.0 % at true, 60.0 % at high." in alt
     row = next(row for row in sensitivity_table(tuned).raw if row["setting"] == "train.clip")
     assert (row["lies"], row["better_half"]) == ("", "1, null")
@@ -341,4 +341,4 @@ def test_cells_that_ran_with_other_values_than_were_chosen_are_told(folder):
 
 def test_suite_without_a_search_has_no_view(save):
     loaded = load(save([make_record("plain", 0)]), [])
-    assert tuned_sections(assemble(loaded, ()).experiments, loaded, save([])) == ()
+    assert searches(assemble(loaded, ()).experiments, loaded, save([])) == ()

@@ -17,10 +17,11 @@ from oscbench.analysis.sweep import label_parts, smallest_reaching
 from oscbench.analysis.sweep_law import scaling_fits
 from oscbench.records import protocol
 from oscbench.reporting import build_report
-from oscbench.reporting.page.style import looks
-from oscbench.reporting.render.html import EMBEDDED_BYTES, LINKED_CELLS
-from oscbench.reporting.sections.power_law import scaling_picture, scaling_table
-from oscbench.reporting.sections.sweep import answers, overall_table, shares_table, values_table, varied_views
+from oscbench.reporting.page.blocks import Facts, Plan, walk
+from oscbench.reporting.page.verdict import sweep_answers
+from oscbench.reporting.render.html import EMBEDDED_BYTES
+from oscbench.reporting.sections.power_law import PowerLaw, scaling_picture, scaling_table
+from oscbench.reporting.sections.sweep import SweepSection, overall_table, shares_table, values_table
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
 NOISE = (0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002)
@@ -51,9 +52,9 @@ def report_of(found):
     return assemble(Loaded(newest(found)[0], (), ()), ())
 
 
-def only_family(found):
-    (family,) = report_of(found).families
-    return family
+def only_sweep(found):
+    (sweep,) = report_of(found).sweeps
+    return sweep
 
 
 LAWS = {"plain": error_law(0.3), "wave": error_law(0.3, 0.07)}
@@ -69,9 +70,9 @@ def test_labels_come_apart_as_they_were_made():
 
 
 def test_means_stand_at_their_values():
-    family = only_family(records(LAWS))
-    assert family.values == list(SHARES)
-    table = values_table(family)
+    sweep = only_sweep(records(LAWS))
+    assert sweep.values == list(SHARES)
+    table = values_table(sweep)
     raw = {(row["mechanism"], row["value"]): row for row in table.raw}
     for mechanism, law in LAWS.items():
         for share in SHARES:
@@ -81,19 +82,19 @@ def test_means_stand_at_their_values():
 
 
 def test_holm_runs_over_the_points_of_one_pair():
-    family = only_family(records(LAWS))
-    (tests,) = family.tests
+    sweep = only_sweep(records(LAWS))
+    (tests,) = sweep.tests
     smallest = 2 / 2**8
     assert [one.comparison.paired.p for one in tests] == pytest.approx([smallest] * 5)
     assert [one.comparison.p_holm for one in tests] == pytest.approx([5 * smallest] * 5)
     assert {one.comparison.verdict for one in tests} == {"better"}
-    few = only_family(records(LAWS, seeds=5)).tests[0]
+    few = only_sweep(records(LAWS, seeds=5)).tests[0]
     assert {one.comparison.verdict for one in few} == {"underpowered"}, "2/2⁵ passes at none of five values"
 
 
 def test_a_pair_is_one_test_over_all_values():
     laws = LAWS | {"ring": lambda share, seed: error_law(0.3)(share, seed) + 0.01 + NOISE[seed]}
-    whole = {c.treatment: c for c in only_family(records(laws)).overall}
+    whole = {c.treatment: c for c in only_sweep(records(laws)).overall}
     for name, law in laws.items():
         if name == "plain":
             continue
@@ -123,16 +124,19 @@ def test_a_value_that_is_refused_and_a_seed_that_is_lost_are_left_out_and_said()
         for r in found
     ]
     lost = [r for r in odd if not (r.mechanism == "wave" and "=0.5]" in r.suite and r.seed == 3)]
-    (whole,) = only_family(lost).overall
+    (whole,) = only_sweep(lost).overall
     assert whole.seeds == (0, 1, 2, 4, 5, 6, 7)
-    assert whole.metric_label.endswith("mean over fraction 0.05, 0.25, 0.5 and 1")
-    assert "left out: at fraction 0.1 refused: unlike data hashes at seed 0\u20137" in whole.caveats
-    assert "plain has unpaired seeds 3, left out (at fraction 0.5)" in whole.caveats
+    assert whole.metric_label.endswith("mean over share of training data 0.05, 0.25, 0.5 and 1")
+    assert (
+        "left out: at share of training data 0.1 refused: unlike data hashes at seed 0\u20137"
+        in whole.caveats
+    )
+    assert "plain has unpaired seeds 3, left out (at share of training data 0.5)" in whole.caveats
     assert "seeds 3 did not finish at every value: left out" in whole.caveats
-    (alone,) = only_family([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]).overall
+    (alone,) = only_sweep([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]).overall
     assert alone.verdict == "refused"
-    assert "at fraction 0.1 refused: " in alone.reason
-    told = answers(only_family([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]))[0]
+    assert "at share of training data 0.1 refused: " in alone.reason
+    told = sweep_answers(only_sweep([r for r in odd if r.mechanism == "plain" or "=0.1]" in r.suite]))[0]
     assert told.verdict == "Refused"
 
 
@@ -154,9 +158,9 @@ def test_costs_that_grow_with_the_value_are_told_as_a_range():
         )
         for r in records(LAWS)
     ]
-    family = only_family(dear)
-    assert (family.overall[0].costs.flops, family.overall[0].costs_to.flops) == (1.5, 2.0)
-    assert "+50 % to +100 % FLOPs" in answers(family)[0].text
+    sweep = only_sweep(dear)
+    assert (sweep.overall[0].costs.flops, sweep.overall[0].costs_to.flops) == (1.5, 2.0)
+    assert "+50 % to +100 % FLOPs" in sweep_answers(sweep)[0].text
 
 
 def written(table):
@@ -172,8 +176,8 @@ def slowed(record):
 
 
 def test_the_test_over_all_values_is_a_table_with_its_csv():
-    family = only_family(list(map(slowed, records(LAWS | {"ring": error_law(0.3, 0.2)}))))
-    table = overall_table(family)
+    sweep = only_sweep(list(map(slowed, records(LAWS | {"ring": error_law(0.3, 0.2)}))))
+    table = overall_table(sweep)
     headings = [column.heading for column in table.columns]
     assert headings[1:8] == [
         "Difference",
@@ -185,7 +189,7 @@ def test_the_test_over_all_values_is_a_table_with_its_csv():
         "Parameters",
     ]
     shown = {row[0].text: dict(zip(headings, row, strict=True)) for row in table.rows}
-    for whole, line in zip(family.overall, written(table), strict=True):
+    for whole, line in zip(sweep.overall, written(table), strict=True):
         row = shown[f"{whole.treatment} {words.MINUS} plain"]
         assert row["Difference"].value == whole.paired.mean
         assert (row["Verdict"].text, row["p (Holm)"].value) == (whole.verdict, whole.p_holm)
@@ -204,17 +208,19 @@ def test_the_table_over_all_values_has_bca_from_ten_seeds_and_tells_refusals():
     def law(gain):
         return lambda share, seed: 0.8 + gain + 0.1 * share + 0.001 * ((7 * seed) % 5)
 
-    ten = overall_table(only_family(records({"plain": law(0), "wave": law(0.01)}, seeds=10)))
+    ten = overall_table(only_sweep(records({"plain": law(0), "wave": law(0.01)}, seeds=10)))
     assert ten.columns[3].heading == "BCa 95 %"
     assert "bca_low" in written(ten)[0]
-    assert "BCa 95 %" not in [column.heading for column in overall_table(only_family(records(LAWS))).columns]
+    assert "BCa 95 %" not in [column.heading for column in overall_table(only_sweep(records(LAWS))).columns]
     odd = [r.model_copy(update={"data_hash": f"{r.mechanism}"}) for r in records(LAWS)]
-    table = overall_table(only_family(odd))
+    table = overall_table(only_sweep(odd))
     assert len(table.rows[0]) == len(table.columns)
-    assert table.rows[0][-1].text.startswith("refused: compared at fewer than two values of task.fraction")
+    assert table.rows[0][-1].text.startswith(
+        "refused: compared at fewer than two values of share of training data"
+    )
     assert written(table)[0]["state"] == "refused"
     alone = [r.model_copy(update={"matching": None}) for r in records({"plain": error_law(0.3)})]
-    assert overall_table(only_family(alone)) is None
+    assert overall_table(only_sweep(alone)) is None
 
 
 def test_what_is_refused_has_reached_nothing():
@@ -222,16 +228,16 @@ def test_what_is_refused_has_reached_nothing():
         r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=0.5]" in r.suite else r
         for r in records(LAWS)
     ]
-    family = only_family(odd)
-    row = next(row for row in shares_table(family).rows if row[0].text == "wave")
+    sweep = only_sweep(odd)
+    row = next(row for row in shares_table(sweep).rows if row[0].text == "wave")
     assert row[2].text == "1", "0.5 is refused"
-    assert "first at 1." in answers(family)[0].text
+    assert "first at 1." in sweep_answers(sweep)[0].text
     last = [
         r.model_copy(update={"data_hash": "other"}) if r.mechanism == "wave" and "=1.0]" in r.suite else r
         for r in records(LAWS)
     ]
-    assert shares_table(only_family(last)) is None
-    assert "Reaches" not in answers(only_family(last))[0].text
+    assert shares_table(only_sweep(last)) is None
+    assert "Reaches" not in sweep_answers(only_sweep(last))[0].text
 
 
 def test_two_numbers_are_one_question_and_other_changes_are_another():
@@ -261,10 +267,10 @@ def test_worse_and_unclear_are_told_apart():
         }
 
     for times, verdict in ((4, "no clear difference"), (1, "equivalent")):
-        family = only_family(records(flipping(times)))
-        assert {one.comparison.verdict for one in family.tests[0]} == {verdict}
+        sweep = only_sweep(records(flipping(times)))
+        assert {one.comparison.verdict for one in sweep.tests[0]} == {verdict}
     worse = {"plain": error_law(0.3), "wave": error_law(0.3, 0.15)}
-    assert {one.comparison.verdict for one in only_family(records(worse)).tests[0]} == {"worse"}
+    assert {one.comparison.verdict for one in only_sweep(records(worse)).tests[0]} == {"worse"}
 
 
 def test_smallest_share_that_reaches_the_baseline_with_all_data():
@@ -273,7 +279,7 @@ def test_smallest_share_that_reaches_the_baseline_with_all_data():
     assert smallest_reaching(early, 0.85, "lower") == 0.05
     assert math.isnan(smallest_reaching(early, 0.96, "higher"))
 
-    table = shares_table(only_family(records(LAWS)))
+    table = shares_table(only_sweep(records(LAWS)))
     rows = {row[0].text: [cell.text for cell in row[2:]] for row in table.rows}
     # 0.07 x^-0.3 ≤ 0.1 where x ≥ 0.304: the next share that was run is 0.5.
     assert rows["wave"] == ["0.5", "0.5", "0.5 to 0.5", "8/8"]
@@ -282,21 +288,21 @@ def test_smallest_share_that_reaches_the_baseline_with_all_data():
 
 def test_an_entry_that_never_gets_there_is_censored():
     laws = {"plain": error_law(0.3), "wave": error_law(0.3, 0.2)}
-    table = shares_table(only_family(records(laws)))
+    table = shares_table(only_sweep(records(laws)))
     row = next(row for row in table.rows if row[0].text == "wave")
     assert [cell.text for cell in row[2:]] == ["never", "never", "never to never", "0/8"]
     assert all(math.isnan(line["share"]) for line in table.raw if line["entry"] == "wave")
 
 
 def test_no_shares_of_a_number_that_is_no_resource():
-    assert shares_table(only_family(records(LAWS, shares=(0.1, 0.5)))) is not None
-    assert shares_table(only_family(records(LAWS, shares=(0.5, 1.0), key="train.warmup"))) is None
+    assert shares_table(only_sweep(records(LAWS, shares=(0.1, 0.5)))) is not None
+    assert shares_table(only_sweep(records(LAWS, shares=(0.5, 1.0), key="train.warmup"))) is None
 
 
 def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
-    family = only_family(records(LAWS))
-    fits = scaling_fits(family)
-    table = scaling_table(family, fits)
+    sweep = only_sweep(records(LAWS))
+    fits = scaling_fits(sweep)
+    table = scaling_table(sweep, fits)
     assert fits.refused == ""
     assert [row["exponent"] for row in table.raw] == pytest.approx([0.3, 0.3], abs=1e-6)
     assert {row["over"] for row in table.raw} == {"task.fraction"}
@@ -304,13 +310,15 @@ def test_scaling_finds_the_exponent_that_was_put_in_and_refuses_four_points():
         for kind in ("t", "bootstrap"):
             assert row[f"{kind}_low"] <= row["exponent"] + 1e-9
             assert row["exponent"] <= row[f"{kind}_high"] + 1e-9
-    few = only_family(records(LAWS, shares=SHARES[1:]))
+    few = only_sweep(records(LAWS, shares=SHARES[1:]))
     assert scaling_table(few, scaling_fits(few)) is None
     assert (
         scaling_fits(few).refused
         == "none for plain, wave: 4 sizes are too few for a scaling law; at least 5 are needed"
     )
-    names = [plan.draw().name for plan in varied_views([few], looks(LAWS))[0].plans]
+    study = report_of(records(LAWS, shares=SHARES[1:]))
+    shown = [*SweepSection().blocks(study), *PowerLaw().blocks(study)]
+    names = [block.draw().name for block in shown if isinstance(block, Plan)]
     assert names == [f"data-digits-over-task-fraction-{kind}" for kind in ("varied", "varied-differences")]
 
 
@@ -328,7 +336,7 @@ def test_a_size_is_fitted_to_parameters_too():
         for width in widths
         for r in records({"plain": error_law(0.4), "wave": error_law(0.2)}, (width,), key="model.width")
     ]
-    fits = scaling_fits(only_family(found))
+    fits = scaling_fits(only_sweep(found))
     assert [(fit.name, fit.over) for fit in fits.found] == [
         (name, over) for over in ("model.width", "parameters") for name in ("plain", "wave")
     ]
@@ -337,7 +345,7 @@ def test_a_size_is_fitted_to_parameters_too():
     assert fits.found[-1].scaling.x == tuple(width**2 for width in widths)
     assert {fit.over for fit in fits.drawn} == {"parameters"}
     uncounted = [r.model_copy(update={"measures": {"accuracy": r.measures["accuracy"]}}) for r in found]
-    alone = scaling_fits(only_family(uncounted))
+    alone = scaling_fits(only_sweep(uncounted))
     assert {fit.over for fit in alone.found} == {"model.width"}
     assert alone.refused.startswith("none for plain, wave: ")
 
@@ -347,32 +355,36 @@ def test_the_figure_of_the_laws_shows_what_they_leave_over():
         """Twice the error of the law at a quarter of the data."""
         return 1 - (2 if share == 0.25 else 1) * (1 - error_law(0.3, 0.05)(share, seed))
 
-    family = only_family(records({"plain": error_law(0.3), "wave": bent}))
-    fits = scaling_fits(family)
-    found = scaling_picture(family, fits, looks(["plain", "wave"]))
+    sweep = only_sweep(records({"plain": error_law(0.3), "wave": bent}))
+    fits = scaling_fits(sweep)
+    found = scaling_picture(sweep, fits)
     worst = max(abs(r) for fit in fits.found if fit.name == "wave" for r in fit.scaling.law.residuals)
     assert f"wave exponent 0.289, largest residual +{100 * worst:.1f} % at 0.25" in found.alt
     assert "plain exponent 0.300, largest residual" in found.alt
-    for text in ("Residual [%]", "task.fraction", "wave"):
+    for text in ("Residual [%]", "Share of training data", "wave"):
         assert text in found.svg
-    assert found.svg == scaling_picture(family, fits, looks(["plain", "wave"])).svg
+    assert found.svg == scaling_picture(sweep, fits).svg
+
+
+def told(found):
+    """The facts of the only suite that varies."""
+    (facts,) = (block for block in walk(SweepSection().blocks(report_of(found))) if isinstance(block, Facts))
+    return dict(facts.items)
 
 
 def test_what_else_differs_between_the_points_is_told():
-    plain = varied_views(report_of(records(LAWS)).families, looks(LAWS))[0]
-    assert [name for name, _ in plain.facts] == ["Varied"]
+    assert list(told(records(LAWS))) == ["Varied"]
     mixed = records(LAWS, shares=(0.1, 0.25)) + records(LAWS, shares=(0.5, 1.0), train=9)
-    view = varied_views(report_of(mixed).families, looks(LAWS))[0]
-    assert dict(view.facts)["Also unlike between the values"] == "train.epochs"
+    assert told(mixed)["Also unlike between the values"] == "train.epochs"
 
 
 def test_other_changes_and_texts_make_no_family():
     one = records(LAWS, shares=(0.5,))
-    assert list(report_of(one).families) == []
+    assert list(report_of(one).sweeps) == []
     texts = [
         make_record("plain", s, suite=f"data[task.label={w}]") for s in range(2) for w in ("which", "count")
     ]
-    assert list(report_of(texts).families) == []
+    assert list(report_of(texts).sweeps) == []
 
 
 def test_a_product_gives_a_family_for_each_number_with_the_others_held():
@@ -382,7 +394,7 @@ def test_a_product_gives_a_family_for_each_number_with_the_others_held():
         for share in (0.5, 1.0)
         for r in records(LAWS, shares=(share,), seeds=2)
     ]
-    made = report_of(found).families
+    made = report_of(found).sweeps
     assert {(f.suite, f.key) for f in made} == {
         ("data[model.width=32]", "task.fraction"),
         ("data[model.width=64]", "task.fraction"),
@@ -394,18 +406,18 @@ def test_a_product_gives_a_family_for_each_number_with_the_others_held():
 def test_the_page_holds_it_all(save, tmp_path):
     results = save(records(LAWS))
     build_report(results, tmp_path / "page", ["data"], formats=("html", "md", "latex"))
-    html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
-    assert "Digits over task.fraction (data)" in html
-    assert "mean over fraction 0.05, 0.1, 0.25, 0.5 and 1, 95 % interval" in text
-    assert "Better at fraction 0.05, 0.1, 0.25, 0.5 and 1." in text
-    assert "Reaches the mean of plain at fraction 1 first at 0.5." in text
-    assert text.index("Digits over task.fraction") < text.index("\n## Digits (data"), "the answer comes first"
-    first = "Over all values of task.fraction"
-    for page in (html, text):
-        experiment = page[page.rindex("Digits over task.fraction (data)") :]
-        assert (
-            experiment.index(first) < experiment.index("Varied") < experiment.index("mean ± 95 % t interval")
-        )
+    index, html, text = (
+        (tmp_path / "page" / name).read_text() for name in ("index.html", "suite-data.html", "report.md")
+    )
+    assert "Digits over share of training data (data)" in index
+    assert "Digits over share of training data (data)" in text
+    assert "mean over share of training data 0.05, 0.1, 0.25, 0.5 and 1, 95" in html
+    assert "Better at share of training data 0.05, 0.1, 0.25, 0.5 and 1." in html
+    assert "Reaches the mean of plain at share of training data 1 first at 0.5." in html
+    first = "Over all values of the share of training data"
+    assert html.index("wave − plain") < html.index("mean ± 95") < html.index(first) < html.index("Varied")
+    assert [f'<th scope="col" class="right">{share:g}</th>' in html for share in SHARES] == [True] * 5
+    assert html.count('id="results"') == 1, "values are columns, never a section each"
     latex = (tmp_path / "page" / "tables" / "data-digits-over-task-fraction-overall.tex").read_text()
     assert "wave $-$ plain & +4.93 & " in latex, "0.03 x^-0.3 over the five shares"
     names = {
@@ -436,7 +448,7 @@ def test_points_are_no_tasks_of_their_own_among_the_ranks(save, tmp_path):
     build_report(save([*records(LAWS, seeds=2), *others]), tmp_path / "page")
     ranked = (tmp_path / "page" / "tables" / "leaderboard-params.csv").read_text()
     assert "Reading (toy)" in ranked
-    assert '"Digits (data, mean over task.fraction)"' in ranked
+    assert '"Digits (data, mean over share of training data)"' in ranked
     assert "fraction=" not in ranked
 
 
@@ -468,18 +480,16 @@ def many_suites(count, seeds=2):
     ]
 
 
-def test_a_page_of_many_varied_suites_stays_small_and_says_what_it_leaves_out(save, tmp_path, monkeypatch):
-    """27 suites of 5 values and 5 entries, with all the pictures that a page may hold, stay below 5 MB."""
+def test_pages_of_many_varied_suites_stay_small_and_say_what_they_leave_out(save, tmp_path, monkeypatch):
+    """27 suites of 5 values and 5 entries, with all the pictures that a page may hold, stay below 5 MB each."""
     monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
-    monkeypatch.setattr(
-        "oscbench.reporting.render.html.LINKED_CELLS", 0
-    )  # as for 27: each row is linked, and not each number
     build_report(save(many_suites(4)), tmp_path / "page")
-    html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
-    without = re.sub("<svg.*?</svg>", "", html, flags=re.DOTALL)
-    assert 27 / 4 * html.count("<td") > LINKED_CELLS
+    index, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
+    html = (tmp_path / "page" / "suite-data-efficiency-0.html").read_text()
+    without = re.sub("<svg.*?</svg>", "", index, flags=re.DOTALL)
     assert 27 / 4 * len(without.encode()) + EMBEDDED_BYTES < 5e6
-    left = re.search(r"\d+ less important figures are left out", html)
+    assert len(html.encode()) + EMBEDDED_BYTES < 5e6
+    left = re.search(r"\d+ less important figures are left out", index)
     assert left
     assert left[0] in text
     files = re.findall(r'href="(tables/data-efficiency-0-task-fraction-0-05-[^"]*)"', html)
@@ -492,33 +502,36 @@ def test_a_page_of_many_varied_suites_stays_small_and_says_what_it_leaves_out(sa
 def test_a_page_that_would_be_too_large_leaves_drawings_to_their_files(save, tmp_path, monkeypatch):
     results = save(many_suites(1))
     monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 6)
-    whole = build_report(results, tmp_path / "whole").read_text()
+    name = "suite-data-efficiency-0.html"
+    whole = build_report(results, tmp_path / "whole").with_name(name).read_text()
     drawn = whole.count('role="img"')
-    assert drawn == 6
+    assert drawn == 5, "and the forest plot on the first page"
     limit = len(whole.encode()) - 1
     monkeypatch.setattr("oscbench.reporting.render.html.PAGE_BYTES", limit)
-    less = build_report(results, tmp_path / "less").read_text()
+    less = build_report(results, tmp_path / "less").with_name(name).read_text()
     assert len(less.encode()) <= limit
     assert 0 < less.count('role="img"') < drawn
     assert less.count("kept beside this page") == drawn - less.count('role="img"')
 
 
-def test_a_small_report_folds_nothing(save, tmp_path, monkeypatch):
+def test_the_largest_value_is_shown_and_the_others_are_files(save, tmp_path, monkeypatch):
     monkeypatch.setattr("oscbench.reporting.report.MAX_FIGURES", 2)
     build_report(save(records(LAWS, seeds=2)), tmp_path / "page")
-    html = (tmp_path / "page" / "index.html").read_text()
-    assert "is in files" not in html
-    assert html.count("Health as a table") == 5
+    html = (tmp_path / "page" / "suite-data.html").read_text()
+    assert html.count("Health as a table") == 1
+    assert "Digits at share of training data 1.0" in html
+    shown = set(re.findall(r"data-task-fraction-(\d-?\d*)-digits-health.csv", html))
+    assert shown == {"0-05", "0-1", "0-25", "0-5", "1-0"}
 
 
 def test_a_mean_that_no_single_value_bears_out_says_so():
     def uneven(share, seed):
         return LAWS["plain"](share, seed) + 0.005 + 0.02 * (-1) ** (seed + (share < 0.5))
 
-    (told,) = answers(only_family(records({"plain": LAWS["plain"], "wave": uneven}, shares=(0.1, 1.0))))
+    (told,) = sweep_answers(only_sweep(records({"plain": LAWS["plain"], "wave": uneven}, shares=(0.1, 1.0))))
     assert told.verdict == "Better: on the mean over all values, at none of them alone"
-    assert "No clear difference at fraction 0.1 and 1." in told.text
-    (clear,) = answers(only_family(records(LAWS)))
+    assert "No clear difference at share of training data 0.1 and 1." in told.text
+    (clear,) = sweep_answers(only_sweep(records(LAWS)))
     assert clear.verdict == "Better"
 
 
@@ -527,6 +540,6 @@ def test_few_seeds_say_how_small_a_p_can_be(save, tmp_path, seeds, told):
     cells = [
         make_record(m, s, value=v + s / 100) for m, v in (("plain", 0.5), ("wave", 0.6)) for s in range(seeds)
     ]
-    build_report(save(cells), tmp_path / "page", formats=("md",))
-    text = (tmp_path / "page" / "report.md").read_text()
+    build_report(save(cells), tmp_path / "page", formats=("html",))
+    text = (tmp_path / "page" / "index.html").read_text()
     assert (told in text) if told else ("no p can be below" not in text)

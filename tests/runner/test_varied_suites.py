@@ -35,8 +35,8 @@ def test_both_points_run_once_and_are_reported_together(tiny, oscbench, tmp_path
     told = oscbench("report", "tiny", "--results", results, "--output", tmp_path / "page")
     assert told.code == 0, told.err
     text = (tmp_path / "page" / "report.md").read_text()
-    assert "over task.fraction" in text
-    assert "a scaling law; at least 5 are needed" in text
+    assert "over share of training data" in text
+    assert "a scaling law; at least 5 are needed" in (tmp_path / "page" / "suite-tiny.html").read_text()
 
 
 def test_a_mistake_in_the_last_point_is_found_before_the_first_runs(tiny, oscbench, tmp_path):

@@ -10,7 +10,7 @@ from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.growth import is_timing
 from oscbench.analysis.selection import entry_of, headline_entries
-from oscbench.analysis.study import Report, assemble
+from oscbench.analysis.study import Study, assemble
 from oscbench.analysis.sweep import label_parts
 from oscbench.records import Record, suite_name
 from oscbench.records.ledger import is_trial
@@ -22,7 +22,7 @@ class Evidence:
 
     loaded: Loaded
     _suites: dict[str, list[Record]] = field(default_factory=dict)
-    _reports: dict[tuple[str, tuple[str, ...]], Report | None] = field(default_factory=dict)
+    _reports: dict[tuple[str, tuple[str, ...]], Study | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.loaded.records:
@@ -40,14 +40,14 @@ class Evidence:
         headline = headline_entries(everything).get(name)
         return [r for r in self.cells(suite, value) if entry_of(r) == headline or str(entry_of(r)) == name]
 
-    def comparisons(self, suite: str, pairs: Sequence[tuple[str, str]]) -> Report | None:
+    def comparisons(self, suite: str, pairs: Sequence[tuple[str, str]]) -> Study | None:
         """Some pairs of a suite compared and corrected together; None where the suite has no cell, or lacks one of the names."""
         asked = tuple(dict.fromkeys(f"{first},{second}" for first, second in pairs))
         if (suite, asked) not in self._reports:
             self._reports[suite, asked] = self._report(suite, asked)
         return self._reports[suite, asked]
 
-    def _report(self, suite: str, asked: Sequence[str]) -> Report | None:
+    def _report(self, suite: str, asked: Sequence[str]) -> Study | None:
         records = tuple(r for r in self.cells(suite) if not is_timing(r))
         if not records:
             return None
@@ -61,7 +61,7 @@ def _changes(label: str) -> list[str]:
     return [f"{key}={text}" for key, text in label_parts(label)[1].items()]
 
 
-def comparison_of(report: Report, value: str | None, names: tuple[str, str]) -> Comparison | None:
+def comparison_of(report: Study, value: str | None, names: tuple[str, str]) -> Comparison | None:
     """One pair in a report of one suite: over all its values, or at one of them; None where it is not there."""
     choices: Mapping[bool, Sequence[Comparison]] = {
         True: report.comparisons,

@@ -2,74 +2,81 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oscbench import words
-from oscbench.analysis.comparison import Comparison
-from oscbench.reporting.page.table import Cell, Column
+from oscbench.analysis.comparison import Comparison, Costs
+from oscbench.analysis.statistics import Paired
+from oscbench.reporting.page.table import Cell, Reads, Table, sorted_by
 
 
-def comparison_rows(
+def comparison_table(
+    name: str,
+    caption: str,
     comparisons: Sequence[Comparison],
-) -> tuple[tuple[Column, ...], tuple[tuple[Cell, ...], ...]]:
-    """Columns and rows of effect, interval, test and cost; BCa intervals only where some comparison has ten seeds."""
+    place: Mapping[str, Any],
+    link: Callable[[Comparison], str | None],
+) -> Table:
+    """Effect, interval, test and cost of every comparison; BCa intervals only where some comparison has ten seeds.
+
+    Args:
+        name: Of the table's file.
+        caption: What its rows have in common.
+        comparisons: Refused and missing ones too.
+        place: Columns of the CSV that say where all of them were made.
+        link: Where the numbers of a comparison come from.
+    """
     from_ten = any(c.paired and c.paired.bca for c in comparisons)
-    columns = (
-        Column("Comparison", "left"),
-        Column("Difference"),
-        Column("95 % interval"),
-        *([Column("BCa 95 %")] if from_ten else []),
-        Column("p"),
-        Column("p (Holm)"),
-        Column("P(better)"),
-        Column("Seeds"),
-        Column("Parameters"),
-        Column("FLOPs"),
-        Column("Training speed"),
-        Column("Verdict", "left"),
-    )
-    return columns, tuple(_comparison_row(comparison, from_ten) for comparison in comparisons)
+    columns = [c for c in COLUMNS if from_ten or c is not _BCA]
+    return Table.of(name, caption, columns, comparisons, lambda c: dict(place) | comparison_numbers(c), link)
 
 
-def _comparison_row(comparison: Comparison, from_ten: bool) -> tuple[Cell, ...]:
-    name = Cell(comparison.name)
-    paired = comparison.paired
-    if paired is None:
-        return (name, *[Cell("")] * (10 if from_ten else 9), Cell(f"{comparison.state}: {comparison.reason}"))
-    low, high = paired.interval.low, paired.interval.high
-    bca = words.interval(paired.bca.low, paired.bca.high, comparison.unit) if paired.bca else "none"
-    better = paired.improvement_interval
-    chance = "" if paired.improvement is None else f"{paired.improvement:.2f}"
-    chance += f" [{better.low:.2f}, {better.high:.2f}]" if better else ""
-    alone = "one seed: none" if paired.n < 2 else ""
-    return (
-        name,
-        Cell(words.difference(paired.mean, comparison.unit, False), paired.mean),
-        Cell(alone or words.interval(low, high, comparison.unit)),
-        *([Cell(bca)] if from_ten else []),
-        Cell(words.p_value(paired.p), None if math.isnan(paired.p) else paired.p),
-        Cell(words.p_value(comparison.p_holm), None if math.isnan(comparison.p_holm) else comparison.p_holm),
-        Cell(alone or chance, paired.improvement),
-        Cell(str(paired.n), float(paired.n)),
-        *_cost_cells(comparison),
-        Cell(comparison.verdict),
+def _of_paired(show: Callable[[Comparison, Paired], Cell | str]) -> Callable[[Comparison], Cell | str]:
+    """A cell of what was compared; empty where it was not."""
+    return lambda c: show(c, c.paired) if c.paired else ""
+
+
+def _interval(c: Comparison, paired: Paired) -> str:
+    if paired.n < 2:
+        return _ALONE
+    return words.interval(paired.interval.low, paired.interval.high, c.unit)
+
+
+def _bca(c: Comparison, paired: Paired) -> str:
+    return words.interval(paired.bca.low, paired.bca.high, c.unit) if paired.bca else "none"
+
+
+def _chance(c: Comparison, paired: Paired) -> Cell:
+    ends = paired.improvement_interval
+    share = "" if paired.improvement is None else f"{paired.improvement:.2f}"
+    text = share + (f" [{ends.low:.2f}, {ends.high:.2f}]" if ends else "")
+    return Cell(_ALONE if paired.n < 2 else text, paired.improvement)
+
+
+def _ratio(of: Callable[[Costs], float], show: Callable[[float], str]) -> Callable[[Comparison], Cell | str]:
+    """A cost over the baseline's, as a range where the comparison is over several experiments."""
+    return _of_paired(
+        lambda c, _: " to ".join(dict.fromkeys(show(of(costs)) for costs in (c.costs, c.costs_to or c.costs)))
     )
 
 
-def _cost_cells(comparison: Comparison) -> tuple[Cell, ...]:
-    """Costs over the baseline's, as ranges where the comparison is over several sections."""
-    low, high = comparison.costs, comparison.costs_to or comparison.costs
-    return (
-        _range_cell(words.relative, low.params, high.params),
-        _range_cell(words.relative, low.flops, high.flops),
-        _range_cell(words.times, low.speed, high.speed),
-    )
-
-
-def _range_cell(show: Callable[[float], str], low: float, high: float) -> Cell:
-    return Cell(" to ".join(dict.fromkeys((show(low), show(high)))))
+_ALONE = "one seed: none"
+_BCA: Reads[Comparison] = Reads("BCa 95 %", _of_paired(_bca))
+COLUMNS: tuple[Reads[Comparison], ...] = (
+    Reads("Comparison", lambda c: c.name, "left"),
+    Reads("Difference", _of_paired(lambda c, p: Cell(words.difference(p.mean, c.unit, False), p.mean))),
+    Reads("95 % interval", _of_paired(_interval)),
+    _BCA,
+    Reads("p", _of_paired(lambda _, p: sorted_by(words.p_value(p.p), p.p))),
+    Reads("p (Holm)", _of_paired(lambda c, _: sorted_by(words.p_value(c.p_holm), c.p_holm))),
+    Reads("P(better)", _of_paired(_chance)),
+    Reads("Seeds", _of_paired(lambda _, p: Cell(str(p.n), float(p.n)))),
+    Reads("Parameters", _ratio(lambda costs: costs.params, words.relative)),
+    Reads("FLOPs", _ratio(lambda costs: costs.flops, words.relative)),
+    Reads("Training speed", _ratio(lambda costs: costs.speed, words.times)),
+    Reads("Verdict", lambda c: c.verdict if c.paired else f"{c.state}: {c.reason}", "left"),
+)
 
 
 def comparison_numbers(comparison: Comparison) -> dict[str, Any]:

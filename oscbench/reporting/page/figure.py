@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,6 +53,7 @@ class Picture:
 class Plan:
     """A figure that could be drawn; `rank` 0 is the last to be left out of a large report."""
 
+    kind: ClassVar[str] = "figure"
     rank: int
     draw: Callable[[], Picture]
 
@@ -117,6 +118,27 @@ def line_of_means(
         elinewidth=0.9,
     )
     return bars.lines[0]
+
+
+def name_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Names of lines at their right ends instead of a legend, pushed apart where they would cover one another.
+
+    Args:
+        figure: Of the axes.
+        axes: With their final scale and limits.
+        ends: (y of the last point, name, colour) of each line.
+    """
+    low, high = axes.yaxis.get_transform().transform(np.array(axes.get_ylim()))
+    heights = axes.yaxis.get_transform().transform(np.array([y for y, _, _ in ends], dtype=np.float64))
+    order = np.argsort(heights)
+    places = (heights[order] - low) / ((high - low) or 1.0)
+    gap = 9.5 / (72 * figure.get_figheight() * 0.75)
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + gap)
+    over = max(0.0, float(places[-1]) - 1.0) if len(places) else 0.0
+    for at, i in zip(places - over, order, strict=True):
+        _, name, colour = ends[i]
+        axes.annotate(name, (1.015, at), xycoords="axes fraction", va="center", fontsize=7.5, color=colour)
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 3) -> None:

@@ -6,8 +6,10 @@ Light colours in the files, dark twins for the page's dark mode.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from oscbench.analysis.selection import Entry
 
 INK = "#1d2127"
 MUTED = "#68707b"
@@ -27,36 +29,43 @@ PALETTE = (
     ("#c9605a", "#d8303f"),
 )
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
+LINES = ("-", "--", "-.", ":")
+_SALT = 8724
 
 _DARK = {INK: ("ink", "#e6e8eb"), MUTED: ("muted", "#9aa3ae"), GRID: ("grid", "#2e343c")}
 
 
-class Look(tuple[str, str]):
-    """Colour and marker of one entry."""
+class Look(NamedTuple):
+    """How one entry is drawn, in every figure of every report.
 
-    __slots__ = ()
-
-    @property
-    def colour(self) -> str:
-        """The light colour, as hex."""
-        return self[0]
-
-    @property
-    def marker(self) -> str:
-        """Matplotlib's marker letter."""
-        return self[1]
-
-
-def looks(names: Iterable[str]) -> dict[str, Look]:
-    """A colour and a marker for each name, by its place, so that the first eight share no colour.
-
-    The pair repeats only after 88 names.
+    Attributes:
+        colour: The light colour, as hex: its mechanism's.
+        marker: Matplotlib's marker letter: its variant's.
+        line: Matplotlib's line style: its variant's.
     """
-    ordered = dict.fromkeys(names)
-    return {
-        name: Look((PALETTE[i % len(PALETTE)][0], MARKERS[i % len(MARKERS)]))
-        for i, name in enumerate(ordered)
-    }
+
+    colour: str
+    marker: str
+    line: str
+
+
+def look_of(entry: Entry) -> Look:
+    """Colour by the mechanism's name and marker and line by the variant's, whatever else a report holds.
+
+    A name's place in the palette is a hash of it. The salt was chosen once, so that the mechanisms of this package share no colour (a test
+    holds that); another mechanism may share one with them, never its marker too by chance alone.
+    """
+    mark = (
+        _place(entry.variant, len(MARKERS))
+        if entry.variant != "default"
+        else _place(entry.mechanism, len(MARKERS))
+    )
+    line = "-" if entry.variant == "default" else LINES[_place(entry.variant, len(LINES))]
+    return Look(PALETTE[_place(entry.mechanism, len(PALETTE))][0], MARKERS[mark], line)
+
+
+def _place(name: str, count: int) -> int:
+    return int.from_bytes(sha256(f"{_SALT}:{name}".encode()).digest()[:8]) % count
 
 
 def settings() -> dict[Any, Any]:

@@ -5,11 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from oscbench import words
+
+Row = TypeVar("Row")
+LINE = "\u2028"
+"""Parts the lines of a cell."""
+
+
+class Bar(NamedTuple):
+    """A mean with its interval on an axis that all rows of a column share; ends in the same unit."""
+
+    low: float
+    mean: float
+    high: float
+    ends: tuple[float, float]
 
 
 class Column(NamedTuple):
@@ -20,19 +33,30 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What is shown, and the number it is sorted by (None sorts by the text)."""
+    """What is shown, and the number it is sorted by (None sorts by the text); lines of a text are parted by `LINE`."""
 
     text: str
     value: float | None = None
+    bar: Bar | None = None
+
+
+@dataclass(frozen=True)
+class Reads(Generic[Row]):
+    """A column of a table that is made from rows of one kind: its heading, how it reads a row and writes it, and its side."""
+
+    heading: str
+    read: Callable[[Row], Cell | str]
+    align: Literal["left", "right"] = "right"
 
 
 @dataclass(frozen=True)
 class Table:
     """One table; `raw` are the rows of its CSV, numbers at full precision in the units of the records.
 
-    `links` are anchors in records.html, one a row, where the row is about some records; `heads` the same, one a column.
+    `links` are anchors in records.html or addresses of pages, one a row, where the row is about some records; `heads` the same, one a column.
     """
 
+    kind: ClassVar[str] = "table"
     name: str
     caption: str
     columns: tuple[Column, ...]
@@ -40,6 +64,32 @@ class Table:
     raw: tuple[Mapping[str, Any], ...]
     links: tuple[str | None, ...] = ()
     heads: tuple[str | None, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        caption: str,
+        columns: Iterable[Reads[Row]],
+        rows: Iterable[Row],
+        raw: Callable[[Row], Mapping[str, Any]],
+        link: Callable[[Row], str | None] | None = None,
+    ) -> Table:
+        """A table from its columns and the things that its rows are about."""
+        reads, items = list(columns), list(rows)
+        return cls(
+            name,
+            caption,
+            tuple(Column(one.heading, one.align) for one in reads),
+            tuple(tuple(_cell(one.read(item)) for one in reads) for item in items),
+            tuple(raw(item) for item in items),
+            tuple(link(item) for item in items) if link else (),
+        )
+
+    @property
+    def size(self) -> int:
+        """How many cells it has."""
+        return len(self.rows) * len(self.columns)
 
     def link(self, row: int, column: int) -> str | None:
         """Where the number in a cell comes from, as an anchor in records.html."""
@@ -58,6 +108,10 @@ class Table:
         return buffer.getvalue()
 
 
+def _cell(found: Cell | str) -> Cell:
+    return found if isinstance(found, Cell) else Cell(found)
+
+
 def _blank(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
@@ -65,3 +119,8 @@ def _blank(value: Any) -> Any:
 def number_cell(value: float, unit: str, digits: int = 3) -> Cell:
     """A value with its unit, sorted by the value."""
     return Cell(words.quantity(value, unit, digits), value if math.isfinite(value) else None)
+
+
+def sorted_by(text: str, value: float) -> Cell:
+    """A text that is sorted by a number, unless that is undefined."""
+    return Cell(text, None if math.isnan(value) else value)

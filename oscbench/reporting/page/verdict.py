@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from oscbench import words
 from oscbench.analysis.comparison import Aggregate, Comparison
+from oscbench.analysis.sweep import Sweep, Tested, level_at_last, listed, reaching_on_means
 
 _BESIDE = 3
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One comparison in words; `caveats` are the strongest few, `more` the rest."""
+    """One comparison in words.
+
+    Attributes:
+        head: What is compared.
+        text: Effect, interval, seeds, p and costs, or why there is none.
+        verdict: What the test supports.
+        caveats: The strongest few.
+        more: The rest of them.
+        brief: The effect with its interval; empty where `text` is short as it stands.
+        span: Ends of the interval and the mean between them, signed so that more is better; None where there is no interval.
+    """
 
     head: str
     text: str
     verdict: str
     caveats: tuple[str, ...]
     more: tuple[str, ...]
+    brief: str = ""
+    span: tuple[float, float, float] | None = None
+
+    @property
+    def details(self) -> str:
+        """What `brief` leaves out of `text`."""
+        return self.text.removeprefix(self.brief).lstrip(", ") if self.brief else ""
+
+    @property
+    def tone(self) -> str:
+        """`better`, `worse` or nothing, which its look goes by."""
+        return {"better": "better", "worse": "worse"}.get(self.verdict.split(":")[0].lower(), "")
 
     @property
     def sentence(self) -> str:
@@ -66,6 +88,7 @@ def answer(comparison: Comparison) -> Answer:
         parts.append(f"95 % interval {words.interval(low, high, comparison.unit)}")
     else:
         parts.append("no interval (one seed)")
+    brief = ", ".join(parts)
     parts.append(f"{paired.n} paired seed" + ("s" if paired.n != 1 else ""))
     if math.isfinite(paired.p):
         sign = "" if paired.p < 0.001 else "= "
@@ -80,7 +103,18 @@ def answer(comparison: Comparison) -> Answer:
         verdict += f" for the test after correction; the 95 % interval, uncorrected, lies {side} 0"
     text = ", ".join(parts) + _cost_words(comparison) + "."
     caveats = [as_sentence(note, comparison) for note in comparison.caveats]
-    return Answer(head, text, verdict, tuple(caveats[:_BESIDE]), tuple(caveats[_BESIDE:]))
+    strongest, rest = tuple(caveats[:_BESIDE]), tuple(caveats[_BESIDE:])
+    return Answer(head, text, verdict, strongest, rest, brief, improvement(comparison))
+
+
+def improvement(comparison: Comparison) -> tuple[float, float, float] | None:
+    """Lower end, mean and upper end of a difference, signed so that more is better; None without an interval."""
+    paired = comparison.paired
+    if paired is None or not paired.interval.exists:
+        return None
+    sign = -1.0 if comparison.direction == "lower" else 1.0
+    low, high = sorted((sign * paired.interval.low, sign * paired.interval.high))
+    return low, sign * paired.mean, high
 
 
 def as_sentence(note: str, comparison: Comparison) -> str:
@@ -152,8 +186,33 @@ def _spread_words(aggregate: Aggregate) -> str:
     return f"95 % interval {ends}, at least {aggregate.fewest} paired seeds a task"
 
 
-def overview(comparisons: Sequence[Comparison]) -> str:
-    """One line that counts the verdicts, for a report with more comparisons than a reader takes in."""
-    counts = Counter(comparison.verdict for comparison in comparisons)
-    phrases = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"Of {len(comparisons)} comparisons came out: {phrases}."
+def sweep_answers(sweep: Sweep) -> list[Answer]:
+    """A sentence for every pair over all values, then at which of them it differs, and what it needs of a resource."""
+    found = []
+    for whole, tests in zip(sweep.overall, sweep.tests, strict=True):
+        verdicts: dict[str, list[float]] = {}
+        for one in tests:
+            verdicts.setdefault(one.comparison.verdict, []).append(one.value)
+        last = sweep.axis
+        told = "; ".join(f"{verdict} at {last} {listed(values)}" for verdict, values in verdicts.items())
+        plain = answer(whole)
+        told = f"{words.capitalised(told)}." if whole.paired else ""
+        sentences = [plain.text, told, _need(sweep, whole, tests)]
+        alone = whole.verdict in ("better", "worse") and whole.verdict not in verdicts
+        verdict = plain.verdict + (": on the mean over all values, at none of them alone" if alone else "")
+        found.append(replace(plain, text=" ".join(filter(None, sentences)), verdict=verdict))
+    return found
+
+
+def _need(sweep: Sweep, whole: Comparison, tests: Sequence[Tested]) -> str:
+    """With how little of a resource the treatment is as good as its baseline with most; empty where that is no question."""
+    level = level_at_last(sweep, tests)
+    if not sweep.is_resource or not whole.paired or level is None:
+        return ""
+    last, top = sweep.axis, sweep.values[-1]
+    reached, itself = (
+        reaching_on_means(sweep, tests, name, level) for name in (whole.treatment, whole.baseline)
+    )
+    where = f"first at {reached:g}" if math.isfinite(reached) else "nowhere"
+    own = f"; {whole.baseline} itself first at {itself:g}" if itself != top else ""
+    return f"Reaches the mean of {whole.baseline} at {last} {top:g} {where}{own}."

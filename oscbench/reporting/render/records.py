@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,54 +12,73 @@ from oscbench.analysis.frame import Loaded, headline, value_of
 from oscbench.analysis.growth import is_timing
 from oscbench.analysis.selection import Entry, anchor_of, entry_of
 from oscbench.records import Record, Store
-from oscbench.reporting.page.table import Cell
+from oscbench.reporting.page.blocks import Page, Part
+from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
 
 FILE = "records.html"
-_COSTS = ("params", "flops", "training_s")
+_COSTS = {"params": "Parameters", "flops": "FLOPs", "training_s": "Training"}
 
 
-@dataclass(frozen=True)
-class RecordRow:
-    """One cell as it is shown: its values, and the address of its file seen from the page."""
+def records_page(
+    loaded: Loaded,
+    trials: Sequence[Record],
+    names: Mapping[Entry, str],
+    results: Path,
+    output: Path,
+    title: str,
+) -> Page:
+    """All cells, grouped by suite, task and entry; the anchor of a group is what tables link to.
 
-    name: str
-    values: tuple[Cell, ...]
-    status: str
-    identity: str
-    address: str | None
-
-
-@dataclass(frozen=True)
-class RecordGroup:
-    """The cells of one entry in one suite and task; its anchor is what tables link to."""
-
-    anchor: str
-    title: str
-    metric: str
-    rows: tuple[RecordRow, ...]
-
-
-def record_groups(
-    loaded: Loaded, names: dict[Entry, str], results: Path, output: Path
-) -> tuple[RecordGroup, ...]:
-    """All cells, grouped by suite, task and entry."""
+    Args:
+        loaded: The records of the report.
+        trials: Those of searches before them.
+        names: Of entries, for people.
+        results: Where the records were read.
+        output: Where the page is written, from which the records are linked to.
+        title: Of the report.
+    """
     files = _files(results, output)
     groups: dict[str, list[Record]] = {}
-    for record in loaded.records:
+    for record in (*loaded.records, *trials):
         groups.setdefault(anchor_of(record), []).append(record)
     store = Store(results)
-    return tuple(
-        RecordGroup(
-            anchor,
-            _title(cells[0], names),
-            words.capitalised(_label(cells)),
-            tuple(_row(record, files.get(store.path_of(record).name)) for record in cells),
-        )
+
+    def address(record: Record) -> str | None:
+        return files.get(store.path_of(record).name)
+
+    parts = tuple(
+        Part(anchor, _title(cells[0], names), (_table(anchor, cells, address),))
         for anchor, cells in groups.items()
     )
+    about = (
+        "One row a cell; the identity is the hash of everything that was asked, and the row leads to the file that holds the record, where "
+        "that lies where it was read."
+    )
+    return Page(FILE, f"Records behind {title}", (about,), parts, ("index.html", "the report"))
 
 
-def _title(record: Record, names: dict[Entry, str]) -> str:
+def _table(anchor: str, cells: Sequence[Record], address: Callable[[Record], str | None]) -> Table:
+    def number(name: str) -> Callable[[Record], Cell]:
+        return lambda r: number_cell(
+            value_of(r, name), r.measures[name].unit if name in r.measures else "1", 5
+        )
+
+    columns: list[Reads[Record]] = [
+        Reads("Cell", lambda r: f"{r.mechanism}:{r.variant}, seed {r.seed}", "left"),
+        Reads(words.capitalised(_label(cells)), lambda r: number_cell(headline(r), _unit(r), 5)),
+        *(Reads(heading, number(name)) for name, heading in _COSTS.items()),
+        Reads("Status", lambda r: r.status if r.reason is None else f"{r.status}: {r.reason}", "left"),
+        Reads("Record", lambda r: r.identity, "left"),
+    ]
+    return Table.of(f"records-{anchor}", "", columns, cells, lambda r: {}, address)
+
+
+def _unit(record: Record) -> str:
+    metric = record.measures.get(record.metric)
+    return metric.unit if metric else "1"
+
+
+def _title(record: Record, names: Mapping[Entry, str]) -> str:
     title = words.capitalised(f"{record.task_label} ({record.suite})")
     return title if is_timing(record) else f"{title}: {names.get(entry_of(record), str(entry_of(record)))}"
 
@@ -76,13 +94,3 @@ def _files(results: Path, output: Path) -> dict[str, str]:
 
 def _label(cells: Sequence[Record]) -> str:
     return next((r.measures[r.metric].label for r in cells if r.metric in r.measures), cells[0].metric)
-
-
-def _row(record: Record, address: str | None) -> RecordRow:
-    metric = record.measures.get(record.metric)
-    shown = [(headline(record), metric.unit if metric else "1")]
-    shown += [(value_of(record, n), record.measures[n].unit if n in record.measures else "1") for n in _COSTS]
-    values = tuple(Cell(words.quantity(v, unit, 5), v if v == v else None) for v, unit in shown)
-    status = record.status if record.reason is None else f"{record.status}: {record.reason}"
-    name = f"{record.mechanism}:{record.variant}, seed {record.seed}"
-    return RecordRow(name, values, status, record.identity, address)

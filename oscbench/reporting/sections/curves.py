@@ -5,18 +5,21 @@ Drawn without pyplot, so that nothing global is left open.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, health_means
-from oscbench.analysis.pareto import fronts
+from oscbench.analysis.experiment import Experiment, Standing
+from oscbench.analysis.study import Study
+from oscbench.records import Curve
+from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
 from oscbench.reporting.page.figure import (
     Floats,
     Picture,
@@ -24,40 +27,14 @@ from oscbench.reporting.page.figure import (
     axis_label,
     canvas,
     finish,
-    legend,
+    name_ends,
     scaled,
 )
-from oscbench.reporting.page.style import Look, settings
+from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.sections.health import health_picture
-from oscbench.reporting.sections.pareto import cost_picture
-from oscbench.reporting.sections.seeds import differences_picture, seeds_picture
 
 _POINTS = 120
 _MAX_THIN_LINES = 240
-
-
-def plans(experiment: Experiment, looks: Mapping[str, Look]) -> list[Plan]:
-    """All figures that a section has the data for, in the order of the page."""
-    if not any(standing.summary for standing in experiment.standings):
-        return []
-    found = [Plan(0, partial(seeds_picture, experiment, looks))]
-    if any(comparison.paired for comparison in experiment.comparisons):
-        found.append(Plan(1, partial(differences_picture, experiment, looks)))
-    names = sorted({name for s in experiment.standings for r in s.finished for name in r.curves})
-    # The curve of the headline metric's kind tells most: it comes first, and is the last to be left out.
-    names.sort(key=lambda name: experiment.metric not in name)
-    found += [
-        Plan(2 if experiment.metric in name else 5, partial(curve_picture, experiment, looks, name))
-        for name in names
-    ]
-    found += [
-        Plan(4, partial(cost_picture, experiment, looks, front))
-        for front in fronts(experiment)
-        if front.measure
-    ]
-    quantities = sorted({quantity for quantity, *_ in health_means(experiment)})
-    return found + [Plan(6, partial(health_picture, experiment, quantity)) for quantity in quantities]
 
 
 def thin(x: Sequence[float], y: Sequence[float]) -> tuple[Floats, Floats]:
@@ -75,56 +52,73 @@ def thin(x: Sequence[float], y: Sequence[float]) -> tuple[Floats, Floats]:
     return np.add.reduceat(a, edges[:-1]) / sizes, np.add.reduceat(b, edges[:-1]) / sizes
 
 
-def curve_picture(experiment: Experiment, looks: Mapping[str, Look], name: str) -> Picture:
+def curve_picture(experiment: Experiment, name: str) -> Picture:
     """One curve through training: the mean over seeds, each seed thin behind it."""
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
         first = next(r.curves[name] for s in experiment.standings for r in s.finished if name in r.curves)
         label = words.capitalised(first.label)
-        ends, lowest, highest = [], math.inf, -math.inf
         seeds = max(1, _MAX_THIN_LINES // max(len(experiment.standings), 1))
-        for standing in sorted(experiment.standings, key=lambda s: s.name):
-            lines = [thin(r.curves[name].x, r.curves[name].y) for r in standing.finished if name in r.curves]
-            lines = [(x, scaled(y, first.unit)) for x, y in lines if len(x)]
-            if not lines:
-                continue
-            look = looks[standing.name]
-            thin_lines = [np.column_stack(line) for line in lines[:seeds]]
-            style: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.28, "rasterized": len(lines) > 20}
-            axes.add_collection(LineCollection(thin_lines, color=look.colour, **style))
-            lowest = min(lowest, *(line[:, 1].min() for line in thin_lines))
-            highest = max(highest, *(line[:, 1].max() for line in thin_lines))
-            x, y = mean_curve(lines)
-            every = max(1, len(x) // 5)
-            (line,) = axes.plot(
-                x,
-                y,
-                color=look.colour,
-                linewidth=1.7,
-                label=standing.name,
-                marker=look.marker,
-                markersize=4,
-                markevery=every,
-            )
-            marked = zip(x[::every], y[::every] / scaled(1, first.unit), strict=True)
-            hint(
-                line,
-                standing.name,
-                (
-                    f"{standing.name} at {first.x_label} {a:,.6g}: {words.quantity(b, first.unit)}"
-                    for a, b in marked
-                ),
-            )
-            ends.append(
-                f"{standing.name} ends at {words.quantity(y[-1] / scaled(1, first.unit), first.unit)}"
-            )
+        found = [
+            _drawn(axes, s, name, first, seeds) for s in sorted(experiment.standings, key=lambda s: s.name)
+        ]
+        ends = [end for end in found if end is not None]
+        lowest, highest = min(end.lowest for end in ends), max(end.highest for end in ends)
         if first.unit != "fraction" and lowest > 0 and highest / lowest > 30:
             axes.set_yscale("log")
-        axes.set_xlabel(first.x_label.capitalize())
-        axes.set_title(axis_label(label, first.unit))
-        legend(figure, axes)
-        alt = f"Lines: {label} against {first.x_label}, mean over seeds. {'; '.join(ends)}."
+        axes.autoscale_view()
+        name_ends(figure, axes, [(end.last, end.name, end.colour) for end in ends])
+        axes.set_xlabel("Training steps" if first.x_label == "step" else first.x_label.capitalize())
+        axes.set_title(axis_label(label, first.unit) + _finding(ends, first))
+        told = "; ".join(f"{end.name} ends at {_shown(end.last, first.unit)}" for end in ends)
+        alt = f"Lines: {label} against {first.x_label}, mean over seeds. {told}."
         return finish(figure, experiment.slug, f"curve-{name}", label, alt)
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where one entry's curve ends, as drawn, and how far its seeds reach."""
+
+    name: str
+    colour: str
+    last: float
+    lowest: float
+    highest: float
+
+
+def _drawn(axes: Axes, standing: Standing, name: str, curve: Curve, seeds: int) -> _End | None:
+    """Draw the curves of one entry; None where no cell has any."""
+    lines = [thin(r.curves[name].x, r.curves[name].y) for r in standing.finished if name in r.curves]
+    lines = [(x, scaled(y, curve.unit)) for x, y in lines if len(x)]
+    if not lines:
+        return None
+    look = look_of(standing.entry)
+    thin_lines = [np.column_stack(line) for line in lines[:seeds]]
+    style: dict[str, Any] = {"linewidth": 0.5, "alpha": 0.28, "rasterized": len(lines) > 20}
+    axes.add_collection(LineCollection(thin_lines, color=look.colour, **style))
+    x, y = mean_curve(lines)
+    every = max(1, len(x) // 5)
+    thick: dict[str, Any] = {"color": look.colour, "linestyle": look.line, "linewidth": 1.7}
+    (line,) = axes.plot(x, y, marker=look.marker, markersize=4, markevery=every, **thick)
+    marked = zip(x[::every], y[::every], strict=True)
+    told = (f"{standing.name} at {curve.x_label} {a:,.6g}: {_shown(b, curve.unit)}" for a, b in marked)
+    hint(line, standing.name, told)
+    heights = np.concatenate([line[:, 1] for line in thin_lines])
+    return _End(standing.name, look.colour, float(y[-1]), float(heights.min()), float(heights.max()))
+
+
+def _shown(value: float, unit: str) -> str:
+    """A scaled value with its unit."""
+    return words.quantity(float(value / scaled(1, unit)), unit)
+
+
+def _finding(ends: Sequence[_End], curve: Curve) -> str:
+    """Who ends best, where better has a direction and there is anybody to be better than."""
+    if len(ends) < 2 or curve.direction not in ("higher", "lower"):
+        return ""
+    choose = min if curve.direction == "lower" else max
+    best = choose(ends, key=lambda end: end.last)
+    return f"\n{best.name} ends best, at {_shown(best.last, curve.unit)}"
 
 
 def mean_curve(
@@ -138,3 +132,29 @@ def mean_curve(
     if not len(grid):
         grid = np.array([end])
     return grid, np.mean([np.interp(grid, x, y) for x, y in lines], axis=0)
+
+
+class Curves:
+    """Curves through training; the one of the headline metric's kind first, the others on demand."""
+
+    title = "Learning curves"
+    rank = 50
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A figure a curve."""
+        found = per_experiment(study, self._of)
+        note = "Thick: mean over seeds. Thin: each seed. Long curves are averaged in blocks for drawing."
+        return [Prose((note,), "quiet"), *found] if found else []
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        names = sorted({name for s in experiment.standings for r in s.finished for name in r.curves})
+        own = [name for name in names if experiment.metric in name]
+        others = [name for name in names if name not in own]
+        drawn = [
+            Plan(2 if name in own else 5, partial(curve_picture, experiment, name)) for name in own + others
+        ]
+        return list(drawn)
+
+
+section = Curves

@@ -9,6 +9,8 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, known_measure, missing_reason
 from oscbench.analysis.frame import value_of
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table
 
 ENERGY = {
@@ -70,3 +72,26 @@ def _counters(standing: Standing) -> str:
         if "step_energy_j" in r.measures
     )
     return ", ".join(sorted({str(name) for name in names if name}))
+
+
+class Energy:
+    """Joules of a forward pass and of a training step, or why there are none."""
+
+    title = "Energy"
+    rank = 67
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table where something was measured, else one line for the whole suite."""
+        measured = per_experiment(study, self._of)
+        if measured or not any(s.finished for e in study.experiments for s in e.standings):
+            return measured
+        reasons = dict.fromkeys(energy_reason(experiment) for experiment in study.shown)
+        return [Prose(tuple(f"{words.capitalised(reason)}." for reason in reasons), "quiet")]
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        table = energy_table(experiment)
+        return [table] if table else []
+
+
+section = Energy

@@ -1,4 +1,4 @@
-"""The environments that the cells ran in."""
+"""Files that were not read, the environments that the cells ran in, and how to read the report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oscbench import words
+from oscbench.analysis.growth import timing_rows
+from oscbench.analysis.published.matches import sources
+from oscbench.analysis.study import Study
 from oscbench.records import Record
+from oscbench.reporting.page.blocks import FRONT, Block, Folded, Heading, Prose
 from oscbench.reporting.page.table import Cell, Column, Table
 
 
@@ -56,3 +60,79 @@ def _flat(environment: Mapping[str, Any], prefix: str = "") -> list[tuple[str, s
         else:
             found.append((f"{prefix}{key}", _plain(value)))
     return found
+
+
+def unanswered_table(records: Sequence[Record]) -> Table:
+    """Every published number that no record here answers, grouped, with the reason; together with the sections all are accounted for."""
+    answers, rows = sources()
+    tasks = {record.task for record in records}
+    families = {row.family for row in timing_rows(records)}
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        reason = next((pick.because for pick in answers.unanswered if pick.holds(row)), None)
+        if reason is None and any(rule.published.holds(row) for rule in answers.timings):
+            known = {ours.family for rule in answers.timings for ours in rule.ours}
+            reason = None if known & families else f"no timing records of {' or '.join(sorted(known))} here"
+        elif reason is None:
+            wanted = {rule.task for rule in answers.rules if rule.published.holds(row)}
+            if "*" not in wanted and not wanted & tasks:
+                reason = f"no records of the task {' or '.join(sorted(wanted))} here"
+        if reason is not None:
+            counts[row.source.paper, row.task, reason] += 1
+    shown = tuple(
+        (Cell(paper), Cell(task), Cell(str(count), float(count)), Cell(reason))
+        for (paper, task, reason), count in sorted(counts.items())
+    )
+    raw = tuple(
+        {"paper": paper, "task": task, "numbers": count, "reason": reason}
+        for (paper, task, reason), count in sorted(counts.items())
+    )
+    columns = (
+        Column("Paper", "left"),
+        Column("Published task", "left"),
+        Column("Numbers"),
+        Column("Why", "left"),
+    )
+    caption = f"{sum(counts.values())} of {len(rows)} published numbers that nothing here stands beside"
+    return Table("published-unanswered", caption, columns, shown, raw)
+
+
+GUIDE = (
+    "IQM is the mean of the middle half of the seeds. The t interval assumes roughly normal differences; from ten seeds a BCa bootstrap "
+    "interval stands beside it. P(better) is the share of seeds at which the first entry did better (ties half), with its exact "
+    "interval, from two seeds on. “Underpowered” means that no outcome whatever could have reached p ≤ 0.05 with so few seeds among "
+    "so many comparisons. Seeds cover initialisation, order and augmentation, not the choice of the test set. FLOPs count one forward "
+    "pass of one sample in closed form, sines and exponentials excluded. Training speed is the baseline’s time over the treatment’s: "
+    "below 1× is slower."
+)
+
+
+class Environment:
+    """What stands behind the report besides its numbers."""
+
+    title = "Files and environment"
+    rank = 90
+    page = FRONT
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Damaged and superseded files; the rest behind folds."""
+        loaded = study.loaded
+        found: list[Block] = []
+        if loaded.damaged:
+            found.append(Heading("Damaged files, not read"))
+            found.append(Prose(tuple(f"{one.path}: {one.reason}" for one in loaded.damaged), "caveat"))
+        if loaded.superseded:
+            older = tuple(
+                f"{r.suite}, {r.task}, {r.mechanism}:{r.variant}, seed {r.seed}: {r.identity}"
+                for r in loaded.superseded
+            )
+            summary = f"{len(older)} older records, superseded by newer ones of the same cell"
+            found.append(Folded(summary, (Prose(older, "quiet"),)))
+        found.append(Folded("How to read this", (Prose((GUIDE,)),)))
+        found.append(Folded("Environments that the cells ran in", (environment_table(loaded.records),)))
+        unanswered = unanswered_table(loaded.records)
+        found.append(Folded("Published numbers that nothing here stands beside, and why", (unanswered,)))
+        return found
+
+
+section = Environment

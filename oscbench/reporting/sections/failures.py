@@ -6,33 +6,42 @@ from typing import Any
 
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.selection import anchor_of
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.analysis.study import Study
+from oscbench.records import Record
+from oscbench.reporting.page.blocks import SUITE, Block
+from oscbench.reporting.page.table import Reads, Table
 
 
 def failures_table(experiment: Experiment) -> Table | None:
     """Every cell that did not end well, and why."""
-    failed = experiment.failures
-    if not failed:
+    if not experiment.failures:
         return None
-    columns = (Column("Cell", "left"), Column("Status", "left"), Column("Reason", "left"))
-    rows = tuple(
-        (
-            Cell(f"{r.mechanism}:{r.variant}, seed {r.seed}"),
-            Cell(r.status),
-            Cell(r.reason or "no reason recorded"),
-        )
-        for r in failed
-    )
-    raw: tuple[dict[str, Any], ...] = tuple(
-        {"suite": r.suite, "task": r.task, "mechanism": r.mechanism, "variant": r.variant}
-        | {"seed": r.seed, "status": r.status, "reason": r.reason, "identity": r.identity}
-        for r in failed
-    )
-    return Table(
-        f"{experiment.slug}-failures",
-        "Cells that did not finish",
-        columns,
-        rows,
-        raw,
-        tuple(map(anchor_of, failed)),
-    )
+    name, caption = f"{experiment.slug}-failures", f"Cells that did not finish: {experiment.title}"
+    return Table.of(name, caption, COLUMNS, experiment.failures, _raw, anchor_of)
+
+
+def _raw(record: Record) -> dict[str, Any]:
+    names = ("suite", "task", "mechanism", "variant", "seed", "status", "reason", "identity")
+    return {name: getattr(record, name) for name in names}
+
+
+COLUMNS: tuple[Reads[Record], ...] = (
+    Reads("Cell", lambda r: f"{r.mechanism}:{r.variant}, seed {r.seed}", "left"),
+    Reads("Status", lambda r: r.status, "left"),
+    Reads("Reason", lambda r: r.reason or "no reason recorded", "left"),
+)
+
+
+class Failures:
+    """Every cell that did not end well, at every value of a suite that varies."""
+
+    title = "Failures"
+    rank = 90
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table an experiment that has any."""
+        return [table for experiment in study.experiments if (table := failures_table(experiment))]
+
+
+section = Failures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -11,10 +12,13 @@ import seaborn
 from matplotlib.figure import Figure
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, health_means
+from oscbench.analysis.experiment import Experiment, Standing, health_means
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
 from oscbench.reporting.page.figure import (
     WIDTH,
     Picture,
+    Plan,
     finish,
 )
 from oscbench.reporting.page.style import GRID, INK, settings
@@ -101,3 +105,39 @@ def health_table(experiment: Experiment) -> Table | None:
         rows.append((Cell(name), Cell(str(layer), float(layer)), *cells))
     caption = "Health of each layer at the start and at the end of training, mean over finished cells"
     return Table(f"{experiment.slug}-health", caption, columns, tuple(rows), tuple(raw))
+
+
+class Health:
+    """Flags of each mechanism, and the diagnostics behind them."""
+
+    title = "Health of each mechanism"
+    rank = 75
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Who is flagged, the others by their number; figures and table of every layer."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        table = health_table(experiment)
+        flagged = [s for s in experiment.standings if s.flags]
+        if table is None and not flagged:
+            return []
+        found: list[Block] = [Prose((flags_in_words(experiment.standings),))]
+        if flagged:
+            found.append(Prose(tuple(f"{s.name}: {'; '.join(s.flags)}" for s in flagged), "caveat"))
+        quantities = sorted({quantity for quantity, *_ in health_means(experiment)})
+        found += [Plan(6, partial(health_picture, experiment, quantity)) for quantity in quantities]
+        return found + ([Folded("Health as a table", (table,))] if table else [])
+
+
+def flags_in_words(standings: Sequence[Standing]) -> str:
+    """`7 healthy, 1 flagged`."""
+    flagged = sum(bool(s.flags) for s in standings)
+    healthy = sum(bool(s.finished) and not s.flags for s in standings)
+    without = sum(not s.finished and not s.flags for s in standings)
+    counts = ((healthy, "healthy"), (flagged, "flagged"), (without, "without a finished cell"))
+    return f"{', '.join(f'{count} {what}' for count, what in counts if count)}."
+
+
+section = Health

@@ -11,7 +11,9 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, anchor, identify, measure_label
 from oscbench.analysis.statistics import summarise_censored
+from oscbench.analysis.study import Study
 from oscbench.records import Measurement
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table, number_cell
 
 
@@ -73,3 +75,22 @@ def _measure_raw(measurements: Sequence[Measurement]) -> dict[str, Any]:
         "std": float(values.std(ddof=1)) if len(values) > 1 else None,
         "reason": "; ".join(sorted({m.reason for m in measurements if m.reason})),
     }
+
+
+class Measures:
+    """Every measure of every mechanism."""
+
+    title = "Every measure"
+    rank = 80
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table behind a fold."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        table = measures_table(experiment)
+        return [Folded("Every measure of every mechanism", (table,))] if table else []
+
+
+section = Measures

@@ -1,61 +1,308 @@
-"""All that a report compares on one screen: suites down, pairs across."""
+"""The answer in ten seconds: a sentence a baseline, and every difference with its interval, task by task."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
-from oscbench.analysis.study import Report
-from oscbench.reporting.page.comparisons import comparison_numbers
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.analysis.setting import grids
+from oscbench.analysis.study import Question, Study
+from oscbench.reporting.page.blocks import FRONT, Block, Folded, Prose
+from oscbench.reporting.page.caveats import method, shared_caveats
+from oscbench.reporting.page.figure import Picture, Plan, canvas, finish, scaled
+from oscbench.reporting.page.style import INK, MUTED, look_of, settings
+from oscbench.reporting.page.svg import hint
+from oscbench.reporting.page.verdict import improvement
 
-MOST_PAIRS = 8
-"""More columns than this are no glance any more."""
-NO_BREAK = "\u00a0"
+Rows = Sequence[tuple[Question, Comparison]]
+_SPELLED, _TASKS = 3, 2
+"""So many treatments are spelled out in a sentence, and tasks of each."""
+_LINE = 0.155
+"""Inches of a line of the forest plot."""
 
 
-def glance_table(report: Report) -> Table | None:
-    """Every suite's answer on every pair; None where one suite answers, or where more pairs are compared than a reader takes in."""
-    answered = [(place, title, found) for place, title, found in _questions(report) if found]
-    pairs = {c.pair: c.name for _, _, found in answered for c in found}
-    if len(answered) < 2 or not 0 < len(pairs) <= MOST_PAIRS:
-        return None
-    rows, raw = [], []
-    for place, title, found in answered:
-        own = {c.pair: c for c in found}
-        rows.append((Cell(title), *(_cell(own.get(pair)) for pair in pairs)))
-        raw += [place | {"metric": c.metric_label} | comparison_numbers(c) for c in found]
-    caption = (
-        "At a glance: mean difference, 95 % t interval and what the test supports after Holm's correction over the comparisons of its row; "
-        "suites that vary by their mean over all values"
+class Overview:
+    """What the report answers, before anything else."""
+
+    title = "The answer"
+    rank = 10
+    page = FRONT
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A sentence for each baseline, then a forest plot each, then one line that opens all caveats."""
+        if not study.comparisons:
+            why = "the records name no reference, and --compare was not given"
+            told = (
+                f"Nothing is compared: {why}."
+                if study.experiments
+                else "Nothing was trained here, so nothing is said of accuracy."
+            )
+            return [Prose((told,), "caveat")]
+        by_baseline = _by_baseline(study)
+        found: list[Block] = [Prose((sentence(name, rows),), "lead") for name, rows in by_baseline.items()]
+        for name, rows in by_baseline.items():
+            for unit, same in _by_unit(rows).items():
+                slug = words.slug(f"forest {name} {unit}")
+                found.append(Plan(0, partial(forest, slug, name, same)))
+        shared = shared_caveats(study.comparisons)
+        about = (Prose(tuple(shared), "caveat"), Prose((method(study),), "quiet"))
+        first = f": {words.lowered(shared[0])}" if shared else ""
+        found.append(Folded(f"What to keep in mind{first}", about if shared else about[1:]))
+        return found
+
+
+def _by_baseline(study: Study) -> dict[str, list[tuple[Question, Comparison]]]:
+    """Rows of each baseline; the one that most is compared with first.
+
+    Values of one setting are told by themselves, if anything else is compared.
+    """
+    values = {s.entry for grid in grids(study.single) for _, s in grid.points}
+    if all(c.pair.treatment in values for c in study.comparisons):
+        values = set()
+    found: dict[str, list[tuple[Question, Comparison]]] = {}
+    for question in study.questions:
+        for comparison in (c for c in question.comparisons if c.pair.treatment not in values):
+            found.setdefault(comparison.baseline, []).append((question, comparison))
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def _by_unit(rows: Rows) -> dict[str, list[tuple[Question, Comparison]]]:
+    """Rows that can stand over one axis: those with an interval, by unit."""
+    found: dict[str, list[tuple[Question, Comparison]]] = {}
+    for question, comparison in rows:
+        if improvement(comparison) is not None:
+            found.setdefault(comparison.unit, []).append((question, comparison))
+    return found
+
+
+def sentence(baseline: str, rows: Rows) -> str:
+    """Who is ahead of a baseline, who behind and by how much, and of whom nothing can be said."""
+    standings = sorted(map(_standing, _by_treatment(rows).items()), key=lambda one: one.order)
+    clear = [one for one in standings if one.ahead or one.behind]
+    spelled = [one for one in clear if one.ahead][:_SPELLED] or clear[:_SPELLED]
+    others = [one for one in clear if one not in spelled]
+    parts = [f"{one.name} is {' and '.join(filter(None, (one.ahead, one.behind)))}" for one in spelled]
+    parts += _named([one.name for one in others if one.ahead and not one.behind], "ahead as well")
+    parts += _named(
+        [one.name for one in others if one.ahead and one.behind], "ahead in places and behind in others"
     )
-    columns = (Column("Suite", "left"), *(Column(head, "left") for head in pairs.values()))
-    return Table("comparisons-at-a-glance", caption, columns, tuple(rows), tuple(raw))
+    parts += _named([one.name for one in others if not one.ahead], "behind")
+    parts += _named([one.name for one in standings if one.alike], "equivalent")
+    open_ = [one for one in standings if not (one.ahead or one.behind or one.alike)]
+    if not clear:
+        leaning = [f"{one.name} {one.leaning}" for one in open_ if one.leaning]
+        open_ = [one for one in open_ if not one.leaning]
+        parts += [f"with too few seeds for a test, {words.listed(leaning[:_SPELLED])}"] if leaning else []
+    names = [one.name for one in open_]
+    parts += (
+        [f"nothing is clear for {words.listed(names) if len(names) <= _SPELLED else f'{len(names)} others'}"]
+        if names
+        else []
+    )
+    return f"Against {baseline}, {'; '.join(parts)}."
 
 
-def _questions(report: Report) -> Iterator[tuple[dict[str, Any], str, Sequence[Comparison]]]:
-    """What was compared where: suites that vary first, as the page has them."""
-    for family in report.families:
-        place = {"suite": family.suite, "task": family.last.task, "varied": family.key}
-        yield place, family.title, family.overall
-    for experiment in report.experiments:
-        if experiment.slug not in report.points:
-            place = {"suite": experiment.suite, "task": experiment.task, "varied": ""}
-            yield place, experiment.title, experiment.comparisons
+def _named(names: Sequence[str], what: str) -> list[str]:
+    return [f"{words.listed(names)} {'is' if len(names) == 1 else 'are'} {what}"] if names else []
 
 
-def _cell(comparison: Comparison | None) -> Cell:
-    if comparison is None:
-        return Cell("")
+@dataclass(frozen=True)
+class _Standing:
+    """What one treatment reached against a baseline, in words; empty where that is nothing."""
+
+    name: str
+    ahead: str
+    behind: str
+    alike: bool
+    leaning: str
+    order: tuple[float, float]
+
+
+def _by_treatment(rows: Rows) -> dict[str, list[tuple[Question, Comparison]]]:
+    found: dict[str, list[tuple[Question, Comparison]]] = {}
+    for question, comparison in rows:
+        found.setdefault(comparison.treatment, []).append((question, comparison))
+    return found
+
+
+def _standing(item: tuple[str, Rows]) -> _Standing:
+    name, own = item
+    ahead, behind = (
+        _where(own, verdict, word) for verdict, word in (("better", "ahead"), ("worse", "behind"))
+    )
+    alike = all(c.verdict == "equivalent" for _, c in own)
+    wins = sum(c.verdict == "better" for _, c in own) - sum(c.verdict == "worse" for _, c in own)
+    spans = [span[1] for _, c in own if (span := improvement(c))]
+    return _Standing(name, ahead, behind, alike, _leaning(own), (-wins, -max(spans, default=0.0)))
+
+
+def _where(own: Rows, verdict: str, word: str) -> str:
+    """`ahead on digits (+0.80 to +1.20 points)`: a task once, with the range of its suites; empty where that is the verdict nowhere."""
+    by_task: dict[str, list[Comparison]] = {}
+    for question, comparison in own:
+        if comparison.verdict == verdict:
+            by_task.setdefault(question.task_label, []).append(comparison)
+    each = [f"{words.lowered(label)} ({_range(found)})" for label, found in list(by_task.items())[:_TASKS]]
+    more = [f"{len(by_task) - _TASKS} more tasks"] if len(by_task) > _TASKS else []
+    return f"{word} on {words.listed([*each, *more])}" if each else ""
+
+
+def _range(comparisons: Sequence[Comparison]) -> str:
+    means = sorted((c.paired.mean for c in comparisons if c.paired), key=abs)
+    unit = comparisons[0].unit
+    least, most = (words.difference(mean, unit, with_unit=False) for mean in (means[0], means[-1]))
+    alike = least == most or any(c.unit != unit for c in comparisons)
+    whole = words.difference(means[-1], unit)
+    return whole if alike else f"{least} to {whole}"
+
+
+def _leaning(own: Rows) -> str:
+    """`leads by 1.98 points`, where there are too few seeds for a test and yet an interval that leaves no difference out."""
+    for question, comparison in own:
+        span = improvement(comparison)
+        if span and comparison.verdict == "underpowered" and (span[0] > 0 or span[2] < 0):
+            by = words.difference(abs(span[1]), comparison.unit).lstrip("+")
+            several = f" on {words.lowered(question.task_label)}" if len(own) > 1 else ""
+            return f"{'leads' if span[0] > 0 else 'trails'} by {by}{several}"
+    return ""
+
+
+def forest(slug: str, baseline: str, rows: Rows) -> Picture:
+    """Improvement over a baseline with its 95 % interval, grouped by task and suite; filled where the test is clear."""
+    unit = rows[0][1].unit
+    ends = _ends([span for _, c in rows if (span := improvement(c))])
+    lines = _lines(rows)
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(1.0 + _LINE * len(lines))
+        axes.axvline(0, color=MUTED, linewidth=1)
+        for y, line in enumerate(lines):
+            if isinstance(line, Comparison):
+                _mark(axes, y, line, ends)
+            else:
+                axes.annotate(
+                    line[1],
+                    (0.005, y),
+                    xycoords=("axes fraction", "data"),
+                    va="center",
+                    fontsize=7.5,
+                    **line[0],
+                )
+        shown = [(y, line) for y, line in enumerate(lines) if isinstance(line, Comparison)]
+        axes.set_yticks([y for y, _ in shown], [c.treatment for _, c in shown], fontsize=7.5)
+        for label, (_, comparison) in zip(axes.get_yticklabels(), shown, strict=True):
+            label.set_color(look_of(comparison.pair.treatment).colour)
+        axes.set_ylim(len(lines) - 0.4, -0.7)
+        axes.set_xlim(*scaled(ends, unit))
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        plain = {"fraction": "percentage points", "1": "", "": ""}.get(unit, unit)
+        axes.set_xlabel(f"Better than {baseline} by{f' [{plain}]' if plain else ''}")
+        title = _finding(baseline, [c for _, c in rows])
+        figure.suptitle(
+            "\n".join(textwrap.wrap(title, 52)), x=0.01, ha="left", fontsize=9.5, fontweight="bold"
+        )
+        told = "; ".join(f"{q.task_label} ({q.label}), {_words(c)}" for q, c in rows)
+        alt = f"Forest plot: improvement over {baseline} with 95 % intervals. {told}."
+        return finish(figure, slug, "forest", title, alt)
+
+
+_Text = tuple[dict[str, Any], str]
+
+
+def _lines(rows: Rows) -> list[Comparison | _Text]:
+    """From above: each task's name, each suite's where it is another, and its comparisons, the best first."""
+    grouped: dict[str, dict[str, tuple[Question, list[Comparison]]]] = {}
+    for question, comparison in rows:
+        inside = grouped.setdefault(question.task_label, {})
+        inside.setdefault(question.title, (question, []))[1].append(comparison)
+    found: list[Comparison | _Text] = []
+    for task, questions in grouped.items():
+        found.append(({"fontweight": "bold", "color": INK}, task))
+        for question, own in questions.values():
+            found.append(({"color": MUTED}, _row_name(question)))
+            own.sort(key=_mean, reverse=True)
+            found += own
+    return found
+
+
+def _mean(comparison: Comparison) -> float:
+    return (improvement(comparison) or (0.0, 0.0, 0.0))[1]
+
+
+def _row_name(question: Question) -> str:
+    over = f", mean over {words.setting_name(question.varied)}" if question.varied else ""
+    return f"{question.label.replace('_', ' ')}{over}"
+
+
+def _ends(spans: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    """Ends of the axis: all that is ahead, and of what is behind as much as leaves the small differences readable."""
+    top = max(max(high for _, _, high in spans), 0.0)
+    reach = 2 * max(top, float(np.median([abs(mean) for _, mean, _ in spans])))
+    kept = [low for low, mean, _ in spans if -reach <= mean]
+    bottom = min(min(kept, default=0.0), 0.0)
+    margin = 0.04 * (top - bottom) or 1e-3
+    return max(bottom, -1.5 * reach) - margin, top + margin
+
+
+def _mark(axes: Axes, y: float, comparison: Comparison, ends: tuple[float, float]) -> None:
+    """One difference: a dot with its interval, or where it lies if that is off the axis."""
+    span = improvement(comparison)
+    if span is None:
+        return
+    colour, clear = look_of(comparison.pair.treatment).colour, comparison.verdict in ("better", "worse")
+    low, mean, high = scaled(span, comparison.unit)
+    left, right = scaled(ends, comparison.unit)
+    style: dict[str, Any] = {"color": colour, "markersize": 5} | (
+        {} if clear else {"markerfacecolor": "none"}
+    )
+    if mean < left:
+        x = left + 0.012 * (right - left)
+        (mark,) = axes.plot([x], [y], marker="<", **style)
+        text = words.difference(span[1], comparison.unit, with_unit=False)
+        axes.annotate(
+            text, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7, color=MUTED
+        )
+    else:
+        axes.plot([max(low, left), min(high, right)], [y, y], color=colour, linewidth=1.6 if clear else 1.0)
+        (mark,) = axes.plot([mean], [y], marker="o", **style)
+    hint(mark, _words(comparison))
+
+
+def _words(comparison: Comparison) -> str:
     paired = comparison.paired
     if paired is None:
-        return Cell(comparison.state)
-    text = words.difference(paired.mean, comparison.unit)
-    if paired.interval.exists:
-        ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
-        text += f" {ends.replace(' ', NO_BREAK)}"
-    value = paired.mean if math.isfinite(paired.mean) else None
-    return Cell(f"{text}: {comparison.verdict}", value)
+        return comparison.name
+    ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
+    return f"{comparison.name}: {words.difference(paired.mean, comparison.unit)} {ends}, {comparison.verdict}"
+
+
+def _finding(baseline: str, comparisons: Sequence[Comparison]) -> str:
+    """Who is ahead somewhere and never behind; or that nobody is."""
+    verdicts: dict[str, set[str]] = {}
+    for one in comparisons:
+        verdicts.setdefault(one.treatment, set()).add(one.verdict)
+    ahead = [name for name, seen in verdicts.items() if "better" in seen and "worse" not in seen]
+    if not ahead:
+        return (
+            f"Nothing is ahead of {baseline} without being behind elsewhere"
+            if _mixed(verdicts)
+            else f"Nothing is clearly ahead of {baseline}"
+        )
+    return f"Ahead of {baseline}, and nowhere behind: {words.listed(ahead[:3])}"
+
+
+def _mixed(verdicts: Mapping[str, set[str]]) -> bool:
+    return any({"better", "worse"} <= seen for seen in verdicts.values())
+
+
+section = Overview

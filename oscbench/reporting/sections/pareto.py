@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib
 import numpy as np
+import seaborn
 from matplotlib.axes import Axes
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, identify
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.pareto import Front, State
+from oscbench.analysis.pareto import Front, State, fronts
+from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
 from oscbench.reporting.page.figure import (
     Floats,
     Picture,
+    Plan,
     axis_label,
     beyond,
     canvas,
     cost_ticks,
     finish,
     focus,
-    legend,
     scaled,
 )
-from oscbench.reporting.page.style import MUTED, Look, settings
+from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table
 
@@ -100,7 +105,7 @@ def _has(standing: Standing, measure: str) -> bool:
     return any(math.isfinite(value_of(record, measure)) for record in standing.finished)
 
 
-def cost_picture(experiment: Experiment, looks: Mapping[str, Look], front: Front) -> Picture:
+def cost_picture(experiment: Experiment, front: Front) -> Picture:
     """The headline metric against one cost: each seed small, the mean large with its interval, a line through the front."""
     measure = front.measure
     with matplotlib.rc_context(settings()):
@@ -112,10 +117,13 @@ def cost_picture(experiment: Experiment, looks: Mapping[str, Look], front: Front
         shown = [s for s in sorted(experiment.standings, key=lambda s: s.name) if _has(s, measure)]
         cells = [_cost_and_value(s, measure, experiment.unit) for s in shown]
         ends = focus([y for _, y in cells], experiment.direction)
+        by_name = {s.name: s.entry for s in shown}
         centres = [(s.name, float(np.mean(x))) for s, (x, _) in zip(shown, cells, strict=True)]
         for (name, centre), (x, y) in zip(centres, cells, strict=True):
             at = f"{name} at {words.quantity(centre, unit)}"
-            _cost_marks(axes, x, y, ends, name, looks[name], f"{at}: mean {_shown(y, experiment.unit)}")
+            _cost_marks(
+                axes, x, y, ends, name, look_of(by_name[name]), f"{at}: mean {_shown(y, experiment.unit)}"
+            )
         _front_line(axes, experiment, front)
         if ends:
             axes.set_ylim(*ends)
@@ -126,8 +134,8 @@ def cost_picture(experiment: Experiment, looks: Mapping[str, Look], front: Front
         else:
             cost_ticks(axes, label, unit, np.concatenate([x for x, _ in cells]).tolist())
         title = f"{experiment.metric_label} against {words.lowered(label)}"
-        axes.set_title(axis_label(experiment.metric_label, experiment.unit))
-        legend(figure, axes)
+        _every_seed(axes, {s.name: cell for s, cell in zip(shown, cells, strict=True)}, by_name, ends)
+        axes.set_title(axis_label(experiment.metric_label, experiment.unit) + _finding(front))
         phrases = "; ".join(f"{name} at {words.quantity(centre, unit)}" for name, centre in centres)
         names = ", ".join(p.name for p in front.line)
         alt = f"{title}. {phrases}." + (f" Not dominated: {names}." if names else "")
@@ -174,17 +182,89 @@ def _cost_marks(
             "markerfacecolor": "none",
             "linestyle": "none",
         }
-        (mark,) = axes.plot([centre], [edge], marker=look.marker, label=name, transform=where, **style)
+        (mark,) = axes.plot([centre], [edge], marker=look.marker, transform=where, **style)
         hint(mark, phrases)
         arrow = "↓" if side < 0 else "↑"
-        text = f"{arrow} {words.significant(float(y.mean()))}"
+        text = f"{name} {arrow} {words.significant(float(y.mean()))}"
         offset: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(text, (centre, edge), xycoords=where, fontsize=8, color=MUTED, **offset)
         return
-    small: dict[str, Any] = {"s": 7, "alpha": 0.4, "linewidths": 0, "rasterized": len(x) > 200}
-    axes.scatter(x, y, marker=look.marker, color=look.colour, **small)
     interval = mean_interval(y)
     if interval.exists:
         axes.plot([centre] * 2, [interval.low, interval.high], color=look.colour, linewidth=1.2)
-    (mark,) = axes.plot([centre], [y.mean()], look.marker, color=look.colour, markersize=6.5, label=name)
+    (mark,) = axes.plot([centre], [y.mean()], look.marker, color=look.colour, markersize=6.5)
+    _name(axes, name, look, (centre, float(y.mean())))
     hint(mark, phrases)
+
+
+def _name(axes: Axes, name: str, look: Look, at: tuple[float, float]) -> None:
+    """The name beside its mean instead of in a legend."""
+    style: dict[str, Any] = {"fontsize": 7.5, "color": look.colour, "va": "bottom"}
+    axes.annotate(name, at, xytext=(4, 3), textcoords="offset points", **style)
+
+
+def _every_seed(
+    axes: Axes,
+    cells: Mapping[str, tuple[Floats, Floats]],
+    entries: Mapping[str, Entry],
+    ends: tuple[float, float] | None,
+) -> None:
+    """Each seed as a small dot, of the entries that lie on the axis."""
+    kept = {name: xy for name, xy in cells.items() if not beyond(ends, float(np.median(xy[1])))}
+    names = np.repeat(list(kept), [len(x) for x, _ in kept.values()])
+    looks = {name: look_of(entries[name]) for name in kept}
+    seaborn.scatterplot(
+        x=np.concatenate([x for x, _ in kept.values()]),
+        y=np.concatenate([y for _, y in kept.values()]),
+        hue=names,
+        style=names,
+        palette={name: look.colour for name, look in looks.items()},
+        markers={name: look.marker for name, look in looks.items()},
+        s=12,
+        alpha=0.4,
+        linewidth=0,
+        legend=False,
+        rasterized=len(names) > 200,
+        ax=axes,
+    )
+
+
+def _finding(front: Front) -> str:
+    """Who is not beaten, as the second line of the title."""
+    names = [point.name for point in front.line]
+    if not names or len(names) == len(front.points):
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"\nNot beaten at their cost: {', '.join(names[:3])}{more}"
+
+
+MATCHED = 1.02
+"""Where the dearest costs no more than this times the cheapest, all cost the same: a panel would show nothing."""
+
+
+def _spread(front: Front) -> float:
+    """The largest mean cost over the smallest."""
+    costs = [point.cost for point in front.points]
+    return max(costs) / min(costs) if costs and min(costs) > 0 else math.inf
+
+
+class Pareto:
+    """The headline metric against every cost that differs, with who is beaten in both by whom."""
+
+    title = "Quality against cost"
+    rank = 60
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A figure a cost; the table behind a fold."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        found = fronts(experiment)
+        table = fronts_table(experiment, found)
+        drawn = [front for front in found if front.measure and front.points and _spread(front) > MATCHED]
+        plans: list[Block] = [Plan(4, partial(cost_picture, experiment, front)) for front in drawn]
+        return plans + ([Folded("Who is beaten by whom", (table,))] if table else [])
+
+
+section = Pareto

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -12,37 +13,40 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from oscbench import words
 from oscbench.analysis.power_law import Interval
-from oscbench.analysis.sweep import Family
-from oscbench.analysis.sweep_law import Fit, Fits
-from oscbench.reporting.page.figure import Picture, axis_label, finish, legend, scaled, stacked
-from oscbench.reporting.page.style import MUTED, Look, settings
+from oscbench.analysis.study import Study
+from oscbench.analysis.sweep import Sweep
+from oscbench.analysis.sweep_law import Fit, Fits, scaling_fits
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose
+from oscbench.reporting.page.figure import Picture, Plan, axis_label, finish, legend, scaled, stacked
+from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table
 
 DECADE = 10.0
 
 
-def scaling_table(family: Family, fits: Fits) -> Table | None:
+def scaling_table(sweep: Sweep, fits: Fits) -> Table | None:
     """Every law with its intervals; None where there is none."""
     if not fits.found:
         return None
     overs = list(dict.fromkeys(fit.over for fit in fits.found))
     caption = (
-        f"Power law {fits.of} = a · x^(−exponent) over x = {' and over x = '.join(overs)}, fitted to the means over seeds in logarithms. "
+        f"Power law {fits.of} = a · x^(−exponent) over x = {' and over x = '.join(map(words.setting_name, overs))}, fitted to the means over "
+        "seeds in logarithms. "
         "The t interval takes each seed's effect on the exponent; the bootstrap over seeds is narrower than it says (a 95 % interval covers "
         "89 % at eight seeds, 84 % at five). The error is that of the points about the law, and a large one says that it is none"
     )
     headings = ("Exponent", "95 % t interval", "Bootstrap 95 %", "Error")
     columns = (Column("Mechanism", "left"), Column("Over", "left"), *(Column(h) for h in headings))
-    rows, raw = tuple(map(_row, fits.found)), tuple(_raw(family, fits, fit) for fit in fits.found)
-    return Table(f"{family.slug}-scaling", caption, columns, rows, raw)
+    rows, raw = tuple(map(_row, fits.found)), tuple(_raw(sweep, fits, fit) for fit in fits.found)
+    return Table(f"{sweep.slug}-scaling", caption, columns, rows, raw)
 
 
 def _row(fit: Fit) -> tuple[Cell, ...]:
     law = fit.scaling.law
     return (
         Cell(fit.name),
-        Cell(fit.over),
+        Cell(words.setting_name(fit.over)),
         Cell(words.signed(f"{law.exponent:.3f}"), law.exponent),
         _interval_cell(fit.scaling.exponent_t),
         _interval_cell(fit.scaling.exponent),
@@ -56,9 +60,9 @@ def _interval_cell(ends: Interval | None) -> Cell:
     return Cell(words.signed(f"[{ends.low:.3f}, {ends.high:.3f}]"), ends.low)
 
 
-def _raw(family: Family, fits: Fits, fit: Fit) -> dict[str, Any]:
+def _raw(sweep: Sweep, fits: Fits, fit: Fit) -> dict[str, Any]:
     found, law = fit.scaling, fit.scaling.law
-    place = {"suite": family.suite, "task": family.last.task, "varied": family.key, "entry": fit.name}
+    place = {"suite": sweep.suite, "task": sweep.last.task, "varied": sweep.key, "entry": fit.name}
     numbers = {"exponent": law.exponent, "scale": law.scale, "rms": law.rms}
     return (
         place
@@ -75,7 +79,7 @@ def _ends(name: str, ends: Interval | None) -> dict[str, float | None]:
     return {f"{name}_low": ends.low if ends else None, f"{name}_high": ends.high if ends else None}
 
 
-def scaling_picture(family: Family, fits: Fits, looks: Mapping[str, Look]) -> Picture:
+def scaling_picture(sweep: Sweep, fits: Fits) -> Picture:
     """The laws over the means that they were fitted to, and below them how far each mean lies from its law."""
     drawn = fits.drawn
     over = drawn[0].over
@@ -84,17 +88,17 @@ def scaling_picture(family: Family, fits: Fits, looks: Mapping[str, Look]) -> Pi
         for place, fit in enumerate(drawn):
             # Beside one another instead of on top; the same records give the same picture.
             aside = 1.02 ** (place - (len(drawn) - 1) / 2)
-            _draw(axes, below, fit, fits.unit, looks[fit.name], aside)
+            _draw(axes, below, fit, fits.unit, look_of(sweep.entry(fit.name)), aside)
         below.axhline(0.0, color=MUTED, linewidth=0.9)
-        title = f"{words.capitalised(fits.of)} as a power of {over}"
+        title = f"{words.capitalised(fits.of)} as a power of the {words.setting_name(over)}"
         axes.set_title(axis_label(title, fits.unit))
         _ticks(axes, below, drawn, fits.unit)
-        below.set_xlabel(over)
+        below.set_xlabel(words.capitalised(words.setting_name(over)))
         below.set_ylabel("Residual [%]")
         legend(figure, axes)
         alt = f"Above: {title}, means over seeds as points and laws as lines, both axes logarithmic. Below: the residuals. "
         alt += "; ".join(_words(fit) for fit in drawn) + "."
-        return finish(figure, family.slug, "scaling", title, alt)
+        return finish(figure, sweep.slug, "scaling", title, alt)
 
 
 def _draw(axes: Axes, below: Axes, fit: Fit, unit: str, look: Look, aside: float) -> None:
@@ -137,3 +141,29 @@ def _words(fit: Fit) -> str:
     exponent = words.signed(f"{law.exponent:.3f}")
     at, worst = max(zip(fit.scaling.x, law.residuals, strict=True), key=lambda pair: abs(pair[1]))
     return f"{fit.name} exponent {exponent}, largest residual {words.signed(f'{100 * worst:+.1f}')} % at {_size(at)}"
+
+
+class PowerLaw:
+    """How the result of each entry grows with what varies, where five sizes or more were run."""
+
+    title = "Power laws"
+    rank = 22
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """The laws over their points and their exponents; who has none, and why."""
+        found: list[Block] = []
+        for sweep in study.sweeps:
+            fits = scaling_fits(sweep)
+            table = scaling_table(sweep, fits)
+            if table:
+                found += [
+                    Plan(1, partial(scaling_picture, sweep, fits)),
+                    Folded("Exponents and their intervals", (table,)),
+                ]
+            if fits.refused:
+                found.append(Prose((f"Scaling law: {fits.refused}.",), "quiet"))
+        return found
+
+
+section = PowerLaw

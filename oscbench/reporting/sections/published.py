@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, anchor, identify
-from oscbench.analysis.published.matches import Beside, verdict, welch
+from oscbench.analysis.published.matches import Beside, beside, verdict, welch
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table
 
 
@@ -92,3 +94,30 @@ def _raw(b: Beside) -> dict[str, object]:
         "table_or_file": b.published.source.table_or_file,
         "dataset": b.published.dataset,
     }
+
+
+class PublishedNumbers:
+    """Numbers of papers beside ours: the same quantities with a verdict, the nearest others with the reason why they are not."""
+
+    title = "Published beside measured"
+    rank = 70
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table an experiment that somebody published numbers on."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        found = beside(experiment)
+        table = beside_table(experiment, found)
+        if table is None:
+            return []
+        if any(one.same for one in found):
+            return [table]
+        return [
+            Prose(("No published number is the same quantity as one measured here.",)),
+            Folded("The nearest ones, and why they are not comparable", (table,)),
+        ]
+
+
+section = PublishedNumbers

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from oscbench.analysis.growth import TimingRow, timing_rows
+from oscbench.analysis.growth import TimingRow
 from oscbench.analysis.published.matches import sources
 from oscbench.analysis.published.numbers import Published
 from oscbench.analysis.published.rules import OurRatio, Side, TimingRule
-from oscbench.records import Record
+from oscbench.analysis.study import Study
+from oscbench.analysis.timing import timing_groups
+from oscbench.reporting.page.blocks import SUITE, Block
 from oscbench.reporting.page.table import Cell, Column, Table
 
 
@@ -95,36 +96,17 @@ def _speeds(tokens: int, known: tuple[float, Published, Published] | None) -> st
     return f"{known[1].mechanism} {speeds[0] / 1e6:.2f} M, {known[2].mechanism} {speeds[1] / 1e6:.2f} M (not ours to compare: other hardware)"
 
 
-def unanswered_table(records: Sequence[Record]) -> Table:
-    """Every published number that no record here answers, grouped, with the reason; together with the sections all are accounted for."""
-    answers, rows = sources()
-    tasks = {record.task for record in records}
-    families = {row.family for row in timing_rows(records)}
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for row in rows:
-        reason = next((pick.because for pick in answers.unanswered if pick.holds(row)), None)
-        if reason is None and any(rule.published.holds(row) for rule in answers.timings):
-            known = {ours.family for rule in answers.timings for ours in rule.ours}
-            reason = None if known & families else f"no timing records of {' or '.join(sorted(known))} here"
-        elif reason is None:
-            wanted = {rule.task for rule in answers.rules if rule.published.holds(row)}
-            if "*" not in wanted and not wanted & tasks:
-                reason = f"no records of the task {' or '.join(sorted(wanted))} here"
-        if reason is not None:
-            counts[row.source.paper, row.task, reason] += 1
-    shown = tuple(
-        (Cell(paper), Cell(task), Cell(str(count), float(count)), Cell(reason))
-        for (paper, task, reason), count in sorted(counts.items())
-    )
-    raw = tuple(
-        {"paper": paper, "task": task, "numbers": count, "reason": reason}
-        for (paper, task, reason), count in sorted(counts.items())
-    )
-    columns = (
-        Column("Paper", "left"),
-        Column("Published task", "left"),
-        Column("Numbers"),
-        Column("Why", "left"),
-    )
-    caption = f"{sum(counts.values())} of {len(rows)} published numbers that nothing here stands beside"
-    return Table("published-unanswered", caption, columns, shown, raw)
+class PublishedTimes:
+    """Ratios of times that papers give, beside ours at as many tokens."""
+
+    title = "Published times"
+    rank = 71
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table for the groups that a rule concerns."""
+        tables = (ratios_table(group.slug, group.rows) for group in timing_groups(study.loaded.records))
+        return [table for table in tables if table]
+
+
+section = PublishedTimes

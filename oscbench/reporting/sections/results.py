@@ -2,97 +2,73 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 from oscbench import words
-from oscbench.analysis.comparison import SPEED_MEASURES, Comparison
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, measure_label, median_of
-from oscbench.analysis.statistics import Interval
-from oscbench.reporting.page.comparisons import comparison_numbers, comparison_rows
-from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+from oscbench.analysis.experiment import (
+    Experiment,
+    Standing,
+    anchor,
+    identify,
+    measure_label,
+    median_of,
+    speed_measure,
+)
+from oscbench.analysis.statistics import Interval, Summary
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
+from oscbench.reporting.page.comparisons import comparison_table
+from oscbench.reporting.page.scores import score_axis, score_cell
+from oscbench.reporting.page.table import Cell, Reads, Table, number_cell, sorted_by
 
 
 def results_table(experiment: Experiment) -> Table:
     """Every entry: the headline metric over its seeds, what it cost, and its health flags."""
-    from_ten = any(s.summary and s.summary.bca for s in experiment.standings)
-    speed = next(
-        (m for m in SPEED_MEASURES if any(m in r.measures for s in experiment.standings for r in s.cells)),
-        None,
-    )
-    columns = [
-        Column("Mechanism", "left"),
-        Column(f"{experiment.metric_label}, mean ± 95 %"),
-        *([Column("BCa 95 %")] if from_ten else []),
-        Column("Median"),
-        Column("IQM"),
-        Column("Std"),
-        Column("Seeds"),
-        Column("Parameters"),
-        Column("FLOPs"),
-        *([Column(measure_label(experiment, speed))] if speed else []),
-        Column("Health flags", "left"),
-    ]
-    rows, raw = [], []
-    for standing in experiment.standings:
-        costs = [(m, *median_of(standing, m)) for m in ("params", "flops", *([speed] if speed else []))]
-        middle = _summary_cells(experiment, standing, from_ten)
-        rows.append(
-            (
-                Cell(_named(standing)),
-                *middle,
-                *(number_cell(value, unit, 4) for _, value, unit in costs),
-                Cell("; ".join(standing.flags) or "none"),
-            )
-        )
-        raw.append(
-            identify(experiment, standing)
-            | _summary_raw(experiment, standing)
-            | {f"{measure}_median": value for measure, value, _ in costs}
-            | {"flags": "; ".join(standing.flags)}
-        )
+    speed = speed_measure(experiment)
+    costs = ["params", "flops", *([speed] if speed else [])]
     caption = f"{experiment.metric_label} over seeds; ± is half the 95 % t interval of the mean"
     if experiment.direction in ("higher", "lower"):
         caption += f"; {experiment.direction} is better"
-    return Table(
-        f"{experiment.slug}-results", caption, tuple(columns), tuple(rows), tuple(raw), _anchors(experiment)
-    )
+
+    def raw(standing: Standing) -> dict[str, Any]:
+        medians = {f"{name}_median": median_of(standing, name)[0] for name in costs}
+        about = identify(experiment, standing) | _summary_raw(experiment, standing)
+        return about | medians | {"flags": "; ".join(standing.flags)}
+
+    columns = [*_scores(experiment), *(_cost(experiment, name) for name in costs)]
+    if any(standing.flags for standing in experiment.standings):
+        columns.append(Reads("Health flags", lambda s: "; ".join(s.flags) or "none", "left"))
+    return Table.of(f"{experiment.slug}-results", caption, columns, experiment.standings, raw, anchor)
 
 
-def _anchors(experiment: Experiment) -> tuple[str, ...]:
-    return tuple(anchor(standing) for standing in experiment.standings)
+def _scores(experiment: Experiment) -> list[Reads[Standing]]:
+    """The columns of the headline metric."""
+    unit = experiment.unit
 
+    def of(show: Callable[[Summary], Cell], without: str = "") -> Callable[[Standing], Cell]:
+        return lambda s: show(s.summary) if s.summary else Cell(without)
 
-def _named(standing: Standing) -> str:
-    """The label, and the name to type where that is another word."""
-    same = standing.label.casefold() == standing.name.casefold()
-    return standing.label if same else f"{standing.label} ({standing.name})"
-
-
-def _summary_cells(experiment: Experiment, standing: Standing, from_ten: bool) -> list[Cell]:
-    summary, unit = standing.summary, experiment.unit
-    seeds = Cell(f"{len(standing.finished)}/{len(standing.cells)}", float(len(standing.finished)))
-    if summary is None:
-        return [
-            Cell("no finished cell"),
-            *([Cell("")] if from_ten else []),
-            Cell(""),
-            Cell(""),
-            Cell(""),
-            seeds,
-        ]
-    half = words.half_width(summary.interval.low, summary.interval.high, unit)
-    mean = words.quantity(summary.mean, unit)
-    shown = f"{mean} {half}".strip() if half else f"{mean} (one seed)"
-    bca = [Cell(_plain_interval(summary.bca, unit))] if from_ten else []
+    bca: list[Reads[Standing]] = [Reads("BCa 95 %", of(lambda s: Cell(_plain_interval(s.bca, unit))))]
+    from_ten = any(s.summary and s.summary.bca for s in experiment.standings)
+    ends = score_axis(experiment.standings, experiment.direction)
     return [
-        Cell(shown, summary.mean),
-        *bca,
-        number_cell(summary.median, unit),
-        number_cell(summary.iqm, unit),
-        Cell(words.spread(summary.std, unit), None if math.isnan(summary.std) else summary.std),
-        seeds,
+        Reads("Mechanism", lambda s: s.name, "left"),
+        Reads(
+            f"{experiment.metric_label}, mean ± 95 %",
+            of(lambda s: score_cell(s, unit, ends), "no finished cell"),
+        ),
+        *(bca if from_ten else []),
+        Reads("Median", of(lambda s: number_cell(s.median, unit))),
+        Reads("IQM", of(lambda s: number_cell(s.iqm, unit))),
+        Reads("Std", of(lambda s: sorted_by(words.spread(s.std, unit), s.std))),
+        Reads("Seeds", lambda s: Cell(f"{len(s.finished)}/{len(s.cells)}", float(len(s.finished)))),
     ]
+
+
+def _cost(experiment: Experiment, measure: str) -> Reads[Standing]:
+    heading = {"params": "Parameters", "flops": "FLOPs"}.get(measure) or measure_label(experiment, measure)
+    return Reads(heading, lambda s: number_cell(*median_of(s, measure), 4))
 
 
 def _plain_interval(interval: Interval | None, unit: str) -> str:
@@ -117,20 +93,41 @@ def _summary_raw(experiment: Experiment, standing: Standing) -> dict[str, Any]:
 
 
 def comparisons_table(experiment: Experiment) -> Table | None:
-    """Every comparison of a section with its effect, interval, test and cost.
+    """Every comparison of an experiment with its effect, interval, test and cost.
 
     Refused and missing ones too.
     """
     if not experiment.comparisons:
         return None
-    columns, rows = comparison_rows(experiment.comparisons)
-    raw = tuple(_comparison_raw(experiment, comparison) for comparison in experiment.comparisons)
     caption = f"Differences by seed in {experiment.metric_label}{words.in_unit(experiment.unit)}"
     links = {s.entry: anchor(s) for s in experiment.standings}
-    to = tuple(links.get(comparison.pair.treatment) for comparison in experiment.comparisons)
-    return Table(f"{experiment.slug}-comparisons", caption, columns, rows, raw, to)
-
-
-def _comparison_raw(experiment: Experiment, comparison: Comparison) -> dict[str, Any]:
     place = {"suite": experiment.suite, "task": experiment.task, "protocol": experiment.protocol}
-    return place | {"metric": experiment.metric} | comparison_numbers(comparison)
+    return comparison_table(
+        f"{experiment.slug}-comparisons",
+        caption,
+        experiment.comparisons,
+        place | {"metric": experiment.metric},
+        lambda c: links.get(c.pair.treatment),
+    )
+
+
+class Results:
+    """Every entry of every experiment, and its comparisons with all their numbers."""
+
+    title = "Results"
+    rank = 32
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """The scores, and behind a fold what was compared."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        compared = comparisons_table(experiment)
+        return [
+            results_table(experiment),
+            *([Folded("Every comparison with all its numbers", (compared,))] if compared else []),
+        ]
+
+
+section = Results

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.experiment import Standing
@@ -26,57 +26,19 @@ from oscbench.analysis.search import (
     value_text,
     values_text,
 )
-from oscbench.records import Record
+from oscbench.analysis.study import Study
 from oscbench.records.ledger import Extension, Ledger, TrialRow
+from oscbench.reporting.page.blocks import SUITE, Block, Facts, Folded, Heading, Prose
 from oscbench.reporting.page.figure import Picture, Plan, axis_label, canvas, finish, legend, scaled
-from oscbench.reporting.page.style import MARKERS, MUTED, Look, settings
+from oscbench.reporting.page.style import Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table, number_cell
 
-_ELSEWHERE = Look((MUTED, MARKERS[0]))
-"""Of an entry that was searched and has no reported cell here."""
-
-
-@dataclass(frozen=True)
-class TunedView:
-    """The search of a section with everything that is shown of it; `details` are shown on demand."""
-
-    slug: str
-    title: str
-    description: str
-    answers: tuple[str, ...]
-    facts: tuple[tuple[str, str], ...]
-    shown: tuple[Table, ...]
-    details: tuple[Table, ...]
-    plans: tuple[Plan, ...]
-    trials: tuple[Record, ...]
-    pictures: tuple[Picture, ...] = ()
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """All tables."""
-        return self.shown + self.details
-
-
-def tuned_view(tuned: Tuned, looks: Mapping[str, Look]) -> TunedView:
-    """Everything that is shown of one search."""
-    there = bool(tuned.searches)
-    shown = (ledger_table(tuned), sensitivity_table(tuned)) if there else ()
-    return TunedView(
-        slug=tuned.slug,
-        title=f"Search before {tuned.experiment.title}",
-        description=(
-            "Every entry had the same number of trials before anything here was reported. A trial trains under the same recipe and "
-            "is scored on validation; the first one is what the suite itself gives, as far as the space holds it. The best trial's "
-            "values then ran on fresh seeds, and the test split was looked at only there."
-        ),
-        answers=tuple(answers(tuned)),
-        facts=tuple(facts(tuned)),
-        shown=tuple(table for table in shown if table is not None),
-        details=(trials_table(tuned),) if there else (),
-        plans=tuple(Plan(3, partial(picture, tuned, place, looks)) for place in tuned.places),
-        trials=tuple(tuned.records),
-    )
+DESCRIPTION = (
+    "Every entry had the same number of trials before anything here was reported. A trial trains under the same recipe and "
+    "is scored on validation; the first one is what the suite itself gives, as far as the space holds it. The best trial's "
+    "values then ran on fresh seeds, and the test split was looked at only there."
+)
 
 
 def ledger_table(tuned: Tuned) -> Table:
@@ -214,15 +176,10 @@ def rank_correlation(pairs: Sequence[tuple[Any, float]]) -> float:
     """Spearman's rank correlation, ties at their mean rank; NaN where values have no order or do not differ."""
     if len(pairs) < 3 or not all(is_number(value) for value, _ in pairs):
         return math.nan
-    first, second = _ranks([value for value, _ in pairs]), _ranks([score for _, score in pairs])
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
+    values, scores = zip(*pairs, strict=True)
+    if len(set(values)) == 1 or len(set(scores)) == 1:
         return math.nan
-    return float(np.corrcoef(first, second)[0, 1])
-
-
-def _ranks(values: Sequence[float]) -> np.ndarray[Any, Any]:
-    found = np.asarray(values, dtype=np.float64)
-    return np.array([np.mean(np.flatnonzero(np.sort(found) == value)) for value in found])
+    return float(stats.spearmanr(values, scores).statistic)
 
 
 def trials_table(tuned: Tuned) -> Table:
@@ -284,7 +241,7 @@ def _value_cell(values: Mapping[str, Any], place: str) -> Cell:
     return Cell(value_text(value), value if is_number(value) else None)
 
 
-def picture(tuned: Tuned, place: str, looks: Mapping[str, Look]) -> Picture:
+def picture(tuned: Tuned, place: str) -> Picture:
     """The score of every trial against one setting; the chosen ones are ringed, those without a score stand at the worse end."""
     experiment = tuned.experiment
     own = [one for one in tuned.searches if place in one.entry.space]
@@ -294,7 +251,7 @@ def picture(tuned: Tuned, place: str, looks: Mapping[str, Look]) -> Picture:
     at = (lambda value: float(value)) if numbers else (lambda value: float(ordered.index(value_text(value))))
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(2.9)
-        phrases = [_drawn(axes, tuned, one, place, at, looks.get(one.name, _ELSEWHERE)) for one in own]
+        phrases = [_drawn(axes, tuned, one, place, at, look_of(key_of(one.entry))) for one in own]
         _value_axis(axes, own, place, ordered, numbers)
         axes.set_xlabel(setting(place))
         title = f"{words.capitalised(tuned.metric_label)} against {setting(place)}"
@@ -504,3 +461,29 @@ def _ran(standing: Standing, places: Sequence[str]) -> dict[str, Any]:
         }
         found[place] = parts[kind].get(name)
     return found
+
+
+class SearchSection:
+    """What was searched for before the suite ran: its ledger, every trial, and the score against each setting."""
+
+    title = "Search"
+    rank = 85
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """One search an experiment of a tuned suite."""
+        found: list[Block] = []
+        for tuned in study.searches:
+            found += [Heading(f"Search before {tuned.experiment.title}"), Prose((DESCRIPTION,))]
+            said = tuple(f"{text}." for text in answers(tuned))
+            found += [Prose(said)] if said else []
+            found.append(Facts(tuple(facts(tuned))))
+            if tuned.searches:
+                sensitivity = sensitivity_table(tuned)
+                found += [ledger_table(tuned), *([sensitivity] if sensitivity else [])]
+                found += [Plan(3, partial(picture, tuned, place)) for place in tuned.places]
+                found.append(Folded("Every trial", (trials_table(tuned),)))
+        return found
+
+
+section = SearchSection

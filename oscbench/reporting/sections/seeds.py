@@ -5,8 +5,9 @@ Drawn without pyplot, so that nothing global is left open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -17,9 +18,12 @@ from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import headline
 from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.figure import (
     Floats,
     Picture,
+    Plan,
     axis_label,
     beyond,
     canvas,
@@ -28,7 +32,7 @@ from oscbench.reporting.page.figure import (
     off_axis,
     scaled,
 )
-from oscbench.reporting.page.style import MUTED, Look, settings
+from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 
 _RASTER_FROM = 1500
@@ -103,12 +107,12 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def seeds_picture(experiment: Experiment, looks: Mapping[str, Look]) -> Picture:
+def seeds_picture(experiment: Experiment) -> Picture:
     """The headline metric of every seed of every entry, with mean and 95 % interval."""
     with matplotlib.rc_context(settings()):
         shown = [s for s in experiment.standings if s.summary]
         figure, axes = canvas(1.0 + 0.36 * len(shown))
-        rows = [_seeds_row(experiment, s, looks[s.name]) for s in shown]
+        rows = [_seeds_row(experiment, s, look_of(s.entry)) for s in shown]
         _fill(axes, rows, focus([row.values for row in rows], experiment.direction))
         _rows(axes, [row.name for row in rows])
         axes.set_xlabel(axis_label(experiment.metric_label, experiment.unit))
@@ -137,13 +141,13 @@ def _differences_row(comparison: Comparison, look: Look) -> _Row:
     return _Row(name, scaled(values, comparison.unit), hints, mean, look)
 
 
-def differences_picture(experiment: Experiment, looks: Mapping[str, Look]) -> Picture:
+def differences_picture(experiment: Experiment) -> Picture:
     """The paired difference of every seed, with mean and 95 % interval and a line at no difference."""
     with matplotlib.rc_context(settings()):
         shown = [c for c in experiment.comparisons if c.paired]
         figure, axes = canvas(1.0 + 0.36 * len(shown))
         axes.axvline(0, color=MUTED, linewidth=1)
-        rows = [_differences_row(c, looks[c.treatment]) for c in shown]
+        rows = [_differences_row(c, look_of(c.pair.treatment)) for c in shown]
         _fill(axes, rows, focus([row.values for row in rows], experiment.direction, 0.0))
         _rows(axes, [row.name for row in rows])
         unit = words.difference_unit(experiment.unit)
@@ -165,3 +169,26 @@ def _difference_words(comparison: Comparison) -> str:
         f"{words.difference(comparison.paired.mean, comparison.unit)}, "
         f"interval {words.interval(interval.low, interval.high, comparison.unit)}"
     )
+
+
+class Seeds:
+    """What each seed of each entry reached, and what each pair differs by."""
+
+    title = "Every seed"
+    rank = 40
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Two figures an experiment."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        if not any(standing.summary for standing in experiment.standings):
+            return []
+        found: list[Block] = [Plan(0, partial(seeds_picture, experiment))]
+        if any(comparison.paired for comparison in experiment.comparisons):
+            found.append(Plan(1, partial(differences_picture, experiment)))
+        return found
+
+
+section = Seeds

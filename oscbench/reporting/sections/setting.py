@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import matplotlib
@@ -17,10 +17,13 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.experiment import Standing, anchor, identify
+from oscbench.analysis.selection import Entry
 from oscbench.analysis.setting import UNDECIDED, Grid, grids
 from oscbench.analysis.statistics import ALPHA, mean_interval
+from oscbench.analysis.study import Study
 from oscbench.analysis.sweep import listed
+from oscbench.reporting.page.blocks import FRONT, Block, Folded, Verdict
 from oscbench.reporting.page.figure import (
     Picture,
     Plan,
@@ -31,47 +34,12 @@ from oscbench.reporting.page.figure import (
     line_of_means,
     scaled,
 )
-from oscbench.reporting.page.style import Look, settings
+from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table
 from oscbench.reporting.page.verdict import Answer
-from oscbench.reporting.sections.sweep import VariedView
 
 _SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
-
-
-def grid_views(experiments: Sequence[Experiment], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
-    """One view for each mechanism and setting, over all sections that have a grid of it."""
-    groups: dict[tuple[str, str], list[Grid]] = {}
-    for grid in grids(experiments):
-        groups.setdefault((grid.name, grid.key), []).append(grid)
-    return tuple(_view(same, looks) for same in groups.values())
-
-
-def _view(same: Sequence[Grid], looks: Mapping[str, Look]) -> VariedView:
-    first = same[0]
-    suites = ", ".join(dict.fromkeys(grid.experiment.suite for grid in same))
-    # The names of many suites together would be longer than a file's name may be.
-    mark = hashlib.sha256(" ".join(grid.experiment.slug for grid in same).encode()).hexdigest()[:6]
-    slug = words.slug(f"{first.name} {first.key} {mark}")
-    return VariedView(
-        slug=slug,
-        title=f"{first.name}: {first.key} ({suites})",
-        description=f"Values of {first.key} side by side, everything else equal.",
-        answers=(*over_tasks(same), *(in_words(grid) for grid in same)),
-        facts=(
-            ("Values", listed(sorted({value for grid in same for value, _ in grid.points}))),
-            (
-                "Tested",
-                "on each task first whether the values differ at all, by permuting them within seeds; where they do, each against the "
-                "best one, Holm-corrected",
-            ),
-        ),
-        tables=(values_table(slug, same),),
-        plans=tuple(
-            Plan(1, partial(picture, f"{slug}-{place}", grid, looks)) for place, grid in enumerate(same, 1)
-        ),
-    )
 
 
 def in_words(grid: Grid) -> Answer:
@@ -111,7 +79,7 @@ def in_words(grid: Grid) -> Answer:
     notes += [c.reason for c in grid.against_best.values() if c.reason]
     caveats = [words.capitalised(note) for note in dict.fromkeys(notes)]
     return Answer(
-        f"{grid.name}: {grid.key} on {grid.place}",
+        f"{grid.label}: {grid.key} on {grid.place}",
         "; ".join(parts) + ".",
         verdict,
         (*caveats[:2], _SELECTION),
@@ -142,7 +110,7 @@ def over_tasks(same: Sequence[Grid]) -> list[Answer]:
     else:
         verdict = "Needs tuning"
         text = f"every common {key} is clearly worse than the best on one of {len(tasks)} tasks (best at {best}){loss}."
-    return [Answer(f"{same[0].name}: one {key} for all tasks?", text, verdict, (_SELECTION,), ())]
+    return [Answer(f"{same[0].label}: one {key} for all tasks?", text, verdict, (_SELECTION,), ())]
 
 
 def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
@@ -217,28 +185,28 @@ def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...]
     return (*start, *cells), raw
 
 
-def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
+def picture(name: str, grid: Grid) -> Picture:
     """The headline metric against the setting, with the other entries of the section as level lines."""
     experiment = grid.experiment
     shown = [(value, standing) for value, standing in grid.points if standing.finished]
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(2.8)
-        look = looks.get(grid.name, looks[shown[0][1].name])
+        look = look_of(Entry(shown[0][1].entry.mechanism, "default"))
         found = [standing.values for _, standing in shown]
         means = [float(np.mean(one)) for one in found]
         points = [(mean, mean_interval(one)) for mean, one in zip(means, found, strict=True)]
         # By place, not by size: a grid holds 0 as often as powers.
         x = np.arange(len(means), dtype=np.float64)
-        line = line_of_means(axes, x, points, experiment.unit, grid.name, look)
+        line = line_of_means(axes, x, points, experiment.unit, grid.label, look)
         phrases = [
             f"{words.quantity(m, experiment.unit)} at {v:g}" for (v, _), m in zip(shown, means, strict=True)
         ]
-        hint(line, grid.name, (f"mean {text}" for text in phrases))
+        hint(line, grid.label, (f"mean {text}" for text in phrases))
         for standing in grid.others:
             level = float(np.mean(standing.values))
             level_line = axes.axhline(
                 float(scaled(level, experiment.unit)),
-                color=looks[standing.name].colour,
+                color=look_of(standing.entry).colour,
                 linestyle="--",
                 linewidth=1.0,
                 label=standing.name,
@@ -254,3 +222,36 @@ def picture(name: str, grid: Grid, looks: Mapping[str, Look]) -> Picture:
         legend(figure, axes)
         alt = f"Line: {title}, mean and 95 % interval over seeds. {'; '.join(phrases)}."
         return finish(figure, name, "grid", title, alt)
+
+
+def _slug(same: Sequence[Grid]) -> str:
+    """The names of many suites together would be longer than a file's name may be."""
+    mark = hashlib.sha256(" ".join(grid.experiment.slug for grid in same).encode()).hexdigest()[:6]
+    return words.slug(f"{same[0].name} {same[0].key} {mark}")
+
+
+class SettingSection:
+    """Every mechanism that ran with several values of one setting: does it need tuning, and anew for each task?"""
+
+    title = "Values of a setting"
+    rank = 35
+    page = FRONT
+
+    def blocks(self, study: Study) -> list[Block]:
+        """One card a setting over all tasks; what each task says behind a fold."""
+        groups: dict[tuple[str, str], list[Grid]] = {}
+        for grid in grids(study.single):
+            groups.setdefault((grid.name, grid.key), []).append(grid)
+        found: list[Block] = []
+        for same in groups.values():
+            slug = _slug(same)
+            each: list[Block] = [Verdict(in_words(grid)) for grid in same]
+            found += [Verdict(one) for one in over_tasks(same)]
+            drawn = [Plan(1, partial(picture, f"{slug}-{place}", grid)) for place, grid in enumerate(same, 1)]
+            suites = ", ".join(dict.fromkeys(grid.experiment.suite for grid in same))
+            inside = (*each, *drawn, values_table(slug, same))
+            found.append(Folded(f"{same[0].label}: every {same[0].key} ({suites})", inside))
+        return found
+
+
+section = SettingSection

@@ -13,7 +13,9 @@ from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.published.matches import sources
 from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.study import Study
 from oscbench.records import Measurement
+from oscbench.reporting.page.blocks import SUITE, Block, Heading, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table
 
 _LENGTH = re.compile(r"_at_(\d+)x$")
@@ -144,3 +146,23 @@ def _raw(standing: Standing, name: str) -> dict[str, Any]:
         "with_value": len(values),
         "reason": "; ".join(sorted({m.reason for m in measurements if m.reason})),
     }
+
+
+class Subsets:
+    """The headline metric on parts of the test split and on longer inputs."""
+
+    title = "In parts"
+    rank = 55
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table of each, where a task has it."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        subsets, lengths = subsets_table(experiment), lengths_table(experiment)
+        found: list[Block] = [subsets] if subsets else []
+        return found + ([Heading("On longer inputs"), lengths] if lengths else [])
+
+
+section = Subsets

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,20 +14,20 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench import words
-from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.experiment import anchor, identify
 from oscbench.analysis.fairness import spec_differences
 from oscbench.analysis.statistics import Censored, Interval, mean_interval, summarise_censored
+from oscbench.analysis.study import Study
 from oscbench.analysis.sweep import (
-    Family,
+    Sweep,
     Tested,
     level_at_last,
     listed,
     reaching_on_means,
     smallest_reaching,
 )
-from oscbench.analysis.sweep_law import scaling_fits
-from oscbench.reporting.page.comparisons import comparison_numbers, comparison_rows
+from oscbench.reporting.page.blocks import SUITE, Block, Facts, Folded, Heading
+from oscbench.reporting.page.comparisons import comparison_table
 from oscbench.reporting.page.figure import (
     Picture,
     Plan,
@@ -36,99 +36,42 @@ from oscbench.reporting.page.figure import (
     finish,
     legend,
     line_of_means,
+    name_ends,
+    scaled,
 )
-from oscbench.reporting.page.style import MUTED, Look, settings
-from oscbench.reporting.page.style import looks as looks_of
+from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table
-from oscbench.reporting.page.verdict import Answer, answer
-from oscbench.reporting.sections.power_law import scaling_picture, scaling_table
 
 LOG_FROM = 4.0
 """Values that span such a factor are drawn on a logarithmic axis."""
 
 
-@dataclass(frozen=True)
-class VariedView:
-    """A varied suite, or values of a setting, with everything that is shown of it.
-
-    Attributes:
-        tables: all of them, `overall` first where there is one.
-        overall: what the suite as a whole answers, which stands above everything else in its section.
-        plans: its figures; `pictures` are those that the report had room for.
-    """
-
-    slug: str
-    title: str
-    description: str
-    answers: tuple[Answer, ...]
-    facts: tuple[tuple[str, str], ...]
-    tables: tuple[Table, ...]
-    plans: tuple[Plan, ...]
-    pictures: tuple[Picture, ...] = ()
-    overall: Table | None = None
-
-    @property
-    def details(self) -> list[Table]:
-        """The tables below the one of the suite as a whole."""
-        return [table for table in self.tables if table is not self.overall]
-
-
-def varied_views(families: Sequence[Family], looks: Mapping[str, Look]) -> tuple[VariedView, ...]:
-    """One view for every suite and number that it varies over."""
-    return tuple(_view(family, looks) for family in families)
-
-
-def _view(family: Family, looks: Mapping[str, Look]) -> VariedView:
-    overall = overall_table(family)
-    tables = [overall, values_table(family), differences_table(family), shares_table(family)]
-    fits = scaling_fits(family)
-    tables.append(scaling_table(family, fits))
-    drawn = [Plan(0, partial(picture, family, looks))]
-    if any(one.comparison.paired for tests in family.tests for one in tests):
-        drawn.append(Plan(0, partial(differences_picture, family)))
-    drawn += [Plan(1, partial(scaling_picture, family, fits, looks))] if fits.found else []
-    notes = facts(family) + ([("Scaling law", fits.refused)] if fits.refused else [])
-    return VariedView(
-        slug=family.slug,
-        title=family.title,
-        description=family.last.description,
-        answers=tuple(answers(family)),
-        facts=tuple(notes),
-        tables=tuple(table for table in tables if table is not None),
-        plans=tuple(drawn),
-        overall=overall,
-    )
-
-
-def overall_table(family: Family) -> Table | None:
+def overall_table(sweep: Sweep) -> Table | None:
     """Every pair over all values: the one test that the suite answers with; None where nothing is compared."""
-    if not family.overall:
+    if not sweep.overall:
         return None
-    columns, rows = comparison_rows(family.overall)
-    last = family.last
-    raw = tuple(
-        {"suite": family.suite, "task": last.task, "varied": family.key, "metric": c.metric_label}
-        | comparison_numbers(c)
-        for c in family.overall
-    )
+    last = sweep.last
     caption = (
-        f"Over all values of {family.key} at which a pair is compared: differences by seed in the mean over the values of "
+        f"Over all values of the {sweep.axis} at which a pair is compared: differences by seed in the mean over the values of "
         f"{words.lowered(last.metric_label)}{words.in_unit(last.unit)}. One test a pair, Holm over the pairs of the "
         "suite; costs from the least to the most at any value"
     )
-    links = tuple(_link(tests[0]) for tests in family.tests)
-    return Table(f"{family.slug}-overall", caption, columns, rows, raw, links)
+    place = {"suite": sweep.suite, "task": last.task, "varied": sweep.key}
+    links = {whole.pair: _link(tests[0]) for whole, tests in zip(sweep.overall, sweep.tests, strict=True)}
+    table = comparison_table(f"{sweep.slug}-overall", caption, sweep.overall, place, lambda c: links[c.pair])
+    raw = ({**row, "metric": c.metric_label} for row, c in zip(table.raw, sweep.overall, strict=True))
+    return replace(table, raw=tuple(raw))
 
 
-def values_table(family: Family) -> Table:
+def values_table(sweep: Sweep) -> Table:
     """The headline metric of every entry at every value."""
     rows, raw = [], []
-    for name in family.names:
+    for name in sweep.names:
         cells = [Cell(name)]
-        for value, experiment in family.points:
-            standing = family.standing(experiment, name)
-            found = list(family.by_seed(experiment, name).values())
+        for value, experiment in sweep.points:
+            standing = sweep.standing(experiment, name)
+            found = list(sweep.by_seed(experiment, name).values())
             if standing is None:
                 cells.append(Cell(words.MISSING))
                 continue
@@ -137,35 +80,35 @@ def values_table(family: Family) -> Table:
             cells.append(Cell(f"{words.quantity(mean, experiment.unit)} {half}".strip(), mean))
             raw.append(
                 identify(experiment, standing)
-                | {"varied": family.key, "value": value, "mean": mean, "unit": experiment.unit}
+                | {"varied": sweep.key, "value": value, "mean": mean, "unit": experiment.unit}
                 | {"t_low": ends.low, "t_high": ends.high, "seeds": len(found)}
             )
         rows.append(tuple(cells))
-    caption = f"{family.last.metric_label} against {family.key}, mean ± 95 % t interval over seeds"
-    columns = (Column("Mechanism", "left"), *(Column(f"{value:g}") for value in family.values))
-    return Table(f"{family.slug}-values", caption, columns, tuple(rows), tuple(raw))
+    caption = f"{sweep.last.metric_label} against the {sweep.axis}, mean ± 95 % t interval over seeds"
+    columns = (Column("Mechanism", "left"), *(Column(f"{value:g}") for value in sweep.values))
+    return Table(f"{sweep.slug}-values", caption, columns, tuple(rows), tuple(raw))
 
 
-def differences_table(family: Family) -> Table | None:
+def differences_table(sweep: Sweep) -> Table | None:
     """Every pair at every value; None where nothing is compared."""
-    every = [one for tests in family.tests for one in tests]
+    every = [one for tests in sweep.tests for one in tests]
     if not every:
         return None
     headings = ("Difference", "95 % interval", "p", "p (Holm)", "Seeds")
     columns = (
         Column("Comparison", "left"),
-        Column(family.key),
+        Column(words.capitalised(sweep.axis)),
         *(Column(h) for h in headings),
         Column("Verdict", "left"),
     )
-    found = [_difference(family, one) for one in every]
+    found = [_difference(sweep, one) for one in every]
     caption = (
-        f"Paired differences in {words.lowered(family.last.metric_label)} at each value of {family.key}. Holm over all points of "
+        f"Paired differences in {words.lowered(sweep.last.metric_label)} at each value of the {sweep.axis}. Holm over all points of "
         "one pair"
     )
     rows, raw = tuple(row for row, _ in found), tuple(line for _, line in found)
     links = tuple(_link(one) for one in every)
-    return Table(f"{family.slug}-differences", caption, columns, rows, raw, links)
+    return Table(f"{sweep.slug}-differences", caption, columns, rows, raw, links)
 
 
 def _link(one: Tested) -> str | None:
@@ -174,13 +117,13 @@ def _link(one: Tested) -> str | None:
     )
 
 
-def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str, Any]]:
+def _difference(sweep: Sweep, one: Tested) -> tuple[tuple[Cell, ...], dict[str, Any]]:
     c = one.comparison
     start = (Cell(c.name), Cell(f"{one.value:g}", one.value))
     raw: dict[str, Any] = {
         "suite": one.experiment.suite,
         "task": one.experiment.task,
-        "varied": family.key,
+        "varied": sweep.key,
         "value": one.value,
         "treatment": str(c.pair.treatment),
         "baseline": str(c.pair.baseline),
@@ -204,29 +147,29 @@ def _difference(family: Family, one: Tested) -> tuple[tuple[Cell, ...], dict[str
     return (*start, *cells), raw | numbers | {"p": c.paired.p, "p_holm": c.p_holm, "seeds": c.paired.n}
 
 
-def shares_table(family: Family) -> Table | None:
+def shares_table(sweep: Sweep) -> Table | None:
     """The smallest value at which each entry is as good as its baseline at the largest: what it can do without.
 
     None where the number is no resource or nothing is compared.
     """
-    if not family.is_resource or not family.tests:
+    if not sweep.is_resource or not sweep.tests:
         return None
-    last, rows, raw = family.last, [], []
+    last, rows, raw = sweep.last, [], []
     compared = {}
-    for tests in family.tests:
-        c, level = tests[0].comparison, level_at_last(family, tests)
+    for tests in sweep.tests:
+        c, level = tests[0].comparison, level_at_last(sweep, tests)
         if level is not None:
             compared[c.baseline, c.baseline] = tests, level
             compared[c.treatment, c.baseline] = tests, level
     for (name, baseline), (tests, level) in sorted(
         compared.items(), key=lambda item: item[0][0] != item[0][1]
     ):
-        levels = family.by_seed(last, baseline)
-        curves = {one.value: family.by_seed(one.experiment, name) for one in tests if one.comparison.paired}
+        levels = sweep.by_seed(last, baseline)
+        curves = {one.value: sweep.by_seed(one.experiment, name) for one in tests if one.comparison.paired}
         seeds = sorted(levels.keys() & {seed for found in curves.values() for seed in found})
         if not seeds:
             continue
-        on_means = reaching_on_means(family, tests, name, level)
+        on_means = reaching_on_means(sweep, tests, name, level)
         each = [
             smallest_reaching(
                 {v: f[seed] for v, f in curves.items() if seed in f}, levels[seed], last.direction
@@ -238,18 +181,18 @@ def shares_table(family: Family) -> Table | None:
             _share_row(name, f"{baseline} ({words.quantity(level, last.unit, 4)})", on_means, summary)
         )
         raw += [
-            {"suite": family.suite, "task": last.task, "entry": name, "baseline": baseline, "seed": seed}
+            {"suite": sweep.suite, "task": last.task, "entry": name, "baseline": baseline, "seed": seed}
             | {"level": levels[seed], "share": share}
             for seed, share in zip(seeds, each, strict=True)
         ]
     caption = (
-        f"The smallest {family.key} at which an entry is as good as its baseline at {family.values[-1]:g} (larger ones need not be): on the "
+        f"The smallest {sweep.axis} at which an entry is as good as its baseline at {sweep.values[-1]:g} (larger ones need not be): on the "
         "means over seeds, and seed by seed (median and quartiles; a seed that never gets there counts as beyond all). A baseline may "
         "get there with less itself"
     )
     headings = ("On the means", "Median of the seeds", "Quartiles", "Seeds that reach it")
     columns = (Column("Mechanism", "left"), Column("As good as", "left"), *(Column(h) for h in headings))
-    return Table(f"{family.slug}-shares", caption, columns, tuple(rows), tuple(raw)) if rows else None
+    return Table(f"{sweep.slug}-shares", caption, columns, tuple(rows), tuple(raw)) if rows else None
 
 
 def _share_row(name: str, target: str, on_means: float, found: Censored) -> tuple[Cell, ...]:
@@ -263,58 +206,68 @@ def _share_row(name: str, target: str, on_means: float, found: Censored) -> tupl
     )
 
 
-def picture(family: Family, looks: Mapping[str, Look]) -> Picture:
+def picture(sweep: Sweep) -> Picture:
     """The headline metric against the number: mean and 95 % interval of every entry."""
-    last = family.last
+    last = sweep.last
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
-        phrases = []
-        for place, name in enumerate(family.names):
+        phrases: list[str] = []
+        ends: list[tuple[float, str, str]] = []
+        for place, name in enumerate(sweep.names):
             shown = [
                 (v, y)
-                for v, experiment in family.points
-                if (y := list(family.by_seed(experiment, name).values()))
+                for v, experiment in sweep.points
+                if (y := list(sweep.by_seed(experiment, name).values()))
             ]
             points = [(v, float(np.mean(y)), mean_interval(y)) for v, y in shown]
             told = [f"{words.quantity(mean, last.unit)} at {v:g}" for v, mean, _ in points]
-            _draw(axes, family, place - (len(family.names) - 1) / 2, points, name, looks[name], told)
+            _draw(
+                axes,
+                sweep,
+                place - (len(sweep.names) - 1) / 2,
+                points,
+                name,
+                look_of(sweep.entry(name)),
+                told,
+            )
             phrases.append(f"{name} {', '.join(told)}")
-        _number_axis(axes, family)
-        title = f"{last.metric_label} against {family.key}"
-        axes.set_title(axis_label(title, last.unit))
-        legend(figure, axes)
+            ends.append((float(scaled(points[-1][1], last.unit)), name, look_of(sweep.entry(name)).colour))
+        _number_axis(axes, sweep)
+        title = f"{last.metric_label} against {sweep.axis}"
+        axes.set_title(axis_label(last.metric_label, last.unit))
+        name_ends(figure, axes, ends)
         alt = f"Lines: {title}, mean and 95 % interval over seeds. {'; '.join(phrases)}."
-        return finish(figure, family.slug, "varied", title, alt)
+        return finish(figure, sweep.slug, "varied", title, alt)
 
 
-def differences_picture(family: Family) -> Picture:
+def differences_picture(sweep: Sweep) -> Picture:
     """The paired difference of every pair against the number: mean and 95 % interval."""
-    last = family.last
+    last = sweep.last
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
         axes.axhline(0, color=MUTED, linewidth=1)
         pairs: dict[str, list[tuple[float, float, Interval]]] = {}
-        for one in (one for tests in family.tests for one in tests):
+        for one in (one for tests in sweep.tests for one in tests):
             paired, name = one.comparison.paired, one.comparison.name
             if paired:
                 pairs.setdefault(name, []).append((one.value, paired.mean, paired.interval))
-        colours = looks_of(pairs)  # a pair's own: neither side's would tell it from the others
+        treatments = {tests[0].comparison.name: tests[0].comparison.pair.treatment for tests in sweep.tests}
         phrases = []
         for place, (name, points) in enumerate(pairs.items()):
             told = [f"{words.difference(mean, last.unit)} at {v:g}" for v, mean, _ in points]
-            _draw(axes, family, place - (len(pairs) - 1) / 2, points, name, colours[name], told)
+            _draw(axes, sweep, place - (len(pairs) - 1) / 2, points, name, look_of(treatments[name]), told)
             phrases.append(f"{name} {', '.join(told)}")
-        _number_axis(axes, family)
+        _number_axis(axes, sweep)
         title = f"Paired differences in {words.lowered(last.metric_label)}"
         axes.set_title(axis_label(title, words.difference_unit(last.unit)))
         legend(figure, axes, columns=2)
-        alt = f"Lines: {title} against {family.key}, mean and 95 % interval. {'; '.join(phrases)}."
-        return finish(figure, family.slug, "varied differences", title, alt)
+        alt = f"Lines: {title} against {sweep.axis}, mean and 95 % interval. {'; '.join(phrases)}."
+        return finish(figure, sweep.slug, "varied differences", title, alt)
 
 
 def _draw(
     axes: Axes,
-    family: Family,
+    sweep: Sweep,
     aside: float,
     points: Sequence[tuple[float, float, Interval]],
     name: str,
@@ -323,76 +276,69 @@ def _draw(
 ) -> None:
     """Means with their intervals, `aside` of their values: beside one another instead of on top, and always the same."""
     x = np.array([value for value, *_ in points])
-    x = x * 1.02**aside if _is_log(family) else x + 0.008 * aside * (family.values[-1] - family.values[0])
-    line = line_of_means(axes, x, [(mean, ends) for _, mean, ends in points], family.last.unit, name, look)
+    x = x * 1.02**aside if _is_log(sweep) else x + 0.008 * aside * (sweep.values[-1] - sweep.values[0])
+    line = line_of_means(axes, x, [(mean, ends) for _, mean, ends in points], sweep.last.unit, name, look)
     hint(line, name, (f"{name}: mean {one}" for one in told))
 
 
-def _is_log(family: Family) -> bool:
-    return family.values[0] > 0 and family.values[-1] / family.values[0] >= LOG_FROM
+def _is_log(sweep: Sweep) -> bool:
+    return sweep.values[0] > 0 and sweep.values[-1] / sweep.values[0] >= LOG_FROM
 
 
-def _number_axis(axes: Axes, family: Family) -> None:
+def _number_axis(axes: Axes, sweep: Sweep) -> None:
     """A tick at each value."""
-    if _is_log(family):
+    if _is_log(sweep):
         axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(family.values))
+    axes.xaxis.set_major_locator(FixedLocator(sweep.values))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel(family.key)
+    axes.set_xlabel(words.capitalised(sweep.axis))
 
 
-def facts(family: Family) -> list[tuple[str, str]]:
+def facts(sweep: Sweep) -> list[tuple[str, str]]:
     """What varies, and whatever else is unlike between the points."""
-    found = [
-        ("Varied", f"{family.key}: {listed(family.values)}; comparisons are made within each value only")
-    ]
-    unlike = sorted(set(_unlike(family)))
+    found = [("Varied", f"{sweep.axis}: {listed(sweep.values)}; comparisons are made within each value only")]
+    unlike = sorted(set(_unlike(sweep)))
     found += [("Also unlike between the values", "; ".join(unlike[:6]))] if unlike else []
-    found += [("Left out", reason) for reason in family.left_out]
+    found += [("Left out", reason) for reason in sweep.left_out]
     return found
 
 
-def _unlike(family: Family) -> Iterable[str]:
+def _unlike(sweep: Sweep) -> Iterable[str]:
     """Settings besides the varied one in which an entry's cells differ from those at the largest value."""
-    below = f"{family.key}:", f"{family.key}."
-    for name in family.names:
-        at_last = family.standing(family.last, name)
-        for _, experiment in family.points[:-1]:
-            here = family.standing(experiment, name)
+    below = f"{sweep.key}:", f"{sweep.key}."
+    for name in sweep.names:
+        at_last = sweep.standing(sweep.last, name)
+        for _, experiment in sweep.points[:-1]:
+            here = sweep.standing(experiment, name)
             if here and at_last:
                 for text in spec_differences(here.finished[0].spec, at_last.finished[0].spec):
                     if not text.startswith(below):
                         yield text.partition(":")[0]
 
 
-def answers(family: Family) -> list[Answer]:
-    """A sentence for every pair over all values, then at which of them it differs, and what it needs of a resource."""
-    found = []
-    for whole, tests in zip(family.overall, family.tests, strict=True):
-        verdicts: dict[str, list[float]] = {}
-        for one in tests:
-            verdicts.setdefault(one.comparison.verdict, []).append(one.value)
-        last = family.key.rpartition(".")[2]
-        told = "; ".join(f"{verdict} at {last} {listed(values)}" for verdict, values in verdicts.items())
-        plain = answer(whole)
-        told = f"{words.capitalised(told)}." if whole.paired else ""
-        sentences = [plain.text, told, _need(family, whole, tests)]
-        alone = whole.verdict in ("better", "worse") and whole.verdict not in verdicts
-        verdict = plain.verdict + (": on the mean over all values, at none of them alone" if alone else "")
-        found.append(replace(plain, text=" ".join(filter(None, sentences)), verdict=verdict))
-    return found
+class SweepSection:
+    """A suite that varies over a number: its values are columns, and its lines stand over one axis."""
+
+    title = "Over all values"
+    rank = 20
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Figures, then scores with a column a value; what is compared at each value, and what an entry can do without."""
+        found: list[Block] = []
+        for sweep in study.sweeps:
+            found += [Heading(sweep.title)] if len(study.sweeps) > 1 else []
+            found.append(Plan(0, partial(picture, sweep)))
+            if any(one.comparison.paired for tests in sweep.tests for one in tests):
+                found.append(Plan(0, partial(differences_picture, sweep)))
+            found.append(values_table(sweep))
+            shares, overall, differences = shares_table(sweep), overall_table(sweep), differences_table(sweep)
+            found += [shares] if shares else []
+            more = tuple(table for table in (overall, differences) if table)
+            found += [Folded("Every comparison, over all values and at each", more)] if more else []
+            found.append(Facts(tuple(facts(sweep))))
+        return found
 
 
-def _need(family: Family, whole: Comparison, tests: Sequence[Tested]) -> str:
-    """With how little of a resource the treatment is as good as its baseline with most; empty where that is no question."""
-    level = level_at_last(family, tests)
-    if not family.is_resource or not whole.paired or level is None:
-        return ""
-    last, top = family.key.rpartition(".")[2], family.values[-1]
-    reached, itself = (
-        reaching_on_means(family, tests, name, level) for name in (whole.treatment, whole.baseline)
-    )
-    where = f"first at {reached:g}" if math.isfinite(reached) else "nowhere"
-    own = f"; {whole.baseline} itself first at {itself:g}" if itself != top else ""
-    return f"Reaches the mean of {whole.baseline} at {last} {top:g} {where}{own}."
+section = SweepSection

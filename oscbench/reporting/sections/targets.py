@@ -11,8 +11,10 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics import mean_interval, summarise_censored
+from oscbench.analysis.study import Study
 from oscbench.analysis.targets import joules_to_target, steps_to_target
 from oscbench.records import Record
+from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table
 
 NEAR = 0.05
@@ -175,3 +177,23 @@ def _median(values: Sequence[float], unit: str, known: bool) -> Cell:
         return Cell(words.MISSING)
     middle = summarise_censored(values).median
     return Cell(words.quantity(middle, unit), middle) if math.isfinite(middle) else Cell("never", math.inf)
+
+
+class Targets:
+    """Steps, seconds, FLOPs and joules until validation first reached a level."""
+
+    title = "What it took to reach a target"
+    rank = 65
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """A table an experiment that has a level to reach."""
+
+        def of(experiment: Experiment) -> list[Block]:
+            table = targets_table(experiment, study.targets)
+            return [table] if table else []
+
+        return per_experiment(study, of)
+
+
+section = Targets

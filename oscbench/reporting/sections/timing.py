@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
 
 import matplotlib
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
@@ -16,54 +15,25 @@ from oscbench.analysis.growth import (
     Growth,
     TimingRow,
     fit_growth,
-    growth_by_contender,
-    is_timing,
-    timing_rows,
 )
-from oscbench.analysis.selection import anchor_of
+from oscbench.analysis.selection import Entry, anchor_of
+from oscbench.analysis.study import Study
+from oscbench.analysis.timing import (
+    PEAK,
+    RATIO,
+    TIME,
+    TimingGroup,
+    op_of,
+    pass_name,
+    quantities,
+    timing_groups,
+)
 from oscbench.records import Record
+from oscbench.reporting.page.blocks import SUITE, Block, Facts, Heading, Prose
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish
-from oscbench.reporting.page.style import Look, looks, settings
+from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table
-from oscbench.reporting.sections.published_times import ratios_table
-
-TIME, RATIO, PEAK = "_s", "_ratio", "_peak_memory_bytes"
-_GroupKey = tuple[str, str, str, int]
-
-
-@dataclass(frozen=True)
-class TimingView:
-    """One setting of a timing suite on one device: everything that is shown of it."""
-
-    slug: str
-    title: str
-    answer: str
-    description: str
-    facts: tuple[tuple[str, str], ...]
-    tables: tuple[Table, ...]
-    plans: tuple[Plan, ...]
-    pictures: tuple[Picture, ...] = ()
-
-
-def timing_views(records: Sequence[Record]) -> tuple[TimingView, ...]:
-    """A view for each suite, device, setting and batch among the timing records."""
-    rows = sorted(timing_rows(records), key=_group)
-    growth = growth_by_contender(rows)
-    return tuple(
-        _view(key, list(group), growth, [r for r in records if is_timing(r) and r.suite == key[0]])
-        for key, group in groupby(rows, key=_group)
-    )
-
-
-def _op(contender: str) -> str:
-    """What is computed; colour and marker tell it, the line tells by which backend."""
-    return contender.split(":", 1)[0]
-
-
-def _pass(name: str) -> str:
-    """What was timed, in words."""
-    return "training step" if name == "step" else f"{name.replace('_', ' ')} pass"
 
 
 def _line(contender: str) -> str:
@@ -71,68 +41,29 @@ def _line(contender: str) -> str:
     return {"reference": ":", "sparse": "--"}.get(backend, "-." if "[" in backend else "-")
 
 
-def _group(row: TimingRow) -> _GroupKey:
-    return (row.suite, row.device, row.setting, row.batch)
-
-
-def _view(
-    key: _GroupKey,
-    rows: list[TimingRow],
-    growth: Mapping[tuple[str, str, str, str, int, str], Growth],
-    records: Sequence[Record],
-) -> TimingView:
-    suite, device, setting, batch = key
-    slug = words.slug(f"{suite} {device} {setting} b{batch}")
-    found = {
-        (contender, quantity): fitted
-        for (*group, contender, number, quantity), fitted in growth.items()
-        if (*group, number) == key
-    }
-    references = [str(record.spec.get("reference")) for record in records]
-    order = [str(contender["key"]) for record in records for contender in record.spec["contenders"]]
-    rows.sort(key=lambda row: (references + order).index(row.contender))
-    colours = looks(sorted({_op(row.contender) for row in rows}))
+def group_blocks(group: TimingGroup) -> list[Block]:
+    """Everything that is shown of one group: figures, and a table of ratios or peaks for each quantity."""
+    slug, rows = group.slug, group.rows
     tables: list[Table] = []
     plans: list[Plan] = []
-    for quantity in _quantities(rows, TIME):
+    for quantity in quantities(rows, TIME):
         name = quantity.removesuffix(TIME)
-        tables.append(_ratio_table(slug, name, rows, found))
+        tables.append(_ratio_table(slug, name, rows, group.growth))
         lines = _over_tokens(rows, quantity)
         if lines:
             kind = f"{name.replace('_', ' ')} time"
-            plans.append(Plan(1, partial(_picture, slug, kind, "s", lines, colours)))
-    for quantity in _quantities(rows, PEAK):
-        tables.append(_peak_table(slug, quantity, rows, found))
+            plans.append(Plan(1, partial(_picture, slug, kind, "s", lines)))
+    for quantity in quantities(rows, PEAK):
+        tables.append(_peak_table(slug, quantity, rows, group.growth))
         name = quantity.removesuffix(PEAK).replace("_", " ")
         lines = _over_tokens(rows, quantity)
         if lines:
-            plans.append(Plan(3, partial(_picture, slug, f"{name} peak memory", "B", lines, colours)))
-    tables += [t for t in (_counts_table(slug, rows), ratios_table(slug, rows)) if t is not None]
-    link = anchor_of(records[0])
-    tables = [replace(table, links=tuple(link for _ in table.rows)) for table in tables]
-    title = f"{suite}: {setting}, batch {batch}, on {device}"
-    description = records[0].suite_description
-    return TimingView(
-        slug, title, _answer(references, rows), description, _facts(records), tuple(tables), tuple(plans)
-    )
-
-
-def _answer(references: Sequence[str], rows: Sequence[TimingRow]) -> str:
-    """What the last pass of the suite costs at the largest size, each op by its fastest backend there; empty without a ratio."""
-    ratios = [
-        row for row in rows if row.quantity.endswith(RATIO) and row.value and row.contender not in references
-    ]
-    if not ratios:
-        return ""
-    quantity = _quantities(ratios, RATIO)[-1]
-    tokens = max(row.tokens for row in ratios if row.quantity == quantity)
-    fastest: dict[str, TimingRow] = {}
-    for row in sorted(ratios, key=lambda row: row.value or math.inf):
-        if row.quantity == quantity and row.tokens == tokens:
-            fastest.setdefault(_op(row.contender), row)
-    name = _pass(quantity.removesuffix(RATIO))
-    costs = ", ".join(f"{row.contender} {row.value:.2f}×" for row in fastest.values())
-    return f"a {name} at N {tokens}, over the time of {', '.join(dict.fromkeys(references))}: {costs}."
+            plans.append(Plan(3, partial(_picture, slug, f"{name} peak memory", "B", lines)))
+    counts = _counts_table(slug, rows)
+    tables += [counts] if counts else []
+    link = anchor_of(group.records[0])
+    linked = [replace(table, links=tuple(link for _ in table.rows)) for table in tables]
+    return [Facts(_facts(group.records)), *plans, *linked]
 
 
 def _facts(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
@@ -197,10 +128,6 @@ def _counts_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
     return Table(f"{slug}-counts", caption, columns, tuple(shown), tuple(raw))
 
 
-def _quantities(rows: Iterable[TimingRow], suffix: str) -> list[str]:
-    return list(dict.fromkeys(row.quantity for row in rows if row.quantity.endswith(suffix)))
-
-
 def _ratio_table(
     slug: str, name: str, rows: Sequence[TimingRow], growth: Mapping[tuple[str, str], Growth]
 ) -> Table:
@@ -226,7 +153,9 @@ def _ratio_table(
         raw += [
             _raw(times[contender, n], ratios.get((contender, n))) for n in sizes if (contender, n) in times
         ]
-    caption = f"{_pass(name).capitalize()}: time over the reference's, taken in turn; by number of tokens N"
+    caption = (
+        f"{pass_name(name).capitalize()}: time over the reference's, taken in turn; by number of tokens N"
+    )
     return Table(f"{slug}-{name.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
 
 
@@ -261,9 +190,7 @@ def _peak_table(
             if row is not None:
                 raw.append({"contender": contender, "tokens": n, "bytes": value, "reason": row.reason})
         shown.append((*cells, _growth_cell(growth.get((contender, quantity)))))
-    caption = (
-        f"Peak memory of a {_pass(quantity.removesuffix(PEAK))} above the level before it, in a fresh process"
-    )
+    caption = f"Peak memory of a {pass_name(quantity.removesuffix(PEAK))} above the level before it, in a fresh process"
     return Table(f"{slug}-{quantity.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
 
 
@@ -301,14 +228,13 @@ def _picture(
     kind: str,
     unit: str,
     lines: Mapping[str, Sequence[tuple[int, float]]],
-    colours: Mapping[str, Look],
 ) -> Picture:
     """Cost against tokens, both on logarithmic axes."""
     sizes = sorted({n for points in lines.values() for n, _ in points})
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.4 + 0.16 * math.ceil(len(lines) / 2))
         for contender, points in lines.items():
-            look = colours[_op(contender)]
+            look = look_of(Entry(op_of(contender), "default"))
             (line,) = axes.plot(
                 [n for n, _ in points],
                 [cost for _, cost in points],
@@ -337,3 +263,24 @@ def _picture(
             f"{c} {words.quantity(p[-1][1], unit, 3)} at N {p[-1][0]}" for c, p in sorted(lines.items())
         )
         return finish(figure, slug, kind, title, f"Lines: {kind} against tokens. {ends}.")
+
+
+class Timing:
+    """What each contender costs: time over the reference's, growth with the number of tokens, and shares of the machine's ceilings."""
+
+    title = "Times"
+    rank = 15
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """One group of numbers that were taken in turn after another."""
+        found: list[Block] = []
+        for group in timing_groups(study.loaded.records):
+            found.append(Heading(group.title))
+            if group.answer:
+                found.append(Prose((words.capitalised(group.answer),), "lead"))
+            found += group_blocks(group)
+        return found
+
+
+section = Timing

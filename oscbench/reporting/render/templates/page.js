@@ -10,10 +10,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.replaceAll("\u2212", "-");
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
-        const order = isNaN(x) || isNaN(y) ? String(x).localeCompare(String(y)) : x - y;
+        // Numbers as numbers, those inside words among them: layer 2 before layer 10.
+        const order = isNaN(x) || isNaN(y) ? String(x).localeCompare(String(y), "en", { numeric: true }) : x - y;
         return down ? -order : order;
       });
       table.tBodies[0].append(...rows);

@@ -1,0 +1,42 @@
+"""What a reader must know of many comparisons at once, told once: caveats that all share, and how the numbers came about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.statistics import BCA_FROM
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.verdict import answer
+from oscbench.words import p_value
+
+
+def shared_caveats(comparisons: Sequence[Comparison]) -> list[str]:
+    """Caveats of every comparison; none where there is but one, which tells its own."""
+    every = [(*a.caveats, *a.more) for a in map(answer, (c for c in comparisons if c.paired))]
+    if len(every) < 2:
+        return []
+    return [note for note in every[0] if all(note in notes for notes in every)]
+
+
+def method(study: Study) -> str:
+    """How differences, intervals and p values came about."""
+    comparisons = study.comparisons
+    total = sum(one.paired is not None for one in comparisons)
+    most = max((one.tested for one in comparisons), default=0)
+    over = "over all of them" if total == most else "over those of each suite, a question"
+    holm = f", Holm-corrected {over}" if total > 1 else ""
+    if holm and any(one.needed for one in comparisons):
+        holm += "; comparisons whose few seeds could pass nothing take no part in that (Tarone 1990)"
+    fewest = min((c.paired.n for c in comparisons if c.paired and c.paired.n > 1), default=0)
+    if 0 < fewest < BCA_FROM:
+        holm += f"; with {fewest} seeds no p can be below {p_value(2.0 ** (1 - fewest))}, whatever came out"
+    baseline = (
+        "The last name of a --compare list is its baseline."
+        if study.asked
+        else "Each entry is compared with the reference that the models were matched to."
+    )
+    return (
+        "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
+        f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}. {baseline}"
+    )

@@ -1,0 +1,32 @@
+"""A score with its interval: as text, and as a bar on an axis that all rows share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.experiment import Standing
+from oscbench.analysis.statistics import Summary
+from oscbench.reporting.page.figure import focus
+from oscbench.reporting.page.table import Bar, Cell
+
+
+def score_cell(summary: Summary, unit: str, ends: tuple[float, float] | None) -> Cell:
+    """`92.1 % ± 0.4`, with a bar where the axis has two ends."""
+    low, high = summary.interval.low, summary.interval.high
+    half, mean = words.half_width(low, high, unit), words.quantity(summary.mean, unit)
+    bar = Bar(low, summary.mean, high, ends) if ends and summary.interval.exists else None
+    return Cell(f"{mean} {half}".strip() if half else f"{mean} (one seed)", summary.mean, bar)
+
+
+def score_axis(standings: Sequence[Standing], direction: str) -> tuple[float, float] | None:
+    """Ends that hold every interval but those of outliers; None where there are fewer than two."""
+    found = [s.summary.interval for s in standings if s.summary and s.summary.interval.exists]
+    if len(found) < 2:
+        return None
+    rows = [np.array([one.low, one.high]) for one in found]
+    # An outlier must not press all others into one point; its own bar stands at the end.
+    low, high = focus(rows, direction) or (float(np.min(rows)), float(np.max(rows)))
+    return (low, high) if high > low else None
