@@ -250,6 +250,10 @@ class Task(ABC):
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
         """One score an example; their mean over a split is the metric."""
 
+    def input_range(self) -> tuple[Tensor, Tensor] | None:
+        """Black and white as a model reads them, each (C, 1, 1); None where inputs are no images."""
+        return None
+
     def data_hash(self) -> str:
         """SHA-256 of every tensor's name, type, shape and bytes; cells with unlike hashes are never compared."""
         digest = hashlib.sha256()

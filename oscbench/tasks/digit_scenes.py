@@ -136,9 +136,9 @@ class DigitScenes(InMemoryTask):
         share = drawn("share", draw_number(config.draw))
         kept = training_rows(self._kinds(scenes["train"]), config.fraction, share)
         scenes["train"] = {name: part[kept] for name, part in scenes["train"].items()}
-        spread, mean = torch.std_mean(scenes["train"]["images"].float())
+        self.spread, self.mean = torch.std_mean(scenes["train"]["images"].float())
         self.splits = {
-            split: Batch((made["images"].float() - mean) / spread, self._targets(made))
+            split: Batch((made["images"].float() - self.mean) / self.spread, self._targets(made))
             for split, made in scenes.items()
         }
         self.training_scenes = kept
@@ -178,6 +178,11 @@ class DigitScenes(InMemoryTask):
         made = self._compose(split, "classes", "masks", "visible")
         rows = self.training_scenes if split == "train" else slice(None)
         return {name: part[rows] for name, part in made.items()}
+
+    def input_range(self) -> tuple[Tensor, Tensor]:
+        """Bytes 0 and 255; an empty place is 16 and full ink 224, before noise."""
+        low, high = (((level - self.mean) / self.spread).view(1, 1, 1) for level in (0.0, 255.0))
+        return low, high
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy [nats]: of each digit's presence, or of the count."""

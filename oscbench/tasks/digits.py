@@ -54,6 +54,11 @@ class Digits(Classification):
         mean, std = scans["train"].inputs.mean(), scans["train"].inputs.std()
         self.splits = {name: Batch((part.inputs - mean) / std, part.targets) for name, part in scans.items()}
         self.background = float(-mean / std)
+        self.full_ink = float((1.0 - mean) / std)
+
+    def input_range(self) -> tuple[Tensor, Tensor]:
+        """No ink and full ink."""
+        return torch.full((1, 1, 1), self.background), torch.full((1, 1, 1), self.full_ink)
 
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Every image shifted."""

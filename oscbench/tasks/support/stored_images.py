@@ -67,6 +67,11 @@ class StoredImages(Classification):
         """Images normalised channel by channel."""
         return Batch((batch.inputs.float() - self.mean) / self.spread, batch.targets)
 
+    def input_range(self) -> tuple[Tensor, Tensor]:
+        """Bytes 0 and 255, channel by channel."""
+        low, high = ((level - self.mean[0]) / self.spread[0] for level in (0.0, 255.0))
+        return low, high
+
     def augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Images cropped, shifted and mirrored, in this order."""
         images = cropped(batch.inputs, self.config.crop_area, generator)

@@ -1,0 +1,133 @@
+"""Changed images: what each change does to pixels, that an attack costs more than noise of its size, and calibration by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from oscbench import catalog
+from oscbench.measures import Subject
+from oscbench.measures.robustness import Robustness, RobustnessConfig, calibration_error, occluded
+from oscbench.models.backbones.sequence import Sequence, SequenceConfig
+from oscbench.models.backbones.vision import Vision, VisionConfig
+from oscbench.runner.training.loop import train
+from oscbench.tasks.char_lm import CharLM, CharLMConfig
+from oscbench.tasks.digits import Digits, DigitsConfig
+
+CPU = torch.device("cpu")
+RECIPE = {
+    "epochs": 16,
+    "batch_size": 64,
+    "learning_rate": 5e-3,
+    "weight_decay": 0.05,
+    "warmup": 0.1,
+    "beta2": 0.99,
+    "clip": 1.0,
+}
+
+
+def seeded(number: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Subject:
+    task, softmax = Digits(DigitsConfig(shift=0)), catalog.load("mechanisms", "softmax")
+    config = VisionConfig(width=32, heads=2, layers=2, patch=2)
+    model = Vision(config, task.inputs, softmax, softmax.Config(), hidden=None, seed=0)
+    subject = Subject(model, task, next(task.batches("validation", 64)), CPU, 64)
+    train(subject, RECIPE, 0, lambda done, total: None)
+    return subject
+
+
+@pytest.fixture(scope="module")
+def found(trained: Subject) -> dict[str, float]:
+    config = RobustnessConfig(
+        noise=[0.05, 0.5], occlusion=[0.25, 0.75], contrast=[0.9, 0.05], pgd=[0.02, 0.2]
+    )
+    findings = Robustness(config).after(trained)
+    assert all(entry.reason is None for entry in findings.measures.values())
+    assert trained.model.training
+    return {name: entry.value for name, entry in findings.measures.items()}
+
+
+def test_worse_images_cost_accuracy(found: dict[str, float], trained: Subject) -> None:
+    clean = trained.task.evaluate(trained.model, "test", CPU)["accuracy"].value
+    assert clean > 0.8
+    for kind, mild, strong in (
+        ("noise", "0.05", "0.5"),
+        ("occlusion", "0.25", "0.75"),
+        ("contrast", "0.9", "0.05"),
+        ("pgd", "0.02", "0.2"),
+    ):
+        assert clean + 0.02 > found[f"accuracy_{kind}_{mild}"] > found[f"accuracy_{kind}_{strong}"] + 0.05, (
+            kind
+        )
+
+
+def test_an_attack_costs_more_than_noise_of_its_radius(trained: Subject, found: dict[str, float]) -> None:
+    measured = Robustness(RobustnessConfig(noise=[0.2])).after(trained).measures["accuracy_noise_0.2"]
+    assert found["accuracy_pgd_0.2"] < measured.value - 0.2
+    assert measured.n == 500
+
+
+def test_an_attack_stays_in_its_ball_and_in_the_range(trained: Subject) -> None:
+    measure, batch = Robustness(RobustnessConfig()), next(trained.task.batches("test", 16))
+    low, high = trained.task.input_range()
+    inputs = measure._attacked(trained, batch, 0.1, low, high, seeded())
+    assert (inputs - batch.inputs).abs().max() <= 0.1 * (high - low).item() + 1e-5
+    assert (inputs - batch.inputs).abs().max() > 0.09 * (high - low).item()
+    assert inputs.min() >= low.item()
+    assert inputs.max() <= high.item()
+    before = trained.task.loss(trained.model(batch.inputs).prediction, batch)
+    assert trained.task.loss(trained.model(inputs).prediction, batch) > before + 0.1
+
+
+def test_nothing_is_left_behind(trained: Subject) -> None:
+    before = {key: value.clone() for key, value in trained.model.state_dict().items()}
+    one = Robustness(RobustnessConfig()).after(trained).measures
+    two = Robustness(RobustnessConfig()).after(trained).measures
+    assert {name: entry.value for name, entry in one.items()} == {
+        name: entry.value for name, entry in two.items()
+    }
+    assert all(torch.equal(value, before[key]) for key, value in trained.model.state_dict().items())
+    assert one["accuracy_pgd_0.03"].label.endswith(
+        "PGD, L∞ radius 0.03 of the range, 10 steps of 0.25 of the radius"
+    )
+
+
+def test_covered_patches_are_whole_and_as_many_as_asked_for() -> None:
+    images = torch.rand(5, 2, 8, 8, generator=seeded()) + 1.0
+    changed = occluded(images, 0.25, 2, seeded(1))
+    covered = (changed == 0).all(1)
+    patches = covered.unflatten(1, (4, 2)).unflatten(3, (4, 2))
+    assert torch.equal(patches.any(-1).any(2), patches.all(-1).all(2))
+    assert covered.flatten(1).sum(1).tolist() == [16] * 5
+    assert torch.equal(
+        changed[~covered[:, None].expand_as(images)], images[~covered[:, None].expand_as(images)]
+    )
+    assert len({tuple(row.flatten().tolist()) for row in covered}) > 1
+
+
+def test_calibration_error_is_the_weighted_gap() -> None:
+    confidence = torch.tensor([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    right = torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    expected = (4 * (0.95 - 0.75) + 2 * (0.55 - 0.5)) / 6
+    assert calibration_error(confidence, right, 10) == pytest.approx(expected)
+    assert calibration_error(torch.ones(3), torch.ones(3), 15) == pytest.approx(0.0)
+
+
+def test_what_is_no_image_says_so(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "text.txt"
+    path.write_bytes(bytes(range(97, 122)) * 100)
+    task, softmax = CharLM(CharLMConfig(path=str(path), length=8)), catalog.load("mechanisms", "softmax")
+    model: nn.Module = Sequence(
+        SequenceConfig(width=16, heads=2, layers=1), task.inputs, softmax, softmax.Config(), hidden=8, seed=0
+    )
+    subject = Subject(model, task, next(task.batches("validation", 4)), CPU, 4)
+    measures = Robustness(RobustnessConfig()).after(subject).measures
+    assert {entry.reason for entry in measures.values()} == {"unavailable: inputs of this task are no images"}
+    assert all(entry.value is None for entry in measures.values())
