@@ -44,7 +44,8 @@ def suite_names() -> dict[str, Path]:
     """Every suite that can be found by name; the nearest folder wins."""
     found: dict[str, Path] = {}
     for folder in suite_folders():
-        for path in sorted(folder.iterdir()):
+        # A folder in it is a group of suites, `anchors` for one; what stands above comes first.
+        for path in sorted([*folder.iterdir(), *folder.glob("*/*")], key=lambda path: (len(path.parts), path)):
             if path.suffix in SUFFIXES:
                 found.setdefault(path.stem, path)
     return found
