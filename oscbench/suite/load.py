@@ -45,7 +45,9 @@ def suite_names() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in suite_folders():
         # A folder in it is a group of suites, `anchors` for one; what stands above comes first.
-        for path in sorted([*folder.iterdir(), *folder.glob("*/*")], key=lambda path: (len(path.parts), path)):
+        for path in sorted(
+            [*folder.iterdir(), *folder.glob("*/*")], key=lambda path: (len(path.parts), path)
+        ):
             if path.suffix in SUFFIXES:
                 found.setdefault(path.stem, path)
     return found
