@@ -13,7 +13,14 @@ from typing import Literal
 import numpy as np
 
 from oscbench.analysis.equivalence import Equivalence, Margin, declared_margin, two_one_sided
-from oscbench.analysis.fairness import control_notes, machine, origin_notes, refusals, scope_notes
+from oscbench.analysis.fairness import (
+    control_notes,
+    machine,
+    origin_notes,
+    position_notes,
+    refusals,
+    scope_notes,
+)
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
 from oscbench.analysis.selection import Entry, Pair
@@ -260,7 +267,8 @@ def _compute(blank: Comparison, costs: Costs) -> list[str]:
 
 def _scope(pools: list[list[Record]]) -> list[str]:
     everything = [record for pool in pools for record in pool]
-    return scope_notes(everything) + control_notes(everything) + origin_notes(everything)
+    notes = scope_notes(everything) + control_notes(everything) + origin_notes(everything)
+    return (position_notes(*pools) if len(pools) == 2 else []) + notes
 
 
 def _unsettled(records: Sequence[Record]) -> str:

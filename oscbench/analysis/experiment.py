@@ -12,7 +12,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.comparison import SPEED_MEASURES, Comparison, compare
-from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes
+from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of
 from oscbench.analysis.floors import AboveFloor, above_floor
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
@@ -197,6 +197,7 @@ def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tup
         ("Parameters", _spread(grouped, "params")),
         ("Forward FLOPs a sample", _spread(grouped, "flops")),
         ("Data", _data(cells)),
+        ("Positions", _positions(grouped, names)),
         ("Seeds", _seeds(grouped, names)),
         ("Tested on", _tested(cells)),
         ("Tuning", _tuning(grouped, names)),
@@ -207,6 +208,15 @@ def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tup
     return [fact for fact in facts if fact[1]] + [
         ("Note", note) for note in control_notes(cells) + origin_notes(cells)
     ]
+
+
+def _positions(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
+    """Where each entry's tokens have their places from: entries side by side by position."""
+    found: dict[str, list[str]] = {}
+    for entry, cells in grouped.items():
+        if position := position_of(cells[-1]):
+            found.setdefault(position, []).append(names[entry])
+    return "; ".join(f"{position}: {', '.join(entries)}" for position, entries in found.items())
 
 
 def _tuning(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
@@ -222,6 +232,8 @@ def _tuning(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
             kind, _, name = place.partition(".")
             if kind == "settings" and name in spec["mechanism"]:
                 values[name] = spec["mechanism"][name]
+            if kind == "model" and name in spec.get("own_model", {}):
+                values[name] = position_of(cells[-1]) if name == "position" else spec["own_model"][name]
         if values:
             chosen.append(f"{names[entry]} " + ", ".join(f"{name} {value}" for name, value in values.items()))
     return (

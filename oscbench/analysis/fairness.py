@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from oscbench.positions import joined
 from oscbench.records import Record
 from oscbench.words import ranges
 
 # What may differ between two entries of a fair comparison; everything else in a spec is protocol.
-_OWN = ("mechanism", "variant", "seed", "versions", "own_match", "tuned")
+_OWN = ("mechanism", "variant", "seed", "versions", "own_match", "own_model", "tuned")
 
 
 def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
@@ -39,6 +40,28 @@ def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
 def matching_mode(record: Record) -> str:
     """`params`, `flops`, `time` or `none`."""
     return record.matching.by if record.matching else "none"
+
+
+def position_of(record: Record) -> str:
+    """Where a cell's tokens have their places from, `auto` resolved: one of `oscbench.positions`; empty where nothing was trained.
+
+    Records from before suites could choose say it by their model's setting and their mechanism's traits.
+    """
+    said = record.spec_given.get("position")
+    if said is not None or "model" not in record.spec or record.spec.get("kind") == "floor":
+        return str(said or "")
+    added = {**record.spec["model"], **record.spec.get("own_model", {})}.get("position", "auto")
+    if added == "auto":
+        added = "learned" if record.card.traits.get("needs_position") else "none"
+    return joined(added, record.card.traits.get("order_sensitive", False))
+
+
+def position_notes(first: Iterable[Record], second: Iterable[Record]) -> list[str]:
+    """A line where two entries differ in their positions: what separates them may be that."""
+    ours, theirs = ({position_of(r) for r in records} - {""} for records in (first, second))
+    if ours == theirs or not ours or not theirs:
+        return []
+    return [f"positions differ: {', '.join(sorted(ours))} against {', '.join(sorted(theirs))}"]
 
 
 def control_notes(records: Iterable[Record]) -> list[str]:

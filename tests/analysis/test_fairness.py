@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthetic_records import make_record
 
-from oscbench.analysis.fairness import control_notes, refusals
+from oscbench.analysis.fairness import control_notes, position_notes, position_of, refusals
 from oscbench.analysis.selection import Entry, pairs_by_reference
 from oscbench.records import Matching
 
@@ -39,3 +39,37 @@ def test_control_is_the_baseline_of_its_reference_alone():
     plain, control = Entry("plain", "default"), Entry("plain", "wave-flops")
     pairs = {(pair.treatment.mechanism, pair.baseline) for pair in pairs_by_reference(records)}
     assert pairs == {("wave", control), ("wave", plain), ("ring", plain)}
+
+
+def at(position, given=True, own_model=None, traits=None, model="auto"):
+    """Cells that stand at a position: as a plan says it, or as records from before it did."""
+    found = []
+    for record in cells("wave"):
+        spec = record.spec | {"model": {"name": "vision", "position": model}}
+        spec |= {"own_model": own_model} if own_model else {}
+        card = record.card.model_copy(update={"traits": traits or {}})
+        said = {"position": position} if given else {}
+        found.append(record.model_copy(update={"spec": spec, "spec_given": said, "card": card}))
+    return found
+
+
+def test_position_is_what_the_plan_says_or_older_records_traits_say():
+    both = {"needs_position": True, "order_sensitive": True}
+    cases = [
+        (at("learned+own"), "learned+own"),
+        (at(None, given=False, traits=both), "learned+own"),
+        (at(None, given=False, traits={"order_sensitive": True}), "own"),
+        (at(None, given=False, traits={"needs_position": True}), "learned"),
+        (at(None, given=False, traits=both, model="none"), "own"),
+        (at(None, given=False, traits=both, own_model={"position": "none"}), "own"),
+        (cells("wave"), ""),
+    ]
+    assert [position_of(made[0]) for made, _ in cases] == [expected for _, expected in cases]
+
+
+def test_two_entries_that_differ_in_position_are_told_so_and_are_still_compared():
+    ours, theirs = at("own", own_model={"position": "none"}), at("learned")
+    assert position_notes(ours, theirs) == ["positions differ: own against learned"]
+    assert position_notes(ours, ours) == []
+    assert position_notes(ours, cells("wave")) == []
+    assert refusals(ours, theirs) == []
