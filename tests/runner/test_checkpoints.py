@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from oscbench import catalog
 from oscbench.runner.cell import run_cell
-from oscbench.runner.training.checkpoint import STOPPED, Checkpoints
+from oscbench.runner.training.checkpoint import STOPPED, Checkpoints, prove_usable
 from oscbench.runner.training.plan import make_plan
 from oscbench.suite import load_suite
 
@@ -160,10 +160,13 @@ def test_a_torn_or_foreign_checkpoint_is_set_aside_and_named_and_the_cell_begins
     assert [one.name for one in tmp_path.iterdir()] == [f"{cell.identity}.checkpoint.set_aside"]
 
 
-def test_a_checkpoint_may_lie_wherever_fsspec_reaches(planned):
+@pytest.mark.parametrize("place", ["memory://bucket/cells", "{folder}/a::b", "file://{folder}/new/folders"])
+def test_a_checkpoint_may_lie_wherever_fsspec_reaches(planned, tmp_path, place):
     cell, whole = planned("softmax")
-    killed(cell, "memory://bucket/cells", 10, 3)
-    record, steps = gone_on(cell, "memory://bucket/cells")
+    place = place.format(folder=tmp_path)
+    prove_usable(place)
+    killed(cell, place, 10, 3)
+    record, steps = gone_on(cell, place)
     assert steps[0] == 10
     assert said(record) == whole
 

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -157,8 +158,8 @@ class Checkpoints:
         payload = buffer.getvalue()
         header = {**_made_by(self.identity), "sha256": hashlib.sha256(payload).hexdigest()}
         try:
-            files, path = fsspec.core.url_to_fs(self.path)
-            files.makedirs(files._parent(path), exist_ok=True)
+            files, path = _reached(self.path)
+            files.makedirs(path.rpartition("/")[0], exist_ok=True)
             with files.open(f"{path}.writing", "wb") as file:
                 file.write(json.dumps(header).encode() + b"\n" + payload)
             files.mv(f"{path}.writing", path)
@@ -170,7 +171,7 @@ class Checkpoints:
 
     def load(self) -> dict[str, Any] | None:
         """The last one; None where there is none. One that is torn or made by another version is set aside and named."""
-        files, path = fsspec.core.url_to_fs(self.path)
+        files, path = _reached(self.path)
         try:
             with files.open(path, "rb") as file:
                 first, payload = file.readline(), file.read()
@@ -192,7 +193,7 @@ class Checkpoints:
 
     def remove(self) -> None:
         """The cell has its record."""
-        files, path = fsspec.core.url_to_fs(self.path)
+        files, path = _reached(self.path)
         try:
             files.rm(path)
         except OSError:
@@ -201,6 +202,14 @@ class Checkpoints:
 
 STOPPED = 143
 """Exit code of a cell that was asked to stop and left a checkpoint, as a shell gives it for SIGTERM."""
+
+
+def _reached(url: str) -> tuple[Any, str]:
+    """File system and path of a place; whatever is no URL is a path, though it hold what fsspec reads otherwise (`a::b`)."""
+    if "://" not in url:
+        return fsspec.filesystem("file"), Path(url).absolute().as_posix()
+    files, path = fsspec.core.url_to_fs(url)
+    return files, str(path)
 
 
 class CheckpointsError(UserError):
@@ -214,7 +223,7 @@ def prove_usable(url: str) -> None:
         CheckpointsError: fsspec does not know the protocol, lacks the package for it, or a file is in the way.
     """
     try:
-        files, path = fsspec.core.url_to_fs(url)
+        files, path = _reached(url)
         taken = files.isfile(path)
     except Exception as error:  # each protocol has its own kinds
         raise CheckpointsError(f"--checkpoints {url}: cannot be used ({first_line(error)})") from error
