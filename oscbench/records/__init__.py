@@ -1,6 +1,7 @@
 """The only door to `results/`: schema, identity and store (no torch)."""
 
 from oscbench.records.identity import identity, protocol
+from oscbench.records.reading import Damaged
 from oscbench.records.schema import (
     Curve,
     HealthRow,
@@ -9,7 +10,7 @@ from oscbench.records.schema import (
     MechanismCard,
     Record,
 )
-from oscbench.records.store import Damaged, ResultsError, Store, suite_name
+from oscbench.records.store import ResultsError, Store, suite_name
 
 __all__ = [
     "Curve",

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oscbench.records import packed
 from oscbench.records.identity import digest
+from oscbench.records.reading import contents
 from oscbench.records.schema import Status
-from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, contents, suite_name
+from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, suite_name
 
 
 class _Frozen(BaseModel):

@@ -14,8 +14,9 @@ from typing import Any
 from oscbench.errors import UserError, nearest
 from oscbench.records import packed
 from oscbench.records.ledger import Ledger, find_ledgers, write_ledger
+from oscbench.records.reading import contents
 from oscbench.records.schema import Measurement, Record
-from oscbench.records.store import ResultsError, Store, contents, suite_name
+from oscbench.records.store import ResultsError, Store, suite_name
 
 _FOLDERS = re.compile(r"""(^|[\s"'(=])(?:/[\w.+~@-]+)+/|(^|[\s"'(=])[A-Za-z]:\\(?:[^\\\s]+\\)*""")
 """An absolute path in a text, up to its last part."""

@@ -15,18 +15,16 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from oscbench.errors import UserError
 from oscbench.records import packed
 from oscbench.records.index import FolderIndex
+from oscbench.records.reading import Damaged, contents, read
 from oscbench.records.schema import Record
 
 _LOG = logging.getLogger(__name__)
@@ -51,29 +49,6 @@ _COMMITTED = ("reference",)
 
 class ResultsError(UserError):
     """A results folder that cannot be used: missing, not a folder or not writable."""
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """A file among the records that is not a record, and why."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a packed file holds.
-
-    Attributes:
-        records: of one suite, all of its labels.
-        ledgers: of its searches, as JSON.
-        damaged: lines that are neither, or the file itself.
-    """
-
-    records: tuple[Record, ...]
-    ledgers: tuple[bytes, ...]
-    damaged: tuple[Damaged, ...]
 
 
 def suite_name(label: str) -> str:
@@ -368,57 +343,3 @@ def _put(temporary: Path, path: Path) -> None:
         # A file system without hard links; the cell's lock keeps other runs away meanwhile.
         if not path.exists():
             temporary.rename(path)
-
-
-def read(path: Path) -> Record | Damaged:
-    """One record, or what is wrong with its file."""
-    try:
-        packed.regular(path)
-        return parsed(path.read_bytes(), path)
-    except packed.UnreadableError as error:
-        return Damaged(path, str(error))
-    except OSError as error:
-        return Damaged(path, str(error.strerror))
-
-
-def parsed(text: bytes, path: Path) -> Record | Damaged:
-    """A record from its JSON, or what is wrong with it."""
-    try:
-        return Record.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
-        return Damaged(path, f"{place}: {first['msg']}")
-
-
-def contents(path: Path) -> Contents:
-    """What a packed file holds; nothing where there is no such file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return Contents((), (), ())
-    return _read_pack(path, found.st_size, found.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _read_pack(path: Path, size: int, changed_ns: int) -> Contents:
-    """Read a packed file, once as long as it stays as it is."""
-    del size, changed_ns
-    records: list[Record] = []
-    ledgers: list[bytes] = []
-    damaged: list[Damaged] = []
-    try:
-        for number, line in enumerate(packed.lines(path), start=1):
-            if line.startswith(packed.LEDGER):
-                ledgers.append(line[len(packed.LEDGER) : -1])
-                continue
-            loaded = parsed(line, path)
-            if isinstance(loaded, Record):
-                records.append(loaded)
-            else:
-                damaged.append(Damaged(path, f"line {number}: {loaded.reason}"))
-    except packed.UnreadableError as error:
-        damaged.append(Damaged(path, str(error)))
-    except OSError as error:
-        damaged.append(Damaged(path, str(error.strerror)))
-    return Contents(tuple(records), tuple(ledgers), tuple(damaged))

@@ -20,7 +20,7 @@ from oscbench.errors import UserError
 from oscbench.records import Curve, Matching, Measurement, Store, packed
 from oscbench.records.ledger import Ledger, find_ledgers, ledger_path, trial_label, write_ledger
 from oscbench.records.packing import lean, pack, unpack
-from oscbench.records.store import contents
+from oscbench.records.reading import contents
 from oscbench.reporting import export_frame
 
 

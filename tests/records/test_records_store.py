@@ -18,7 +18,7 @@ from records_made import record
 from oscbench.records import Damaged, Measurement, Record, ResultsError, Store
 from oscbench.records import store as store_module
 from oscbench.records.ledger import find_ledgers
-from oscbench.records.store import read
+from oscbench.records.reading import read
 
 
 @pytest.fixture
