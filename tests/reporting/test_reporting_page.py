@@ -447,3 +447,13 @@ def test_a_run_that_is_not_finished_says_so(
     assert "4 of 12 cells" in index.with_name("report.md").read_text()
     rest = [make_record(m, s) for m in ("plain", "wave") for s in range(2, 6)]
     assert "Not finished" not in words_of(build_report(save(rest), tmp_path / "out"))
+
+
+def test_the_sample_is_its_pages_and_nothing_else() -> None:
+    sample = Path(__file__).parents[2] / "reports" / "sample"
+    files = sorted(path.name for path in sample.iterdir())
+    assert {"index.html", "report.md"} <= set(files)
+    assert all(re.fullmatch(r"index\.html|report\.md|suite-[a-z0-9-]+\.html", name) for name in files)
+    assert sum(path.stat().st_size for path in sample.iterdir()) < 3_000_000
+    for path in sample.glob("*.html"):
+        read(path.read_text(encoding="utf-8"))
