@@ -7,7 +7,7 @@ live (`stream`). A backbone never asks for its name. A file in this folder is a 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar, cast
 
@@ -21,6 +21,7 @@ from oscbench.ops.phases import add_wrapped, circle, wrap
 from oscbench.positions import POSITIONS, parted
 
 State = tuple[Tensor, ...] | None
+KeptT = TypeVar("KeptT")
 
 
 class MechanismConfig(BaseModel):
@@ -72,11 +73,28 @@ class Positions:
     coordinates: Tensor
     special: Tensor
     unknown: Tensor | None = None
+    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def to(self, device: torch.device) -> Positions:
-        """The same positions on another device."""
-        unknown = None if self.unknown is None else self.unknown.to(device)
-        return Positions(self.coordinates.to(device), self.special.to(device), unknown)
+        """The same positions on another device, copied there once."""
+        if device == self.coordinates.device:
+            return self
+
+        def there() -> Positions:
+            unknown = None if self.unknown is None else self.unknown.to(device)
+            return Positions(self.coordinates.to(device), self.special.to(device), unknown)
+
+        return self.keep(device, there)
+
+    def keep(self, key: Any, make: Callable[[], KeptT]) -> KeptT:
+        """What follows from these positions alone, made once: every forward pass would pay for it, and on a GPU wait for it."""
+        if torch.compiler.is_compiling():
+            return make()
+        if key not in self._kept:
+            with torch.inference_mode(False):  # whoever made it first, training may use it
+                self._kept[key] = make()
+        found: KeptT = self._kept[key]
+        return found
 
 
 class Hearing(TypedDict):

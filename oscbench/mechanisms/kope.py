@@ -43,7 +43,7 @@ from oscbench.mechanisms import (
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
-from oscbench.mechanisms._rotary import starting_angles
+from oscbench.mechanisms._rotary import starting_waves
 from oscbench.ops import decode, kope_attention, kuramoto_step, mix_phases, rotate, softmax_attention
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.flops import attention_flops
@@ -137,9 +137,10 @@ class KoPE(Mechanism):
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """Rotary phases of the positions, equal in all heads."""
-        angles = starting_angles(positions, self.shape, self.config.base, self.shape.head_width)
-        shape = (tokens.shape[0], self.shape.heads, *angles.shape)
-        return angles.cos().to(tokens.dtype).expand(shape), angles.sin().to(tokens.dtype).expand(shape)
+        width, base = self.shape.head_width, self.config.base
+        cos, sin = starting_waves(positions, self.shape, base, width, tokens.dtype)
+        shape = (tokens.shape[0], self.shape.heads, *cos.shape)
+        return cos.expand(shape), sin.expand(shape)
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Attention over queries, keys and values turned by the mixed phases."""

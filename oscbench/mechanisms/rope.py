@@ -42,7 +42,7 @@ from oscbench.mechanisms import (
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
-from oscbench.mechanisms._rotary import starting_angles
+from oscbench.mechanisms._rotary import starting_waves
 from oscbench.ops import decode, kope_attention, rotate
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
@@ -87,8 +87,7 @@ class RoPE(Mechanism):
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """Cos and sin of the rotary angles, (N, d/2), the same in all heads and layers."""
-        angles = starting_angles(positions, self.shape, self.config.base, self.shape.head_width)
-        return angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+        return starting_waves(positions, self.shape, self.config.base, self.shape.head_width, tokens.dtype)
 
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Rotated queries and keys, and values where these turn too."""

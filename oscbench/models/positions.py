@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -25,9 +26,19 @@ def image_positions(rows: int, columns: int, num_special: int) -> Positions:
 
 
 def sequence_positions(length: int, first: int = 0) -> Positions:
-    """Indices first, first + 1, …, one axis, nobody special."""
+    """Indices first, first + 1, …, one axis, nobody special; kept, with all that follows from them."""
+    return _line(length, first) if torch.compiler.is_compiling() else _kept_line(length, first)
+
+
+def _line(length: int, first: int) -> Positions:
     index = torch.arange(first, first + length, dtype=torch.float64, device="cpu")
     return Positions(index[:, None], torch.zeros(length, dtype=torch.bool, device="cpu"))
+
+
+@lru_cache(maxsize=64)
+def _kept_line(length: int, first: int) -> Positions:
+    with torch.inference_mode(False):
+        return _line(length, first)
 
 
 class AddedPositions(nn.Module):

@@ -1,11 +1,17 @@
-"""One session on a lent GPU: exactness against float64 first, then times against the fastest fused attention, then a short table.
+"""A session on a lent GPU, in parts that run side by side and write what they find line by line: exactness first, then times.
 
-    python tests/benchmarks/gpu_session.py --output "$OUT"          # on the GPU, under ten minutes
-    python tests/benchmarks/gpu_session.py --output /tmp/x --device cpu   # the same code, small, to see that it works
+    session() { python tests/benchmarks/gpu_session.py --output "$OUT" "$@"; }
+    session --part truth --device cpu            # before, where time is cheap: float64 results for `check`
+    for case in $(session --list); do session --part check --case "$case" & done; wait
+    session --part time --sizes 4096,1024        # alone on the GPU: backends found exact, against the fastest fused attention
+    session --part once --case ssa-half-locked               # one forward and backward pass, for a profiler
+    session --part table                         # what all lines say
 
-Every op and backend that can run is compared with the literal equations in float64 on the CPU: outputs in float32 and bfloat16, gradients in
-float32, causal and not, ragged N. Times are CUDA-graph replays over input sets larger than the L2, bfloat16, B 4, H 16, d 64, as ratios
-to the fastest of FLASH, EFFICIENT and CUDNN, each forced by name, for the same matmul width. A backend that was not exact is not timed.
+With `--device cpu` every part runs small, to see that it works. Every op and backend that can run is compared with the literal
+equations in float64 on the CPU: outputs in float32 and bfloat16, gradients in float32, causal and not, ragged N. Times are CUDA-graph
+replays over input sets larger than the L2, bfloat16, B 4, H 16, d 64, as ratios to the fastest of FLASH, EFFICIENT and CUDNN, each
+forced by name, for the same matmul width. A backend that was not found exact is not timed. A part ends when its budget is spent, and
+a backend that fails, in its compiler too, is a line and not the end.
 """
 
 from __future__ import annotations
@@ -15,14 +21,14 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_cases import CASES, Case
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import normalize, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench import ops
 from oscbench.machine.environment import environment
@@ -37,102 +43,24 @@ L2_BYTES = 128 << 20
 ROUNDS = 20
 
 
-@dataclass(frozen=True)
-class Case:
-    """An op with inputs that stand for its use: names, tensors, and how it is called."""
+class Lines:
+    """A file that rows are appended to as they are found, one JSON object a line."""
 
-    op: str
-    label: str
-    make: Callable[[int, int, int, int, torch.Generator], dict[str, Tensor]]
-    call: Callable[[dict[str, Tensor], dict[str, Any]], Any]
-    causal: tuple[bool, ...] = (False, True)
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
 
-
-def _normal(*shape: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def _qkv(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor]:
-    return {name: _normal(b, h, n, d, generator=g) for name in ("q", "k", "v")}
+    def add(self, **row: Any) -> None:
+        """Write one row, and let it be seen."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print({name: value for name, value in row.items() if name != "samples"}, flush=True)
 
 
-def _kope(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor]:
-    angle = 3 * _normal(b, h, n, d // 2, generator=g)
-    return {**_qkv(b, h, n, d, g), "cos": angle.cos(), "sin": angle.sin()}
-
-
-def _torus(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor]:
-    # Width 2n is the matmul width, so n = d/2 makes the same product as softmax attention of d channels.
-    return {"theta": 3 * _normal(b, h, n, d // 2, generator=g), "gate": _normal(h, 1, d // 2, generator=g)}
-
-
-def _ssa(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor]:
-    # Half of all pairs lock when a component of omega has this spread (mechanisms.md).
-    spread = 0.64 / (2 * d) ** 0.5
-    return {
-        "omega": spread * _normal(b, h, n, d, generator=g),
-        "theta": 0.3 * _normal(b, h, n, d, generator=g),
-        "v": _normal(b, h, n, d, generator=g),
-    }
-
-
-def _fixed(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor]:
-    return {**_qkv(b, h, n, d, g), "anchors": normalize(_normal(h, n, 8, generator=g), dim=-1)}
-
-
-def _fixed_case(coupling: str) -> Case:
-    def call(x: dict[str, Tensor], o: dict[str, Any]) -> Any:
-        return ops.fixed_query_attention(
-            x["q"], x["k"], x["v"], x["anchors"], coupling=coupling, validate=False if _fast(o) else None, **o
-        )
-
-    return Case("fixed_query_attention", f"fixed query, {coupling}", _fixed, call)
-
-
-def _fast(options: dict[str, Any]) -> bool:
-    return options.get("backend") not in (None, "auto", "reference")
-
-
-CASES = [
-    Case(
-        "softmax_attention", "softmax", _qkv, lambda x, o: ops.softmax_attention(x["q"], x["k"], x["v"], **o)
-    ),
-    Case(
-        "kope_attention",
-        "KoPE attention",
-        _kope,
-        lambda x, o: ops.kope_attention(x["q"], x["k"], x["v"], x["cos"], x["sin"], **o),
-    ),
-    Case(
-        "kuramoto_step",
-        "Kuramoto step",
-        _kope,
-        lambda x, o: torch.cat(
-            ops.kuramoto_step(x["q"], x["k"], x["cos"], x["sin"], gamma=0.05, **o), dim=-1
-        ),
-    ),
-    Case(
-        "torus_attention",
-        "torus, others only",
-        _torus,
-        lambda x, o: ops.torus_attention(x["theta"], x["gate"], include_self=False, **o),
-    ),
-    Case(
-        "torus_attention",
-        "torus, with self",
-        _torus,
-        lambda x, o: ops.torus_attention(x["theta"], x["gate"], **o),
-    ),
-    Case(
-        "selective_synchronization",
-        "SSA, half locked",
-        _ssa,
-        lambda x, o: ops.selective_synchronization(
-            x["omega"], x["theta"], x["v"], coupling=1.3133, alpha=1.3133, edge=0.05, **o
-        ),
-    ),
-    *(_fixed_case(coupling) for coupling in ("softplus", "elu", "relu")),
-]
+def rows_in(folder: Path, part: str) -> list[dict[str, Any]]:
+    """All rows that runs of a part have written."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{part}*.jsonl"))]
+    return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
 def error(found: Tensor, truth: Tensor, op: str) -> float:
@@ -158,35 +86,94 @@ def gradients(case: Case, inputs: dict[str, Tensor], options: dict[str, Any]) ->
     return torch.cat([x.grad.double().flatten().cpu() for x in inputs.values() if x.grad is not None])
 
 
-def check(case: Case, backend: str, device: str, tokens: int) -> list[dict[str, Any]]:
-    """Rows of exactness for one backend: worst relative errors, or why it refuses."""
-    rows = []
-    generator = torch.Generator().manual_seed(7)
-    truth_inputs = case.make(2, 2, tokens, 64, generator)
+def truths(case: Case, tokens: int) -> dict[str, Tensor]:
+    """Results of the literal equations in float64, for inputs rounded to each precision, and gradients for float32."""
+    found = {}
+    inputs = check_inputs(case, tokens)
     for causal in case.causal:
         literal = {"is_causal": causal, "backend": "reference"}
-        options = {"is_causal": causal, "backend": backend}
-        for dtype, limit in LIMITS.items():
-            rounded = cast(truth_inputs, dtype, "cpu")
-            truth = case.call(cast(rounded, torch.float64, "cpu"), literal)
-            row: dict[str, Any] = {
-                "op": case.op, "case": case.label, "backend": backend, "causal": causal, "tokens": tokens,
-                "dtype": str(dtype).removeprefix("torch."),
-            }  # fmt: skip
-            try:
-                row["forward"] = error(case.call(cast(rounded, dtype, device), options), truth, case.op)
-                if dtype == torch.float32:
-                    exact = gradients(case, cast(rounded, torch.float64, "cpu", grad=True), literal)
-                    row["gradients"] = error(
-                        gradients(case, cast(rounded, dtype, device, grad=True), options), exact, "gradients"
-                    )
-                # SSA at a locking edge keeps fewer digits in float32 gradients (mechanisms.md); `edge` bounds them.
-                worst = max(row["forward"], row.get("gradients", 0.0) / 50)
-                row["exact"] = worst < limit
-            except (ValueError, RuntimeError) as refused:
-                row["exact"], row["refused"] = None, str(refused).splitlines()[0]
-            rows.append(row)
-    return rows
+        for dtype in LIMITS:
+            rounded = cast(cast(inputs, dtype, "cpu"), torch.float64, "cpu", grad=dtype == torch.float32)
+            found[f"{dtype} {causal}"] = case.call(rounded, literal).detach()
+            if dtype == torch.float32:
+                found[f"gradients {causal}"] = gradients(case, rounded, literal)
+    return found
+
+
+def check_inputs(case: Case, tokens: int) -> dict[str, Tensor]:
+    """What a case is checked with."""
+    return case.make(2, 2, tokens, 64, torch.Generator().manual_seed(7))
+
+
+def kept_truths(case: Case, tokens: int, folder: Path) -> dict[str, Tensor]:
+    """The same from a file, where an earlier part has left one."""
+    path = folder / f"truth-{slug(case)}-{tokens}.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(truths(case, tokens), path)
+    kept: dict[str, Tensor] = torch.load(path)
+    return kept
+
+
+def slug(case: Case) -> str:
+    """A case's name on the command line and in file names."""
+    return case.label.lower().replace(",", "").replace(" ", "-")
+
+
+def check_backend(
+    case: Case,
+    backend: str,
+    causal: bool,
+    dtype: torch.dtype,
+    device: str,
+    inputs: dict[str, Tensor],
+    truth: dict[str, Tensor],
+) -> dict[str, Any]:
+    """Worst relative errors of one backend in one precision, or why it refuses."""
+    options = {"is_causal": causal, "backend": backend}
+    row: dict[str, Any] = {"exact": None}
+    try:
+        given = cast(inputs, dtype, device)
+        row["forward"] = error(case.call(given, options), truth[f"{dtype} {causal}"], case.op)
+        if dtype == torch.float32:
+            found = gradients(case, cast(inputs, dtype, device, grad=True), options)
+            row["gradients"] = error(found, truth[f"gradients {causal}"], "gradients")
+        # SSA at a locking edge keeps fewer digits in float32 gradients (mechanisms.md); `edge` bounds them.
+        row["exact"] = max(row["forward"], row.get("gradients", 0.0) / 50) < LIMITS[dtype]
+    except Exception as refused:  # a compiler's errors derive from no common class
+        row["refused"] = f"{type(refused).__name__}: {first_line(refused)}"
+    return row
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return (str(error).splitlines() or [""])[0][:200]
+
+
+def check(arguments: argparse.Namespace, lines: Lines, until: float) -> None:
+    """Exactness of every backend of the chosen cases."""
+    for case in arguments.cases:
+        for tokens in (77,) if arguments.device == "cpu" else (77, 1000):
+            truth, inputs = kept_truths(case, tokens, arguments.output), check_inputs(case, tokens)
+            for backend in map(str, ops.backends(case.op, arguments.device)):
+                for causal in case.causal:
+                    for dtype in LIMITS:
+                        if time.monotonic() > until:
+                            return lines.add(part="check", case=case.label, ended="the budget is spent")
+                        row = check_backend(case, backend, causal, dtype, arguments.device, inputs, truth)
+                        name = str(dtype).removeprefix("torch.")
+                        lines.add(
+                            part="check", op=case.op, case=case.label, backend=backend, causal=causal, tokens=tokens, dtype=name, **row
+                        )  # fmt: skip
+    return None
+
+
+def exact_backends(folder: Path) -> set[tuple[str, str]]:
+    """(case, backend) of which every check that ran was exact, and some did."""
+    rows = [row for row in rows_in(folder, "check") if "exact" in row]
+    return {(r["case"], r["backend"]) for r in rows if r["exact"]} - {
+        (r["case"], r["backend"]) for r in rows if r["exact"] is False
+    }
 
 
 def sets_of(case: Case, n: int, device: str, *, grad: bool, small: bool) -> list[dict[str, Tensor]]:
@@ -251,7 +238,13 @@ def timer(calls: list[Callable[[], Any]], device: str) -> Callable[[], float]:
 
 
 def contenders(
-    n: int, causal: bool, backward: bool, device: str, exact: set[tuple[str, str]], small: bool
+    cases: list[Case],
+    n: int,
+    causal: bool,
+    backward: bool,
+    device: str,
+    exact: set[tuple[str, str]],
+    small: bool,
 ) -> dict[str, Any]:
     """Timers by name: fused attention forced by name, and every exact backend of every op."""
     found: dict[str, Any] = {}
@@ -264,7 +257,7 @@ def contenders(
 
         plain = Case("sdpa", name, reference.make, forced)
         _add(found, f"sdpa/{name}", plain, n, {"is_causal": causal}, device, backward, small)
-    for case in CASES:
+    for case in cases:
         for backend in ops.backends(case.op, device):
             if str(backend) != "reference" and (case.label, str(backend)) in exact:
                 options = {"is_causal": causal, "backend": str(backend)}
@@ -285,8 +278,8 @@ def _add(
     try:
         sets = sets_of(case, n, device, grad=backward, small=small)
         found[name] = timer([passes(case, x, options, backward=backward) for x in sets], device)
-    except (ValueError, RuntimeError) as refused:
-        print(f"  not timed: {name} N={n}: {str(refused).splitlines()[0][:120]}", flush=True)
+    except Exception as refused:  # a compiler's errors derive from no common class
+        print(f"  not timed: {name} N={n}: {first_line(refused)}", flush=True)
         if device == "cuda":
             torch.cuda.empty_cache()
 
@@ -303,58 +296,95 @@ def race(timers: dict[str, Any], seconds: float) -> dict[str, list[float]]:
     return samples
 
 
+def time_all(arguments: argparse.Namespace, lines: Lines, until: float) -> None:
+    """Races at each size, forward and with the backward pass."""
+    small, exact = arguments.device == "cpu", exact_backends(arguments.output)
+    for backward in (False, True):
+        for n in arguments.sizes:
+            for causal in (False, True):
+                if time.monotonic() > until:
+                    return lines.add(part="time", ended="the budget is spent")
+                timers = contenders(arguments.cases, n, causal, backward, arguments.device, exact, small)
+                samples = race(timers, min(8.0, max(0.0, until - time.monotonic())))
+                medians = {name: statistics.median(values) for name, values in samples.items()}
+                fused = [value for name, value in medians.items() if name.startswith(("sdpa/", "softmax/"))]
+                for name, value in medians.items():
+                    lines.add(
+                        part="time", name=name, tokens=n, causal=causal, backward=backward, seconds=value,
+                        ratio=value / min(fused) if fused else None, samples=samples[name],
+                    )  # fmt: skip
+    return None
+
+
+def once(arguments: argparse.Namespace, lines: Lines) -> None:
+    """One forward and backward pass of every backend, after one that compiles."""
+    for case in arguments.cases:
+        for backend in map(str, ops.backends(case.op, arguments.device)):
+            if backend == "reference":
+                continue
+            inputs = sets_of(
+                case, arguments.sizes[0], arguments.device, grad=True, small=arguments.device == "cpu"
+            )[0]
+            run = passes(case, inputs, {"is_causal": True, "backend": backend}, backward=True)
+            try:
+                run(), run()
+                lines.add(part="once", case=case.label, backend=backend)
+            except Exception as refused:
+                lines.add(part="once", case=case.label, backend=backend, refused=first_line(refused))
+
+
+def table(folder: Path) -> None:
+    """What all parts have found, as text."""
+    checks = [row for row in rows_in(folder, "check") if "exact" in row]
+    wrong = [row for row in checks if row["exact"] is False]
+    print(f"{len(checks)} checks, {len(wrong)} wrong, {sum(row['exact'] is None for row in checks)} refused")
+    for row in wrong:
+        print("WRONG", row)
+    print(f"{'contender':36}{'N':>7}{'causal':>8}{'pass':>10}{'us':>12}{'ratio':>8}")
+    for row in rows_in(folder, "time"):
+        if "seconds" in row:
+            which = "fwd+bwd" if row["backward"] else "fwd"
+            ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+            print(
+                f"{row['name']:36}{row['tokens']:7}{row['causal']!s:>8}{which:>10}{row['seconds'] * 1e6:12.1f}{ratio:>8}"
+            )
+
+
 def main() -> None:
-    """Check, then time, then print the table; everything is in <output>/gpu_session.json."""
+    """One part."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--part", choices=("truth", "check", "time", "once", "table"), default="check")
+    parser.add_argument("--case", action="append", choices=[slug(case) for case in CASES])
+    parser.add_argument("--list", action="store_true", help="names of the cases, one a line")
+    parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")])
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--budget", type=float, default=540.0, help="seconds in all")
+    parser.add_argument("--budget", type=float, default=120.0, help="seconds for this part")
     arguments = parser.parse_args()
-    start, device, small = time.monotonic(), arguments.device, arguments.device == "cpu"
-    arguments.output.mkdir(parents=True, exist_ok=True)
-
-    checks: list[dict[str, Any]] = []
-    for case in CASES:
-        for backend in ops.backends(case.op, device):
-            for tokens in (77,) if small else (77, 1000):
-                checks += check(case, str(backend), device, tokens)
-    bad = {(r["case"], r["backend"]) for r in checks if r["exact"] is False}
-    refused = {(r["case"], r["backend"]) for r in checks if r["exact"] is None and r["causal"] is True}
-    exact = {(r["case"], r["backend"]) for r in checks} - bad - refused
-    print(
-        f"exactness: {len(checks)} checks, {len(bad)} backends wrong, {time.monotonic() - start:.0f} s",
-        flush=True,
-    )
-
-    times: list[dict[str, Any]] = []
-    sizes = (128,) if small else (4096, 8192, 2048, 1024)
-    for backward in (False, True):
-        for n in sizes:
-            for causal in (False, True):
-                if time.monotonic() - start > arguments.budget - 30:
-                    break
-                samples = race(contenders(n, causal, backward, device, exact, small), 8.0)
-                medians = {name: statistics.median(values) for name, values in samples.items()}
-                fused = {k: v for k, v in medians.items() if k.startswith(("sdpa/", "softmax/"))}
-                best = min(fused.values())
-                for name, value in medians.items():
-                    times.append(
-                        {"name": name, "tokens": n, "causal": causal, "backward": backward, "seconds": value,
-                         "ratio": value / best, "samples": samples[name]}
-                    )  # fmt: skip
-    result = {"environment": environment(torch.device(device)), "checks": checks, "times": times}
-    (arguments.output / "gpu_session.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-    for r in checks:
-        if r["exact"] is False:
-            print(f"WRONG {r['case']}/{r['backend']} {r['dtype']} causal={r['causal']} N={r['tokens']}: {r}")
-    print(f"{'contender':36}{'N':>7}{'causal':>8}{'pass':>10}{'us':>12}{'ratio':>8}")
-    for t in times:
-        which = "fwd+bwd" if t["backward"] else "fwd"
-        print(
-            f"{t['name']:36}{t['tokens']:7}{t['causal']!s:>8}{which:>10}{t['seconds'] * 1e6:12.1f}{t['ratio']:8.2f}"
-        )
+    if arguments.list:
+        print("\n".join(slug(case) for case in CASES))
+        return
+    arguments.cases = [case for case in CASES if arguments.case is None or slug(case) in arguments.case]
+    arguments.sizes = arguments.sizes or ([128] if arguments.device == "cpu" else [4096, 1024])
+    until = time.monotonic() + arguments.budget
+    if arguments.part == "table":
+        table(arguments.output)
+        return
+    name = "-".join([arguments.part, *(arguments.case or [])])
+    lines = Lines(arguments.output / f"{name}.jsonl")
+    lines.add(part=arguments.part, environment=environment(torch.device(arguments.device)))
+    if arguments.part == "truth":
+        for case in arguments.cases:
+            for tokens in (77, 1000):
+                kept_truths(case, tokens, arguments.output)
+    elif arguments.part == "check":
+        check(arguments, lines, until)
+    elif arguments.part == "time":
+        time_all(arguments, lines, until)
+    else:
+        once(arguments, lines)
 
 
 if __name__ == "__main__":

@@ -159,7 +159,8 @@ def _per_head(op: str, what: str, value: float | Tensor, omega: Tensor) -> Tenso
     """K or α as (H,) on the inputs' device, in at least float32."""
     heads = omega.shape[1]
     wide = torch.float64 if omega.dtype == torch.float64 else torch.float32
-    tensor = torch.as_tensor(value, device=omega.device if not isinstance(value, Tensor) else None)
+    # A number is filled in on the device: copied there from the host's memory, it would forbid the capture of a graph.
+    tensor = value if isinstance(value, Tensor) else omega.new_full((), value, dtype=wide)
     if tensor.device != omega.device:
         raise ValueError(f"{op}: omega is on {omega.device} but {what} is on {tensor.device}")
     if tensor.numel() not in (1, heads) or tensor.dim() > 1:
