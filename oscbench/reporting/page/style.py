@@ -120,6 +120,13 @@ def themed(svg: str) -> str:
     )
 
 
+def darkened(svg: str) -> str:
+    """An SVG file in the dark twins of its colours, for a page that shows one file or the other."""
+    twins = {hexa: twin for hexa, (_, twin) in _variables().items()}
+    colours = "|".join(twins)
+    return re.sub(rf"(?<=stroke: )(?:{colours})|(?<=fill: )(?:{colours})", lambda found: twins[found[0]], svg)
+
+
 def theme() -> str:
     """The rules that give the figures of a page their colours."""
     light = ";".join(f"{name}:{hexa}" for hexa, (name, _) in _variables().items())

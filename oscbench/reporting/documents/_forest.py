@@ -1,0 +1,68 @@
+"""A forest plot as two SVG files, for light and for dark pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from oscbench import words
+from oscbench.analysis.comparison import Comparison
+from oscbench.reporting.page.figure import canvas, finish
+from oscbench.reporting.page.style import INK, MUTED, PALETTE, darkened, settings
+
+_INCHES = 7.2  # of a page's column, where names and suites of entries leave room for the differences
+
+
+class Row(NamedTuple):
+    """One difference: what is compared where, and the comparison."""
+
+    name: str
+    comparison: Comparison
+
+
+def forest(name: str, title: str, rows: Sequence[Row]) -> tuple[str, dict[str, str]]:
+    """Differences with their 95 % intervals below one another, the treatment's better side marked on the axis.
+
+    Args:
+        name: Of the files, `NAME-light.svg` and `NAME-dark.svg`.
+        title: What is shown, for those who do not see it.
+        rows: Comparisons of one unit that have an interval.
+
+    Returns:
+        The Markdown that shows it, and the files.
+    """
+    import matplotlib as mpl
+
+    unit, direction = rows[0].comparison.unit, rows[0].comparison.direction
+    scale = 100.0 if unit == "fraction" else 1.0
+    with mpl.rc_context(settings()):
+        figure, axes = canvas(0.8 + 0.24 * len(rows))
+        figure.set_figwidth(_INCHES)
+        axes.axvline(0.0, color=MUTED, linewidth=1.0)
+        for place, row in enumerate(rows):
+            paired = row.comparison.paired
+            if paired is None:
+                continue
+            ends = [scale * paired.interval.low, scale * paired.interval.high]
+            axes.plot(ends, [place, place], color=PALETTE[0][0], linewidth=1.6)
+            axes.plot([scale * paired.mean], [place], "o", color=PALETTE[0][0], markersize=5)
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        better = "\u2190 better" if direction == "lower" else "better \u2192"
+        axes.set_xlabel(f"difference [{words.difference_unit(unit)}]   {better}", color=INK)
+        svg = finish(figure, name, "forest", title, title).svg
+    told = "; ".join(f"{row.name} {_told(row.comparison)}" for row in rows)
+    text = (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
+        f'<img src="{name}-light.svg" alt="{title}: {told}"></picture>\n'
+    )
+    return text, {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)}
+
+
+def _told(comparison: Comparison) -> str:
+    paired = comparison.paired
+    if paired is None:
+        return words.MISSING
+    ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
+    return f"{words.difference(paired.mean, comparison.unit)} {ends}"

@@ -1,0 +1,129 @@
+"""What suites came to, as tables: entries with their intervals, and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.experiment import Experiment, Standing
+from oscbench.analysis.failures import Threshold, failures
+from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.growth import is_timing
+from oscbench.analysis.study import Study, assemble
+from oscbench.records import suite_name
+from oscbench.records.ledger import is_trial
+from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents._forest import Row, forest
+
+_HEAD = """# {title}
+
+{words}
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are
+95 % t intervals over seeds, differences are paired by seed, and a verdict is that of the sign-flip test after Holm's correction, or of two
+one-sided tests where it says equivalent. What the papers claim and what of it holds is in [claims](claims.md).
+"""
+
+
+def report_of(loaded: Loaded, suites: Sequence[str], compare: Sequence[str] = ()) -> Study | None:
+    """The comparisons of some suites; None where they have no records."""
+    records = tuple(
+        r
+        for r in loaded.records
+        if suite_name(r.suite) in suites and not is_trial(r.suite) and not is_timing(r)
+    )
+    return assemble(Loaded(records, (), ()), compare) if records else None
+
+
+def page(
+    name: str, title: str, text: str, report: Study | None, threshold: Threshold | None = None
+) -> Document:
+    """A page on some suites: a picture of all differences, then a table a suite."""
+    parts, rows = [_HEAD.format(title=title, words=text)], []
+    if report is None:
+        return Document(parts[0] + "\nNone of its suites has records here yet.\n")
+    for experiment in report.experiments:
+        if experiment.slug in report.points:
+            continue
+        parts.append(f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n")
+        parts.append(standings_table(experiment, threshold) + "\n")
+        several = len({e.suite for e in report.experiments}) > 1
+        where = f" ({experiment.suite})" if several else ""
+        rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
+    for family in report.sweeps:
+        parts.append(f"\n## {family.title}\n\n{family.last.description.strip()}\n\n")
+        parts.append(comparisons_table(family.overall) + "\n")
+        rows += [Row(f"{c.name} ({family.suite})", c) for c in family.overall]
+    shown = [row for row in rows if row.comparison.paired and row.comparison.paired.interval.exists]
+    shown = [row for row in shown if row.comparison.unit == shown[0].comparison.unit]
+    if not shown:
+        return Document("".join(parts))
+    picture, files = forest(name, title, shown)
+    return Document("".join([parts[0], "\n", picture, *parts[1:]]), files)
+
+
+def standings_table(experiment: Experiment, threshold: Threshold | None = None) -> str:
+    """Every entry with its mean, what it is against its baseline, and how often it fails where a threshold says."""
+    against = {c.pair.treatment: c for c in experiment.comparisons}
+    headings = ["Mechanism", f"{experiment.metric_label}, mean ± 95 %", "Difference", "Verdict"]
+    headings += ["Seeds that fail"] if threshold else []
+    rows = []
+    for standing in experiment.standings:
+        if standing.summary is None:
+            continue
+        comparison = against.get(standing.entry)
+        cells = [standing.label, _mean(standing, experiment.unit)]
+        cells += [_difference(comparison), _verdict(comparison)] if comparison else ["", ""]
+        if threshold:
+            found = failures(standing.cells, threshold)
+            cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
+        flops = [v for r in standing.finished if np.isfinite(v := value_of(r, "flops"))]
+        rows.append(
+            [
+                *cells,
+                str(standing.summary.n),
+                words.quantity(float(np.median(flops)), "FLOP") if flops else "",
+            ]
+        )
+    return table([*headings, "Seeds", "Forward FLOPs"], rows, numbers=2)
+
+
+def comparisons_table(comparisons: Sequence[Comparison]) -> str:
+    """A row a comparison."""
+    rows = [
+        (c.name, _difference(c), _verdict(c), words.p_value(c.p_holm), str(c.paired.n))
+        for c in comparisons
+        if c.paired
+    ]
+    return table(("Comparison", "Difference", "Verdict", "p (Holm)", "Seeds"), rows, numbers=2)
+
+
+def _mean(standing: Standing, unit: str) -> str:
+    summary = standing.summary
+    if summary is None:
+        return ""
+    half = words.half_width(summary.interval.low, summary.interval.high, unit)
+    return f"{words.quantity(summary.mean, unit, 4)} {half}".strip()
+
+
+def _difference(comparison: Comparison) -> str:
+    paired = comparison.paired
+    if paired is None:
+        return comparison.state
+    ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
+    return f"{words.difference(paired.mean, comparison.unit)} {ends}" + (
+        "" if paired.interval.exists else " interval"
+    )
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.verdict == "equivalent" and comparison.margin:
+        return f"equivalent within {words.margin(comparison.margin.value, comparison.unit)}"
+    why = comparison.withheld or comparison.estimates
+    return f"{comparison.verdict}: {why}" if why else comparison.verdict
+
+
+def _failing(seeds: Sequence[int], n: int, high: float) -> str:
+    return f"{len(seeds)} of {n} (at most {100 * high:.0f} %)" if not seeds else f"{len(seeds)} of {n}"

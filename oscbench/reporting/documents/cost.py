@@ -1,0 +1,51 @@
+"""What mechanisms cost: times of whole models and of operations alone over softmax's, from timing suites."""
+
+from __future__ import annotations
+
+from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.growth import is_timing
+from oscbench.records import Record, suite_name
+from oscbench.reporting.documents import Document, table
+
+_HEAD = """# What do oscillators cost?
+
+Times over softmax's, measured in turn in one run on one idle machine, median over rounds. Cells that train side by side give no times. Made
+from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+"""
+_MEASURES = ("forward_ratio/", "backward_ratio/", "step_ratio/")
+
+
+def document(loaded: Loaded) -> Document:
+    """A table a timing suite: contenders down, shapes and passes across."""
+    suites: dict[str, list[Record]] = {}
+    for record in loaded.records:
+        if is_timing(record):
+            suites.setdefault(suite_name(record.suite), []).append(record)
+    parts = [_HEAD]
+    for suite, records in sorted(suites.items()):
+        parts.append(f"\n## {suite}\n\n{records[0].suite_description.strip()}\n\n{_table(records)}\n")
+    return Document("".join(parts))
+
+
+def _table(records: list[Record]) -> str:
+    contenders = sorted(
+        {name.partition("/")[2] for r in records for name in r.measures if name.startswith(_MEASURES)}
+    )
+    columns = [
+        (record, measure)
+        for record in sorted(records, key=lambda r: (len(r.variant), r.variant))
+        for measure in _MEASURES
+        if any(name.startswith(measure) for name in record.measures)
+    ]
+    headings = [
+        "",
+        *(
+            f"{measure.partition('_')[0]}, {record.variant.split('-float32')[0]}"
+            for record, measure in columns
+        ),
+    ]
+    rows = []
+    for contender in contenders:
+        values = [value_of(record, measure + contender) for record, measure in columns]
+        rows.append([contender, *("" if value != value else f"{value:.2f}" for value in values)])
+    return table(headings, rows, numbers=len(columns))

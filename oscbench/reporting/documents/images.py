@@ -1,0 +1,15 @@
+"""How mechanisms stand on images, with one recipe for all and tuned."""
+
+from __future__ import annotations
+
+from oscbench.analysis.frame import Loaded
+from oscbench.reporting.documents import Document
+from oscbench.reporting.documents._standings import page, report_of
+
+_SUITES = ("vision_small", "vision_tuned", "tuned_digits", "tuned_cifar10")
+
+
+def document(loaded: Loaded) -> Document:
+    """Small images: digits, and CIFAR-10 where it ran."""
+    words = "Models of equal size on small images, with one recipe for all, and with a search of equal trials for each.\n"
+    return page("images", "Which mechanism is best on images?", words, report_of(loaded, _SUITES))
