@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from oscbench import words
@@ -74,6 +74,12 @@ def stacked(height: float, ratios: tuple[int, int]) -> tuple[Figure, tuple[Axes,
 def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Picture:
     """Render once to PNG (on white) and once to SVG (on nothing); the same figure gives the same bytes."""
     FigureCanvasAgg(figure)
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if isinstance(
+            axis.get_major_formatter(), LogFormatter
+        ):  # writes formulas, which names must not be taken for
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
     png, svg = io.BytesIO(), io.StringIO()
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None})
     figure.set_layout_engine(None)  # the second rendering keeps the places found for the first

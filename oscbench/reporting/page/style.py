@@ -72,6 +72,7 @@ def settings() -> dict[Any, Any]:
     """Matplotlib settings for all figures."""
     return {
         "font.family": ["DejaVu Sans"],
+        "text.parse_math": False,  # a variant may be called $x$, which is no formula
         "font.size": 8.5,
         "axes.titlesize": 9.5,
         "axes.titleweight": "bold",
