@@ -79,8 +79,8 @@ def find_suite(name: str) -> Path:
     raise SuiteError(f'no suite "{_short(name)}"; {nearest(name, known)}')
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 200 else f"{name[:200]}…"
+def _short(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
@@ -172,7 +172,8 @@ def _point(
         told = str(error)
         for start in (*(f"--set {one}: " for one in placed), f"{source}: "):
             told = told.removeprefix(start)
-        raise SuiteError(f"{source}: vary: at {', '.join(placed)}: {told}") from error
+        at = ", ".join(_short(one, 60) for one in placed)
+        raise SuiteError(f"{source}: vary: at {at}: {told}") from error
     shown = {
         key: text
         for key, (text, _) in changed.items()

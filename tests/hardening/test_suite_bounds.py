@@ -179,3 +179,11 @@ def test_a_file_whose_name_is_no_text_leads_to_a_source_that_can_be_written(tmp_
     source = load_suite(os.fsdecode(path)).source
     assert source.endswith(r"\xff.yaml")
     source.encode()
+
+
+def test_a_mistake_at_a_long_value_of_what_varies_stays_short(tmp_path):
+    path = written(tmp_path, vary=f"{{train.epochs: [{{a: {'x' * 9000}}}]}}")
+    with pytest.raises(SuiteError) as caught:
+        load_points(str(path))
+    assert "vary: at train.epochs=" in str(caught.value)
+    assert len(str(caught.value)) < 500
