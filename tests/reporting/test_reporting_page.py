@@ -153,7 +153,7 @@ def words_of(page: Path) -> str:
 def test_the_answer_comes_first_and_everything_has_its_place(built: Path) -> None:
     index, text = words_of(built / "index.html"), words_of(built / "suite-toy.html")
     for said, order in (
-        (index, ["The answer", "Against plain", "Suite by suite", "Ranks", "Files and environment"]),
+        (index, ["The answer", "Suite by suite", "Ranks", "Files and environment"]),
         (
             text,
             [
@@ -323,7 +323,8 @@ import sys
 import oscbench.reporting, oscbench.reporting.render.html, oscbench.reporting.sections.curves
 rooms = {name.split(".")[1] for name in sys.modules if name.startswith("oscbench.")}
 assert "torch" not in sys.modules
-assert rooms == {"analysis", "catalog", "errors", "reporting", "records", "settings", "suite", "words"}, rooms
+upper = {"api", "cli", "instruments", "machine", "measures", "mechanisms", "models", "nn", "ops", "runner", "tasks"}
+assert not rooms & upper, rooms
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -342,7 +343,7 @@ def test_every_number_leads_to_a_record_that_is_there(built: Path) -> None:
     assert len(files) == len(toy_suite())
     assert all((built / address).resolve().is_file() for address in files)
     results = page[page.index("<caption><span>Accuracy over seeds") :].split("</table>")[0]
-    numbers = re.findall(r"<td[^>]*data-value=[^>]*>(.{9})", results)
+    numbers = re.findall(r"<td[^>]*data-value=[^>]*>(?:<svg.*?</svg>)?(.{9})", results)
     assert numbers
     assert set(numbers) == {"<a class="}
 
