@@ -11,18 +11,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oscbench import nn
+    from oscbench import nn, plot
     from oscbench.api import build_model, compare, load, run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build_model", "compare", "load", "nn", "run"]
+__all__ = ["__version__", "build_model", "compare", "load", "nn", "plot", "run"]
 
 _FUNCTIONS = ("build_model", "compare", "load", "run")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "nn":
-        return importlib.import_module("oscbench.nn")
+    if name in ("nn", "plot"):
+        return importlib.import_module(f"oscbench.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module("oscbench.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

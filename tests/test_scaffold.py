@@ -72,7 +72,12 @@ def test_three_commands_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return found.stdout
 
     assert "my_attention:MyAttention" in command("new", "mechanism", "my_attention")
-    sets = ["mechanisms=[{name: 'my_attention:MyAttention', variant: mine}]", "train.epochs=1", "seeds=1"]
+    sets = [
+        "mechanisms=[{name: 'my_attention:MyAttention', variant: mine}]",
+        "train.epochs=1",
+        "seeds=1",
+        "floors=false",
+    ]
     options = [part for text in sets for part in ("--set", text)]
     command("run", "smoke", "--allow-imports", "--jobs", "1", *options)
     table = oscbench.load(tmp_path / "results")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.reporting.page.figure import canvas, finish
-from oscbench.reporting.page.style import INK, MUTED, PALETTE, darkened, settings
+from oscbench.reporting.page.style import INK, MUTED, darkened, look_of, settings
 
 _INCHES = 7.2  # of a page's column, where names and suites of entries leave room for the differences
 
@@ -44,8 +44,9 @@ def forest(name: str, title: str, rows: Sequence[Row]) -> tuple[str, dict[str, s
             if paired is None:
                 continue
             ends = [scale * paired.interval.low, scale * paired.interval.high]
-            axes.plot(ends, [place, place], color=PALETTE[0][0], linewidth=1.6)
-            axes.plot([scale * paired.mean], [place], "o", color=PALETTE[0][0], markersize=5)
+            look = look_of(row.comparison.pair.treatment)
+            axes.plot(ends, [place, place], color=look.colour, linewidth=1.6)
+            axes.plot([scale * paired.mean], [place], look.marker, color=look.colour, markersize=5)
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)

@@ -92,12 +92,20 @@ def standings_table(experiment: Experiment, threshold: Threshold | None = None) 
 
 def comparisons_table(comparisons: Sequence[Comparison]) -> str:
     """A row a comparison."""
-    rows = [
-        (c.name, _difference(c), _verdict(c), words.p_value(c.p_holm), str(c.paired.n))
-        for c in comparisons
-        if c.paired
-    ]
+    rows = [comparison_cells(c) for c in comparisons if c.paired]
     return table(("Comparison", "Difference", "Verdict", "p (Holm)", "Seeds"), rows, numbers=2)
+
+
+def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
+    """What is compared, the difference, the verdict, p after Holm, and how many seeds."""
+    n = comparison.paired.n if comparison.paired else 0
+    return (
+        comparison.name,
+        _difference(comparison),
+        _verdict(comparison),
+        words.p_value(comparison.p_holm),
+        str(n),
+    )
 
 
 def _mean(standing: Standing, unit: str) -> str:

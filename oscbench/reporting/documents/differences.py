@@ -1,0 +1,93 @@
+"""The README's first picture: the differences that answer the question, task by task, with nothing else between the two that is not named."""
+
+from __future__ import annotations
+
+from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.frame import Loaded
+from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents._forest import Row, forest
+from oscbench.reporting.documents._standings import comparison_cells, report_of
+
+_ASKED = (
+    (
+        "digits, 50 to 800 steps",
+        "training_efficiency_digits",
+        "kope:default,softmax:kope-flops",
+        "equal FLOPs, same learned positions",
+    ),
+    (
+        "digits, 50 to 800 steps",
+        "training_efficiency_digits",
+        "kope:default,rope:values",
+        "same positions, values rotated in both",
+    ),
+    ("digits, tuned", "vision_tuned", "kope,softmax", "equal search, same learned positions"),
+    ("digits, tuned", "vision_tuned", "rope,softmax", "equal search, same learned positions"),
+    (
+        "digits, 20 fresh seeds",
+        "kope_values",
+        "kope:frozen-unmixed,rope",
+        "RoPE that rotates values too, and RoPE; equal parameters and FLOPs",
+    ),
+    (
+        "counting in scenes",
+        "training_efficiency",
+        "kope:default,softmax:kope-flops",
+        "equal FLOPs; ink alone counts as well",
+    ),
+    ("agreement", "agreement", "fixed_query,softmax", "equal parameters, same added positions"),
+    (
+        "spoken words",
+        "keywords",
+        "kope,softmax",
+        "equal parameters; neither has added positions, KoPE its phases",
+    ),
+    (
+        "spoken words",
+        "keywords",
+        "fixed_query,softmax",
+        "equal parameters; neither has added positions, fixed query its anchors",
+    ),
+)
+"""Where, suite, pair, and what is equal between the two or differs besides the mechanism."""
+_HEAD = """# Which differences answer the question?
+
+Accuracy of one entry minus another's, paired by seed, of the suites where positions and starts do not decide by themselves. Made from the
+[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
+over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
+
+"""
+
+
+def document(loaded: Loaded) -> Document:
+    """A forest plot of the pairs, and the same as a table."""
+    found = [
+        (where, beside, c) for where, suite, pair, beside in _ASKED if (c := _comparison(loaded, suite, pair))
+    ]
+    rows = [Row(f"{where}: {c.name}", c) for where, _, c in found]
+    if not rows:
+        return Document(_HEAD + "None of its suites has records here yet.\n")
+    picture, files = forest("differences", "Differences in accuracy, task by task", rows)
+    cells = [[where, *_cells(c), beside] for where, beside, c in found]
+    headings = ("Task", "Comparison", "Difference", "Seeds", "Between the two")
+    return Document(f"{_HEAD}{picture}\n{table(headings, cells)}\n", files)
+
+
+def _comparison(loaded: Loaded, suite: str, pair: str) -> Comparison | None:
+    """One pair of a suite, over all of its values where it varies, corrected with the suite's other pairs here."""
+    pairs = [asked for _, name, asked, _ in _ASKED if name == suite]
+    report = report_of(loaded, (suite,), pairs)
+    if report is None:
+        return None
+    treatment, baseline = pair.split(",")
+    for c in report.comparisons:
+        names = [{str(e), e.mechanism} for e in c.pair.__dict__.values()]
+        if treatment in names[0] and baseline in names[1] and c.paired:
+            return c
+    return None
+
+
+def _cells(comparison: Comparison) -> tuple[str, str, str]:
+    """What is compared, the difference and the seeds; no test, which would rest on what this page chose to show."""
+    name, difference, _, _, seeds = comparison_cells(comparison)
+    return name, difference, seeds
