@@ -23,8 +23,16 @@ def document(loaded: Loaded) -> Document:
             suites.setdefault(suite_name(record.suite), []).append(record)
     parts = [_HEAD]
     for suite, records in sorted(suites.items()):
-        parts.append(f"\n## {suite}\n\n{records[0].suite_description.strip()}\n\n{_table(records)}\n")
+        described = f"{records[0].suite_description.strip()} {_taken(records)}"
+        parts.append(f"\n## {suite}\n\n{described}\n\n{_table(records)}\n")
     return Document("".join(parts))
+
+
+def _taken(records: list[Record]) -> str:
+    """When and at which commit: a mechanism's code may have become faster since."""
+    days = sorted({record.finished_utc.date().isoformat() for record in records})
+    commits = sorted({(record.commit or "no commit")[:8] for record in records})
+    return f"Taken {' and '.join(days)} at {', '.join(commits)}."
 
 
 def _table(records: list[Record]) -> str:
