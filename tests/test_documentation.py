@@ -26,6 +26,30 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
+def results_of_the_readme() -> str:
+    """What the README says came out."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.split("## What came out so far")[1].split("\n## ")[0]
+
+
+def test_the_readmes_numbers_stand_in_generated_pages() -> None:
+    pages = " ".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "results").glob("*.md"))
+    numbers = re.findall(r"[+\u2212]?\d+\.\d+", re.sub(r"\]\([^)]*\)", "]", results_of_the_readme()))
+    assert len(numbers) > 10
+    assert [number for number in numbers if number not in pages] == []
+
+
+def test_the_readme_counts_claims_as_the_ledger_does() -> None:
+    counted = (ROOT / "docs" / "results" / "claims.md").read_text(encoding="utf-8").split("Of 27 claims: ")[1]
+    assert re.findall(r"\d+", counted.split(".")[0]) == re.findall(
+        r"\d+",
+        results_of_the_readme()
+        .split("**Of 27 claims of five papers**")[1]
+        .split("(that takes real data too):")[1]
+        .split("(")[0],
+    )
+
+
 def test_the_readmes_python_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

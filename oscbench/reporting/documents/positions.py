@@ -1,0 +1,46 @@
+"""How much positions and starts decide: every mechanism with each way to know where a token stands."""
+
+from __future__ import annotations
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.frame import Loaded
+from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents._standings import report_of
+
+_HEAD = """# How much do positions and starts decide?
+
+Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors), and
+with both; torus and softmax also from embeddings that start spread by 1.0 in place of 0.5. Uniform, the mean of all tokens, is the floor. One
+recipe for all, nothing tuned, estimates only. Made from the [reference records](../../results/reference) by
+`python -m oscbench.reporting.documents`; no number is typed.
+"""
+
+
+def document(loaded: Loaded) -> Document:
+    """A table for each suite that crosses mechanisms with positions, as far as it has run."""
+    report = report_of(loaded, ("positions_digits", "positions_text"))
+    return Document(
+        _HEAD + "".join(_of(experiment) for experiment in report.experiments) if report else _HEAD
+    )
+
+
+def _of(experiment: Experiment) -> str:
+    """Entries with where their tokens' places come from, the best first."""
+    rows = []
+    for standing in experiment.standings:
+        if standing.summary is None:
+            continue
+        given = standing.cells[0].spec_given
+        model = given["mechanism"]["model"] if isinstance(given["mechanism"], dict) else {}
+        start = f"spread {model['embedding_spread']:g}" if model.get("embedding_spread") else ""
+        label = standing.label.split(" · ")[0]
+        settings = given["mechanism"]["settings"]
+        told = ", ".join([f"{key} {value}" for key, value in settings.items()] + ([start] if start else []))
+        mean = words.quantity(standing.summary.mean, experiment.unit, 4)
+        half = words.half_width(
+            standing.summary.interval.low, standing.summary.interval.high, experiment.unit
+        )
+        rows.append((label, told, str(given["position"]), f"{mean} {half}".strip(), str(standing.summary.n)))
+    headings = ("Mechanism", "Settings", "Position", experiment.metric_label, "Seeds")
+    return f"\n## {experiment.title}\n\n{table(headings, rows, numbers=2)}\n"
