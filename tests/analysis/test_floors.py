@@ -84,6 +84,6 @@ def test_over_values_a_verdict_falls_where_some_value_is_above_the_floor() -> No
     some = assemble(Loaded(tuple(at(100, 0.1) + at(50, 0.0)), (), ()), ())
     (whole,) = some.comparisons
     assert whole.verdict == "better"
-    assert any(c.startswith("at steps 50 the best entry") for c in whole.caveats)
+    assert any(c.startswith("at training steps 50 the best entry") for c in whole.caveats)
     none = assemble(Loaded(tuple(at(100, 0.0) + at(50, 0.0)), (), ()), ())
     assert [c.verdict for c in none.comparisons] == ["withheld"]
