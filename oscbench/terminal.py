@@ -17,6 +17,8 @@ from oscbench.errors import UserError, nearest
 COLUMNS = 100
 """Where nobody says how wide a terminal is, and the narrowest that tables are made for."""
 _GAP, _NARROWEST = 2, 12
+_NAME = 32
+"""Words up to this length are names that people copy, and are never broken over lines."""
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -29,15 +31,15 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _widths(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Widths of columns at which a table fits, the widest column giving way first; words are broken where nothing else helps."""
+    """Widths of columns at which a table fits, the widest column giving way first; names stay whole, paths may be broken."""
     wanted = max(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
     texts = {name: [str(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     heads = {name: max(_NARROWEST, len(name) + _GAP) for name in texts}  # tabulate gives a head so much room
     words = {name: max(len(word) for text in [name, *texts[name]] for word in text.split()) for name in texts}
     widths = {name: max(len(name) + _GAP, *map(len, texts[name])) for name in texts}
-    for floors in (words, {}):
+    for longest in (max(words.values(), default=0), _NAME):
         while sum(widths.values()) + _GAP * (len(widths) - 1) > wanted:
-            able = [name for name in widths if widths[name] > max(heads[name], floors.get(name, 0))]
+            able = [name for name in widths if widths[name] > max(heads[name], min(words[name], longest))]
             if not able:
                 break
             widths[max(able, key=widths.__getitem__)] -= 1

@@ -51,6 +51,7 @@ def test_one_new_file_is_listed_run_exported_and_reported(package, tmp_path):
     (tmp_path / "mine.yaml").write_text("\n".join(f"{key}: {value}" for key, value in suite.items()))
     variables = environment()
     variables["PYTHONPATH"] = str(package)
+    variables["COLUMNS"] = "1000"  # no text is wrapped
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(commands=COMMANDS)],
         cwd=tmp_path,

@@ -256,7 +256,7 @@ class Scored:
 
     patience = math.inf
 
-    def __init__(self, store, jobs, reporter, adopt):
+    def __init__(self, store, jobs, reporter, adopt, keeping):
         self.store = store
 
     def run(self, cells):
