@@ -256,8 +256,8 @@ class Scored:
 
     patience = math.inf
 
-    def __init__(self, store, jobs, reporter, adopt, keeping):
-        self.store = store
+    def __init__(self, store, jobs, reporter, adopt, keeping, **limits):
+        self.store, self.keeping = store, keeping
 
     def run(self, cells):
         records = []
