@@ -40,13 +40,13 @@ _ASKED = (
         "spoken words",
         "keywords",
         "kope,softmax",
-        "equal parameters; neither has added positions, KoPE its phases",
+        "equal parameters, same learned positions; KoPE has its phases too",
     ),
     (
         "spoken words",
         "keywords",
         "fixed_query,softmax",
-        "equal parameters; neither has added positions, fixed query its anchors",
+        "equal parameters; softmax has learned positions, fixed query its anchors alone",
     ),
 )
 """Where, suite, pair, and what is equal between the two or differs besides the mechanism."""
