@@ -1,4 +1,4 @@
-"""The pull of few tokens as one autograd function that keeps its N × N scores and couplings, which tiles compute twice."""
+"""The pull of few tokens as one autograd function that keeps its N × N couplings, which tiles compute twice."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from oscbench.ops.fixed_query.pairwise import POWERS, flat, pairwise, slope, value
+from oscbench.ops.fixed_query.pairwise import POWERS, RELU_FLOOR, flat, pairwise, value
 
 MOST_PAIRS = 1 << 21
-"""Most B·H·N² pairs: two matrices of 8 MB a layer in float32."""
+"""Most B·H·N² pairs: one matrix of 8 MB a layer in float32, as softmax keeps."""
 
 
 def sums_over_pairs(q: Tensor, k: Tensor, c: Tensor, function: str, is_causal: bool) -> Tensor:
@@ -29,23 +29,31 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, c: Tensor, function: str, is_causal: bool) -> Tensor:
         flat_q, flat_k, flat_c = flat(q), flat(k), flat(c)
-        scores = torch.bmm(flat_q, flat_k.mT)
-        weights = value(scores.clone(), function)
+        weights = value(torch.bmm(flat_q, flat_k.mT), function)
         if is_causal:
             weights = weights.tril_()
-        ctx.save_for_backward(flat_q, flat_k, flat_c, scores, weights)
+        ctx.save_for_backward(flat_q, flat_k, flat_c, weights)
         ctx.function, ctx.is_causal = function, is_causal
         return torch.bmm(weights, flat_c).view(c.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat_q, flat_k, flat_c, scores, weights = ctx.saved_tensors
+        flat_q, flat_k, flat_c, weights = ctx.saved_tensors
         batch, heads = grad.shape[:2]
         flat_grad = flat(grad)
         d_c = torch.bmm(weights.mT, flat_grad) if ctx.needs_input_grad[2] else None
-        pull = torch.bmm(flat_grad, flat_c.mT).mul_(slope(scores.clone(), ctx.function))
+        pull = torch.bmm(flat_grad, flat_c.mT).mul_(_slope(weights, ctx.function))
         if ctx.is_causal:
             pull = pull.tril_()
         found = (torch.bmm(pull, flat_k), torch.bmm(pull.mT, flat_q), d_c)
         return (*(None if x is None else x.unflatten(0, (batch, heads)) for x in found), None, None)
+
+
+def _slope(weights: Tensor, function: str) -> Tensor:
+    """Slopes f' from the values f, so that the scores need not be kept: softplus' = 1 − exp(−softplus)."""
+    if function == "softplus":
+        return weights.neg().expm1_().neg_()
+    if function == "relu":
+        return (weights > RELU_FLOOR).to(weights.dtype)
+    return weights.clamp_max(1.0)
