@@ -325,7 +325,7 @@ def compare(
     new: Annotated[Path, typer.Argument(help="The same, later.")],
 ) -> None:
     """Say what got dearer between two runs; exit code 3 if anything did."""
-    from oscbench.analysis.regression import compare_paths
+    from oscbench.analysis.costs.regression import compare_paths
 
     rows, summary, code = compare_paths(old, new)
     print_table(rows)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from oscbench.analysis.equivalence import Equivalence, Margin, declared_margin, two_one_sided
 from oscbench.analysis.fairness import (
     control_notes,
     machine,
@@ -22,9 +21,10 @@ from oscbench.analysis.fairness import (
     scope_notes,
 )
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
 from oscbench.analysis.selection import Entry, Pair
-from oscbench.analysis.statistics import ALPHA, Interval, Paired, compare_paired, mean_interval
+from oscbench.analysis.statistics.equivalence import Equivalence, Margin, declared_margin, two_one_sided
+from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
+from oscbench.analysis.statistics.seeds import ALPHA, Interval, Paired, compare_paired, mean_interval
 from oscbench.records import Record
 from oscbench.words import MINUS, capitalised, ranges
 

@@ -16,7 +16,7 @@ from oscbench.analysis.fairness import control_notes, matching_mode, origin_note
 from oscbench.analysis.floors import AboveFloor, above_floor
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
-from oscbench.analysis.statistics import Summary, summarise
+from oscbench.analysis.statistics.seeds import Summary, summarise
 from oscbench.records import Measurement, Record
 from oscbench.words import capitalised, quantity, ranges, relative
 

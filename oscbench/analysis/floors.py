@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.equivalence import Margin, declared_margin
 from oscbench.analysis.frame import headline
-from oscbench.analysis.statistics import Interval, mean_interval
+from oscbench.analysis.statistics.equivalence import Margin, declared_margin
+from oscbench.analysis.statistics.seeds import Interval, mean_interval
 from oscbench.records import Record
 
 

@@ -16,9 +16,9 @@ from scipy import stats
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import matching_mode, refusals
 from oscbench.analysis.frame import headline
-from oscbench.analysis.statistics import LEVEL, Floats, Interval
+from oscbench.analysis.statistics.seeds import LEVEL, Floats, Interval
 from oscbench.analysis.study import Study
-from oscbench.analysis.sweep import Sweep, varied_by
+from oscbench.analysis.sweeps.sweep import Sweep, varied_by
 
 RESAMPLES = 2000
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from oscbench import words
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.floors import is_floor
-from oscbench.analysis.growth import is_timing
 from oscbench.errors import nearest
 from oscbench.records import Record
 

@@ -24,8 +24,8 @@ from oscbench.analysis.selection import (
     pairs_declared,
 )
 from oscbench.analysis.shared import shared_note, suites_sharing
-from oscbench.analysis.statistics import aggregate_over_tasks
-from oscbench.analysis.sweep import Sweep, label_parts, over_values, sweeps, varied_by
+from oscbench.analysis.statistics.seeds import aggregate_over_tasks
+from oscbench.analysis.sweeps.sweep import Sweep, label_parts, over_values, sweeps, varied_by
 from oscbench.records import Record, suite_name
 
 _EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"

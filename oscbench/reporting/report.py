@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from oscbench import catalog, words
 from oscbench.analysis.completeness import unfinished
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import load, tidy
-from oscbench.analysis.growth import is_timing
 from oscbench.analysis.search import searches
 from oscbench.analysis.study import Study, assemble
 from oscbench.errors import nearest

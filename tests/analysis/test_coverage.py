@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oscbench.analysis.statistics import aggregate_over_tasks, stratified_half_width
+from oscbench.analysis.statistics.seeds import aggregate_over_tasks, stratified_half_width
 
 TRIALS = 40_000
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from synthetic_records import make_record
 
-from oscbench.analysis.equivalence import (
+from oscbench.analysis.statistics.equivalence import (
     Margin,
     declared_margin,
     default_margin,

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from synthetic_records import make_record
 
-from oscbench.analysis.failures import Threshold, failures, fewer_failures_p
+from oscbench.analysis.statistics.failures import Threshold, failures, fewer_failures_p
 
 LEARNED = Threshold("accuracy", 0.85)
 

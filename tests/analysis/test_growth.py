@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oscbench.analysis.growth import fit_growth
+from oscbench.analysis.costs.growth import fit_growth
 
 
 def test_a_power_law_gives_its_exponent_and_no_width():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from oscbench.analysis.power_law import ScalingError, fit_power_law, fit_scaling
+from oscbench.analysis.statistics.power_law import ScalingError, fit_power_law, fit_scaling
 
 SIZES = [1e5, 3e5, 1e6, 3e6, 1e7, 3e7]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from oscbench.analysis.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
-from oscbench.analysis.statistics import (
+from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
+from oscbench.analysis.statistics.seeds import (
     Interval,
     aggregate_over_tasks,
     bca_interval,

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from oscbench.analysis.targets import joules_to_target, steps_to_target
+from oscbench.analysis.costs.targets import joules_to_target, steps_to_target
 from oscbench.records import Curve, Measurement
 
 CURVE = Curve(label="accuracy", unit="fraction", direction="higher", x=(10, 20, 30), y=(0.5, 0.8, 0.7))

@@ -10,7 +10,7 @@ import pytest
 from tabulate import tabulate
 
 from oscbench import catalog
-from oscbench.analysis import regression
+from oscbench.analysis.costs import regression
 from oscbench.machine.environment import environment
 from oscbench.mechanisms import Mechanism
 

@@ -11,7 +11,7 @@ import time
 import gate_subjects
 import pytest
 
-from oscbench.analysis import regression
+from oscbench.analysis.costs import regression
 from oscbench.instruments.clock import Effort, WallClock, interleave, paired_ratio
 from oscbench.instruments.peak_memory import peak_in_child
 from oscbench.machine.idle import wait_for_idle

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from oscbench.analysis import regression
-from oscbench.analysis.regression import CompareError, Reading, compare, compare_paths, read, regressions
+from oscbench.analysis.costs import regression
+from oscbench.analysis.costs.regression import (
+    CompareError,
+    Reading,
+    compare,
+    compare_paths,
+    read,
+    regressions,
+)
 from oscbench.machine.idle import wait_for_idle
 
 GATE = {"hard": {"flops": 1000, "params": 10}, "peak_bytes": {"step": 100_000}, "ratios": {"step": 2.0}}

@@ -7,9 +7,9 @@ import math
 import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
+from oscbench.analysis.costs.pareto import Point, fronts, places
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.pareto import Point, fronts, places
 from oscbench.analysis.study import assemble
 from oscbench.records import Curve, Matching, Measurement, Record
 from oscbench.reporting.sections.energy import energy_reason, energy_table

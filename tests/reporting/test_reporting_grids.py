@@ -7,8 +7,8 @@ import pytest
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded, newest
-from oscbench.analysis.setting import grids
 from oscbench.analysis.study import assemble
+from oscbench.analysis.sweeps.setting import grids
 from oscbench.reporting import build_report
 from oscbench.reporting.sections.setting import in_words, over_tasks, values_table
 

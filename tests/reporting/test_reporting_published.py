@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from synthetic_records import make_record
 
+from oscbench.analysis.costs.growth import TimingRow
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.growth import TimingRow
 from oscbench.analysis.published.matches import Beside, beside, verdict
 from oscbench.analysis.published.numbers import PublishedError, find_published, read_published
 from oscbench.analysis.published.rules import read_answers
-from oscbench.analysis.statistics import welch_interval
+from oscbench.analysis.statistics.seeds import welch_interval
 from oscbench.analysis.study import assemble
 from oscbench.records import Matching, Measurement, Record
 from oscbench.reporting.sections.environment import unanswered_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from synthetic_records import make_record
 
-from oscbench.analysis.timing import timing_groups
+from oscbench.analysis.costs.timing import timing_groups
 from oscbench.records import Measurement, Store
 from oscbench.reporting import build_report
 from oscbench.reporting.page.blocks import Plan, tables_of

@@ -13,8 +13,8 @@ from oscbench import words
 from oscbench.analysis.fairness import busy_notes
 from oscbench.analysis.frame import Loaded, newest
 from oscbench.analysis.study import assemble
-from oscbench.analysis.sweep import label_parts, smallest_reaching
-from oscbench.analysis.sweep_law import scaling_fits
+from oscbench.analysis.sweeps.laws import scaling_fits
+from oscbench.analysis.sweeps.sweep import label_parts, smallest_reaching
 from oscbench.records import protocol
 from oscbench.reporting import build_report
 from oscbench.reporting.page.blocks import Facts, Plan, walk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oscbench.analysis.growth import growth_by_contender, timing_rows
+from oscbench.analysis.costs.growth import growth_by_contender, timing_rows
 from oscbench.instruments.ceilings import Ceilings
 from oscbench.machine.idle import Quiet
 from oscbench.records import Record

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.growth import is_timing
 from oscbench.analysis.selection import entry_of, headline_entries
 from oscbench.analysis.study import Study, assemble
-from oscbench.analysis.sweep import label_parts
+from oscbench.analysis.sweeps.sweep import label_parts
 from oscbench.records import Record, suite_name
 from oscbench.records.ledger import is_trial
 

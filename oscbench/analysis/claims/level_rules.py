@@ -12,7 +12,7 @@ from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.finding import Finding, Outcome, absent
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records import Record
 
 

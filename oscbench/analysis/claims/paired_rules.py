@@ -17,11 +17,11 @@ from oscbench.analysis.claims.evidence import Evidence, comparison_of
 from oscbench.analysis.claims.finding import Finding, Outcome, absent, p_told
 from oscbench.analysis.claims.ledger import Ask, Difference, FailsLess, Sooner
 from oscbench.analysis.comparison import VERDICT_SEEDS, Comparison
-from oscbench.analysis.equivalence import read_margin
-from oscbench.analysis.failures import Threshold, failures, fewer_failures_p
-from oscbench.analysis.multiplicity import holm, simultaneous_level
-from oscbench.analysis.statistics import ALPHA, LEVEL, Floats, mean_interval, sign_flip_p
-from oscbench.analysis.targets import steps_to_target
+from oscbench.analysis.costs.targets import steps_to_target
+from oscbench.analysis.statistics.equivalence import read_margin
+from oscbench.analysis.statistics.failures import Threshold, failures, fewer_failures_p
+from oscbench.analysis.statistics.multiplicity import holm, simultaneous_level
+from oscbench.analysis.statistics.seeds import ALPHA, LEVEL, Floats, mean_interval, sign_flip_p
 from oscbench.records import Record
 
 

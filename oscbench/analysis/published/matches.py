@@ -14,7 +14,12 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.published.numbers import Published, read_published
 from oscbench.analysis.published.rules import Answers, Rule, read_answers
-from oscbench.analysis.statistics import Interval, exact_proportion_interval, mean_interval, welch_interval
+from oscbench.analysis.statistics.seeds import (
+    Interval,
+    exact_proportion_interval,
+    mean_interval,
+    welch_interval,
+)
 from oscbench.records import Measurement, Record
 
 

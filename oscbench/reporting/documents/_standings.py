@@ -8,10 +8,10 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.experiment import Experiment, Standing
-from oscbench.analysis.failures import Threshold, failures
 from oscbench.analysis.frame import Loaded, value_of
-from oscbench.analysis.growth import is_timing
+from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.analysis.study import Study, assemble
 from oscbench.records import suite_name
 from oscbench.records.ledger import is_trial

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from oscbench.analysis.failures import Threshold
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.statistics.failures import Threshold
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents._standings import page, report_of
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded, value_of
-from oscbench.analysis.growth import is_timing
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from oscbench.analysis.comparison import Comparison
-from oscbench.analysis.statistics import BCA_FROM
+from oscbench.analysis.statistics.seeds import BCA_FROM
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.verdict import answer
 from oscbench.words import p_value

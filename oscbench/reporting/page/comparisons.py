@@ -7,7 +7,7 @@ from typing import Any
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison, Costs
-from oscbench.analysis.statistics import Paired
+from oscbench.analysis.statistics.seeds import Paired
 from oscbench.reporting.page.table import Cell, Reads, Table, sorted_by
 
 

@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator, NullForm
 from numpy.typing import NDArray
 
 from oscbench import words
-from oscbench.analysis.statistics import Interval
+from oscbench.analysis.statistics.seeds import Interval
 from oscbench.reporting.page.style import MUTED, Look
 from oscbench.reporting.page.svg import hinted, inline
 

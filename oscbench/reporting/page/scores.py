@@ -8,7 +8,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.experiment import Standing
-from oscbench.analysis.statistics import Summary
+from oscbench.analysis.statistics.seeds import Summary
 from oscbench.reporting.page.figure import focus
 from oscbench.reporting.page.table import Bar, Cell
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from oscbench import words
 from oscbench.analysis.comparison import Aggregate, Comparison
-from oscbench.analysis.sweep import Sweep, Tested, level_at_last, listed, reaching_on_means
+from oscbench.analysis.sweeps.sweep import Sweep, Tested, level_at_last, listed, reaching_on_means
 
 _BESIDE = 3
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from oscbench import words
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded, headline, value_of
-from oscbench.analysis.growth import is_timing
 from oscbench.analysis.selection import Entry, anchor_of, entry_of
 from oscbench.records import Record, Store
 from oscbench.reporting.page.blocks import Page, Part

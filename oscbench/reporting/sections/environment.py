@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oscbench import words
-from oscbench.analysis.growth import timing_rows
+from oscbench.analysis.costs.growth import timing_rows
 from oscbench.analysis.published.matches import sources
 from oscbench.analysis.study import Study
 from oscbench.records import Record

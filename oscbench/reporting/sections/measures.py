@@ -10,7 +10,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, anchor, identify, measure_label
-from oscbench.analysis.statistics import summarise_censored
+from oscbench.analysis.statistics.seeds import summarise_censored
 from oscbench.analysis.study import Study
 from oscbench.records import Measurement
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
-from oscbench.analysis.setting import grids
 from oscbench.analysis.study import Question, Study
+from oscbench.analysis.sweeps.setting import grids
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Prose
 from oscbench.reporting.page.caveats import method, shared_caveats
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish, scaled

@@ -13,11 +13,11 @@ import seaborn
 from matplotlib.axes import Axes
 
 from oscbench import words
+from oscbench.analysis.costs.pareto import Front, State, fronts
 from oscbench.analysis.experiment import Experiment, Standing, identify
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.pareto import Front, State, fronts
 from oscbench.analysis.selection import Entry
-from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
 from oscbench.reporting.page.figure import (

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from oscbench import words
-from oscbench.analysis.power_law import Interval
+from oscbench.analysis.statistics.power_law import Interval
 from oscbench.analysis.study import Study
-from oscbench.analysis.sweep import Sweep
-from oscbench.analysis.sweep_law import Fit, Fits, scaling_fits
+from oscbench.analysis.sweeps.laws import Fit, Fits, scaling_fits
+from oscbench.analysis.sweeps.sweep import Sweep
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose
 from oscbench.reporting.page.figure import Picture, Plan, axis_label, finish, legend, scaled, stacked
 from oscbench.reporting.page.style import MUTED, Look, look_of, settings

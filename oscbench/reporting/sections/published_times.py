@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from oscbench.analysis.growth import TimingRow
+from oscbench.analysis.costs.growth import TimingRow
+from oscbench.analysis.costs.timing import timing_groups
 from oscbench.analysis.published.matches import sources
 from oscbench.analysis.published.numbers import Published
 from oscbench.analysis.published.rules import OurRatio, Side, TimingRule
 from oscbench.analysis.study import Study
-from oscbench.analysis.timing import timing_groups
 from oscbench.reporting.page.blocks import SUITE, Block
 from oscbench.reporting.page.table import Cell, Column, Table
 

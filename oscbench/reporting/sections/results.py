@@ -15,7 +15,7 @@ from oscbench.analysis.experiment import (
     median_of,
     speed_measure,
 )
-from oscbench.analysis.statistics import Interval, Summary
+from oscbench.analysis.statistics.seeds import Interval, Summary
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
 from oscbench.reporting.page.comparisons import comparison_table

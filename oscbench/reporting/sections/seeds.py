@@ -17,7 +17,7 @@ from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import headline
-from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.figure import (

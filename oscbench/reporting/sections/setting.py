@@ -19,10 +19,10 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from oscbench import words
 from oscbench.analysis.experiment import Standing, anchor, identify
 from oscbench.analysis.selection import Entry
-from oscbench.analysis.setting import UNDECIDED, Grid, grids
-from oscbench.analysis.statistics import ALPHA, mean_interval
+from oscbench.analysis.statistics.seeds import ALPHA, mean_interval
 from oscbench.analysis.study import Study
-from oscbench.analysis.sweep import listed
+from oscbench.analysis.sweeps.setting import UNDECIDED, Grid, grids
+from oscbench.analysis.sweeps.sweep import listed
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Verdict
 from oscbench.reporting.page.figure import (
     Picture,

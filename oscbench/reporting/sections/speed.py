@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oscbench import words
+from oscbench.analysis.costs.timing import timing_groups
 from oscbench.analysis.study import Study
-from oscbench.analysis.timing import timing_groups
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Prose
 
 

@@ -12,7 +12,7 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.published.matches import sources
-from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.records import Measurement
 from oscbench.reporting.page.blocks import SUITE, Block, Heading, per_experiment

@@ -16,9 +16,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from oscbench import words
 from oscbench.analysis.experiment import anchor, identify
 from oscbench.analysis.fairness import spec_differences
-from oscbench.analysis.statistics import Censored, Interval, mean_interval, summarise_censored
+from oscbench.analysis.statistics.seeds import Censored, Interval, mean_interval, summarise_censored
 from oscbench.analysis.study import Study
-from oscbench.analysis.sweep import (
+from oscbench.analysis.sweeps.sweep import (
     Sweep,
     Tested,
     level_at_last,

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from oscbench import words
+from oscbench.analysis.costs.targets import joules_to_target, steps_to_target
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.statistics import mean_interval, summarise_censored
+from oscbench.analysis.statistics.seeds import mean_interval, summarise_censored
 from oscbench.analysis.study import Study
-from oscbench.analysis.targets import joules_to_target, steps_to_target
 from oscbench.records import Record
 from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table

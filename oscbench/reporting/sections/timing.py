@@ -11,14 +11,12 @@ import matplotlib
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from oscbench import words
-from oscbench.analysis.growth import (
+from oscbench.analysis.costs.growth import (
     Growth,
     TimingRow,
     fit_growth,
 )
-from oscbench.analysis.selection import Entry, anchor_of
-from oscbench.analysis.study import Study
-from oscbench.analysis.timing import (
+from oscbench.analysis.costs.timing import (
     PEAK,
     RATIO,
     TIME,
@@ -28,6 +26,8 @@ from oscbench.analysis.timing import (
     quantities,
     timing_groups,
 )
+from oscbench.analysis.selection import Entry, anchor_of
+from oscbench.analysis.study import Study
 from oscbench.records import Record
 from oscbench.reporting.page.blocks import SUITE, Block, Facts, Heading, Prose
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish

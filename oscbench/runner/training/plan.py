@@ -101,7 +101,7 @@ def _declared(suite: Suite, requests: list[CellRequest], source: str) -> dict[st
     """What a suite declares beforehand, as every record of it is given it."""
     check_compared(suite, requests, source)
     if suite.margin is not None:
-        from oscbench.analysis.equivalence import read_margin  # which loads SciPy
+        from oscbench.analysis.statistics.equivalence import read_margin  # which loads SciPy
 
         try:
             read_margin(suite.margin)

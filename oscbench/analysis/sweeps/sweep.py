@@ -21,7 +21,7 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import control_notes, origin_notes
 from oscbench.analysis.frame import headline
 from oscbench.analysis.selection import Entry, Pair
-from oscbench.analysis.statistics import compare_paired
+from oscbench.analysis.statistics.seeds import compare_paired
 from oscbench.records import Record
 
 _CHANGES = re.compile(r",(?=[A-Za-z_][\w.-]*=)")

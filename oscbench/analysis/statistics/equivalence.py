@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from oscbench.analysis.statistics import ALPHA, Interval, mean_interval
+from oscbench.analysis.statistics.seeds import ALPHA, Interval, mean_interval
 from oscbench.errors import UserError
 from oscbench.records import Record
 

@@ -10,8 +10,8 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.power_law import Scaling, ScalingError, fit_scaling
-from oscbench.analysis.sweep import Sweep
+from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling
+from oscbench.analysis.sweeps.sweep import Sweep
 
 SIZES = ("width", "layers")
 """Numbers that change how many parameters a model has; over these the law is fitted to the parameters too."""

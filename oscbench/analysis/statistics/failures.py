@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.statistics import Interval, Summary, exact_proportion_interval, summarise
+from oscbench.analysis.statistics.seeds import Interval, Summary, exact_proportion_interval, summarise
 from oscbench.records import Record
 
 

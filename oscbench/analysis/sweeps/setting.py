@@ -19,7 +19,7 @@ from oscbench.analysis.comparison import Comparison, compare, correct
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import headline
 from oscbench.analysis.selection import Pair
-from oscbench.analysis.statistics import ALPHA, within_seeds_p
+from oscbench.analysis.statistics.seeds import ALPHA, within_seeds_p
 
 _SETTING = re.compile(r"(?:(.*)\+)?([A-Za-z_]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)")
 

@@ -10,7 +10,7 @@ from typing import Literal
 from oscbench.analysis.experiment import Experiment, Standing, known_measure, missing_reason
 from oscbench.analysis.fairness import machine, matching_mode
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.statistics import mean_interval
+from oscbench.analysis.statistics.seeds import mean_interval
 
 # Every kind of cost by the measures that can stand for it; the first one that cells have counts.
 COSTS: dict[str, tuple[str, ...]] = {

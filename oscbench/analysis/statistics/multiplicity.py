@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oscbench.analysis.statistics import ALPHA
+from oscbench.analysis.statistics.seeds import ALPHA
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from oscbench import words
-from oscbench.analysis.growth import (
+from oscbench.analysis.costs.growth import (
     Growth,
     TimingRow,
     growth_by_contender,

@@ -1,0 +1,1 @@
+"""Mathematics of a few seeds: intervals, paired tests, alike or not, several questions at once, power laws."""
