@@ -85,18 +85,18 @@ class Robustness(Measure):
         change = self._change(subject, kind, strength, low, high)
         count = self.config.attacked if kind == "pgd" else self.config.examples
         generator = torch.Generator().manual_seed(named_seed(SEED, f"{kind}/{strength:g}"))
-        scores = []
+        answers = []
         for batch in _first(subject, min(count, self.config.examples)):
             inputs = change(batch, generator)
             with torch.no_grad():
-                scores.append(subject.task.scores(subject.model(inputs).prediction, batch).double())
-        flat = torch.cat([score.flatten() for score in scores])
+                answers.append((subject.model(inputs).prediction, batch))
+        score = subject.task.scored(answers)[metric.name]
         return Measurement(
-            value=subject.task.summary(float(flat.mean())),
+            value=score.value,
             unit=metric.unit,
             label=label,
             direction=metric.direction,
-            n=flat.numel(),
+            n=score.count,
         )
 
     def _words(self, kind: str, strength: float) -> str:

@@ -14,14 +14,15 @@ def scored(task: Task, model: torch.nn.Module, device: torch.device) -> dict[str
     test = task.evaluate(model, "test", device)
     took = dict(task.seconds)
     found = {
-        name: as_measured(metric, score, metric.label + name.removeprefix(metric.name).replace("_", ", ", 1))
+        name: as_measured(task.metric_named(name), score, task.metric_named(name).label)
         for name, score in test.items()
     }
     if failure is not None and metric.name in found:
         failed = {"measure": failure.metric, "level": failure.level, "direction": metric.direction}
-        found[metric.name] = found[metric.name].model_copy(update={"details": {"failed": failed}})
+        details = {**found[metric.name].details, "failed": failed}
+        found[metric.name] = found[metric.name].model_copy(update={"details": details})
     found |= {
-        f"validation_{name}": as_measured(metric, score, f"validation {name}")
+        f"validation_{name}": as_measured(task.metric_named(name), score, f"validation {name}")
         for name, score in task.evaluate(model, "validation", device).items()
     }
     return found | {
@@ -33,5 +34,10 @@ def scored(task: Task, model: torch.nn.Module, device: torch.device) -> dict[str
 def as_measured(metric: Metric, score: Score, label: str) -> Measurement:
     """A score of a metric."""
     return Measurement(
-        value=score.value, unit=metric.unit, label=label, direction=metric.direction, n=score.count
+        value=score.value,
+        unit=metric.unit,
+        label=label,
+        direction=metric.direction,
+        n=score.count,
+        details=dict(score.details),
     )

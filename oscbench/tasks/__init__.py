@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,7 +27,7 @@ def draw_number(draw: Draw) -> int:
 
 
 class LengthError(Exception):
-    """A task has no inputs of the length that was asked for; the text says why, as a record will."""
+    """A task has no inputs of the length, or no images of the size, that was asked for; the text says why, as a record will."""
 
 
 class TaskConfig(BaseModel):
@@ -167,10 +167,11 @@ class DualInputs:
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value, and how many scores its mean runs over."""
+    """A metric's value, how many scores its mean runs over, and what else a reader must know of it, as a record keeps it."""
 
     value: float
     count: int
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -246,9 +247,36 @@ class Task(ABC):
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean training loss of a batch."""
 
-    @abstractmethod
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """One score an example; their mean over a split is the metric."""
+        """One score an example; their mean over a split is the metric. A task whose metric is no such mean writes `count` and `finish`."""
+        raise NotImplementedError(f"{type(self).__name__} scores no single example")
+
+    def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """What a batch adds to the sums that `finish` makes metrics of, by name.
+
+        By default sum and number of the scores, of all and of each subset. Where the metric is no mean over examples (a mean over classes of
+        intersection over union, say), whatever adds up: a confusion matrix.
+        """
+        scores = self.scores(prediction, batch).double()
+        parts = {self.metric.name: scores}
+        parts |= {f"{self.metric.name}_{name}": scores[of] for name, of in self.subsets(batch).items()}
+        return {
+            name: torch.stack((part.sum(), part.new_tensor(part.numel()))) for name, part in parts.items()
+        }
+
+    def finish(self, counts: Mapping[str, Tensor]) -> dict[str, Score]:
+        """Metrics from the sums of `count` over a split, by name, the headline among them; what cannot be told is left out."""
+        totals = {name: (float(total[0]), int(total[1])) for name, total in counts.items()}
+        return {
+            name: Score(self.summary(total / count), count)
+            for name, (total, count) in totals.items()
+            if count
+        }
+
+    def metric_named(self, name: str) -> Metric:
+        """What `finish` gives under a name: the headline, or by default the headline on a subset."""
+        label = self.metric.label + name.removeprefix(self.metric.name).replace("_", ", ", 1)
+        return Metric(name, label, self.metric.unit, self.metric.direction)
 
     def input_range(self) -> tuple[Tensor, Tensor] | None:
         """Black and white as a model reads them, each (C, 1, 1); None where inputs are no images."""
@@ -262,6 +290,14 @@ class Task(ABC):
             digest.update(f"{name}:{array.dtype}:{array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()[:16]
+
+    def objects(self, split: Split, count: int) -> tuple[Batch, Tensor] | None:
+        """The first so many examples of a split, and which object each pixel shows, (count, h, w) int64, -1 for none.
+
+        None where the task does not know.
+        """
+        del split, count
+        return None
 
     def subsets(self, batch: Batch) -> dict[str, Tensor]:
         """Parts of the examples that are also scored apart: name -> bool, shaped like `scores`; each becomes `<metric>_<name>`."""
@@ -281,6 +317,15 @@ class Task(ABC):
         del factor
         raise LengthError("inputs of this task have no other length")
 
+    def at_size(self, size: int) -> Task:
+        """The same task, to be evaluated on test images of another side [pixels].
+
+        Raises:
+            LengthError: it has none, and why.
+        """
+        del size
+        raise LengthError("inputs of this task have no other size")
+
     @torch.no_grad()
     def evaluate(
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
@@ -288,19 +333,15 @@ class Task(ABC):
         """The metric on a split, under its name, and on every subset under the metric's and the subset's."""
         was_training = model.training
         model.eval()
-        totals: dict[str, list[float]] = {}
-        for batch in self.batches(split, batch_size):
-            batch = batch.to(device)
-            scores = self.scores(model(batch.inputs).prediction, batch).double()
-            parts = {self.metric.name: scores}
-            parts |= {f"{self.metric.name}_{name}": scores[of] for name, of in self.subsets(batch).items()}
-            for name, part in parts.items():
-                total = totals.setdefault(name, [0.0, 0])
-                total[0] += float(part.sum())
-                total[1] += part.numel()
+        batches = (batch.to(device) for batch in self.batches(split, batch_size))
+        found = self.scored((model(batch.inputs).prediction, batch) for batch in batches)
         model.train(was_training)
-        return {
-            name: Score(self.summary(total / count), int(count))
-            for name, (total, count) in totals.items()
-            if count
-        }
+        return found
+
+    def scored(self, answers: Iterable[tuple[Tensor, Batch]]) -> dict[str, Score]:
+        """The metrics of predictions and the batches that they answer."""
+        totals: dict[str, Tensor] = {}
+        for prediction, batch in answers:
+            for name, part in self.count(prediction, batch).items():
+                totals[name] = totals[name] + part if name in totals else part
+        return self.finish(totals)
