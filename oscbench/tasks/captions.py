@@ -25,9 +25,9 @@ from oscbench.data.prepared import prepared
 from oscbench.models.backbones.dual import Dual
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, TaskConfig
-from oscbench.tasks.digit_scenes import placed
 from oscbench.tasks.digits import digit_splits
 from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.scene_composition import placed
 
 DATA_SEED = 20_261_128
 PREPARATION = "captions v1"

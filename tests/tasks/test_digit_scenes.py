@@ -9,9 +9,10 @@ import torch
 from pydantic import ValidationError
 
 from oscbench.suite.errors import explain
-from oscbench.tasks.digit_scenes import CHUNK, DigitScenes, DigitScenesConfig, compose
+from oscbench.tasks.digit_scenes import DigitScenes, DigitScenesConfig
 from oscbench.tasks.digits import Digits, DigitsConfig, digit_splits
-from oscbench.tasks.support.digit_pairs import pair
+from oscbench.tasks.support.digit_pairs import CHUNK, pair
+from oscbench.tasks.support.scene_composition import compose
 from oscbench.tasks.support.training_subsets import training_rows
 
 SMALL = {"train_scenes": 300, "validation_scenes": 40, "test_scenes": 60}
@@ -95,7 +96,7 @@ def test_digits_stay_inside_and_absent_ones_leave_no_trace() -> None:
 
 
 def test_look_alikes_have_a_digits_ink_in_other_places() -> None:
-    from oscbench.tasks.digit_scenes import _exchanged, _quarter
+    from oscbench.tasks.support.scene_composition import _exchanged, _quarter
 
     scans = digit_splits()["train"].inputs[:6].view(2, 3, 1, 8, 8)
     for shift in (1, 2, 3):
@@ -112,17 +113,17 @@ def test_scenes_of_a_split_come_from_its_own_scans() -> None:
     """With every other split's scans blanked, a split's scenes stay as they are."""
     task = made()
     before = task.splits["test"].inputs
-    assert {name: len(part.targets) for name, part in task._scans.items()} == {
+    assert {name: len(part.targets) for name, part in task.scenes.scans.items()} == {
         "train": 1047,
         "validation": 250,
         "test": 500,
     }
     for split in ("train", "validation"):
-        task._scans[split].inputs.zero_()
-    again = task._compose("test", "images")["images"]
-    assert torch.equal(again, made()._compose("test", "images")["images"])
-    task._scans["test"].inputs.zero_()
-    assert not torch.equal(task._compose("test", "images")["images"], again)
+        task.scenes.scans[split].inputs.zero_()
+    again = task.scenes.compose("test", "images")["images"]
+    assert torch.equal(again, made().scenes.compose("test", "images")["images"])
+    task.scenes.scans["test"].inputs.zero_()
+    assert not torch.equal(task.scenes.compose("test", "images")["images"], again)
     assert before.shape == (60, 1, 40, 40)
 
 
@@ -287,5 +288,5 @@ def test_what_cannot_be_is_told_in_a_line(settings: dict[str, object], expected:
 def test_scenes_are_kept_between_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path))
     first = made()
-    monkeypatch.setattr("oscbench.tasks.digit_scenes.compose", None)
+    monkeypatch.setattr("oscbench.tasks.support.scene_composition.compose", None)
     assert made().data_hash() == first.data_hash()
