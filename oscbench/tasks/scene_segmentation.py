@@ -1,0 +1,101 @@
+"""Scene segmentation: which digit does each pixel of a cluttered scene belong to, if any?
+
+The scenes of `digit_scenes`, and for every pixel the class of the digit that it shows, 0 to 9, or background: empty space, clutter and
+look-alikes, whose strokes are a digit's too. So a pixel's class hangs on where its stroke leads, patches away. Where digits overlap, the
+upper one counts. About nine pixels in ten are background, so the share of right pixels tells little; mIoU counts every class alike.
+
+A model trained on scenes of one size may be tested on larger ones, with as many digits of the same size (`at_size`).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from oscbench.tasks import Batch, ImageInputs, LengthError, Split
+from oscbench.tasks.support.scene_composition import SPLITS, SceneConfig, Scenes, first_with_objects
+from oscbench.tasks.support.segmentation import Segmentation
+
+CLASSES = ("background", *(f"digit_{digit}" for digit in range(10)))
+
+
+class SceneSegmentationConfig(SceneConfig):
+    """Settings of scene segmentation, which are those of every scene; scenes are smaller by default.
+
+    Attributes:
+        size: side of a scene [pixels].
+    """
+
+    size: int = Field(default=32, ge=16)
+
+
+class SceneSegmentation(Segmentation):
+    """The digit, or none, that each pixel belongs to."""
+
+    Config = SceneSegmentationConfig
+    version = 1
+    label = "segmentation of digits in cluttered scenes"
+    classes = CLASSES
+    background = 0
+
+    def __init__(self, config: SceneSegmentationConfig) -> None:
+        self.config = config
+        self.inputs = self.describe(config)
+        self.scenes = Scenes(config)
+        made = {split: self.scenes.kept(split, "images", "classes", "visible") for split in SPLITS}
+        digits = (made["train"]["classes"] >= 0).sum(1)
+        self.training_scenes = self.scenes.training_rows(digits)
+        made["train"] = {name: part[self.training_scenes] for name, part in made["train"].items()}
+        self.splits = {split: Batch(part["images"], labels_of(part)) for split, part in made.items()}
+        self.spread, self.mean = torch.std_mean(made["train"]["images"].float())
+
+    @classmethod
+    def describe(cls, config: SceneSegmentationConfig) -> ImageInputs:
+        """One channel, and a class for each digit and for none."""
+        return ImageInputs(1, config.size, config.size, len(CLASSES))
+
+    @classmethod
+    def floors(cls, config: Any) -> dict[str, str]:
+        """Without places: digits may be anywhere."""
+        return {name: idea for name, idea in super().floors(config).items() if name != "place"}
+
+    def ready(self, batch: Batch) -> Batch:
+        """Normalised images and whole numbers."""
+        return Batch((batch.inputs.float() - self.mean) / self.spread, batch.targets.long())
+
+    def input_range(self) -> tuple[Tensor, Tensor]:
+        """Bytes 0 and 255; an empty place is 16 and full ink 224, before noise."""
+        low, high = (((level - self.mean) / self.spread).view(1, 1, 1) for level in (0.0, 255.0))
+        return low, high
+
+    def objects(self, split: Split, count: int) -> tuple[Batch, Tensor]:
+        """Scenes, and which of their digits a pixel shows."""
+        return first_with_objects(self, self.scenes, split, count)
+
+    def at_size(self, size: int) -> SceneSegmentation:
+        """Test scenes of another side, with as many digits of the same sides, as bright as the model was trained to see them."""
+        if size < self.config.max_scale:
+            raise LengthError(
+                f"scenes of {size} pixels are smaller than a digit of {self.config.max_scale}, task.max_scale"
+            )
+        other = copy.copy(self)
+        other.config = self.config.model_copy(update={"size": size})
+        other.inputs = self.describe(other.config)
+        other.scenes = Scenes(other.config)
+        made = other.scenes.kept("test", "images", "classes", "visible")
+        other.splits = {"test": Batch(made["images"], labels_of(made))}
+        return other
+
+
+def labels_of(scenes: dict[str, Tensor]) -> Tensor:
+    """Which class each pixel shows, (scenes, size, size) uint8: 0 for none, a digit and 1 for a digit."""
+    classes, visible = scenes["classes"], scenes["visible"]
+    chosen = classes.gather(1, visible.clamp_min(0).flatten(1)).view_as(visible)
+    return torch.where(visible >= 0, chosen + 1, 0).to(torch.uint8)
+
+
+task = SceneSegmentation
