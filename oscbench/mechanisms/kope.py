@@ -145,7 +145,7 @@ class KoPE(Mechanism):
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Attention over queries, keys and values turned by the mixed phases."""
         assert state is not None
-        cos, sin = state
+        cos, sin = carried = state
         if self.config.mix:
             cos, sin = mix_phases(cos, sin, self.mixing[layer])
         maps = self.layers[layer]
@@ -155,7 +155,10 @@ class KoPE(Mechanism):
             return Mixed(update)
         values = one_hot_values(tokens.shape[1], q)
         weights = kope_attention(q, k, values, cos, sin, rotate_values=False, **context.hearing())
-        return Mixed(update, {"attention": weights, "phases": torch.atan2(sin, cos)})
+        phases = {"phases": torch.atan2(sin, cos)}
+        if self.config.mix:
+            phases["carried_phases"] = torch.atan2(carried[1], carried[0])
+        return Mixed(update, {"attention": weights, **phases})
 
     def _attend(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, phases: tuple[Tensor, Tensor], context: Context

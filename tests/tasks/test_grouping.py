@@ -1,0 +1,94 @@
+"""Groups against objects: adjusted Rand index and best overlap by their literal counts, degenerate images, and patches of objects."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+import torch
+
+from oscbench.tasks.support.grouping import (
+    clusters,
+    foreground_ari,
+    mean_best_overlap,
+    patch_objects,
+    upsampled,
+    whole_ari,
+)
+
+
+def literal_ari(one: list[int], two: list[int]) -> float:
+    """(index - expected) / (most - expected) by counting pairs."""
+    pairs = list(combinations(range(len(one)), 2))
+    both = sum(one[i] == one[j] and two[i] == two[j] for i, j in pairs)
+    first, second = (sum(x[i] == x[j] for i, j in pairs) for x in (one, two))
+    expected = first * second / comb(len(one), 2)
+    most = (first + second) / 2
+    return 1.0 if most == expected else (both - expected) / (most - expected)
+
+
+def literal_overlap(found: np.ndarray, objects: np.ndarray) -> float:
+    best = []
+    for name in set(objects.ravel().tolist()) - {-1}:
+        mask = objects == name
+        ious = [(mask & (found == s)).sum() / (mask | (found == s)).sum() for s in np.unique(found)]
+        best.append(max(ious))
+    return float(np.mean(best))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scores_are_their_literal_counts(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    objects = random.integers(-1, 4, (6, 7))
+    found = np.where(random.random((6, 7)) < 0.5, objects + 1, random.integers(0, 5, (6, 7)))
+    seen = objects >= 0
+    expected = literal_ari(objects[seen].tolist(), found[seen].tolist())
+    assert foreground_ari(found, objects) == pytest.approx(expected)
+    assert whole_ari(found, objects) == pytest.approx(
+        literal_ari(objects.ravel().tolist(), found.ravel().tolist())
+    )
+    assert mean_best_overlap(found, objects) == pytest.approx(literal_overlap(found, objects))
+
+
+def test_names_of_segments_do_not_count_and_objects_may_skip_numbers() -> None:
+    objects = np.array([[7, 7, -1], [3, 3, -1]])
+    found = np.array([[0, 0, 9], [5, 5, 9]])
+    assert (
+        foreground_ari(found, objects)
+        == whole_ari(found, objects)
+        == mean_best_overlap(found, objects)
+        == 1.0
+    )
+    # All in one segment finds nothing, and each object overlaps a third of it.
+    assert foreground_ari(np.zeros((2, 3), int), objects) == 0.0
+    assert mean_best_overlap(np.zeros((2, 3), int), objects) == pytest.approx(1 / 3)
+    # One object in one segment is right by definition.
+    assert foreground_ari(np.zeros((1, 2), int), np.array([[4, 4]])) == 1.0
+
+
+def test_a_patch_shows_what_most_of_its_pixels_show() -> None:
+    maps = torch.tensor([[[0, 0, 1, 1], [-1, -1, 1, -1], [-1, 2, -1, -1], [-1, -1, -1, -1]]])
+    assert patch_objects(maps, 2).tolist() == [[0, 1, -1, -1]]
+    assert patch_objects(maps, 1).view(4, 4).tolist() == maps[0].tolist()
+    assert patch_objects(maps, 2, any_pixel=True).tolist() == [[0, 1, 2, -1]]
+    assert patch_objects(torch.full((2, 4, 4), -1), 2).tolist() == [[-1] * 4] * 2
+
+
+def test_clusters_part_what_lies_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]])
+    truth = torch.randint(3, (40,), generator=generator)
+    features = centres[truth] + 0.3 * torch.randn(40, 2, generator=generator)
+    found = clusters(features, 3)
+    assert literal_ari(found.tolist(), truth.tolist()) == 1.0
+    assert set(found.tolist()) == {0, 1, 2}
+    assert clusters(features[:2], 3).tolist() == [0, 1]
+
+
+def test_groups_of_patches_cover_their_pixels() -> None:
+    found = upsampled(np.array([0, 1, 2, 3, 4, 5]), (2, 3), 2)
+    assert found.shape == (4, 6)
+    assert found[:2, 2:4].tolist() == [[1, 1], [1, 1]]
+    assert found[2:, 4:].tolist() == [[5, 5], [5, 5]]
