@@ -26,6 +26,8 @@ CIFAR10_CLASSES = (
     "truck",
 )
 """In the order of their numbers (Krizhevsky, 2009)."""
+CAMVID_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+"""Folders of CamVid by split; labels lie in those of the same name and `annot`."""
 SPOKEN_DIGIT = re.compile(r"([0-9])_([a-z]+)_([0-9]+)\.wav")
 """Name of a recording: digit, speaker, which of them (Jakobovski et al.)."""
 
@@ -118,6 +120,31 @@ def _spoken_digits_mistake(folder: Path) -> str | None:
         return "recordings/ holds no .wav file"
     wrong = next((name for name in names if SPOKEN_DIGIT.fullmatch(name) is None), None)
     return f"recordings/{wrong} is not named DIGIT_SPEAKER_INDEX.wav" if wrong else None
+
+
+def camvid_mistake(folder: Path) -> str | None:
+    """Images of three splits and a label picture for each, or what is missing."""
+    return _unlabelled(folder, {name: f"{name}annot" for name in CAMVID_SPLITS.values()})
+
+
+def ade20k_mistake(folder: Path) -> str | None:
+    """Images of training and validation and a label picture for each, or what is missing."""
+    return _unlabelled(
+        folder, {f"images/{name}": f"annotations/{name}" for name in ("training", "validation")}
+    )
+
+
+def _unlabelled(folder: Path, labels_of: dict[str, str]) -> str | None:
+    """A folder of images without any, or an image without its labels."""
+    for images, labels in labels_of.items():
+        names = sorted(path.stem for path in (folder / images).glob("*") if path.suffix in (".jpg", ".png"))
+        if not names:
+            return f"{images}/ holds no image (.jpg, .png)"
+        there = {path.stem for path in (folder / labels).glob("*.png")}
+        lost = next((name for name in names if name not in there), None)
+        if lost is not None:
+            return f"{labels}/{lost}.png is not there"
+    return None
 
 
 def _photographs_mistake(folder: Path) -> str | None:
@@ -215,6 +242,20 @@ _ALL = (
         "sudoku_rrn",
         "RRN's Sudoku test boards of 17 to 34 givens, one file of lines puzzle,solution (Palm et al., arXiv 1711.08028); 9 × 9 boards",
         (KnownFile("sudoku-rrn-test.csv"),),
+    ),
+    Known(
+        "camvid",
+        "CamVid street scenes, a folder of train, val, test and trainannot, valannot, testannot (Brostow et al., 2008); segmentation",
+        (),
+        whole_folder=True,
+        mistake=camvid_mistake,
+    ),
+    Known(
+        "ade20k",
+        "ADE20K scene parsing, the unpacked folder ADEChallengeData2016 (Zhou et al., 2017; research use); segmentation",
+        (),
+        whole_folder=True,
+        mistake=ade20k_mistake,
     ),
     Known(
         "imagenet100",

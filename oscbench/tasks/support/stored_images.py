@@ -99,6 +99,12 @@ def cropped(images: Tensor, least_area: float, generator: torch.Generator) -> Te
     """A random part of each image (B, C, h, w), enlarged to the whole: area from `least_area` to 1, sides from 3:4 to 4:3."""
     if least_area == 1.0:
         return images
+    grid = crop_places(images, least_area, generator)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def crop_places(images: Tensor, least_area: float, generator: torch.Generator) -> Tensor:
+    """Where each pixel of such a part comes from, (B, h, w, 2) as `grid_sample` reads it."""
     count = len(images)
     area = least_area + (1.0 - least_area) * torch.rand(count, generator=generator)
     ratio = torch.exp((2.0 * torch.rand(count, generator=generator) - 1.0) * math.log(4 / 3))
@@ -106,8 +112,7 @@ def cropped(images: Tensor, least_area: float, generator: torch.Generator) -> Te
     centre = (2.0 * torch.rand(count, 2, generator=generator) - 1.0) * (1.0 - sides)
     # affine_grid leads from an output pixel to an input one, both from -1 to 1 and (x, y).
     matrix = torch.cat((torch.diag_embed(sides), centre[:, :, None]), dim=2)
-    grid = affine_grid(matrix, list(images.shape), align_corners=False)
-    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return affine_grid(matrix, list(images.shape), align_corners=False)
 
 
 def as_batch(found: Mapping[str, Tensor], split: str) -> Batch:
