@@ -1,8 +1,8 @@
 """oscbench: oscillator attentions against softmax and RoPE, measured fairly.
 
-From Python: `run` a suite, `load` its records as a table, `compare` entries, `build_model` of a mechanism for a task, and
-`oscbench.nn` for attention in a model of one's own. Everything is found at first use, so that `import oscbench` loads neither
-torch nor pandas.
+From Python: `run` a suite, `load` its records as a table, `compare` entries, `build_model` of a mechanism for a task; `load_model` from kept
+weights, `evaluate` it and let it `generate`; `oscbench.nn` for attention in a model of one's own, and `oscbench.plot` for pictures.
+Everything is found at first use, so that `import oscbench` loads neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oscbench import nn, plot
-    from oscbench.api import build_model, compare, load, run
+    from oscbench.api import build_model, compare, evaluate, generate, load, load_model, run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build_model", "compare", "load", "nn", "plot", "run"]
-
-_FUNCTIONS = ("build_model", "compare", "load", "run")
+_FUNCTIONS = ("build_model", "compare", "evaluate", "generate", "load", "load_model", "run")
+__all__ = [
+    "__version__",
+    "build_model",
+    "compare",
+    "evaluate",
+    "generate",
+    "load",
+    "load_model",
+    "nn",
+    "plot",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

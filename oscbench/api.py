@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from oscbench.models.backbones import Backbone
+    from oscbench.records import Record
+    from oscbench.tasks import Split
 
 
 def run(
@@ -22,6 +24,8 @@ def run(
     jobs: int | None = None,
     device: str | None = None,
     fresh: bool = False,
+    keep: Sequence[str] = (),
+    log: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Run every cell of a suite that has no record yet, and read all of its records.
 
@@ -33,6 +37,8 @@ def run(
         jobs: Cells at once; by default one a core.
         device: `auto`, `cpu` or `cuda`; by default what the suite says.
         fresh: Put old records aside and compute again.
+        keep: What is kept beside the records: `weights`, for `load_model`.
+        log: Who else is told of every record: `tensorboard`, `wandb`, `trackio`, `mlflow`, or what a package adds.
 
     Returns:
         One row a cell, as `load` gives it; `status` says which cells failed and `reason` why.
@@ -58,6 +64,8 @@ def run(
         jobs=jobs,
         device=device,
         fresh=fresh,
+        keep=keep,
+        log=log,
     )
     return load(results, [point.label for point in load_points(str(suite), given)])
 
@@ -168,3 +176,100 @@ def build_model(
     parts = parts_of({"task": {"name": task, **(task_settings or {})}, "model": {"name": name, **chosen}})
     inputs = parts.task_class.describe(parts.task_config)
     return parts.build({"name": mechanism, **(settings or {})}, hidden, seed, inputs)
+
+
+def load_model(record: str | Path | Record, results: str | Path = "results") -> Backbone:
+    """The model of a record as training left it, in evaluation mode.
+
+    Args:
+        record: Of a cell that ran with `--keep weights`: itself, its file or that of its weights, or its identity as `load` gives it
+            (the first letters do).
+        results: Folder of the records, where `record` is no file.
+
+    Raises:
+        UserError: No such record, or no weights that fit it.
+    """
+    from oscbench.runner.training.weights import load_trained
+
+    return load_trained(*_found(record, results))
+
+
+def evaluate(
+    record: str | Path | Record,
+    task: str | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    split: Split = "test",
+    length: int = 1,
+    results: str | Path = "results",
+) -> pd.DataFrame:
+    """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs.
+
+    Args:
+        record: As `load_model` takes it.
+        task: Name in the catalog; by default the record's own.
+        settings: Of the task; over the record's, where it is the record's own task.
+        split: `test` or `validation`.
+        length: Of the inputs, times that of training.
+        results: As `load_model` takes it.
+
+    Returns:
+        One row a score: `measure`, `value`, `unit`, `n` and `label`; the task's metric first, then its subsets.
+
+    Raises:
+        UserError: No such record or weights, an unknown task or setting, inputs that the model cannot read.
+    """
+    import pandas as pd
+
+    from oscbench.runner.trained import evaluated, task_for
+    from oscbench.runner.training.weights import load_trained
+
+    known, folder = _found(record, results)
+    model, chosen = load_trained(known, folder), task_for(known, task, settings)
+    found = evaluated(model, chosen, split=split, length=length)
+    return pd.DataFrame(
+        [
+            {"measure": name, "value": one.value, "unit": one.unit, "n": one.n, "label": one.label}
+            for name, one in found.items()
+        ]
+    )
+
+
+def generate(
+    record: str | Path | Record,
+    prompt: str = "",
+    *,
+    num_tokens: int = 200,
+    temperature: float = 0.8,
+    seed: int = 0,
+    results: str | Path = "results",
+) -> str:
+    """A text that a trained language model goes on with, the prompt before it.
+
+    Args:
+        record: As `load_model` takes it, of a task over text.
+        prompt: What to begin with; where it is empty, how texts of the task begin.
+        num_tokens: How many bytes or words to add.
+        temperature: Of the draws; 0 takes the likeliest.
+        seed: Of the draws.
+        results: As `load_model` takes it.
+
+    Raises:
+        UserError: No such record or weights, no text, or a length that the model's positions do not reach.
+    """
+    from oscbench.runner.trained import continued, task_for
+    from oscbench.runner.training.weights import load_trained
+
+    known, folder = _found(record, results)
+    model, task = load_trained(known, folder), task_for(known)
+    return continued(model, task, prompt, num_tokens, temperature=temperature, seed=seed)
+
+
+def _found(record: str | Path | Record, results: str | Path) -> tuple[Record, Path]:
+    """The record, and the folder that it lies in."""
+    from oscbench.records import Record
+    from oscbench.records.naming import record_named
+
+    if isinstance(record, Record):
+        return record, Path(results)
+    return record_named(record, Path(results))

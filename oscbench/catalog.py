@@ -26,6 +26,7 @@ _FOLDERS = {
     "measures": "measures",
     "backbones": "models/backbones",
     "sections": "reporting/sections",
+    "reporters": "runner/reporters",
 }
 KINDS = tuple(_FOLDERS)
 _METHODS = {
@@ -34,6 +35,7 @@ _METHODS = {
     "measures": "after",
     "backbones": "embed",
     "sections": "blocks",
+    "reporters": "told",
 }
 """What tells a class of each kind from any other, without importing the rooms that define them."""
 

@@ -22,8 +22,25 @@ from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
 __all__ = ["Attention", "Encoder"]  # and one class a mechanism, by `__getattr__`
 
 
-class _Mixing(nn.Module):
-    """A mechanism, where its tokens stand, and how a call becomes its context."""
+class Mixing(nn.Module):
+    """A mechanism, where its tokens stand, and how a call becomes its context; `Attention` and `Encoder` are it, and more.
+
+    Args:
+        mechanism: name in the catalog, or `package.module:Class`.
+        width: D, channels of a token.
+        heads: H; must divide D.
+        layers: number of blocks.
+        is_causal: a token hears only those before it and itself.
+        max_length: most tokens of a sequence; of use to mechanisms with a table over positions (fixed query's anchors).
+        grid: (rows, columns) of an image's patches, in reading order; None for a sequence.
+        num_special: CLS and register tokens before the patches of a grid.
+        seed: of all start values; by default drawn from PyTorch's generator.
+        settings: of the mechanism, as in a suite.
+
+    Raises:
+        UnknownNameError: nothing in the catalog has that name.
+        ValueError: sizes or settings that the mechanism cannot have.
+    """
 
     def __init__(
         self,
@@ -32,12 +49,12 @@ class _Mixing(nn.Module):
         heads: int,
         layers: int,
         *,
-        is_causal: bool,
-        max_length: int,
-        grid: tuple[int, int] | None,
-        num_special: int,
-        seed: int | None,
-        settings: dict[str, Any],
+        is_causal: bool = False,
+        max_length: int = 1024,
+        grid: tuple[int, int] | None = None,
+        num_special: int = 0,
+        seed: int | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.is_causal, self.grid, self.num_special = is_causal, grid, num_special
@@ -75,7 +92,7 @@ class _Mixing(nn.Module):
         return Context(self.positions(tokens), self.is_causal, mask, diagnostics)
 
 
-class Attention(nn.Module):
+class Attention(Mixing):
     """One layer of a mechanism: (B, N, D) -> (B, N, D), the update of a residual branch.
 
     Tokens are read as they come (normalise before); positions that are the mechanism's own (rotary angles, drift, anchors) are
@@ -85,12 +102,7 @@ class Attention(nn.Module):
     Args:
         width: D, channels of a token.
         heads: H; must divide D.
-        is_causal: a token hears only those before it and itself.
-        max_length: most tokens of a sequence; of use to mechanisms with a table over positions (fixed query's anchors).
-        grid: (rows, columns) of an image's patches, in reading order; None for a sequence.
-        num_special: CLS and register tokens before the patches of a grid.
-        seed: of all start values; by default drawn from PyTorch's generator.
-        settings: of the mechanism, as in a suite.
+        options: `is_causal`, `max_length`, `grid`, `num_special`, `seed` and the mechanism's settings, as of `Mixing`.
 
     Raises:
         ValueError: sizes or settings that the mechanism cannot have.
@@ -98,32 +110,9 @@ class Attention(nn.Module):
 
     mechanism: ClassVar[str]
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        *,
-        is_causal: bool = False,
-        max_length: int = 1024,
-        grid: tuple[int, int] | None = None,
-        num_special: int = 0,
-        seed: int | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__()
-        self.mixing = _Mixing(
-            self.mechanism,
-            width,
-            heads,
-            1,
-            is_causal=is_causal,
-            max_length=max_length,
-            grid=grid,
-            num_special=num_special,
-            seed=seed,
-            settings=settings,
-        )
-        initialise(self, self.mixing.seed)
+    def __init__(self, width: int, heads: int, **options: Any) -> None:
+        super().__init__(self.mechanism, width, heads, 1, **options)
+        initialise(self, self.seed)
 
     def forward(self, tokens: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         """The update (B, N, D) of tokens (B, N, D); `key_padding_mask` (B, N) is True at padding."""
@@ -137,20 +126,20 @@ class Attention(nn.Module):
     @torch.no_grad()
     def calibrate(self, tokens: Tensor, key_padding_mask: Tensor | None = None) -> dict[str, Any] | None:
         """Set start values that depend on data (SSA's `init_locked`), on a first batch; says what it did."""
-        built = self.mixing.built
-        context = self.mixing.context(tokens, key_padding_mask)
+        built = self.built
+        context = self.context(tokens, key_padding_mask)
         return built.calibrate(0, tokens, built.start(context.positions, tokens), context)
 
     def _mixed(
         self, tokens: Tensor, mask: Tensor | None, *, diagnostics: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        built = self.mixing.built
-        context = self.mixing.context(tokens, mask, diagnostics=diagnostics)
+        built = self.built
+        context = self.context(tokens, mask, diagnostics=diagnostics)
         mixed = built.mix(0, tokens, built.start(context.positions, tokens), context)
         return mixed.update, mixed.diagnostics
 
 
-class Encoder(nn.Module):
+class Encoder(Mixing):
     """Blocks of a mechanism and an MLP, its state carried through them: (B, N, D) -> (B, N, features).
 
     Features are D wide, or 2D, (cos θ, sin θ), where tokens are angles.
@@ -163,12 +152,7 @@ class Encoder(nn.Module):
         hidden: hidden units of each MLP; 4D by default.
         dropout: on MLP outputs.
         activation: `gelu` or `swiglu`.
-        is_causal: as in `Attention`, and so are the others.
-        max_length: see `Attention`.
-        grid: see `Attention`.
-        num_special: see `Attention`.
-        seed: see `Attention`.
-        settings: see `Attention`.
+        options: `is_causal`, `max_length`, `grid`, `num_special`, `seed` and the mechanism's settings, as of `Mixing`.
 
     Raises:
         UnknownNameError: nothing in the catalog has that name.
@@ -185,28 +169,11 @@ class Encoder(nn.Module):
         hidden: int | None = None,
         dropout: float = 0.0,
         activation: Activation = "gelu",
-        is_causal: bool = False,
-        max_length: int = 1024,
-        grid: tuple[int, int] | None = None,
-        num_special: int = 0,
-        seed: int | None = None,
-        **settings: Any,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        self.mixing = _Mixing(
-            mechanism,
-            width,
-            heads,
-            layers,
-            is_causal=is_causal,
-            max_length=max_length,
-            grid=grid,
-            num_special=num_special,
-            seed=seed,
-            settings=settings,
-        )
-        self.trunk = Trunk(self.mixing.built, hidden or 4 * width, dropout, activation)
-        initialise(self, self.mixing.seed)
+        super().__init__(mechanism, width, heads, layers, **options)
+        self.trunk = Trunk(self.built, hidden or 4 * width, dropout, activation)
+        initialise(self, self.seed)
 
     @property
     def output_width(self) -> int:
@@ -215,7 +182,7 @@ class Encoder(nn.Module):
 
     def forward(self, embeddings: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         """Features (B, N, output_width) of embeddings (B, N, D)."""
-        features, _ = self.trunk(embeddings, self.mixing.context(embeddings, key_padding_mask))
+        features, _ = self.trunk(embeddings, self.context(embeddings, key_padding_mask))
         made: Tensor = features
         return made
 
@@ -223,13 +190,13 @@ class Encoder(nn.Module):
         self, embeddings: Tensor, key_padding_mask: Tensor | None = None
     ) -> list[dict[str, Tensor]]:
         """What each layer's mechanism knows of itself, in order; see `Attention.diagnostics`."""
-        context = self.mixing.context(embeddings, key_padding_mask, diagnostics=True)
+        context = self.context(embeddings, key_padding_mask, diagnostics=True)
         found: list[dict[str, Tensor]] = self.trunk(embeddings, context)[1]
         return found
 
     def calibrate(self, embeddings: Tensor, key_padding_mask: Tensor | None = None) -> list[dict[str, Any]]:
         """Let every layer set start values that depend on data, on a first batch; says what it did."""
-        return self.trunk.calibrate(embeddings, self.mixing.context(embeddings, key_padding_mask))
+        return self.trunk.calibrate(embeddings, self.context(embeddings, key_padding_mask))
 
 
 @lru_cache(maxsize=1)

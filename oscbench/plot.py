@@ -1,11 +1,12 @@
-"""Pictures from Python: what came out (`forest`), and a mechanism at work on one input (`attention`, `phases`, `order`, `locking`).
+"""Pictures from Python: what came out (`forest`), and a mechanism at work on one input, as the page of a suite shows it.
 
-Every function gives a Matplotlib figure, drawn without pyplot, so that a script or notebook may save or show it.
+`attention`, `phases`, `order`, `locking` and `settling` take a model and a batch of its inputs. Every function gives a Matplotlib figure,
+drawn without pyplot, so that a script or notebook may save or show it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from matplotlib.ticker import MaxNLocator
 
 from oscbench import words
 from oscbench.analysis.selection import Entry
-from oscbench.reporting.page.style import INK, MUTED, look_of
+from oscbench.records.diagnostics import Diagnostics
+from oscbench.reporting.page import at_work
+from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
+from oscbench.reporting.page.style import INK, look_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,70 +61,35 @@ def forest(table: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 def _forest_panel(axes: Axes, part: pd.DataFrame, unit: str) -> None:
-    """One unit's differences, rows from the top."""
+    """One unit's differences, each task's below its name."""
     factor = 100.0 if unit == "fraction" else 1.0
-    place, places, names = 0, [], []
+    lines: list[Line] = []
     for task, rows in part.groupby("task", sort=False):
-        axes.text(
-            0.0,
-            place,
-            str(task),
-            transform=axes.get_yaxis_transform(),
-            fontsize=9,
-            fontweight="bold",
-            color=INK,
-            va="center",
-        )
-        place -= 1
+        lines.append(Heading(str(task)))
         for row in rows.to_dict("records"):
             sign = factor if row["direction"] == "higher" else -factor
-            ends = sorted((sign * row["low"], sign * row["high"]))
-            look = look_of(_entry(row["treatment"]))
-            axes.plot(ends, [place, place], color=look.colour, linewidth=1.6, solid_capstyle="round")
-            axes.plot(
-                [sign * row["difference"]], [place], marker=look.marker, color=look.colour, markersize=6
+            low, high = sorted((sign * row["low"], sign * row["high"]))
+            name = f"{_short(row['treatment'])} {words.MINUS} {_short(row['baseline'])}, {row['n']} seeds"
+            lines.append(
+                Difference(name, low, sign * row["difference"], high, look_of(_entry(row["treatment"])))
             )
-            places.append(place)
-            names.append(
-                f"{_short(row['treatment'])} {words.MINUS} {_short(row['baseline'])}, {row['n']} seeds"
-            )
-            place -= 1
-    axes.axvline(0.0, color=MUTED, linewidth=0.9)
-    axes.set_yticks(places, names, fontsize=8)
-    axes.set_ylim(place + 0.4, 0.6)
-    shown = "points" if unit == "fraction" else unit
-    axes.set_xlabel(f"difference [{shown}], 95 % interval; better to the right")
+    draw_forest(axes, lines)
+    axes.set_xlabel(f"difference [{words.difference_unit(unit)}], 95 % interval; better to the right")
     sns.despine(ax=axes, left=True)
-    axes.tick_params(axis="y", length=0)
 
 
-def attention(model: Backbone, inputs: Tensor, *, sample: int = 0, query: int = 0) -> Figure:
-    """Who one token hears, layer by layer: its attention, the mean over heads, over the patches of an image, or along a sequence.
+def attention(model: Backbone, inputs: Tensor, *, sample: int = 0, query: int | None = None) -> Figure:
+    """Who one token hears, layer by layer: its attention, the mean over heads, over the patches of an image; every pair of a sequence.
 
     Args:
         model: Of `build_model` or `load_model`.
         inputs: A batch as the model takes it.
         sample: Of the batch.
-        query: Token that hears; 0 is CLS where there is one.
+        query: Token that hears; by default CLS, in an image without it the mean of all tokens, and in a sequence every token.
     """
-    layers = _diagnostics(model, inputs, "attention")
-    rows = [found[sample, :, query].mean(0) for found in layers]
-    places = _places(model, inputs)
-    figure, panels = _row(len(rows), f"attention of token {query}, mean over heads")
-    for axes, row, layer in zip(panels, rows, range(len(rows)), strict=True):
-        field = _field(row, places)
-        sns.heatmap(
-            field,
-            ax=axes,
-            cmap="mako",
-            vmin=0.0,
-            cbar=layer == len(rows) - 1,
-            xticklabels=False,
-            yticklabels=False,
-            square=True,
-        )
-        axes.set_title(f"layer {layer + 1}", fontsize=9)
-    return figure
+    seen = _seen(model, inputs, sample, "attention")
+    row = at_work.attention_row(*_named(model), seen, query)
+    return at_work.attention([row], "attention, mean over heads")
 
 
 def phases(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0, oscillator: int = 0) -> Figure:
@@ -138,16 +107,9 @@ def phases(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0, o
     Raises:
         ValueError: The mechanism has no phases.
     """
-    layers = _diagnostics(model, inputs, "phases")
-    places = _places(model, inputs)
-    figure, panels = _row(len(layers), f"phase of oscillator {oscillator} in head {head}")
-    for axes, found, layer in zip(panels, layers, range(len(layers)), strict=True):
-        field = _field(found[sample, head, :, oscillator], places)
-        axes.imshow(field, cmap="twilight", vmin=-np.pi, vmax=np.pi)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_title(f"layer {layer + 1}", fontsize=9)
-    return figure
+    seen = _seen(model, inputs, sample, "phases")
+    row = at_work.phases_row(*_named(model), seen, head, oscillator)
+    return at_work.phases([row], f"phase of oscillator {oscillator} in head {head}")
 
 
 def order(models: Mapping[str, Backbone], inputs: Tensor) -> Figure:
@@ -165,7 +127,7 @@ def order(models: Mapping[str, Backbone], inputs: Tensor) -> Figure:
     rows = [
         {"model": name, "layer": layer + 1, "order": float(np.abs(np.exp(1j * found).mean(-2)).mean())}
         for name, model in models.items()
-        for layer, found in enumerate(_diagnostics(model, inputs, "phases"))
+        for layer, found in enumerate(_phases_of(model, inputs))
     ]
     figure = Figure(figsize=(4.6, 2.8), layout="constrained")
     axes = figure.subplots()
@@ -178,7 +140,7 @@ def order(models: Mapping[str, Backbone], inputs: Tensor) -> Figure:
 
 
 def locking(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0) -> Figure:
-    """Which tokens hear each other at all, layer by layer: pairs with no attention are left white.
+    """Which tokens are locked, layer by layer: tokens on a circle, a line between two of which one hears the other.
 
     Args:
         model: Any; of use where attention is exactly sparse, as selective synchronization's is.
@@ -186,24 +148,26 @@ def locking(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0) 
         sample: Of the batch.
         head: Of the mechanism.
     """
-    layers = _diagnostics(model, inputs, "attention")
-    figure, panels = _row(len(layers), f"attention of all pairs in head {head}")
-    for axes, found, layer in zip(panels, layers, range(len(layers)), strict=True):
-        pairs = found[sample, head]
-        share = float((pairs > 0)[~np.eye(len(pairs), dtype=bool)].mean())
-        sns.heatmap(
-            pairs,
-            mask=pairs == 0,
-            ax=axes,
-            cmap="mako_r",
-            vmin=0.0,
-            cbar=False,
-            xticklabels=False,
-            yticklabels=False,
-            square=True,
-        )
-        axes.set_title(f"layer {layer + 1}: {share:.0%} of pairs", fontsize=9)
-    return figure
+    seen = _seen(model, inputs, sample, "attention")
+    return at_work.locking([at_work.linked(*_named(model), seen, head)], f"locked pairs in head {head}")
+
+
+def settling(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0) -> Figure:
+    """Oscillators on their way from random starts to their fixed points among the anchors, layer by layer.
+
+    Args:
+        model: One of fixed-query attention.
+        inputs: A batch as the model takes it.
+        sample: Of the batch.
+        head: Of the mechanism.
+
+    Raises:
+        ValueError: Nothing is pulled there.
+    """
+    seen = _seen(model, inputs, sample, "pull")
+    return at_work.paths(
+        at_work.settling(seen, head), f"from random starts to fixed points (+: anchors), head {head}"
+    )
 
 
 def _entry(name: str) -> Entry:
@@ -216,8 +180,8 @@ def _short(name: str) -> str:
     return name.removesuffix(":default")
 
 
-def _diagnostics(model: Backbone, inputs: Tensor, name: str) -> list[np.ndarray[Any, Any]]:
-    """A quantity of every layer, in evaluation mode."""
+def _phases_of(model: Backbone, inputs: Tensor) -> list[np.ndarray[Any, Any]]:
+    """Phases (B, H, N, m) of every layer, in evaluation mode."""
     import torch
 
     was_training = model.training
@@ -225,33 +189,22 @@ def _diagnostics(model: Backbone, inputs: Tensor, name: str) -> list[np.ndarray[
     with torch.no_grad():
         layers = model(inputs, diagnostics=True).diagnostics
     model.train(was_training)
-    if not layers or any(name not in found for found in layers):
-        raise ValueError(NOTHING.format(f"the mechanism has no {name}"))
-    return [found[name].double().cpu().numpy() for found in layers]
+    if not layers or any("phases" not in found for found in layers):
+        raise ValueError(NOTHING.format("the mechanism has no phases"))
+    return [found["phases"].double().cpu().numpy() for found in layers]
 
 
-def _places(model: Backbone, inputs: Tensor) -> list[tuple[int, int] | None]:
-    """(row, column) of each token, (0, index) along a sequence; None for CLS and registers."""
-    positions = model.context(inputs).positions
-    found: list[tuple[int, int] | None] = []
-    for coordinates, special in zip(positions.coordinates.tolist(), positions.special.tolist(), strict=True):
-        row, column = coordinates if len(coordinates) == 2 else (0.0, coordinates[0])
-        found.append(None if special else (int(row), int(column)))
-    return found
+def _seen(model: Backbone, inputs: Tensor, sample: int, name: str) -> Diagnostics:
+    """What the model does with one example, which must have a quantity in every layer."""
+    from oscbench.models.diagnosed import diagnosed
+
+    seen = diagnosed(model, inputs, sample)
+    if not seen.of(name):
+        raise ValueError(NOTHING.format(f"the mechanism has no {name.replace('_', ' ')}"))
+    return seen
 
 
-def _field(values: np.ndarray[Any, Any], places: Sequence[tuple[int, int] | None]) -> np.ndarray[Any, Any]:
-    """Values by token as a field over rows and columns; special tokens are left out."""
-    known = [place for place in places if place is not None]
-    field = np.full((1 + max(row for row, _ in known), 1 + max(column for _, column in known)), np.nan)
-    for value, place in zip(values, places, strict=True):
-        if place is not None:
-            field[place] = value
-    return field
-
-
-def _row(count: int, title: str) -> tuple[Figure, Sequence[Axes]]:
-    """Panels side by side under a title."""
-    figure = Figure(figsize=(1.9 * count + 0.6, 2.5), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+def _named(model: Backbone) -> tuple[str, str]:
+    """A model's mechanism, and its colour."""
+    module = type(model.trunk.mechanism).__module__.rpartition(".")[2]
+    return type(model.trunk.mechanism).label, look_of(Entry(module, "default")).colour

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 import oscbench
 from oscbench import plot
+from oscbench.analysis.settling import path_to_rest
+from oscbench.ops.fixed_query.ode import settle
 
 SMALL = {"width": 16, "heads": 2, "layers": 3}
 
@@ -53,12 +55,20 @@ def test_forest_puts_better_to_the_right_and_units_apart() -> None:
         plot.forest(table[table["difference"].isna()])
 
 
+def fields(figure: Figure) -> list[np.ndarray]:
+    """What the panels of the layers show, without the input before them."""
+    return [np.ma.filled(axes.images[0].get_array(), np.nan) for axes in figure.axes[1:4]]
+
+
 def test_attention_lies_over_the_image_without_cls() -> None:
     model = oscbench.build_model("softmax", "digits", model=SMALL)
-    figure = plot.attention(model, torch.randn(2, 1, 8, 8))
-    fields = [axes.collections[0].get_array() for axes in figure.axes[:3]]
-    assert all(np.asarray(field).size == 16 for field in fields)
-    assert all(0.0 < float(np.asarray(field).sum()) < 1.0 for field in fields), "CLS's own share is left out"
+    images = torch.randn(2, 1, 8, 8)
+    figure = plot.attention(model, images)
+    shown = fields(figure)
+    assert [field.shape for field in shown] == [(4, 4)] * 3
+    assert all(0.0 < float(field.sum()) < 1.0 for field in shown), "CLS's own share is left out"
+    heard = model(images[:1], diagnostics=True).diagnostics[1]["attention"][0, :, 0, 1:].mean(0)
+    np.testing.assert_allclose(shown[1].ravel(), heard.detach().numpy(), rtol=1e-5)
     assert rendered(figure)
     assert model.training, "the model is as it was"
 
@@ -69,7 +79,7 @@ def test_phases_and_order_of_kope() -> None:
         for name, settings in (("kope", {"mix": False}), ("frozen", {"mix": False, "dynamics": "frozen"}))
     }
     images = torch.randn(2, 1, 8, 8)
-    shown = [axes.images[0].get_array() for axes in plot.phases(models["frozen"], images).axes]
+    shown = fields(plot.phases(models["frozen"], images))
     assert all(np.array_equal(field, shown[0]) for field in shown), "frozen phases stay"
     figure = plot.order(models, images)
     by_layer = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) == 3]
@@ -79,13 +89,47 @@ def test_phases_and_order_of_kope() -> None:
         plot.phases(oscbench.build_model("softmax", "digits", model=SMALL), images)
 
 
-def test_locking_says_the_share_of_pairs() -> None:
+def test_locking_draws_a_line_for_each_locked_pair() -> None:
     model = oscbench.build_model("ssa", "digits", model=SMALL)
     images = torch.randn(2, 1, 8, 8)
-    titles = [axes.get_title() for axes in plot.locking(model, images).axes]
-    assert titles[0].startswith("layer 1: ")
-    every = [
-        axes.get_title()
-        for axes in plot.locking(oscbench.build_model("softmax", "digits", model=SMALL), images).axes
-    ]
-    assert every[0] == "layer 1: 100% of pairs"
+    pairs = model(images[1:], diagnostics=True).diagnostics[0]["attention"][0, 0].detach().numpy()
+    first = plot.locking(model, images, sample=1).axes[0]
+    locked = (pairs > 0) | (pairs.T > 0)
+    assert len(first.collections[0].get_segments()) == int(np.triu(locked, 1).sum())
+    off = ~np.eye(len(pairs), dtype=bool)
+    assert first.get_title(loc="center") == f"layer 1: {(pairs > 0)[off].mean():.0%} of pairs"
+    every = plot.locking(oscbench.build_model("softmax", "digits", model=SMALL), images).axes
+    assert every[0].get_title(loc="center") == "layer 1: 100% of pairs"
+
+
+def test_oscillators_end_at_their_fixed_points() -> None:
+    model = oscbench.build_model("fixed_query", "digits", model=SMALL, settings={"d_osc": 3})
+    figure = plot.settling(model, torch.randn(2, 1, 8, 8))
+    angles = np.array([line.get_ydata() for line in figure.axes[3].lines])
+    assert np.all(np.diff(angles) <= 1e-9), "none turns back"
+    assert np.median(angles[:, -1]) < 0.02
+    assert np.median(angles[:, 0]) > 0.5
+    assert rendered(figure)
+    with pytest.raises(ValueError, match="no pull"):
+        plot.settling(oscbench.build_model("softmax", "digits", model=SMALL), torch.randn(2, 1, 8, 8))
+
+
+def test_the_way_to_rest_is_that_of_the_integrated_dynamics() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start, pull = (
+        torch.nn.functional.normalize(
+            torch.randn(1, 1, 40, 5, generator=generator, dtype=torch.float64), dim=-1
+        )
+        for _ in range(2)
+    )
+    for horizon in (0.5, 2.0):
+        wanted = settle(pull, start, solver="rk4", horizon=horizon, num_steps=200).state
+        found = path_to_rest(start.numpy(), pull.numpy(), np.array([0.0, horizon]))
+        np.testing.assert_allclose(found[0], start.numpy(), atol=1e-12)
+        np.testing.assert_allclose(found[1], wanted.numpy(), atol=1e-6)
+
+
+def test_a_sequence_shows_every_pair() -> None:
+    model = oscbench.build_model("rope", "char_lm", model=SMALL, task_settings={"length": 12})
+    figure = plot.attention(model, torch.randint(256, (1, 12)))
+    assert [axes.images[0].get_array().shape for axes in figure.axes[:3]] == [(12, 12)] * 3

@@ -74,6 +74,52 @@ def test_a_mistake_in_a_command_is_one_line_in_our_words(oscbench, arguments, ex
     assert expected in ended.err
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("seeds=true", "seeds: got True; seeds are how many, as in 5, a list"),
+        ("seeds=[true]", "seeds: got [True]; seeds are how many"),
+        ("seeds=[]", "seeds: got []; at least 1 must be given"),
+        ("mechanisms=[]", "mechanisms: got []; at least 1 must be given"),
+    ],
+)
+def test_a_mistake_in_a_suite_is_told_in_our_words(oscbench, change, expected):
+    ended = oscbench("run", "smoke", "--set", change, "--dry-run")
+    assert (ended.code, ended.out) == (2, "")
+    assert expected in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("95", "--target 95: test accuracy is a fraction, at most 1; 95 % is 0.95"),
+        ("nan", "--target nan: a level is a number of at least 0"),
+        ("inf", "--target inf: a level is a number of at least 0"),
+    ],
+)
+def test_a_target_that_nothing_can_reach_is_refused(oscbench, finished, target, expected):
+    ended = oscbench("report", "--results", finished, "--target", target)
+    assert (ended.code, ended.out) == (2, "")
+    assert expected in ended.err
+
+
+def test_a_report_ends_in_three_lines_with_the_answer(oscbench, finished, tmp_path):
+    ended = oscbench(
+        "report", "--results", finished, "--output", tmp_path / "page", "--compare", "kope,softmax"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    answer, careful, path = ended.out.splitlines()
+    assert answer.startswith("Against softmax, ")
+    assert "kope" in answer
+    assert careful.startswith("4 cells, 2 entries, records of 20")
+    assert path == str(tmp_path / "page" / "index.html")
+    alone = oscbench("report", "--results", finished, "--output", tmp_path / "page")
+    assert alone.out.splitlines()[0].startswith("Against softmax, "), (
+        "by the reference that models were matched to"
+    )
+
+
 def test_suites_complete(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", "from oscbench.cli import main; main()"],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Study:
         asked: Whether --compare named the comparisons.
         targets: Levels of the headline metric, in its own unit, that costs are counted to; one near the reference's best when empty.
         searches: What was searched for before experiments of tuned suites.
+        diagnostics: Identity -> file of what a trained model's mechanism did with one example, of the cells that have one.
     """
 
     experiments: tuple[Experiment, ...]
@@ -70,6 +72,7 @@ class Study:
     asked: bool
     targets: tuple[float, ...] = ()
     searches: tuple[Tuned, ...] = ()
+    diagnostics: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def comparisons(self) -> list[Comparison]:

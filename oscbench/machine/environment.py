@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 import torch
 
-PACKAGES = ("oscbench", "torch", "numpy", "scikit-learn", "torchdiffeq", "xformers", "triton")
+import oscbench
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "torchdiffeq", "xformers", "triton")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "threads": torch.get_num_threads(),
         "device": str(device),
-        "packages": {name: package_version(name) for name in PACKAGES},
+        "packages": packages(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "load_average": os.getloadavg()[0],
     }
@@ -39,6 +41,11 @@ def environment(device: torch.device) -> dict[str, Any]:
             "cuda": torch.version.cuda,
         }
     return found
+
+
+def packages() -> dict[str, str | None]:
+    """Our own version, of the code that runs here and not of what happens to be installed, and those of what it stands on."""
+    return {"oscbench": oscbench.__version__, **{name: package_version(name) for name in PACKAGES}}
 
 
 def package_version(name: str) -> str | None:

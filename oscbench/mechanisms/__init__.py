@@ -150,8 +150,8 @@ class Mixed:
 
     Diagnostics are tensors by name: `attention` (B, H, N, N) for every mechanism, `phases` (B, H, N, m) [rad] where there
     are any, `carried_phases` as they were before this layer mixed them where it does, `energies` (B, steps) of a sample where the
-    mechanism has one that its steps lower, and numbers of its own. `state` is what rides on to `advance` where mixing itself moves
-    it; None leaves it as it was.
+    mechanism has one that its steps lower, `pull` and `anchors` (B, H, N, d) where oscillators are pulled towards anchors, and
+    numbers of its own. `state` is what rides on to `advance` where mixing itself moves it; None leaves it as it was.
     """
 
     update: Tensor

@@ -136,7 +136,10 @@ class FixedQuery(Mechanism):
             return Mixed(update)
         values = one_hot_values(tokens.shape[1], q)
         weights, found = attend(q, k, values, anchors, context)
-        return Mixed(update, {"attention": weights, **found})
+        causal, mask = context.is_causal, context.key_padding_mask
+        drive = pull(q, k, anchors, coupling=self.config.coupling, is_causal=causal, key_padding_mask=mask)
+        found["anchors"] = anchors.expand(len(q), -1, -1, -1)
+        return Mixed(update, {"attention": weights, "pull": drive, **found})
 
     def _hear_kept(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context

@@ -28,11 +28,14 @@ from oscbench.records.reading import Damaged, contents, read
 from oscbench.records.schema import Record
 
 _LOG = logging.getLogger(__name__)
-_PRIVATE = (".locks", ".checkpoints", ".set_aside", ".measured", "published")
+_PRIVATE = (".locks", ".checkpoints", ".set_aside", ".measured", ".reporters", "published")
 """Folders below a results folder that hold no records; `published` holds the papers' numbers."""
 
 LEDGER_SUFFIX = ".ledger.json"
 """Files that stand among the records and are none."""
+
+DIAGNOSTICS_SUFFIX = ".diagnostics.npz"
+"""What a trained model's mechanism did with one example, beside its weights."""
 
 _NAME_BYTES = 255
 """Of a file's name, on every usual file system."""
@@ -132,16 +135,31 @@ class Store:
         Raises:
             ResultsError: the file system refuses.
         """
-        path = self.weights_path(record)
+        return self._write_beside(self.weights_path(record), weights)
+
+    def diagnostics_path(self, record: Record) -> Path:
+        """Where lies what a trained model's mechanism did with one example, if that was worked out."""
+        return self.weights_path(record).with_suffix(DIAGNOSTICS_SUFFIX)
+
+    def write_diagnostics(self, record: Record, diagnostics: bytes) -> Path:
+        """Write them beside the record's weights, in one step.
+
+        Raises:
+            ResultsError: the file system refuses.
+        """
+        return self._write_beside(self.diagnostics_path(record), diagnostics)
+
+    def _write_beside(self, path: Path, content: bytes) -> Path:
+        """Write a file that stands beside a record."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(_WRITING[1], _WRITING[0], path.parent)
             with os.fdopen(handle, "wb") as file:
-                file.write(weights)
+                file.write(content)
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except OSError as error:
-            raise ResultsError(f"{path}: weights cannot be written ({error.strerror})") from error
+            raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
         return path
 
     def find(self, suite: str, identity: str, *, tidy: bool = True, at: Path | None = None) -> Record | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ from oscbench import catalog, words
 from oscbench.analysis.completeness import unfinished
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
-from oscbench.analysis.frame import load, tidy
+from oscbench.analysis.frame import Loaded, load, tidy
 from oscbench.analysis.search import searches
 from oscbench.analysis.study import Study, assemble
 from oscbench.errors import nearest
+from oscbench.records import Store
 from oscbench.reporting.render.export import encode
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def build_report(
     formats: Sequence[str] = ("html", "md"),
     targets: Sequence[float] = (),
     pages_only: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Write index.html with a page for each suite and records.html, report.md, tables/*.csv and figures/*.png|svg.
 
@@ -73,12 +76,13 @@ def build_report(
         targets: Levels of the headline metric, in its own unit, that steps, seconds, FLOPs and joules are counted to; one near the
             reference's best when empty.
         pages_only: Write the pages with their pictures inside and report.md, and nothing beside them.
+        tell: Is told the answer in two lines, once all is written.
 
     Returns:
         The first page, or report.md where no html was asked for, or the folder where neither was.
 
     Raises:
-        ReportError: bad suite, compare name or format, no records, or an output folder that cannot be
+        ReportError: bad suite, compare name, format or target, no records, or an output folder that cannot be
             written; one line.
     """
     for name in formats:
@@ -90,9 +94,25 @@ def build_report(
     try:
         if not pages_only:
             _write_files(report, output, "latex" in formats)
-        return _write_pages(report, results, output, formats, pages_only)
+        written = _write_pages(report, results, output, formats, pages_only)
     except OSError as error:
         raise ReportError(f"{output}: report cannot be written ({error.strerror})") from error
+    if tell:
+        for line in in_two_lines(study):
+            tell(line)
+    return written
+
+
+def in_two_lines(study: Study) -> tuple[str, str]:
+    """Who is ahead of whom, and what to keep in mind of that."""
+    from oscbench.reporting.page.caveats import shared_caveats
+    from oscbench.reporting.sections.overview import answers
+
+    first, *others = answers(study)
+    missing = [f"not finished: {note}" for note in _notes(study)]
+    more = [f"{len(others)} more baseline{'s' * (len(others) > 1)} on the page"] if others else []
+    careful = "; ".join([*missing, *map(words.lowered, shared_caveats(study.comparisons)), *more])
+    return first, f"{_size(study)}{f'; {careful}' if careful else ''}."
 
 
 def study_of(
@@ -100,10 +120,37 @@ def study_of(
 ) -> Study:
     """Everything that is told of some suites of a folder; arguments as of `build_report`."""
     loaded = load(results, suites)
+    _check_targets(targets, loaded)
     trained = tuple(record for record in loaded.records if not is_timing(record))
     study = assemble(replace(loaded, records=trained), compare if trained else ())
     searched = searches(study.experiments, loaded, results)
-    return replace(study, loaded=loaded, targets=tuple(targets), searches=searched)
+    store = Store(results)
+    at_work = {record.identity: store.diagnostics_path(record) for record in trained}
+    return replace(
+        study,
+        loaded=loaded,
+        targets=tuple(targets),
+        searches=searched,
+        diagnostics={identity: path for identity, path in at_work.items() if path.is_file()},
+    )
+
+
+def _check_targets(targets: Sequence[float], loaded: Loaded) -> None:
+    """Refuse levels that no run could reach because of how they are written: 95 where 0.95 is meant, -1 or nan.
+
+    Raises:
+        ReportError: the first such level.
+    """
+    metrics = [r.measures[r.metric] for r in loaded.records if not is_timing(r) and r.metric in r.measures]
+    fractions = bool(metrics) and all(metric.unit == "fraction" for metric in metrics)
+    for target in targets:
+        if not (math.isfinite(target) and target >= 0):
+            raise ReportError(f"--target {target:g}: a level is a number of at least 0, as in 0.9")
+        if fractions and target > 1:
+            meant = f"; {target:g} % is {target / 100:g}" if target <= 100 else ""
+            raise ReportError(
+                f"--target {target:g}: {words.lowered(metrics[0].label)} is a fraction, at most 1{meant}"
+            )
 
 
 def report_of(study: Study) -> Report:

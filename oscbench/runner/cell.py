@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from oscbench import catalog
-from oscbench.machine.environment import commit, environment
+from oscbench.machine.environment import commit, environment, packages
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.models.matching import Matched, MatchingError
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
@@ -222,7 +222,9 @@ def make_record(cell: Cell, outcome: _Outcome, started: datetime) -> Record:
 
 def lost_record(cell: Cell, status: Status, reason: str, started: datetime) -> Record:
     """The record of a cell whose process ended without leaving one."""
-    return make_record(cell, _Outcome(status=status, reason=reason), started)
+    return make_record(
+        cell, _Outcome(status=status, reason=reason, environment={"packages": packages()}), started
+    )
 
 
 def _headline(spec: dict[str, Any]) -> tuple[str, str]:

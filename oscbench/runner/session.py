@@ -22,6 +22,7 @@ from oscbench.runner.floors import floor_cells
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.preview import Preview, preview
 from oscbench.runner.progress import reporter
+from oscbench.runner.reporters import RecordReporters, Telling
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
@@ -56,6 +57,7 @@ def run_suite(
     checkpoint_minutes: float = 5.0,
     stall_minutes: float | None = None,
     limit_minutes: float | None = None,
+    log: Sequence[str] = (),
 ) -> int:
     """Run every cell that has no record yet; returns the exit code.
 
@@ -72,6 +74,7 @@ def run_suite(
         checkpoint_minutes: between two checkpoints of a cell.
         stall_minutes: without a step after which a cell is killed and recorded as failed.
         limit_minutes: that a cell may take at all.
+        log: reporters that are told of every record, `tensorboard` for one.
 
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
@@ -95,13 +98,17 @@ def run_suite(
     # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
     anew = fresh and not any(choice.startswith("seed") for choice in only)
     measurements = Measurements(store, anew=anew)
+    reporters = RecordReporters(log, results, _tell)
     codes = []
     for place, (loaded, cells) in enumerate(points, start=1):
         if len(points) > 1:
             _tell(f"point {place} of {len(points)}: {loaded.label}")
         codes.append(
-            _run_point(loaded, cells, store, measurements, pool, jobs, fresh=fresh, chosen=bool(only))
+            _run_point(
+                loaded, cells, store, measurements, pool, jobs, reporters, fresh=fresh, chosen=bool(only)
+            )
         )
+    reporters.close()
     _tell(f"next: {next_command((suite_name(cells[0].suite) for _, cells in points), results)}")
     return max(codes)
 
@@ -143,6 +150,7 @@ def _run_point(
     measurements: Measurements,
     pool: Callable[..., Pool],
     jobs: int | None,
+    reporters: RecordReporters,
     *,
     fresh: bool,
     chosen: bool,
@@ -153,7 +161,9 @@ def _run_point(
         if fresh:
             _put_aside(asked, store)
         asked = measurements.given_to(asked)
-        made = pool(store=store, jobs=_at_once(asked, jobs), reporter=told, adopt=not fresh)
+        made = pool(
+            store=store, jobs=_at_once(asked, jobs), reporter=Telling(told, reporters), adopt=not fresh
+        )
         done = made.run(asked)
         _tell_of_weights(done, store, made.keeping)
         return done

@@ -39,6 +39,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
     elif first["type"] == "literal_error":
         allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         text = f"{where}: got {got}; allowed: {', '.join(allowed)}; {nearest(str(first['input']), allowed)}"
+    elif first["type"] == "too_short":
+        text = f"{where}: got {got}; at least {first['ctx']['min_length']} must be given"
     else:
         message = first["msg"].removeprefix("Value error, ")
         text = f"{message[:1].lower()}{message[1:]}"

@@ -290,7 +290,7 @@ class Suite(Strict):
             first, count = value["from"], value["count"]
             if all(isinstance(one, int) and not isinstance(one, bool) for one in (first, count)):
                 return [first + place for place in cls._count(count)]
-        if isinstance(value, list):
+        if isinstance(value, list) and not any(isinstance(one, bool) for one in value):
             return value
         raise ValueError("seeds are how many, as in 5, a list, as in [0, 1, 2], or {from: 100, count: 10}")
 

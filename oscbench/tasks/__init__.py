@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -163,6 +163,19 @@ class DualInputs:
     def pixels(self) -> int:
         """Numbers of an image."""
         return self.channels * self.height * self.width
+
+
+@runtime_checkable
+class Textual(Protocol):
+    """A task whose token ids are a text."""
+
+    def encode(self, text: str) -> Tensor:
+        """Ids (N,) of a prompt, N ≥ 1: what stands at the beginning of a text, where it is empty."""
+        ...
+
+    def decode(self, ids: Tensor) -> str:
+        """The text of ids (N,)."""
+        ...
 
 
 @dataclass(frozen=True)

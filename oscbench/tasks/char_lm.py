@@ -154,6 +154,14 @@ class CharLM(Task):
         longer.inputs = SequenceInputs(VOCABULARY, longer.config.length, VOCABULARY, is_causal=True)
         return longer
 
+    def encode(self, text: str) -> Tensor:
+        """Its bytes in UTF-8; a new line where it is empty."""
+        return torch.tensor(list(text.encode() or SEPARATOR))
+
+    def decode(self, ids: Tensor) -> str:
+        """Bytes as UTF-8, with a sign for what is none."""
+        return bytes(ids.tolist()).decode(errors="replace")
+
     def _windows(self, text: Tensor, starts: Tensor) -> Batch:
         rows = text[starts[:, None] + torch.arange(self.config.length + 1)].long()
         return Batch(rows[:, :-1], rows[:, 1:])

@@ -26,7 +26,18 @@ from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Ta
 from oscbench.tasks.support import text_sources as sources
 from oscbench.tasks.support.floors import Floor
 from oscbench.tasks.support.ngrams import NGrams
-from oscbench.tasks.support.text_words import PAD, SPECIALS, encoded, framed
+from oscbench.tasks.support.text_words import (
+    BOS,
+    EOS,
+    PAD,
+    SPECIALS,
+    UNKNOWN,
+    WORDS,
+    WORDS_AND_PUNCTUATION,
+    encoded,
+    framed,
+    words_of,
+)
 
 PREPARATION = "word_lm v1"
 SPLITS = ("train", "validation", "test")
@@ -230,6 +241,21 @@ class WordLM(Task):
         longer.inputs = _inputs(longer.config, self.vocabulary)
         longer.num_training_examples = len(longer.splits["train"])
         return longer
+
+    def encode(self, text: str) -> Tensor:
+        """BOS and its words in lower case, cut as the corpus is."""
+        pattern = WORDS_AND_PUNCTUATION if PROTOCOLS[self.config.corpus].joined else WORDS
+        ids = {word: number for number, word in enumerate(self._words(), SPECIALS)}
+        return torch.tensor([BOS, *(ids.get(word, UNKNOWN) for word in words_of(text, pattern))])
+
+    def decode(self, ids: Tensor) -> str:
+        """Words with spaces between them; EOS ends a line, and what is not in the vocabulary is `<unk>`."""
+        shown = {PAD: "", BOS: "", EOS: "\n", UNKNOWN: "<unk>"} | dict(enumerate(self._words(), SPECIALS))
+        return " ".join(filter(None, (shown[number] for number in ids.tolist()))).replace(" \n", "\n")
+
+    def _words(self) -> list[str]:
+        """What the ids from `SPECIALS` on stand for."""
+        return bytes(self.vocabulary.tolist()).decode().split("\n")[:-1]
 
 
 def _batch(rows: Tensor) -> Batch:

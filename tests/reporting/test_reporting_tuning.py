@@ -18,13 +18,12 @@ from oscbench.analysis.study import assemble
 from oscbench.records import Store, identity, protocol
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
 from oscbench.reporting import build_report
+from oscbench.reporting.page.trials import trials_picture, trials_table
 from oscbench.reporting.sections.search import (
     facts,
     ledger_table,
-    picture,
     rank_correlation,
     sensitivity_table,
-    trials_table,
 )
 
 TUNE = {
@@ -278,7 +277,7 @@ def test_trials_are_neither_compared_nor_ranked_nor_exported(folder, tmp_path):
 
 def test_figure_tells_every_trial_in_words(folder):
     tuned = only_search(folder())
-    drawn = picture(tuned, RATE)
+    drawn = trials_picture(tuned, RATE)
     assert drawn.name == "toy-digits-search-sensitivity-train-learning-rate"
     assert (
         "plain 70.0 % at 0.0003, 80.0 % at 0.001, 85.0 % at 0.002 and 1 without a score (crosses)"
@@ -310,7 +309,7 @@ def test_choices_without_an_order_have_places_and_words(folder):
         "training_flops": None,
     }
     tuned = only_search(folder(space={"train.clip": {"choices": list(clips)}}, **changes))
-    alt = picture(tuned, "train.clip").alt
+    alt = trials_picture(tuned, "train.clip").alt
     assert "wave 70.0 % at null, 80.0 % at 1, 50.0 % at true, 60.0 % at high." in alt
     row = next(row for row in sensitivity_table(tuned).raw if row["setting"] == "train.clip")
     assert (row["lies"], row["better_half"]) == ("", "1, null")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import matplotlib
+
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.reporting.page.figure import canvas, finish
-from oscbench.reporting.page.style import INK, MUTED, darkened, look_of, settings
+from oscbench.reporting.page.forest import Difference, draw_forest
+from oscbench.reporting.page.style import INK, darkened, look_of, settings
 
 _INCHES = 7.2  # of a page's column, where names and suites of entries leave room for the differences
 
@@ -31,25 +34,12 @@ def forest(name: str, title: str, rows: Sequence[Row]) -> tuple[str, dict[str, s
     Returns:
         The Markdown that shows it, and the files.
     """
-    import matplotlib as mpl
-
     unit, direction = rows[0].comparison.unit, rows[0].comparison.direction
-    scale = 100.0 if unit == "fraction" else 1.0
-    with mpl.rc_context(settings()):
+    lines = [line for row in rows if (line := _line(row))]
+    with matplotlib.rc_context(settings()):
         figure, axes = canvas(0.8 + 0.24 * len(rows))
         figure.set_figwidth(_INCHES)
-        axes.axvline(0.0, color=MUTED, linewidth=1.0)
-        for place, row in enumerate(rows):
-            paired = row.comparison.paired
-            if paired is None:
-                continue
-            ends = [scale * paired.interval.low, scale * paired.interval.high]
-            look = look_of(row.comparison.pair.treatment)
-            axes.plot(ends, [place, place], color=look.colour, linewidth=1.6)
-            axes.plot([scale * paired.mean], [place], look.marker, color=look.colour, markersize=5)
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
+        draw_forest(axes, lines)
         better = "\u2190 better" if direction == "lower" else "better \u2192"
         axes.set_xlabel(f"difference [{words.difference_unit(unit)}]   {better}", color=INK)
         svg = finish(figure, name, "forest", title, title).svg
@@ -59,6 +49,16 @@ def forest(name: str, title: str, rows: Sequence[Row]) -> tuple[str, dict[str, s
         f'<img src="{name}-light.svg" alt="{title}: {told}"></picture>\n'
     )
     return text, {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)}
+
+
+def _line(row: Row) -> Difference | None:
+    """A difference as it is, in its own direction."""
+    paired = row.comparison.paired
+    if paired is None:
+        return None
+    scale = 100.0 if row.comparison.unit == "fraction" else 1.0
+    low, mean, high = (scale * value for value in (paired.interval.low, paired.mean, paired.interval.high))
+    return Difference(row.name, low, mean, high, look_of(row.comparison.pair.treatment))
 
 
 def _told(comparison: Comparison) -> str:

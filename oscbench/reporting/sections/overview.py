@@ -6,11 +6,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
@@ -19,8 +17,8 @@ from oscbench.analysis.sweeps.setting import grids
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Prose
 from oscbench.reporting.page.caveats import method, shared_caveats
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish, scaled
-from oscbench.reporting.page.style import INK, MUTED, look_of, settings
-from oscbench.reporting.page.svg import hint
+from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
+from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.verdict import improvement
 
 Rows = Sequence[tuple[Question, Comparison]]
@@ -40,24 +38,27 @@ class Overview:
     def blocks(self, study: Study) -> list[Block]:
         """A sentence for each baseline, then a forest plot each, then one line that opens all caveats."""
         if not study.comparisons:
-            why = "the records name no reference, and --compare was not given"
-            told = (
-                f"Nothing is compared: {why}."
-                if study.experiments
-                else "Nothing was trained here, so nothing is said of accuracy."
-            )
-            return [Prose((told,), "caveat")]
+            return [Prose(tuple(answers(study)), "caveat")]
         by_baseline = _by_baseline(study)
-        found: list[Block] = [Prose((sentence(name, rows),), "lead") for name, rows in by_baseline.items()]
+        found: list[Block] = [Prose((text,), "lead") for text in answers(study)]
         for name, rows in by_baseline.items():
             for unit, same in _by_unit(rows).items():
                 slug = words.slug(f"forest {name} {unit}")
-                found.append(Plan(0, partial(forest, slug, name, same)))
+                found.append(Plan(0, partial(forest_picture, slug, name, same)))
         shared = shared_caveats(study.comparisons)
         about = (Prose(tuple(shared), "caveat"), Prose((method(study),), "quiet"))
         first = f": {words.lowered(shared[0])}" if shared else ""
         found.append(Folded(f"What to keep in mind{first}", about if shared else about[1:]))
         return found
+
+
+def answers(study: Study) -> list[str]:
+    """A sentence for each baseline, the most compared with first; or why there is none."""
+    if study.comparisons:
+        return [sentence(name, rows) for name, rows in _by_baseline(study).items()]
+    if study.experiments:
+        return ["Nothing is compared: the records name no reference, and --compare was not given."]
+    return ["Nothing was trained here, so nothing is said of accuracy."]
 
 
 def _by_baseline(study: Study) -> dict[str, list[tuple[Question, Comparison]]]:
@@ -176,35 +177,15 @@ def _leaning(own: Rows) -> str:
     return ""
 
 
-def forest(slug: str, baseline: str, rows: Rows) -> Picture:
+def forest_picture(slug: str, baseline: str, rows: Rows) -> Picture:
     """Improvement over a baseline with its 95 % interval, grouped by task and suite; filled where the test is clear."""
     unit = rows[0][1].unit
     ends = _ends([span for _, c in rows if (span := improvement(c))])
     lines = _lines(rows)
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(1.0 + _LINE * len(lines))
-        axes.axvline(0, color=MUTED, linewidth=1)
-        for y, line in enumerate(lines):
-            if isinstance(line, Comparison):
-                _mark(axes, y, line, ends)
-            else:
-                axes.annotate(
-                    line[1],
-                    (0.005, y),
-                    xycoords=("axes fraction", "data"),
-                    va="center",
-                    fontsize=7.5,
-                    **line[0],
-                )
-        shown = [(y, line) for y, line in enumerate(lines) if isinstance(line, Comparison)]
-        axes.set_yticks([y for y, _ in shown], [c.treatment for _, c in shown], fontsize=7.5)
-        for label, (_, comparison) in zip(axes.get_yticklabels(), shown, strict=True):
-            label.set_color(look_of(comparison.pair.treatment).colour)
-        axes.set_ylim(len(lines) - 0.4, -0.7)
-        axes.set_xlim(*scaled(ends, unit))
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        axes.spines["left"].set_visible(False)
+        low, high = scaled(ends, unit)
+        draw_forest(axes, lines, (float(low), float(high)), coloured=True)
         plain = {"fraction": "percentage points", "1": "", "": ""}.get(unit, unit)
         axes.set_xlabel(f"Better than {baseline} by{f' [{plain}]' if plain else ''}")
         title = _finding(baseline, [c for _, c in rows])
@@ -216,23 +197,36 @@ def forest(slug: str, baseline: str, rows: Rows) -> Picture:
         return finish(figure, slug, "forest", title, alt)
 
 
-_Text = tuple[dict[str, Any], str]
-
-
-def _lines(rows: Rows) -> list[Comparison | _Text]:
+def _lines(rows: Rows) -> list[Line]:
     """From above: each task's name, each suite's where it is another, and its comparisons, the best first."""
     grouped: dict[str, dict[str, tuple[Question, list[Comparison]]]] = {}
     for question, comparison in rows:
         inside = grouped.setdefault(question.task_label, {})
         inside.setdefault(question.title, (question, []))[1].append(comparison)
-    found: list[Comparison | _Text] = []
+    found: list[Line] = []
     for task, questions in grouped.items():
-        found.append(({"fontweight": "bold", "color": INK}, task))
+        found.append(Heading(task))
         for question, own in questions.values():
-            found.append(({"color": MUTED}, _row_name(question)))
-            own.sort(key=_mean, reverse=True)
-            found += own
+            found.append(Heading(_row_name(question), quiet=True))
+            found += [
+                _line(c, span) for c in sorted(own, key=_mean, reverse=True) if (span := improvement(c))
+            ]
     return found
+
+
+def _line(comparison: Comparison, span: tuple[float, float, float]) -> Difference:
+    """One difference, signed so that more is better; every dot alike, since its name tells whose it is."""
+    low, mean, high = map(float, scaled(span, comparison.unit))
+    return Difference(
+        comparison.treatment,
+        low,
+        mean,
+        high,
+        look_of(comparison.pair.treatment)._replace(marker="o"),
+        comparison.verdict in ("better", "worse"),
+        _words(comparison),
+        words.difference(span[1], comparison.unit, with_unit=False),
+    )
 
 
 def _mean(comparison: Comparison) -> float:
@@ -252,30 +246,6 @@ def _ends(spans: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
     bottom = min(min(kept, default=0.0), 0.0)
     margin = 0.04 * (top - bottom) or 1e-3
     return max(bottom, -1.5 * reach) - margin, top + margin
-
-
-def _mark(axes: Axes, y: float, comparison: Comparison, ends: tuple[float, float]) -> None:
-    """One difference: a dot with its interval, or where it lies if that is off the axis."""
-    span = improvement(comparison)
-    if span is None:
-        return
-    colour, clear = look_of(comparison.pair.treatment).colour, comparison.verdict in ("better", "worse")
-    low, mean, high = scaled(span, comparison.unit)
-    left, right = scaled(ends, comparison.unit)
-    style: dict[str, Any] = {"color": colour, "markersize": 5} | (
-        {} if clear else {"markerfacecolor": "none"}
-    )
-    if mean < left:
-        x = left + 0.012 * (right - left)
-        (mark,) = axes.plot([x], [y], marker="<", **style)
-        text = words.difference(span[1], comparison.unit, with_unit=False)
-        axes.annotate(
-            text, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7, color=MUTED
-        )
-    else:
-        axes.plot([max(low, left), min(high, right)], [y, y], color=colour, linewidth=1.6 if clear else 1.0)
-        (mark,) = axes.plot([mean], [y], marker="o", **style)
-    hint(mark, _words(comparison))
 
 
 def _words(comparison: Comparison) -> str:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
 from oscbench import words
@@ -27,12 +24,11 @@ from oscbench.analysis.search import (
     values_text,
 )
 from oscbench.analysis.study import Study
-from oscbench.records.ledger import Extension, Ledger, TrialRow
+from oscbench.records.ledger import Extension, Ledger
 from oscbench.reporting.page.blocks import SUITE, Block, Facts, Folded, Heading, Prose
-from oscbench.reporting.page.figure import Picture, Plan, axis_label, canvas, finish, legend, scaled
-from oscbench.reporting.page.style import Look, look_of, settings
-from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+from oscbench.reporting.page.figure import Plan
+from oscbench.reporting.page.table import Cell, Reads, Table, number_cell, sorted_by
+from oscbench.reporting.page.trials import identified, known, scored, trials_picture, trials_table, value_cell
 
 DESCRIPTION = (
     "Every entry had the same number of trials before anything here was reported. A trial trains under the same recipe and "
@@ -43,44 +39,45 @@ DESCRIPTION = (
 
 def ledger_table(tuned: Tuned) -> Table:
     """What every entry was given, what it cost and what was chosen."""
-    rows = tuple(_ledger_row(tuned, one) for one in tuned.searches)
-    raw = tuple(_ledger_raw(tuned, one) for one in tuned.searches)
-    headings = ("Training", "Time", "Own values", "Best", "Gain", "Lowest", "Median", "Highest")
-    columns = (
-        Column("Mechanism", "left"),
-        Column("Trials"),
-        Column("Cells", "left"),
-        *(Column(heading) for heading in headings),
-        Column("Chosen", "left"),
-        Column("Went beyond", "left"),
-    )
+    unit, direction = tuned.experiment.unit, tuned.experiment.direction
+    columns: list[Reads[Search]] = [
+        Reads("Mechanism", lambda one: one.name, "left"),
+        Reads("Trials", _count),
+        Reads("Cells", _ended, "left"),
+        Reads("Training", lambda one: number_cell(known(one.entry.training_flops), "FLOP")),
+        Reads("Time", lambda one: number_cell(one.entry.seconds, "s")),
+        Reads("Own values", lambda one: number_cell(known(one.given.score if one.given else None), unit)),
+        Reads("Best", lambda one: number_cell(known(one.entry.score), unit)),
+        Reads(
+            "Gain", lambda one: sorted_by(words.difference(one.gain(direction), unit), one.gain(direction))
+        ),
+        Reads("Lowest", lambda one: number_cell(min(one.scores, default=math.nan), unit)),
+        Reads("Median", lambda one: number_cell(float(np.median(one.scores or [math.nan])), unit)),
+        Reads("Highest", lambda one: number_cell(max(one.scores, default=math.nan), unit)),
+        Reads("Chosen", _chosen, "left"),
+        Reads("Went beyond", lambda one: "; ".join(map(_went, one.entry.extensions)) or "nowhere", "left"),
+    ]
     caption = (
         f"Ledger of the search: {tuned.metric_label}, mean over the scoring seeds; own values are the suite's, "
         "and numbers lead to the trial that was chosen"
     )
-    links = tuple(one.link(one.entry.chosen_trial) for one in tuned.searches)
-    return Table(f"{tuned.slug}-ledger", caption, columns, rows, raw, links)
-
-
-def _ledger_row(tuned: Tuned, one: Search) -> tuple[Cell, ...]:
-    entry, unit = one.entry, tuned.experiment.unit
-    scores = one.scores or [math.nan]
-    count = len(entry.trials)
-    gain = one.gain(tuned.experiment.direction)
-    given = one.given.score if one.given is not None else None
-    return (
-        Cell(one.name),
-        Cell(str(count) if entry.finished else f"{count} so far", float(count)),
-        Cell(_ended(one)),
-        number_cell(math.nan if entry.training_flops is None else entry.training_flops, "FLOP"),
-        number_cell(entry.seconds, "s"),
-        number_cell(math.nan if given is None else given, unit),
-        number_cell(math.nan if entry.score is None else entry.score, unit),
-        Cell(words.difference(gain, unit), gain if math.isfinite(gain) else None),
-        *(number_cell(value, unit) for value in (min(scores), float(np.median(scores)), max(scores))),
-        Cell(values_text(entry.chosen) if entry.score is not None else "nothing: the suite's own values ran"),
-        Cell("; ".join(map(_went, entry.extensions)) or "nowhere"),
+    return Table.of(
+        f"{tuned.slug}-ledger",
+        caption,
+        columns,
+        tuned.searches,
+        lambda one: _ledger_raw(tuned, one),
+        lambda one: one.link(one.entry.chosen_trial),
     )
+
+
+def _count(one: Search) -> Cell:
+    count = len(one.entry.trials)
+    return Cell(str(count) if one.entry.finished else f"{count} so far", float(count))
+
+
+def _chosen(one: Search) -> str:
+    return "nothing: the suite's own values ran" if one.entry.score is None else values_text(one.entry.chosen)
 
 
 def _went(one: Extension) -> str:
@@ -92,15 +89,9 @@ def _ended(one: Search) -> str:
     return ", ".join(f"{count} {status}" for status, count in one.statuses.most_common())
 
 
-def _identify(tuned: Tuned, one: Search) -> dict[str, Any]:
-    experiment = tuned.experiment
-    names = {"mechanism": one.entry.mechanism, "variant": one.entry.variant}
-    return {"suite": experiment.suite, "task": experiment.task, "protocol": experiment.protocol, **names}
-
-
 def _ledger_raw(tuned: Tuned, one: Search) -> dict[str, Any]:
     entry, scores = one.entry, one.scores
-    raw: dict[str, Any] = _identify(tuned, one)
+    raw: dict[str, Any] = identified(tuned, one)
     raw |= {"trials": len(entry.trials), "repeated": sum(row.repeats for row in entry.trials)}
     raw |= {f"cells_{status}": one.statuses[status] for status in ("ok", "diverged", "failed", "oom")}
     raw |= {"scoring_seeds": " ".join(map(str, tuned.ledger.scoring_seeds)) if tuned.ledger else ""}
@@ -114,52 +105,61 @@ def _ledger_raw(tuned: Tuned, one: Search) -> dict[str, Any]:
     return raw | {f"chosen_{key}": entry.chosen.get(key) for key in tuned.places}
 
 
+class _Sensitivity(NamedTuple):
+    """One setting of one entry: where it was searched, and (value, score) of the scored trials."""
+
+    search: Search
+    place: str
+    axis: Mapping[str, Any]
+    pairs: Sequence[tuple[Any, float]]
+
+    @property
+    def chosen(self) -> Any:
+        return self.search.entry.chosen[self.place]
+
+
 def sensitivity_table(tuned: Tuned) -> Table | None:
     """What the score says of each setting: where the choice lies, what else was as good, and how they go together."""
-    rows: list[tuple[Cell, ...]] = []
-    raw: list[dict[str, Any]] = []
-    links: list[str | None] = []
-    for one in tuned.searches:
-        for place, axis in one.entry.reached.items():
-            pairs = _scored(one, place)
-            if not pairs or one.entry.score is None:
-                continue
-            chosen = one.entry.chosen[place]
-            good = _better_half(pairs, tuned.experiment.direction)
-            where, rank = edge(axis, chosen), rank_correlation(pairs)
-            cells = (
-                Cell(setting(place)),
-                Cell(space_text(axis)),
-                Cell(value_text(chosen), chosen if is_number(chosen) else None),
-                Cell(where or "no order"),
-                Cell(good),
-                Cell(
-                    words.signed(f"{rank:+.2f}") if math.isfinite(rank) else words.MISSING,
-                    rank if math.isfinite(rank) else None,
-                ),
-                Cell(str(len(pairs)), float(len(pairs))),
-            )
-            rows.append((Cell(one.name), *cells))
-            links.append(one.link(one.entry.chosen_trial))
-            raw.append(
-                _identify(tuned, one)
-                | {"setting": place, "space": space_text(axis), "chosen": chosen, "lies": where}
-                | {"better_half": good, "rank_correlation": rank, "scored_trials": len(pairs)}
-            )
+    direction = tuned.experiment.direction
+    rows = [
+        _Sensitivity(one, place, axis, pairs)
+        for one in tuned.searches
+        for place, axis in one.entry.reached.items()
+        if (pairs := scored(one, place)) and one.entry.score is not None
+    ]
+    columns: list[Reads[_Sensitivity]] = [
+        Reads("Mechanism", lambda row: row.search.name, "left"),
+        Reads("Setting", lambda row: setting(row.place), "left"),
+        Reads("Searched", lambda row: space_text(row.axis), "left"),
+        Reads("Chosen", lambda row: value_cell(row.chosen), "left"),
+        Reads("Lies", lambda row: edge(row.axis, row.chosen) or "no order", "left"),
+        Reads("Better half", lambda row: _better_half(row.pairs, direction), "left"),
+        Reads("Rank correlation", _correlation),
+        Reads("Scored trials", lambda row: Cell(str(len(row.pairs)), float(len(row.pairs)))),
+    ]
     caption = (
         "Sensitivity to each setting over the scored trials: the values among the better half of them, and the rank correlation of "
         f"value and {tuned.metric_label}; all settings moved at once, so few trials say little of one alone"
     )
-    left = ("Setting", "Searched", "Chosen", "Lies", "Better half")
-    columns = (Column("Mechanism", "left"), *(Column(heading, "left") for heading in left))
-    columns += (Column("Rank correlation"), Column("Scored trials"))
-    name = f"{tuned.slug}-sensitivity"
-    return Table(name, caption, columns, tuple(rows), tuple(raw), tuple(links)) if rows else None
+    table = Table.of(
+        f"{tuned.slug}-sensitivity",
+        caption,
+        columns,
+        rows,
+        lambda row: (
+            identified(tuned, row.search)
+            | {"setting": row.place, "space": space_text(row.axis), "chosen": row.chosen}
+            | {"lies": edge(row.axis, row.chosen), "better_half": _better_half(row.pairs, direction)}
+            | {"rank_correlation": rank_correlation(row.pairs), "scored_trials": len(row.pairs)}
+        ),
+        lambda row: row.search.link(row.search.entry.chosen_trial),
+    )
+    return table if rows else None
 
 
-def _scored(one: Search, place: str) -> list[tuple[Any, float]]:
-    rows = [row for row in one.entry.trials if not row.repeats]
-    return [(row.values[place], row.score) for row in rows if row.score is not None]
+def _correlation(row: _Sensitivity) -> Cell:
+    rank = rank_correlation(row.pairs)
+    return sorted_by(words.signed(f"{rank:+.2f}") if math.isfinite(rank) else words.MISSING, rank)
 
 
 def _better_half(pairs: Sequence[tuple[Any, float]], direction: str) -> str:
@@ -180,149 +180,6 @@ def rank_correlation(pairs: Sequence[tuple[Any, float]]) -> float:
     if len(set(values)) == 1 or len(set(scores)) == 1:
         return math.nan
     return float(stats.spearmanr(values, scores).statistic)
-
-
-def trials_table(tuned: Tuned) -> Table:
-    """Every trial of every entry, in order."""
-    seeds = tuned.ledger.scoring_seeds if tuned.ledger else ()
-    rows: list[tuple[Cell, ...]] = []
-    raw: list[dict[str, Any]] = []
-    links: list[str | None] = []
-    for one in tuned.searches:
-        for number, row in enumerate(one.entry.trials, start=1):
-            rows.append(_trial_row(tuned, one, number, row))
-            links.append(one.link(row))
-            raw.append(
-                _identify(tuned, one)
-                | {"trial": number, "chosen": row is one.entry.chosen_trial, "repeats": row.repeats}
-                | {key: row.values.get(key) for key in tuned.places}
-                | {"score": row.score}
-                | {f"score_seed{seed}": score for seed, score in zip(seeds, row.scores, strict=False)}
-                | {"statuses": " ".join(row.statuses), "training_flops": row.training_flops}
-                | {"seconds": row.seconds, "identities": " ".join(row.identities)}
-            )
-    columns = (
-        Column("Mechanism", "left"),
-        Column("Trial"),
-        *(Column(words.capitalised(setting(key))) for key in tuned.places),
-        Column("Score"),
-        *(Column(f"Seed {seed}") for seed in seeds),
-        Column("Training"),
-        Column("Time"),
-        Column("Note", "left"),
-    )
-    caption = f"Every trial: {tuned.metric_label}, mean over the scoring seeds and each of them"
-    return Table(f"{tuned.slug}-trials", caption, columns, tuple(rows), tuple(raw), tuple(links))
-
-
-def _trial_row(tuned: Tuned, one: Search, number: int, row: TrialRow) -> tuple[Cell, ...]:
-    unit = tuned.experiment.unit
-    notes = ["the suite's own values"] if row is one.entry.given_trial else []
-    notes += ["chosen"] if row is one.entry.chosen_trial else []
-    notes += ["a choice that was made before"] if row.repeats else []
-    notes += sorted({status for status in row.statuses if status != "ok"})
-    return (
-        Cell(one.name),
-        Cell(str(number), float(number)),
-        *(_value_cell(row.values, key) for key in tuned.places),
-        number_cell(math.nan if row.score is None else row.score, unit),
-        *(number_cell(math.nan if score is None else score, unit) for score in row.scores),
-        number_cell(math.nan if row.training_flops is None else row.training_flops, "FLOP"),
-        number_cell(row.seconds, "s"),
-        Cell(", ".join(notes)),
-    )
-
-
-def _value_cell(values: Mapping[str, Any], place: str) -> Cell:
-    """What a trial had in one place; empty where its mechanism has no such setting."""
-    if place not in values:
-        return Cell("")
-    value = values[place]
-    return Cell(value_text(value), value if is_number(value) else None)
-
-
-def picture(tuned: Tuned, place: str) -> Picture:
-    """The score of every trial against one setting; the chosen ones are ringed, those without a score stand at the worse end."""
-    experiment = tuned.experiment
-    own = [one for one in tuned.searches if place in one.entry.space]
-    tried = [row.values[place] for one in own for row in one.entry.trials]
-    numbers = all(map(is_number, tried))
-    ordered = sorted(set(tried)) if numbers else list(dict.fromkeys(map(value_text, tried)))
-    at = (lambda value: float(value)) if numbers else (lambda value: float(ordered.index(value_text(value))))
-    with matplotlib.rc_context(settings()):
-        figure, axes = canvas(2.9)
-        phrases = [_drawn(axes, tuned, one, place, at, look_of(key_of(one.entry))) for one in own]
-        _value_axis(axes, own, place, ordered, numbers)
-        axes.set_xlabel(setting(place))
-        title = f"{words.capitalised(tuned.metric_label)} against {setting(place)}"
-        axes.set_title(axis_label(title, experiment.unit))
-        legend(figure, axes)
-        alt = f"Points: {title}, one a trial, mean over its seeds; ringed: what was chosen. {'; '.join(phrases)}."
-        return finish(figure, tuned.slug, f"sensitivity {place}", title, alt)
-
-
-def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Look) -> str:
-    """Draw one entry's trials; what they show, in words."""
-    unit, pairs = tuned.experiment.unit, sorted(_scored(one, place), key=lambda pair: at(pair[0]))
-    style: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "none"}
-    x = [at(value) for value, _ in pairs]
-    (dots,) = axes.plot(x, scaled([score for _, score in pairs], unit), label=one.name, markersize=5, **style)
-    phrases = [f"{tuned.score(score)} at {value_text(value)}" for value, score in pairs]
-    hint(dots, "", (f"{one.name}: {text}" for text in phrases))
-    best = one.entry.score
-    if best is not None:
-        ring: dict[str, Any] = {"markersize": 11, "markerfacecolor": "none", "markeredgewidth": 1.2}
-        (chosen,) = axes.plot([at(one.entry.chosen[place])], scaled([best], unit), **style, **ring)
-        hint(
-            chosen,
-            f"{one.name}, chosen: {tuned.score(best)} at {value_text(one.entry.chosen[place])}",
-        )
-    lost = [at(row.values[place]) for row in one.entry.trials if row.score is None]
-    if lost:
-        height = 0.98 if tuned.experiment.direction == "lower" else 0.02
-        axes.plot(
-            lost,
-            [height] * len(lost),
-            "x",
-            color=look.colour,
-            markersize=6,
-            transform=axes.get_xaxis_transform(),
-        )
-    listed = ", ".join(phrases)
-    without = f" and {len(lost)} without a score (crosses)" if lost else ""
-    return f"{one.name} {listed or 'no score'}{without}"
-
-
-def _value_axis(axes: Axes, own: Sequence[Search], place: str, ordered: Sequence[Any], numbers: bool) -> None:
-    """Logarithmic where the search was, places without distance for words, and as many ticks as can be read."""
-    axis = own[0].entry.space[place]
-    choices = axis.get("choices")
-    if not numbers:
-        axes.set_xticks(range(len(ordered)), [str(value) for value in ordered])
-        return
-    ends = choices or [axis["low"], axis["high"]]
-    spread = choices is not None and min(ends) > 0 and max(ends) / min(ends) >= 4
-    if axis.get("log") or spread:
-        axes.set_xscale("log")
-    if choices is not None:
-        axes.set_xticks(sorted(choices))
-    elif axis.get("log"):
-        axes.set_xticks(_round_ticks(ends[0], ends[1]))
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def _round_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each power of ten inside a range, or 1 alone where these are too many to read."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
-        inside = [tick for tick in ticks if low <= tick <= high]
-        if len(inside) <= 7 and inside:
-            return inside
-    return [low, high]
 
 
 def answers(tuned: Tuned) -> Iterator[str]:
@@ -481,7 +338,7 @@ class SearchSection:
             if tuned.searches:
                 sensitivity = sensitivity_table(tuned)
                 found += [ledger_table(tuned), *([sensitivity] if sensitivity else [])]
-                found += [Plan(3, partial(picture, tuned, place)) for place in tuned.places]
+                found += [Plan(3, partial(trials_picture, tuned, place)) for place in tuned.places]
                 found.append(Folded("Every trial", (trials_table(tuned),)))
         return found
 

@@ -42,8 +42,8 @@ def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> li
     """
     suite, source = loaded.suite, loaded.source
     if isinstance(suite, TimingSuite):
-        return _timing_cells(suite, loaded, only, _device(device or suite.device))
-    shared = _shared_spec(suite, source, _device(device or suite.device))
+        return _timing_cells(suite, loaded, only, usable_device(device or suite.device))
+    shared = _shared_spec(suite, source, usable_device(device or suite.device))
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
     requests = expand(suite, source)
@@ -256,7 +256,7 @@ def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], 
             _prove_buildable(with_values(spec, {key: value}, there), there)
 
 
-def _device(wanted: str) -> str:
+def usable_device(wanted: str) -> str:
     """`auto`, `cpu` or `cuda` to what is there.
 
     Raises:

@@ -1,0 +1,65 @@
+"""Commands over trained models, whose weights `run --keep weights` has left beside their records."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oscbench.cli.options import ImportsOption, RecordArgument, ResultsOption, allow
+from oscbench.terminal import print_table
+
+
+class SplitName(StrEnum):
+    """What `oscbench evaluate` can score on."""
+
+    test = "test"
+    validation = "validation"
+
+
+def evaluate(
+    record: RecordArgument,
+    task: Annotated[str | None, typer.Option(help="A task; by default the record's own.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the task; may be repeated.")
+    ] = None,
+    length: Annotated[int, typer.Option(min=1, help="Of the inputs, times that of training.")] = 1,
+    split: Annotated[SplitName, typer.Option(help="Examples to score on.")] = SplitName.test,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: ResultsOption = Path("results"),
+    allow_imports: ImportsOption = False,
+) -> None:
+    """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs."""
+    allow(allow_imports)
+    from oscbench import words
+    from oscbench.runner import trained
+
+    found = trained.scores_of(
+        record, results, task, settings or [], split=split.value, length=length, device=device
+    )
+    print_table(
+        [
+            {"measure": name, "value": words.quantity(float(one.value), one.unit, 4), "n": f"{one.n:,}"}
+            for name, one in found.items()
+            if one.value is not None
+        ]
+    )
+
+
+def generate(
+    record: RecordArgument,
+    prompt: Annotated[str, typer.Option(help="What to begin with; by default how texts begin.")] = "",
+    tokens: Annotated[int, typer.Option(min=1, max=100_000, help="How many bytes or words to add.")] = 200,
+    temperature: Annotated[float, typer.Option(min=0.0, help="Of the draws; 0 takes the likeliest.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    results: ResultsOption = Path("results"),
+    allow_imports: ImportsOption = False,
+) -> None:
+    """Let a trained language model go on with a text."""
+    allow(allow_imports)
+    from oscbench.runner import trained
+
+    print(trained.text_of(record, results, prompt, tokens, temperature=temperature, seed=seed, device=device))

@@ -1,0 +1,93 @@
+"""Commands that check and run a suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from oscbench.cli.options import ImportsOption, ResultsOption, SuiteArgument, allow, interrupted
+from oscbench.terminal import print_table
+
+
+def run(
+    suite: SuiteArgument,
+    results: ResultsOption = Path("results"),
+    only: Annotated[
+        list[str] | None, typer.Option(help="mechanism=a,b, variant=a,b or seed=0,1; may be repeated.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key.path=value, as in train.epochs=3; may be repeated.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Cells at once; by default one a core.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Put old records aside and compute again.")] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="weights: of every trained model, beside its record.")
+    ] = None,
+    checkpoints: Annotated[
+        str | None, typer.Option(help="Folder or URL of the cells in progress; by default within RESULTS.")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0.0, help="Between two checkpoints of a cell.")
+    ] = 5.0,
+    stall_minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="A cell without a step for so long is ended, and recorded as failed."),
+    ] = None,
+    limit_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="A cell that takes longer is ended, and recorded as failed.")
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="tensorboard, wandb, trackio or mlflow: told of every record; may be repeated."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")
+    ] = False,
+    allow_imports: ImportsOption = False,
+) -> None:
+    """Run a suite: one record a cell; what is there already is not computed again."""
+    allow(allow_imports)
+    from oscbench.runner import session
+
+    shared: dict[str, Any] = {
+        "results": results,
+        "only": only or [],
+        "overrides": overrides or [],
+        "jobs": jobs,
+        "device": device,
+    }
+    if dry_run:
+        rows, estimate = session.dry_run(suite, **shared, fresh=fresh)
+        print_table(rows)
+        print(estimate)
+        return
+    try:
+        code = session.run_suite(
+            suite,
+            **shared,
+            fresh=fresh,
+            keep=keep or [],
+            checkpoints=checkpoints,
+            checkpoint_minutes=checkpoint_minutes,
+            stall_minutes=stall_minutes,
+            limit_minutes=limit_minutes,
+            log=log or [],
+        )
+    except KeyboardInterrupt:
+        code = interrupted(f"the same command{' without --fresh' * fresh} goes on where this one stopped")
+    raise typer.Exit(code)
+
+
+def validate(suite: SuiteArgument, allow_imports: ImportsOption = False) -> None:
+    """Check a suite without running it."""
+    allow(allow_imports)
+    from oscbench.runner import session
+
+    print(session.validate(suite))

@@ -1,0 +1,31 @@
+"""The command that begins something of one's own."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class NewKind(StrEnum):
+    """What `oscbench new` can begin."""
+
+    mechanism = "mechanism"
+
+
+def new_thing(
+    kind: Annotated[NewKind, typer.Argument(help="What to begin.")],
+    name: Annotated[str, typer.Argument(help="Its name, in suites and records, as in my_attention.")],
+    folder: Annotated[
+        Path | None, typer.Option("--to", help="Folder to write to; by default a clone's own, or this one.")
+    ] = None,
+) -> None:
+    """Write a first mechanism of your own: a file that trains and passes the tests as it is."""
+    from oscbench.scaffold import new_mechanism
+
+    path, named = new_mechanism(name, folder)
+    allow = " --allow-imports" if ":" in named else ""
+    print(path)
+    print(f'next: put "{named}" among the mechanisms of a suite, and oscbench run SUITE{allow}')

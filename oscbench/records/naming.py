@@ -1,0 +1,52 @@
+"""From what a person calls a record to the record: its file, or the first letters of its identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oscbench.errors import nearest
+from oscbench.records.reading import Damaged, read
+from oscbench.records.schema import Record
+from oscbench.records.store import ResultsError, Store
+
+WEIGHTS = ".safetensors"
+
+
+def record_named(name: str | Path, results: Path) -> tuple[Record, Path]:
+    """A record, and the results folder that holds it.
+
+    Args:
+        name: file of a record or of its weights, or an identity or the first letters of one.
+        results: folder of the records, where the name is no file.
+
+    Raises:
+        ResultsError: no such record, a damaged one, or letters that several begin with.
+    """
+    path = Path(name)
+    if path.suffix == ".json":
+        found = read(path)
+        if isinstance(found, Damaged):
+            raise ResultsError(f"{found.path}: {found.reason}")
+        return found, path.parent.parent
+    if path.suffix == WEIGHTS:
+        return _by_identity(path.stem.rpartition("-")[2], path.parent.parent), path.parent.parent
+    return _by_identity(str(name), results), results
+
+
+def _by_identity(start: str, results: Path) -> Record:
+    """The one cell whose identity begins so; of its records under several labels the one that has weights."""
+    store = Store(results)
+    records, _ = store.read_all()
+    found = [record for record in records if start and record.identity.startswith(start)]
+    identities = sorted({record.identity for record in found})
+    if not found:
+        known = {record.identity for record in records}
+        raise ResultsError(
+            f'{results}: no record\'s identity begins with "{start[:80]}"; {nearest(start, known)}'
+        )
+    if len(identities) > 1:
+        some = ", ".join(identities[:5])
+        raise ResultsError(
+            f'{results}: {len(identities)} records begin with "{start}": {some}; give more letters'
+        )
+    return max(found, key=lambda record: store.weights_path(record).exists())

@@ -1,0 +1,159 @@
+"""The README's second picture: what a mechanism reaches, against what a training step of it takes over softmax's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from oscbench import words
+from oscbench.analysis.costs.growth import is_timing
+from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.fairness import position_of
+from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.selection import Entry
+from oscbench.positions import parted
+from oscbench.records import suite_name
+from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents._standings import report_of
+from oscbench.reporting.page.figure import axis_label, finish, scaled
+from oscbench.reporting.page.style import INK, MUTED, darkened, look_of, settings
+
+_PANELS = (
+    ("digits, tuned", "vision_tuned", "timing_models", "ViT-S/16"),
+    ("agreement", "agreement", "timing_decoder", "12-layer decoder"),
+    ("bytes of Python source", "language_small", "timing_decoder", "12-layer decoder"),
+)
+"""Panel, suite of the quality, suite of the time, and the model that was timed."""
+_ROOM, _LINE = 0.45, 0.055
+"""Of a name, as shares of a panel's width and height."""
+_HEAD = """# What does quality cost in time?
+
+Means over seeds with 95 % intervals, against the time of a training step of a whole model over softmax's, measured in turn on an idle machine
+at equal width, heads and MLP. The model that is timed is not the small one that is trained: times say what a mechanism costs where it is
+used. An empty dot has other positions added to its tokens than softmax has in its suite, so that its quality
+may be theirs. Made from the
+[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+
+"""
+
+
+class _Point(NamedTuple):
+    """One entry: mean and interval in the experiment's unit, time of a step over softmax's, and where its positions come from."""
+
+    name: str
+    entry: Entry
+    mean: float
+    low: float
+    high: float
+    time: float
+    position: str
+    alike: bool
+
+
+def document(loaded: Loaded) -> Document:
+    """A panel a task, and the same as tables."""
+    found = [
+        (title, model, experiment, points)
+        for title, suite, timing, model in _PANELS
+        for experiment in _experiments(loaded, suite)
+        if (points := _points(experiment, _times(loaded, timing)))
+    ]
+    if not found:
+        return Document(_HEAD + "None of its suites has records here yet.\n")
+    name, title = "quality_and_time", "Quality against the time of a training step"
+    with matplotlib.rc_context(settings()):
+        figure = Figure(figsize=(3.0 * len(found), 3.0), layout="constrained")
+        for axes, (panel, model, experiment, points) in zip(
+            figure.subplots(1, len(found), squeeze=False)[0], found, strict=True
+        ):
+            _draw(axes, experiment, points)
+            axes.set_title(panel, fontsize=9)
+            axes.set_xlabel(f"training step over softmax's, {model}", fontsize=7.5)
+        svg = finish(figure, name, "time", title, title).svg
+    parts = [
+        f'{_HEAD}<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
+        f'<img src="{name}-light.svg" alt="{title}; the numbers stand in the tables below"></picture>\n'
+    ]
+    for panel, model, experiment, points in found:
+        headings = ("Mechanism", "Positions", f"{experiment.metric_label}, mean ± 95 %", f"Step, {model}")
+        rows = [
+            (p.name, p.position, _quality(p, experiment.unit), words.times(p.time))
+            for p in sorted(points, key=lambda p: p.time)
+        ]
+        parts.append(f"\n## {words.capitalised(panel)}\n\n{table(headings, rows, numbers=2)}\n")
+    return Document("".join(parts), {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)})
+
+
+def _experiments(loaded: Loaded, suite: str) -> Sequence[Experiment]:
+    report = report_of(loaded, (suite,))
+    return report.single if report else ()
+
+
+def _times(loaded: Loaded, suite: str) -> dict[str, float]:
+    """Mechanism -> time of a training step over softmax's, of the newest record of a timing suite."""
+    own = [r for r in loaded.records if is_timing(r) and suite_name(r.suite) == suite]
+    if not own:
+        return {}
+    newest = max(own, key=lambda record: record.finished_utc)
+    start = "step_ratio/"
+    return {
+        name.removeprefix(start): value_of(newest, name) for name in newest.measures if name.startswith(start)
+    }
+
+
+def _points(experiment: Experiment, times: dict[str, float]) -> list[_Point]:
+    positions = {s.entry: position_of(s.finished[0]) for s in experiment.standings if s.finished}
+    usual = {parted(position)[0] for entry, position in positions.items() if entry.mechanism == "softmax"}
+    return [
+        _Point(
+            s.name,
+            s.entry,
+            s.summary.mean,
+            s.summary.interval.low,
+            s.summary.interval.high,
+            times[s.entry.mechanism],
+            positions[s.entry],
+            parted(positions[s.entry])[0] in usual,
+        )
+        for s in experiment.standings
+        if s.summary and s.entry.mechanism in times
+    ]
+
+
+def _draw(axes: Axes, experiment: Experiment, points: Sequence[_Point]) -> None:
+    """Better is up, faster is left."""
+    for point in points:
+        look = look_of(point.entry)
+        low, mean, high = map(float, scaled([point.low, point.mean, point.high], experiment.unit))
+        fill = look.colour if point.alike else "none"
+        axes.plot([point.time] * 2, [low, high], color=look.colour, linewidth=1.4)
+        axes.plot([point.time], [mean], look.marker, color=look.colour, markerfacecolor=fill, markersize=6)
+    if experiment.direction == "lower":
+        axes.invert_yaxis()
+    axes.axvline(1.0, color=MUTED, linewidth=0.7)
+    axes.set_xlim(0.9, max(point.time for point in points) + 0.25)
+    label = axis_label(experiment.metric_label, experiment.unit, 30)
+    axes.set_ylabel(f"{label}{', up is better' if experiment.direction == 'lower' else ''}", color=INK)
+    _name(axes, experiment.unit, points)
+
+
+def _name(axes: Axes, unit: str, points: Sequence[_Point]) -> None:
+    """Names beside their dots, pushed up from those that are already there."""
+    taken: list[tuple[float, float]] = []
+    inside = axes.transLimits
+    for point in sorted(points, key=lambda p: p.mean):
+        x, y = inside.transform((point.time, float(scaled(point.mean, unit))))
+        y += 0.02
+        while any(abs(x - other) < _ROOM and abs(y - height) < _LINE for other, height in taken):
+            y += _LINE / 4
+        taken.append((x, y))
+        style = {"fontsize": 7, "color": look_of(point.entry).colour}
+        axes.annotate(point.name, (x + 0.03, y), xycoords="axes fraction", **style)  # type: ignore[arg-type]
+
+
+def _quality(point: _Point, unit: str) -> str:
+    return f"{words.quantity(point.mean, unit, 4)} {words.half_width(point.low, point.high, unit)}".strip()

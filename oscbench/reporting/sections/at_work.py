@@ -1,0 +1,208 @@
+"""The mechanism at work, as pictures.
+
+Order and synchrony over depth and training come from every record; attention, phases, locking and ways to fixed points of one test example
+from those whose weights were kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, health_means
+from oscbench.analysis.study import Study
+from oscbench.records import Curve
+from oscbench.records.diagnostics import Diagnostics, read_diagnostics
+from oscbench.reporting.page import at_work
+from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.figure import WIDTH, Floats, Picture, Plan, finish, name_ends
+from oscbench.reporting.page.style import INK, look_of, settings
+
+QUANTITIES = {"order_parameter": "Order of all phases", "synchrony": "Synchrony with those that are heard"}
+"""What health says of phases, 0 to 1, by the name that records give it."""
+MOST_ROWS = 8
+"""Entries that a picture has room for."""
+
+
+def depth_picture(experiment: Experiment) -> Picture:
+    """Order and synchrony of every entry that has phases, layer by layer, before and after training."""
+    means = health_means(experiment)
+    entries = {s.name: s for s in experiment.standings}
+    shown = [quantity for quantity in QUANTITIES if any(key[0] == quantity for key in means)]
+    names = sorted({name for quantity, name, *_ in means if quantity in shown})
+    layers = sorted({layer for quantity, _, layer, _ in means if quantity in shown})
+    with matplotlib.rc_context(settings()):
+        figure = Figure(figsize=(WIDTH, 2.5 * len(shown)), layout="constrained")
+        for axes, quantity in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
+            ends = []
+            for name in names:
+                look = look_of(entries[name].entry)
+                lines = {
+                    when: [means.get((quantity, name, layer, when), np.nan) for layer in layers]
+                    for when in ("start", "end")
+                }
+                x = [layer + 1 for layer in layers]
+                axes.plot(x, lines["start"], "--", color=look.colour, linewidth=0.9, alpha=0.6)
+                axes.plot(x, lines["end"], "-", color=look.colour, marker=look.marker, markersize=4)
+                ends.append((float(lines["end"][-1]), name, look.colour))
+            axes.set_ylim(0.0, 1.02)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_title(f"{QUANTITIES[quantity]}, by layer")
+            name_ends(figure, axes, [end for end in ends if np.isfinite(end[0])])
+        figure.axes[-1].set_xlabel("layer (dashed: before training)")
+        told = "; ".join(_in_words(name, means, shown, layers) for name in names)
+        title = "Order and synchrony over depth"
+        return finish(figure, experiment.slug, "depth", title, f"Lines: {title}, after training. {told}.")
+
+
+def _in_words(
+    name: str, means: Mapping[tuple[str, str, int, str], float], shown: Sequence[str], layers: Sequence[int]
+) -> str:
+    found = []
+    for quantity in shown:
+        ends = [means.get((quantity, name, layer, "end"), np.nan) for layer in (layers[0], layers[-1])]
+        found.append(f"{quantity.replace('_', ' ')} {' to '.join(f'{value:.2f}' for value in ends)}")
+    return f"{name} {', '.join(found)}"
+
+
+def training_picture(experiment: Experiment, quantity: str) -> Picture:
+    """One quantity of every layer through training, mean over seeds; earlier layers are paler."""
+    with matplotlib.rc_context(settings()):
+        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        axes, ends, told = figure.add_subplot(), [], []
+        for standing in sorted(experiment.standings, key=lambda s: s.name):
+            curves = layer_curves(standing, quantity)
+            for place, (x, y) in enumerate(curves, start=1):
+                colour = look_of(standing.entry).colour
+                axes.plot(x, y, color=colour, linewidth=1.4, alpha=0.25 + 0.75 * place / len(curves))
+            if curves:
+                ends.append((float(curves[-1][1][-1]), standing.name, colour))
+                told.append(f"{standing.name}'s last layer ends at {curves[-1][1][-1]:.2f}")
+        axes.set_ylim(0.0, 1.02)
+        axes.set_xlabel("Training steps")
+        axes.set_title(f"{QUANTITIES.get(quantity, quantity.replace('_', ' '))} through training")
+        name_ends(figure, axes, ends)
+        title = f"{words.capitalised(quantity.replace('_', ' '))} through training, a line a layer"
+        return finish(
+            figure, experiment.slug, f"training {quantity}", title, f"Lines: {title}. {'; '.join(told)}."
+        )
+
+
+def layer_curves(standing: Standing, quantity: str) -> list[tuple[Floats, Floats]]:
+    """Steps and the mean over seeds of `quantity/1`, `quantity/2`, …; none where no cell followed it."""
+    followed = [r.curves for r in standing.finished if f"{quantity}/1" in r.curves]
+    found: list[tuple[Floats, Floats]] = []
+    while followed and all(f"{quantity}/{len(found) + 1}" in curves for curves in followed):
+        own: list[Curve] = [curves[f"{quantity}/{len(found) + 1}"] for curves in followed]
+        shortest = min(len(curve.x) for curve in own)
+        y = np.mean([curve.y[:shortest] for curve in own], axis=0)
+        found.append((np.array(own[0].x[:shortest]), y))
+    return found
+
+
+def example_picture(
+    experiment: Experiment, kind: str, seen: Sequence[tuple[Standing, Diagnostics]]
+) -> Picture:
+    """One of the pictures of an example: `attention`, `phases`, `locking` or `paths`."""
+    with matplotlib.rc_context(settings()):
+        figure, title = _EXAMPLES[kind](seen)
+        names = ", ".join(standing.name for standing, _ in seen)
+        alt = f"{title}. Of {names}, on the first test example."
+        return finish(figure, experiment.slug, f"at work {kind}", title, alt)
+
+
+def _attention(seen: Sequence[tuple[Standing, Diagnostics]]) -> tuple[Figure, str]:
+    whom = "Whom CLS hears" if seen[0][1].special.any() else "Who hears whom"
+    title = f"{whom}, mean over heads"
+    rows = [at_work.attention_row(s.name, look_of(s.entry).colour, found) for s, found in seen]
+    return at_work.attention(rows, title), title
+
+
+def _phases(seen: Sequence[tuple[Standing, Diagnostics]]) -> tuple[Figure, str]:
+    title = "Phase of the first oscillator as a hue"
+    rows = [at_work.phases_row(s.name, look_of(s.entry).colour, found) for s, found in seen]
+    return at_work.phases(rows, title), title
+
+
+def _locking(seen: Sequence[tuple[Standing, Diagnostics]]) -> tuple[Figure, str]:
+    title = "Which tokens are locked, first head"
+    rows = [at_work.linked(s.name, look_of(s.entry).colour, found) for s, found in seen]
+    return at_work.locking(rows, title), title
+
+
+def _paths(seen: Sequence[tuple[Standing, Diagnostics]]) -> tuple[Figure, str]:
+    title = f"{seen[0][0].name}: from random starts to fixed points among anchors (+)"
+    return at_work.paths(at_work.settling(seen[0][1]), title), title
+
+
+_EXAMPLES = {"attention": _attention, "phases": _phases, "locking": _locking, "paths": _paths}
+
+
+def examples(experiment: Experiment, study: Study) -> dict[str, list[tuple[Standing, Diagnostics]]]:
+    """Entries whose smallest seed with kept weights has diagnostics, for each picture that they are something for."""
+    found: dict[str, list[tuple[Standing, Diagnostics]]] = {kind: [] for kind in _EXAMPLES}
+    for standing in experiment.standings:
+        cells = sorted(standing.finished, key=lambda r: r.seed)
+        path = next((study.diagnostics[r.identity] for r in cells if r.identity in study.diagnostics), None)
+        seen = read_diagnostics(path) if path else None
+        if seen is None:
+            continue
+        pair = (standing, seen)
+        if seen.of("attention"):
+            found["attention"].append(pair)
+            if at_work.linked("", INK, seen).is_sparse:
+                found["locking"].append(pair)
+        if seen.of("phases"):
+            found["phases"].append(pair)
+        if seen.of("pull"):
+            found["paths"].append(pair)
+    return {kind: pairs[:MOST_ROWS] for kind, pairs in found.items() if pairs}
+
+
+class AtWork:
+    """What mechanisms do inside, as pictures."""
+
+    title = "The mechanism at work"
+    rank = 72
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Depth and training from records; one test example where there are weights."""
+        found = per_experiment(study, partial(_of, study))
+        if found and not study.diagnostics:
+            found.append(
+                Prose(
+                    (
+                        "Attention over the input, phases as hues, locking and ways to fixed points are drawn of models whose weights were "
+                        "kept (run --keep weights).",
+                    ),
+                    "quiet",
+                )
+            )
+        return found
+
+
+def _of(study: Study, experiment: Experiment) -> list[Block]:
+    found: list[Block] = [
+        Plan(3, partial(example_picture, experiment, kind, seen))
+        for kind, seen in examples(experiment, study).items()
+    ]
+    means = health_means(experiment)
+    layers = {layer for quantity, _, layer, _ in means if quantity in QUANTITIES}
+    if len(layers) > 1:
+        found.append(Plan(5, partial(depth_picture, experiment)))
+    found += [
+        Plan(5, partial(training_picture, experiment, quantity))
+        for quantity in QUANTITIES
+        if any(layer_curves(standing, quantity) for standing in experiment.standings)
+    ]
+    return found
+
+
+section = AtWork

@@ -1,0 +1,186 @@
+"""Trained models at work again, from kept weights: scored on any task whose inputs they can read, and continuing a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from oscbench import catalog
+from oscbench.errors import UserError
+from oscbench.models.backbones import Backbone
+from oscbench.models.backbones.sequence import Sequence
+from oscbench.models.generation import generate
+from oscbench.ops.dispatch import UnsupportedError
+from oscbench.records import Measurement, Record
+from oscbench.records.naming import record_named
+from oscbench.runner.cell import prepare_process
+from oscbench.runner.scores import as_measured
+from oscbench.runner.training.plan import usable_device
+from oscbench.runner.training.weights import load_trained
+from oscbench.suite.errors import SuiteError, explain, without_name
+from oscbench.suite.reading import plain_yaml
+from oscbench.tasks import LengthError, Split, Task, Textual
+
+TOKENS_AT_ONCE = 8192
+"""Of a batch of sequences, however long they are."""
+FREE = ("length",)
+"""What inputs may have another of than those that a model was trained on."""
+
+
+class TrainedModelError(UserError):
+    """What a trained model cannot do."""
+
+
+def scores_of(
+    name: str,
+    results: Path,
+    task: str | None,
+    settings: Iterable[str],
+    *,
+    split: Split,
+    length: int,
+    device: str,
+) -> dict[str, Measurement]:
+    """`oscbench evaluate`: a record by its name, and settings as `key=value`; threads and device are as its cell had them.
+
+    Raises:
+        UserError: no such record or weights, a mistake in the task's settings, or inputs that the model cannot read.
+    """
+    record, folder = record_named(name, results)
+    chosen = task_for(record, task, dict(map(_setting, settings)))
+    on = prepare_process({**record.spec, "device": usable_device(device)})
+    return evaluated(load_trained(record, folder), chosen, split=split, length=length, device=on)
+
+
+def text_of(
+    name: str, results: Path, prompt: str, num_tokens: int, *, temperature: float, seed: int, device: str
+) -> str:
+    """`oscbench generate`: a record by its name.
+
+    Raises:
+        UserError: no such record or weights, or a model that continues no text.
+    """
+    record, folder = record_named(name, results)
+    on = prepare_process({**record.spec, "device": usable_device(device)})
+    model = load_trained(record, folder).to(on)
+    return continued(model, task_for(record), prompt, num_tokens, temperature=temperature, seed=seed)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`draw=3` -> ("draw", 3)."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise TrainedModelError(f'--set {text}: write it as key=value, for example "length=256"')
+    try:
+        return key, plain_yaml(value)
+    except SuiteError:
+        raise
+    except Exception as error:
+        raise TrainedModelError(f"--set {text}: the value is not readable as YAML") from error
+
+
+def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Task:
+    """A task for a trained model: the record's own, with other settings where some are given, or another.
+
+    Raises:
+        TrainedModelError: no such task, or a mistake in its settings.
+    """
+    own = record.spec["task"]
+    chosen = {"name": name} if name and name != own["name"] else own
+    try:
+        task_class = catalog.load("tasks", chosen["name"])
+    except catalog.UnknownNameError as error:
+        raise TrainedModelError(f"--task: {error}") from error
+    try:
+        config = task_class.Config.model_validate({**without_name(chosen), **(settings or {})})
+    except ValidationError as error:
+        raise TrainedModelError(f"--set: {explain(error, task_class.Config)}") from error
+    made: Task = task_class.for_seed(config, record.seed)
+    return made
+
+
+def evaluated(
+    model: Backbone, task: Task, *, split: Split = "test", length: int = 1, device: torch.device | None = None
+) -> dict[str, Measurement]:
+    """The task's metric and its subsets by a trained model, as a record names them.
+
+    Args:
+        model: in any mode; it is left on the device.
+        task: whose inputs the model can read.
+        split: `test` or `validation`.
+        length: times the task's own.
+        device: by default where the model is.
+
+    Raises:
+        TrainedModelError: inputs that the model was not made for, or no inputs of that length, or none that it reaches.
+    """
+    if (unlike := _unlike(model.inputs, task.inputs)) is not None:
+        raise TrainedModelError(f"{task.label}: {unlike}")
+    device = device or next(model.parameters()).device
+    try:
+        longer = task.at_length(length) if length != 1 else task
+        size = getattr(longer.inputs, "length", None)
+        batch = {} if size is None else {"batch_size": max(1, TOKENS_AT_ONCE // size)}
+        scores = longer.evaluate(model.to(device), split, device, **batch)
+    except (LengthError, UnsupportedError) as error:
+        raise TrainedModelError(f"{task.label}: {error}") from error
+    metric = task.metric
+    label = metric.label if split == "test" else f"validation {metric.name}"
+    return {
+        name: as_measured(metric, score, label + name.removeprefix(metric.name).replace("_", ", ", 1))
+        for name, score in scores.items()
+    }
+
+
+def continued(
+    model: Backbone, task: Task, prompt: str, num_tokens: int, *, temperature: float = 0.8, seed: int = 0
+) -> str:
+    """A text that a trained language model goes on with, the prompt before it.
+
+    Args:
+        model: a causal sequence model.
+        task: whose token ids are a text; it turns texts into ids and back.
+        prompt: what to begin with; where it is empty, the task's own beginning.
+        num_tokens: how many to add.
+        temperature: of the draws; 0 takes the likeliest.
+        seed: of the draws.
+
+    Raises:
+        TrainedModelError: the task has no text, or the model cannot generate, or not so far.
+    """
+    if not (isinstance(task, Textual) and isinstance(model, Sequence)):
+        raise TrainedModelError(
+            f"{task.label}: a model of it continues no text; char_lm and word_lm have one"
+        )
+    device = next(model.parameters()).device
+    draws = torch.Generator().manual_seed(seed)
+    ids = task.encode(prompt)[None].to(device)
+    try:
+        found = generate(model, ids, num_tokens, generator=draws, temperature=temperature)
+    except (UnsupportedError, ValueError) as error:
+        raise TrainedModelError(str(error)) from error
+    return task.decode(found[0].cpu())
+
+
+def _unlike(own: Any, other: Any) -> str | None:
+    """What inputs have that a model made for others cannot read; None where it can."""
+    if type(own) is not type(other):
+        return f"the model reads {_kind(own)}, and this task has {_kind(other)}"
+    for one in fields(own):
+        here, there = getattr(own, one.name), getattr(other, one.name)
+        if one.name not in FREE and here != there:
+            name = one.name.replace("_", " ")
+            return f"the model was made for inputs of {name} {here}, and this task has {there}"
+    return None
+
+
+def _kind(inputs: Any) -> str:
+    """`ImageInputs` -> images."""
+    return {"dual": "images with captions"}.get(
+        kind := type(inputs).__name__.removesuffix("Inputs").lower(), f"{kind}s"
+    )

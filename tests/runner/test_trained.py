@@ -1,0 +1,148 @@
+"""Kept weights at work again: read by name, scored on other data and lengths, and continuing a text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from command_line import records, run
+
+import oscbench
+from oscbench.errors import UserError
+from oscbench.records import Store
+from oscbench.runner.trained import task_for
+
+LANGUAGE = {
+    "task": "{name: char_lm, length: 32, windows: 64, evaluation_windows: 4}",
+    "model": "{width: 16, heads: 2, layers: 2}",
+    "train": "{epochs: 1, batch_size: 16}",
+    "mechanisms": "[{name: softmax}, {name: rope}]",
+    "seeds": 1,
+    "floors": "false",
+}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A results folder with two models of digits and their weights."""
+    folder = tmp_path_factory.mktemp("digits")
+    suite = folder / "small.yaml"
+    suite.write_text(
+        "task: digits\nmodel: {width: 16, heads: 2, layers: 1, patch: 4}\ntrain: {epochs: 1, batch_size: 256}\n"
+        "mechanisms: [softmax, kope]\nseeds: 1\nfloors: false\n"
+    )
+    assert run(suite, folder / "results", keep=["weights"]) == 0
+    return folder / "results"
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """The same of bytes."""
+    folder = tmp_path_factory.mktemp("language")
+    suite = folder / "bytes.yaml"
+    suite.write_text("\n".join(f"{key}: {value}" for key, value in LANGUAGE.items()))
+    assert run(suite, folder / "results", keep=["weights"]) == 0
+    return folder / "results"
+
+
+def test_a_model_is_loaded_by_record_identity_or_file(digits):
+    record = records(digits)["kope", "default", 0]
+    images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    wanted = oscbench.load_model(record, digits)(images).prediction
+    store = Store(digits)
+    for name in (record.identity, record.identity[:8], store.path_of(record), store.weights_path(record)):
+        assert torch.equal(oscbench.load_model(name, digits)(images).prediction, wanted), name
+    frame = oscbench.load(digits)
+    named = frame.loc[frame["mechanism"] == "kope", "identity"].iloc[0]
+    assert torch.equal(oscbench.load_model(named, digits)(images).prediction, wanted)
+
+
+def test_a_trained_model_scores_what_its_record_says_and_otherwise_on_other_data(digits):
+    for (mechanism, _, _), record in records(digits).items():
+        scores = oscbench.evaluate(record, results=digits).set_index("measure")
+        assert scores.loc["accuracy", "value"] == record.measures["accuracy"].value, mechanism
+        assert scores.loc["accuracy", "n"] == record.measures["accuracy"].n
+        other = oscbench.evaluate(record, split="validation", results=digits).set_index("measure")
+        assert other.loc["accuracy", "value"] == record.measures["validation_accuracy"].value
+
+
+def test_what_a_model_cannot_read_is_one_line(digits, language):
+    record = records(digits)["kope", "default", 0]
+    with pytest.raises(UserError, match="made for inputs of height 8, and this task has"):
+        oscbench.evaluate(record, "digit_scenes", results=digits)
+    with pytest.raises(UserError, match="reads images, and this task has sequences"):
+        oscbench.evaluate(record, "char_lm", results=digits)
+    with pytest.raises(UserError, match='--task: got "digit"; did you mean "digits"'):
+        oscbench.evaluate(record, "digit", results=digits)
+    with pytest.raises(UserError, match='--set: shiftt: unknown key "shiftt"; did you mean "shift"'):
+        oscbench.evaluate(record, settings={"shiftt": 1}, results=digits)
+    with pytest.raises(UserError, match="have no other length"):
+        oscbench.evaluate(record, length=2, results=digits)
+    with pytest.raises(UserError, match="continues no text"):
+        oscbench.generate(record, results=digits)
+    with pytest.raises(UserError, match="no record's identity begins with"):
+        oscbench.load_model("nothing", digits)
+    softmax = records(language)["softmax", "default", 0]
+    with pytest.raises(UserError, match="positions reach 32 tokens, a sequence has 64"):
+        oscbench.evaluate(softmax, length=2, results=language)
+    with pytest.raises(UserError, match="positions reach 32 tokens"):
+        oscbench.generate(softmax, "def f(x):", num_tokens=100, results=language)
+
+
+def test_longer_inputs_and_texts_where_positions_reach(language):
+    rope = records(language)["rope", "default", 0]
+    same = oscbench.evaluate(rope, results=language).set_index("measure")
+    assert same.loc["bits_per_character", "value"] == pytest.approx(
+        rope.measures["bits_per_character"].value, rel=1e-5
+    )
+    longer = oscbench.evaluate(rope, length=2, results=language).set_index("measure")
+    assert longer.loc["bits_per_character", "value"] != same.loc["bits_per_character", "value"]
+    text = oscbench.generate(rope, "def f(x):", num_tokens=60, seed=1, results=language)
+    assert text.startswith("def f(x):")
+    assert text == oscbench.generate(rope, "def f(x):", num_tokens=60, seed=1, results=language)
+    assert text != oscbench.generate(rope, "def f(x):", num_tokens=60, seed=2, results=language)
+    assert len(oscbench.generate(rope, num_tokens=5, temperature=0.0, results=language)) > 1
+
+
+def test_texts_go_to_ids_and_back():
+    record = type("Cell", (), {"spec": {"task": {"name": "char_lm"}}, "seed": 0})
+    bytes_ = task_for(record)
+    assert bytes_.decode(bytes_.encode("für α")) == "für α"
+    words = task_for(record, "word_lm")
+    ids = words.encode("The function returns zzzzqq.")
+    assert ids[0] == 1, "BOS"
+    assert words.decode(ids) == "the function returns <unk> ."
+    assert words.encode("").tolist() == [1]
+    assert int(ids.max()) < words.inputs.vocabulary
+
+
+def test_commands_say_scores_and_text(oscbench, digits, language):
+    kope, rope = records(digits)["kope", "default", 0], records(language)["rope", "default", 0]
+    told = oscbench("evaluate", kope.identity[:10], "--results", digits)
+    assert told.code == 0, told.err
+    shown = f"{100 * kope.measures['accuracy'].value:.1f} %"
+    assert [line.split() for line in told.out.splitlines() if line.startswith("accuracy ")] == [
+        ["accuracy", *shown.split(), str(kope.measures["accuracy"].n)]
+    ]
+    text = oscbench(
+        "generate",
+        rope.identity[:10],
+        "--results",
+        language,
+        "--prompt",
+        "import ",
+        "--tokens",
+        20,
+        "--seed",
+        3,
+    )
+    assert text.out.startswith("import ")
+    for arguments in (
+        ("evaluate", "zzz", "--results", digits),
+        ("evaluate", kope.identity, "--results", digits, "--set", "shift"),
+        ("generate", kope.identity, "--results", digits),
+        ("evaluate", kope.identity, "--results", digits, "--device", "gpu"),
+    ):
+        wrong = oscbench(*arguments)
+        assert (wrong.code, wrong.out) == (2, ""), arguments
+        assert wrong.err.startswith("oscbench: ")
+        assert wrong.err.count("\n") == 1
