@@ -98,7 +98,7 @@ def make_record(
         "curves": _curves(score, points, rng) if ok else {},
         "health": _health(layers, rng) if ok else (),
         "flags": flags,
-        "environment": {"cpu": "made-up", "threads": 1, "torch": {"version": "2.13"}},
+        "environment": {"cpu": "made-up", "threads": 1, "load_average": 1.0, "torch": {"version": "2.13"}},
         "commit": "0123456789abcdef",
         "dirty": False,
         "started_utc": START,

@@ -19,6 +19,7 @@ from oscbench.analysis.fairness import (
     position_notes,
     refusals,
     scope_notes,
+    timed_alone,
 )
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair
@@ -42,7 +43,7 @@ VERDICT_COMPARISONS = 5
 class Costs:
     """Treatment over baseline, median over the paired seeds.
 
-    NaN where a measure is absent. `speed` above 1 is faster.
+    NaN where a measure is absent. `speed` above 1 is faster; it is NaN where cells were trained side by side.
     """
 
     params: float
@@ -226,7 +227,8 @@ def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Re
 
 
 def _costs(first: Sequence[Record], second: Sequence[Record]) -> Costs:
-    same = [(a, b) for a, b in zip(first, second, strict=True) if machine(a) == machine(b)]
+    pairs = [pair for pair in zip(first, second, strict=True) if all(map(timed_alone, pair))]
+    same = [(a, b) for a, b in pairs if machine(a) == machine(b)]
     timed = ([a for a, _ in same], [b for _, b in same])
     slowness = next((r for name in SPEED_MEASURES if math.isfinite(r := _ratio(*timed, name))), math.nan)
     return Costs(_ratio(first, second, "params"), _ratio(first, second, "flops"), 1 / slowness)

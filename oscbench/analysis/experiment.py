@@ -12,7 +12,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.comparison import SPEED_MEASURES, Comparison, compare
-from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of
+from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of, timed_alone
 from oscbench.analysis.floors import AboveFloor, above_floor
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
@@ -368,8 +368,9 @@ def identify(experiment: Experiment, standing: Standing) -> dict[str, Any]:
 
 
 def speed_measure(experiment: Experiment) -> str | None:
-    """What stands for training speed here: the first of its measures that any cell has."""
-    have = {name for s in experiment.standings for r in s.cells for name in r.measures}
+    """What stands for training speed here: the first of its measures that any cell has; None where cells were trained side by side."""
+    cells = [r for s in experiment.standings for r in s.cells]
+    have = {name for r in cells for name in r.measures} if all(map(timed_alone, cells)) else set()
     return next((name for name in SPEED_MEASURES if name in have), None)
 
 

@@ -131,9 +131,22 @@ def scope_notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
+SPARE_LOAD = 0.5
+"""What a machine's own housekeeping may add to the load of one cell."""
+
+
 def machine(record: Record) -> tuple[str, ...]:
     """What times depend on; unknown properties are empty."""
     return tuple(str(record.environment.get(key, "")) for key in ("processor", "accelerator", "threads"))
+
+
+def timed_alone(record: Record) -> bool:
+    """Whether a cell's times can be read as costs: nothing else wanted the machine in its last minute, as far as the load tells.
+
+    Cells trained side by side slow one another down, and not equally; where the load is unknown, they may have been.
+    """
+    load, threads = record.environment.get("load_average"), record.environment.get("threads")
+    return load is not None and threads is not None and float(load) <= int(threads) + SPARE_LOAD
 
 
 def origin_notes(records: Sequence[Record]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from oscbench.models.backbones import Backbone
 from oscbench.records.schema import HealthRow, Measurement
-from oscbench.tasks import Batch, Task
+from oscbench.tasks import Batch, Split, Task
 
 
 class MeasureConfig(BaseModel):
@@ -53,6 +54,15 @@ class Subject:
     device: torch.device
     batch_size: int
     history: History = field(default_factory=History)
+
+    def first_examples(self, split: Split, count: int, batch_size: int = 64) -> Iterator[Batch]:
+        """The first so many examples of a split, in batches of one size (but for the last), on the model's device."""
+        for batch in self.task.batches(split, batch_size):
+            if count <= 0:
+                return
+            kept = Batch(batch.inputs[:count], batch.targets[:count]).to(self.device)
+            count -= len(kept.targets)
+            yield kept
 
 
 @dataclass

@@ -7,7 +7,7 @@ images, but for the attack, which is each one's own. No claim is made against an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -20,7 +20,6 @@ from oscbench.records.schema import Measurement
 from oscbench.tasks import Batch
 
 SEED = 20_260_107
-BATCH_SIZE = 64
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Change = Callable[[Batch, torch.Generator], Tensor]
 
@@ -86,7 +85,7 @@ class Robustness(Measure):
         count = self.config.attacked if kind == "pgd" else self.config.examples
         generator = torch.Generator().manual_seed(named_seed(SEED, f"{kind}/{strength:g}"))
         answers = []
-        for batch in _first(subject, min(count, self.config.examples)):
+        for batch in subject.first_examples("test", min(count, self.config.examples)):
             inputs = change(batch, generator)
             with torch.no_grad():
                 answers.append((subject.model(inputs).prediction, batch))
@@ -148,7 +147,7 @@ class Robustness(Measure):
         if subject.task.input_range() is None:
             return _nothing("fraction", label, "lower")
         confidences, rights = [], []
-        for batch in _first(subject, self.config.examples):
+        for batch in subject.first_examples("test", self.config.examples):
             if batch.targets.dim() != 1:
                 return _nothing("fraction", label, "lower", "examples have more than one answer")
             with torch.no_grad():
@@ -191,16 +190,6 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 
 def _between(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return torch.minimum(torch.maximum(images, low), high)
-
-
-def _first(subject: Subject, count: int) -> Iterator[Batch]:
-    """The first so many test examples, in batches of one size, whatever the count."""
-    for batch in subject.task.batches("test", BATCH_SIZE):
-        if count <= 0:
-            return
-        kept = Batch(batch.inputs[:count], batch.targets[:count]).to(subject.device)
-        count -= len(kept.targets)
-        yield kept
 
 
 def _nothing(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from oscbench.ops.decode import Cache
+from oscbench.ops.disorder import Disorder
 from oscbench.ops.operations import Operations
 from oscbench.ops.phases import add_wrapped, circle, wrap
 from oscbench.positions import POSITIONS, parted
@@ -245,7 +246,8 @@ class Mechanism(nn.Module, ABC):
     Subclasses declare `Config`, `version` (raised when results would change) and `traits`, and write `mix`. The docstring of
     their module has the headings Idea, Equation, Symbols, Deviations, Cost. `examples` are settings that the property tests over the
     catalog try beside the defaults. `own_position` says what tells it order without positions added to tokens, if anything does,
-    and `own_position_setting` which of its settings turns that on and off, None where it is always on.
+    and `own_position_setting` which of its settings turns that on and off, None where it is always on. `disorders` are the kinds of
+    `oscbench.ops.disorder` that its `mix` heeds where `disorder` is set on a trained model.
     """
 
     Config: ClassVar[type[MechanismConfig]] = MechanismConfig
@@ -255,6 +257,8 @@ class Mechanism(nn.Module, ABC):
     traits: Traits = Traits()
     own_position: ClassVar[str | None] = None
     own_position_setting: ClassVar[str | None] = None
+    disorders: ClassVar[tuple[str, ...]] = ()
+    disorder: Disorder | None = None
     stream: Stream = EuclideanStream()
     why_not_cached: str = "its file keeps nothing for the tokens to come"
 

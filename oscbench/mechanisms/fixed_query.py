@@ -43,8 +43,9 @@ from oscbench.mechanisms import (
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import decode, fixed_query_attention
+from oscbench.ops.disorder import KINDS
 from oscbench.ops.dispatch import UnsupportedError
-from oscbench.ops.fixed_query.stages import pull, read_out
+from oscbench.ops.fixed_query.stages import fixed_point, pull, read_out
 from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import (
     IMPLEMENTATIONS,
@@ -95,6 +96,7 @@ class FixedQuery(Mechanism):
     # Anchors belong to positions: they are a positional code by themselves.
     traits = Traits(order_sensitive=True, cacheable=True)
     own_position = "anchors"
+    disorders = KINDS
     why_not_cached = (
         "dopri5 chooses its steps for all positions together, so a token alone is integrated otherwise"
     )
@@ -128,7 +130,11 @@ class FixedQuery(Mechanism):
         q, k, v = (self.split_heads(x) for x in maps(tokens))
         anchors = self._anchors(layer, q, context)
         attend = self._integrate if self.config.dynamics == "ode" else self._analytic
-        out = self._hear_kept(layer, q, k, v, anchors, context)
+        out = None
+        if self.disorder is not None:
+            attend = self._disturbed
+        else:
+            out = self._hear_kept(layer, q, k, v, anchors, context)
         if out is None:
             out, _ = attend(q, k, v, anchors, context)
         update = maps.out(self.merge_heads(out))
@@ -136,8 +142,7 @@ class FixedQuery(Mechanism):
             return Mixed(update)
         values = one_hot_values(tokens.shape[1], q)
         weights, found = attend(q, k, values, anchors, context)
-        causal, mask = context.is_causal, context.key_padding_mask
-        drive = pull(q, k, anchors, coupling=self.config.coupling, is_causal=causal, key_padding_mask=mask)
+        drive = self._pull(q, k, anchors, context)
         found["anchors"] = anchors.expand(len(q), -1, -1, -1)
         return Mixed(update, {"attention": weights, "pull": drive, **found})
 
@@ -197,24 +202,45 @@ class FixedQuery(Mechanism):
     def _integrate(
         self, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        causal, mask = context.is_causal, context.key_padding_mask
-        h = pull(q, k, anchors, coupling=self.config.coupling, is_causal=causal, key_padding_mask=mask)
-        settled = self._settle(h, context.first)
-        out = read_out(
-            settled.state,
-            v,
-            anchors,
-            exponent=self.config.exponent,
-            mask_readout=self.config.mask_readout,
-            is_causal=causal,
-            key_padding_mask=mask,
-        )
+        settled = self._settle(self._pull(q, k, anchors, context), context.first)
+        out = self._read_out(settled.state, v, anchors, context)
         found = {
             "evaluations": torch.tensor(float(settled.evaluations)),
             "near_antipodal_share": settled.near_antipodal,
             "unconverged_share": settled.unconverged,
         }
         return out, found
+
+    def _disturbed(
+        self, q: Tensor, k: Tensor, v: Tensor, anchors: Tensor, context: Context
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The closed form, built of the imperfect parts that `disorder` says."""
+        assert self.disorder is not None
+        h = self._pull(q, k, anchors, context)
+        state = self.disorder.states(fixed_point(h), h)
+        return self._read_out(state, v, anchors, context), {}
+
+    def _pull(self, q: Tensor, k: Tensor, anchors: Tensor, context: Context) -> Tensor:
+        return pull(
+            q,
+            k,
+            anchors,
+            coupling=self.config.coupling,
+            is_causal=context.is_causal,
+            key_padding_mask=context.key_padding_mask,
+            disorder=self.disorder,
+        )
+
+    def _read_out(self, state: Tensor, v: Tensor, anchors: Tensor, context: Context) -> Tensor:
+        return read_out(
+            state,
+            v,
+            anchors,
+            exponent=self.config.exponent,
+            mask_readout=self.config.mask_readout,
+            is_causal=context.is_causal,
+            key_padding_mask=context.key_padding_mask,
+        )
 
     def _settle(self, h: Tensor, first: int) -> Settled:
         from oscbench.ops.fixed_query.ode import settle  # torchdiffeq loads only where it is used

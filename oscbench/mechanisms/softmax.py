@@ -49,6 +49,7 @@ class Softmax(Mechanism):
     version = 1
     label = "softmax"
     traits = Traits(needs_position=True, cacheable=True)
+    disorders = ("coupling",)
 
     def __init__(self, config: SoftmaxConfig, shape: Shape) -> None:
         super().__init__(config, shape)
@@ -65,6 +66,9 @@ class Softmax(Mechanism):
         return Mixed(update, {"attention": weights})
 
     def _attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, context: Context) -> Tensor:
+        if self.disorder is not None:
+            causal, mask = context.is_causal, context.key_padding_mask
+            return self.disorder.softmax_attention(q, k, v, is_causal=causal, key_padding_mask=mask)
         if context.cache is not None:
             senders = context.cache.extend(layer, k, v)
             if context.first:

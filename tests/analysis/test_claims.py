@@ -128,6 +128,53 @@ def test_sooner_takes_the_ratio_of_steps_seed_by_seed() -> None:
     assert "at 1 of 8 seeds one of them never got there" in text
 
 
+def measured(record: Record, **values: float) -> Record:
+    found = {
+        name: Measurement(value=value, unit="fraction", label=f"Accuracy {name}", direction="higher")
+        for name, value in values.items()
+    }
+    return record.model_copy(update={"measures": {**record.measures, **found}})
+
+
+def robust(mechanism: str, losses: list[float]) -> list[Record]:
+    return [
+        measured(r, whole=0.95, noisy=0.95 - loss)
+        for r, loss in zip(cells(mechanism, [0.95] * len(losses)), losses, strict=True)
+    ]
+
+
+def test_loses_less_pairs_what_each_seed_loses() -> None:
+    given = WAVE | {"whole": "whole", "changed": "noisy"}
+    little, much = (list(0.05 + shift + NOISE) for shift in (0.0, 0.03))
+    verdict, text = outcome(robust("wave", little) + robust("plain", much), "loses less", **given)
+    assert verdict == "holds"
+    assert "wave loses 5.00 points, plain 8.00 points" in text
+    assert (
+        outcome(robust("wave", much) + robust("plain", little), "loses less", **given)[0] == "does not hold"
+    )
+    alike = robust("wave", list(0.05 + NOISE[::-1])) + robust("plain", little)
+    assert outcome(alike, "loses less", **given)[0] == "undecided"
+    verdict, text = outcome(alike, "loses less", **given, margin="2 points")
+    assert verdict == "holds"
+    assert "against losing 2 points more" in text
+    assert (
+        outcome(robust("wave", little[:6]) + robust("plain", much[:6]), "loses less", **given)[0]
+        == "undecided"
+    )
+    assert outcome(cells("wave", [0.9]) + cells("plain", [0.9]), "loses less", **given)[0] == "not tested"
+
+
+def test_a_level_is_asked_of_the_whole_interval() -> None:
+    settled = [measured(r, settled=0.95 + x) for r, x in zip(cells("wave", [0.9] * 8), NOISE, strict=True)]
+    given = {"entry": "wave", "measure": "settled"}
+    verdict, text = outcome(settled, "level", **given, at_least=0.9)
+    assert verdict == "holds"
+    assert "asked for at least 90.0 %, 8 seeds" in text
+    assert outcome(settled, "level", **given, at_least=0.95)[0] == "undecided"
+    assert outcome(settled, "level", **given, at_most=0.9)[0] == "does not hold"
+    assert outcome(settled, "level", entry="wave", measure="nothing", at_most=0.9)[0] == "not tested"
+
+
 def test_fails_less_counts_seeds() -> None:
     given = WAVE | {"measure": "accuracy", "level": 0.85}
     good, bad = [0.97] * 8, [0.5] * 7 + [0.97]

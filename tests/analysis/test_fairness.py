@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthetic_records import make_record
 
-from oscbench.analysis.fairness import control_notes, position_notes, position_of, refusals
+from oscbench.analysis.fairness import control_notes, position_notes, position_of, refusals, timed_alone
 from oscbench.analysis.selection import Entry, pairs_by_reference
 from oscbench.records import Matching
 
@@ -73,3 +73,11 @@ def test_two_entries_that_differ_in_position_are_told_so_and_are_still_compared(
     assert position_notes(ours, ours) == []
     assert position_notes(ours, cells("wave")) == []
     assert refusals(ours, theirs) == []
+
+
+def test_times_are_costs_only_of_cells_that_had_the_machine_to_themselves() -> None:
+    alone = make_record("wave", 0)
+    beside = alone.model_copy(update={"environment": alone.environment | {"load_average": 2.4}})
+    unknown = alone.model_copy(update={"environment": {"threads": 1}})
+    threaded = beside.model_copy(update={"environment": beside.environment | {"threads": 2}})
+    assert [timed_alone(r) for r in (alone, beside, unknown, threaded)] == [True, False, False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -101,6 +102,41 @@ class Count(_OfPair):
     detail: str = ""
 
 
+class Level(_OfSuite):
+    """Does a measure of an entry lie within bounds, its interval over seeds and all?"""
+
+    rule: Literal["level"]
+    entry: str
+    measure: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def lowest(self) -> float:
+        """At least so much."""
+        return -math.inf if self.at_least is None else self.at_least
+
+    @property
+    def highest(self) -> float:
+        """At most so much."""
+        return math.inf if self.at_most is None else self.at_most
+
+
+class Loses(_OfPair):
+    """Does the treatment lose less of its metric than the baseline, from one measure to another?
+
+    Attributes:
+        whole: Measure before.
+        changed: Measure after.
+        margin: `1 points`, by which it may still lose more; without one it must lose less.
+    """
+
+    rule: Literal["loses less"]
+    whole: str
+    changed: str
+    margin: str | None = None
+
+
 class Finishes(_OfSuite):
     """Does no run of a mechanism diverge?"""
 
@@ -109,7 +145,8 @@ class Finishes(_OfSuite):
 
 
 Ask = Annotated[
-    Difference | Sooner | FailsLess | Quantity | Time | Count | Finishes, Field(discriminator="rule")
+    Difference | Sooner | FailsLess | Quantity | Level | Loses | Time | Count | Finishes,
+    Field(discriminator="rule"),
 ]
 
 

@@ -13,11 +13,14 @@ from oscbench.analysis.claims.ledger import (
     Difference,
     FailsLess,
     Finishes,
+    Level,
+    Loses,
     Quantity,
     Sooner,
     Time,
 )
 from oscbench.analysis.claims.level_rules import counts, finishes, quantities, times
+from oscbench.analysis.claims.measure_rules import levels, losses
 from oscbench.analysis.claims.paired_rules import differences, fails_less, sooner
 
 _RULES: dict[type, Callable[[Any, Evidence], list[Finding]]] = {
@@ -25,6 +28,8 @@ _RULES: dict[type, Callable[[Any, Evidence], list[Finding]]] = {
     Sooner: sooner,
     FailsLess: fails_less,
     Quantity: quantities,
+    Level: levels,
+    Loses: losses,
     Time: times,
     Count: counts,
     Finishes: finishes,

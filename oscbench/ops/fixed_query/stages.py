@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu, softplus
 
+from oscbench.ops.disorder import Disorder
 from oscbench.ops.masking import allowed, silence
 from oscbench.ops.phases import at_least_float32
 
@@ -32,12 +33,16 @@ def pull(
     coupling: str,
     is_causal: bool,
     key_padding_mask: Tensor | None,
+    disorder: Disorder | None = None,
 ) -> Tensor:
-    """h_i = Σ_j W_ij r_j, (B, H, N, d_osc), in at least float32. Quadratic."""
+    """h_i = Σ_j W_ij r_j, (B, H, N, d_osc), in at least float32; W under a disorder where one is given. Quadratic."""
     k = silence(k, key_padding_mask)
     scores = at_least_float32(q) @ at_least_float32(k).mT * q.shape[-1] ** -0.5
     hears = allowed(q.shape[-2], q.device, is_causal=is_causal, key_padding_mask=key_padding_mask)
-    weights = torch.where(hears, couple(scores, coupling), 0.0)
+    weights = couple(scores, coupling)
+    if disorder is not None:
+        weights = disorder.couplings(weights)
+    weights = torch.where(hears, weights, 0.0)
     return weights @ at_least_float32(anchors).to(weights.dtype)
 
 

@@ -1,0 +1,101 @@
+"""Rules about a measure: an entry's own within bounds, and what one entry loses of its metric against another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from oscbench import words
+from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.finding import Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.ledger import Level, Loses
+from oscbench.analysis.comparison import VERDICT_SEEDS
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics.equivalence import read_margin
+from oscbench.analysis.statistics.multiplicity import simultaneous_level
+from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
+from oscbench.records import Record
+
+
+def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
+    """A measure within bounds: its 95 % interval over seeds must lie inside."""
+    return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
+
+
+def _level(ask: Level, cells: Sequence[Record]) -> Finding:
+    known = [r for r in cells if math.isfinite(value_of(r, ask.measure))]
+    if not known:
+        return absent(ask)
+    values = [value_of(r, ask.measure) for r in known]
+    ends, mean = mean_interval(values), float(np.mean(values))
+    low, high = (ends.low, ends.high) if ends.exists else (mean, mean)
+    outcome: Outcome = "undecided"
+    if low >= ask.lowest and high <= ask.highest:
+        outcome = "holds"
+    elif high < ask.lowest or low > ask.highest:
+        outcome = "does not hold"
+    measurement = known[0].measures[ask.measure]
+    unit, what = measurement.unit, ask.what or words.lowered(measurement.label)
+    bounds = [f"at least {words.quantity(ask.at_least, unit)}"] if ask.at_least is not None else []
+    bounds += [f"at most {words.quantity(ask.at_most, unit)}"] if ask.at_most is not None else []
+    text = (
+        f"{ask.entry}: {what} {words.quantity(mean, unit)} {words.interval(low, high, unit)}, asked for "
+        f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
+    )
+    return Finding(ask, outcome, text)
+
+
+def losses(asks: Sequence[Loses], evidence: Evidence) -> list[Finding]:
+    """What is lost from one measure to another, paired by seed; what speaks against it is corrected over the ground's questions."""
+    made = [_lost(ask, evidence) for ask in asks]
+    level = simultaneous_level(sum(gains is not None for gains, _ in made))
+    return [
+        absent(ask) if gains is None else _judged(ask, gains, text, level)
+        for ask, (gains, text) in zip(asks, made, strict=True)
+    ]
+
+
+def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
+    """By seed, how much less the treatment loses than the baseline, and the size in words; None where records lack it."""
+    sides: list[dict[int, float]] = []
+    cells = [evidence.entry(name, ask.suite, ask.value) for name in (ask.treatment, ask.baseline)]
+    for side in cells:
+        known = [r for r in side if all(math.isfinite(value_of(r, m)) for m in (ask.whole, ask.changed))]
+        sides.append({r.seed: value_of(r, ask.whole) - value_of(r, ask.changed) for r in known})
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    if not seeds:
+        return None, ""
+    whole = next(r.measures[ask.whole] for r in cells[0] if ask.whole in r.measures)
+    sign = -1.0 if whole.direction == "lower" else 1.0
+    first, second = (sign * np.array([side[seed] for seed in seeds]) for side in sides)
+    gains = np.asarray(second - first, dtype=np.float64)
+    ends = mean_interval(gains)
+    shown = f" {words.interval(ends.low, ends.high, whole.unit)}" if ends.exists else ""
+    lost = [words.difference(float(side.mean()), whole.unit).lstrip("+") for side in (first, second)]
+    text = (
+        f"{ask.treatment} loses {lost[0]}, {ask.baseline} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
+        f"{words.difference(float(gains.mean()), whole.unit)}{shown} kept, {len(seeds)} seeds"
+    )
+    return gains, text
+
+
+def _judged(ask: Loses, gains: Floats, text: str, level: float) -> Finding:
+    gain, corrected = mean_interval(gains), mean_interval(gains, level)
+    margin = read_margin(ask.margin).value if ask.margin else 0.0
+    if margin:
+        test = stats.ttest_1samp(gains, -margin, alternative="greater") if np.ptp(gains) else None
+        p = float(test.pvalue) if test else (0.5 ** len(gains) if gains[0] > -margin else 1.0)
+        against = f" against losing {ask.margin} more"
+    else:
+        p, against = sign_flip_p(gains, np.random.default_rng(0)), ""
+    text = f"{text}, {p_told(p)}{against} ({ask.suite})"
+    if len(gains) < VERDICT_SEEDS:
+        return Finding(ask, "undecided", text, f"estimates only: a verdict takes {VERDICT_SEEDS} seeds")
+    if p <= ALPHA and gain.low > -margin:
+        return Finding(ask, "holds", text)
+    if corrected.high < -margin:
+        return Finding(ask, "does not hold", text)
+    return Finding(ask, "undecided", text, "both lose as much, as far as these seeds can tell")

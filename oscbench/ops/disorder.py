@@ -1,0 +1,93 @@
+"""A trained mechanism built of imperfect parts: couplings, states and frequencies that are not what training left.
+
+After the robustness study of arXiv 2606.12059: log-normal couplings, noise on settled states, and oscillators that turn by themselves.
+A softmax attention has couplings too, the exponentials of its scores, and stands the same noise on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from oscbench.ops.masking import allowed, silence
+from oscbench.ops.phases import at_least_float32
+from oscbench.ops.softmax.reference import masked_softmax
+
+Kind = Literal["coupling", "state", "frequency"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+HORIZON, TOLERANCE = 30.0, 1e-6
+"""Of the integration under frequency disorder, as published [time of the literal pull]."""
+
+
+@dataclass(frozen=True)
+class Disorder:
+    """One kind of imperfection, and whence its noise comes.
+
+    Attributes:
+        kind: `coupling`, `state` or `frequency`.
+        strength: σ.
+        generator: of the noise, on the CPU, so that it is the same on every device.
+    """
+
+    kind: Kind
+    strength: float
+    generator: torch.Generator
+
+    def couplings(self, weights: Tensor) -> Tensor:
+        """W e^{σ ε}, ε normal, for every receiver and sender; as they are under another kind."""
+        return weights * self._noise(weights).exp() if self.kind == "coupling" else weights
+
+    def states(self, settled: Tensor, pull: Tensor) -> Tensor:
+        """Where oscillators (B, H, N, n) rest that settled at fixed points under a pull of the same shape.
+
+        `state` gives z + σ ε, brought back to the sphere. `frequency` integrates ż = A z + (I − z zᵀ) h from the fixed point to
+        T = 30, A = (M − Mᵀ)/2 and M normal with deviation σ, one A for the oscillator of each head and token, whatever the sequence.
+        """
+        if self.kind == "state":
+            return _unit(settled + self._noise(settled))
+        if self.kind == "coupling":
+            return settled
+        from torchdiffeq import odeint  # loads only where it is used
+
+        heads, tokens, size = settled.shape[1:]
+        own = self._noise(settled.new_empty(heads, tokens, size, size))
+        turning = (own - own.mT) / 2
+
+        def right_hand_side(_: Tensor, z: Tensor) -> Tensor:
+            z = _unit(z)
+            drive = pull - (pull * z).sum(-1, keepdim=True) * z
+            return (turning @ z[..., None])[..., 0] + drive
+
+        times = torch.tensor([0.0, HORIZON], dtype=settled.dtype, device=settled.device)
+        path = odeint(right_hand_side, settled, times, method="dopri5", rtol=TOLERANCE, atol=TOLERANCE)
+        return _unit(path[-1])
+
+    def softmax_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, key_padding_mask: Tensor | None
+    ) -> Tensor:
+        """softmax(q kᵀ/√d + σ ε) v, (B, H, N, d): log-normal factors on the exponentials, which are its couplings. Quadratic.
+
+        Raises:
+            ValueError: softmax attention has no states and no frequencies.
+        """
+        if self.kind != "coupling":
+            raise ValueError(f"softmax attention has couplings only; got disorder of its {self.kind}")
+        hears = allowed(q.shape[-2], q.device, is_causal=is_causal, key_padding_mask=key_padding_mask)
+        k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
+        scores = at_least_float32(q) @ at_least_float32(k).mT * q.shape[-1] ** -0.5
+        weights = masked_softmax(scores + self._noise(scores), hears)
+        return (weights @ at_least_float32(v)).to(v.dtype)
+
+    def _noise(self, like: Tensor) -> Tensor:
+        """σ ε."""
+        drawn = torch.randn(like.shape, generator=self.generator, dtype=torch.float32)
+        return self.strength * drawn.to(like)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """x/‖x‖ over the last axis."""
+    length: Tensor = x.norm(dim=-1, keepdim=True)
+    return x / length.clamp_min(1e-12)
