@@ -1,4 +1,4 @@
-"""The folder is the registry: a mechanism, task, measure or backbone is there because its file is.
+"""The folder is the registry: a mechanism, task, measure, backbone or executor is there because its file is.
 
 File name = YAML name = CLI name = record name. Names are read from the folder without importing anything; the
 file's last line names its class. Installed packages add theirs through the entry points `oscbench.<kind>`.
@@ -27,6 +27,7 @@ _FOLDERS = {
     "backbones": "models/backbones",
     "sections": "reporting/sections",
     "reporters": "runner/reporters",
+    "executors": "runner/executors",
 }
 KINDS = tuple(_FOLDERS)
 _METHODS = {
@@ -36,6 +37,7 @@ _METHODS = {
     "backbones": "embed",
     "sections": "blocks",
     "reporters": "told",
+    "executors": "submit",
 }
 """What tells a class of each kind from any other, without importing the rooms that define them."""
 
@@ -78,8 +80,7 @@ def load(kind: str, name: str) -> Any:
         if from_elsewhere:
             found = _imported(name)
         elif path.is_file():
-            module_name = f"oscbench.{_FOLDERS[kind].replace('/', '.')}.{name}"
-            found = _last_name(importlib.import_module(module_name), path)
+            found = _last_name(importlib.import_module(module(kind, name)), path)
         else:
             found = _entry_points(kind)[name].load()
     except UnknownNameError:
@@ -94,6 +95,14 @@ def load(kind: str, name: str) -> Any:
     if not (isinstance(found, type) and hasattr(found, _METHODS[kind])):
         raise UnknownNameError(f'got "{name}", which names {found!r} and not a class with `{_METHODS[kind]}`')
     return found
+
+
+def module(kind: str, name: str) -> str:
+    """The module that a name's class lies in, without importing it."""
+    if (_folder(kind) / f"{name}.py").is_file():
+        return f"oscbench.{_FOLDERS[kind].replace('/', '.')}.{name}"
+    point = _entry_points(kind).get(name)
+    return point.module if point is not None else name.partition(":")[0]
 
 
 def docstring(kind: str, name: str) -> str:

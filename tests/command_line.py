@@ -20,7 +20,7 @@ TINY = {
     "seeds": 1,
     "floors": "false",  # they are cells of their own, with tests of their own
 }
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0  # a machine that many share may need minutes to start a process
 
 
 def environment(*folders):

@@ -21,7 +21,7 @@ def run(
         list[str] | None, typer.Option("--set", help="key.path=value, as in train.epochs=3; may be repeated.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Cells at once; by default one a core.")
+        int | None, typer.Option(min=1, max=1024, help="Cells at once; by default one a core, or one a GPU.")
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")
@@ -47,6 +47,13 @@ def run(
         list[str] | None,
         typer.Option(help="tensorboard, wandb, trackio or mlflow: told of every record; may be repeated."),
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="Where cells run: local, or what an installed package adds.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="host:port of the executor's cluster; by default this machine.")
+    ] = None,
+    jobs_per_gpu: Annotated[int, typer.Option(min=1, max=64, help="Cells that share a GPU.")] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")
     ] = False,
@@ -79,6 +86,9 @@ def run(
             stall_minutes=stall_minutes,
             limit_minutes=limit_minutes,
             log=log or [],
+            executor=executor,
+            address=address,
+            jobs_per_gpu=jobs_per_gpu,
         )
     except KeyboardInterrupt:
         code = interrupted(f"the same command{' without --fresh' * fresh} goes on where this one stopped")

@@ -8,10 +8,12 @@ import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 import oscbench
 
@@ -20,6 +22,8 @@ PACKAGES = ("torch", "numpy", "scikit-learn", "torchdiffeq", "xformers", "triton
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Versions, processor, threads as they are set now, and the accelerator with its driver where there is one."""
+    import torch
+
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -36,6 +40,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         properties = torch.cuda.get_device_properties(device)
         found |= {
             "accelerator": properties.name,
+            "accelerator_index": _index(device),
             "accelerator_memory_bytes": properties.total_memory,
             "compute_capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,
@@ -46,6 +51,52 @@ def environment(device: torch.device) -> dict[str, Any]:
 def packages() -> dict[str, str | None]:
     """Our own version, of the code that runs here and not of what happens to be installed, and those of what it stands on."""
     return {"oscbench": oscbench.__version__, **{name: package_version(name) for name in PACKAGES}}
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def nature(gpus: int) -> dict[str, Any]:
+    """What times measured here belong to, read without touching CUDA, nor torch where there is no GPU.
+
+    No host name: a container that starts again is the same machine under another name.
+
+    Args:
+        gpus: how many there are for cells; with none, none is named.
+    """
+    found = {"processor": _processor(), "cores": os.cpu_count(), "torch": package_version("torch")}
+    if gpus:
+        from torch.version import cuda
+
+        found |= {"accelerator": _gpu_name(), "cuda": cuda}
+    return found
+
+
+def _gpu_name() -> str | None:
+    """Name of the first GPU that this process may see, from its driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+        if seen.startswith("GPU-"):
+            handle = pynvml.nvmlDeviceGetHandleByUUID(seen)
+        else:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(int(seen) if seen.isdigit() else 0)
+        return str(pynvml.nvmlDeviceGetName(handle))
+    except pynvml.NVMLError:
+        return None
+
+
+def _index(device: torch.device) -> str:
+    """Which of the machine's GPUs it is, as `CUDA_VISIBLE_DEVICES` names them."""
+    place = device.index or 0
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return seen.split(",")[place].strip() if seen else str(place)
 
 
 def package_version(name: str) -> str | None:

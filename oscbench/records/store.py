@@ -248,18 +248,20 @@ class Store:
             ) from error
         return target
 
-    @contextlib.contextmanager
-    def lock(self, suite: str, identity: str) -> Iterator[bool]:
+    def lock(self, suite: str, identity: str) -> contextlib.AbstractContextManager[bool]:
         """Hold the cell's lock, or yield False where another process does; the lock dies with its process."""
-        folder = self.folder(suite) / ".locks"
-        lock = FileLock(folder / f"{identity}.lock")
+        return self._hold(self.folder(suite) / ".locks" / f"{identity}.lock")
+
+    @contextlib.contextmanager
+    def _hold(self, path: Path) -> Iterator[bool]:
+        lock = FileLock(path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             held = False
         except OSError as error:
-            raise ResultsError(f"{folder}: lock cannot be taken ({error.strerror})") from error
+            raise ResultsError(f"{path.parent}: lock cannot be taken ({error.strerror})") from error
         else:
             held = True
         try:
@@ -268,40 +270,47 @@ class Store:
             if held:
                 lock.release()
 
-    def once(
-        self, key: str, make: Callable[[], dict[str, Any]], usable: Callable[[Any], bool] = bool
-    ) -> dict[str, Any]:
-        """A value that is measured once in this folder and then shared: who asks first makes it, and others wait.
+    def shared(self, key: str, usable: Callable[[Any], bool] = bool) -> dict[str, Any] | None:
+        """A value that was measured once in this folder, for all who ask; None where it has not been, or is damaged.
 
         Args:
             key: its name.
-            make: measures it.
-            usable: whether what is kept is such a value; what is not counts as absent.
+            usable: whether what is kept is such a value.
 
         Raises:
             ResultsError: the file system refuses.
         """
-        path = self.root / ".measured" / f"{key}.json"
+        path = self._shared_path(key)
+        try:
+            packed.regular(path)
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, packed.UnreadableError):
+            return None
+        except OSError as error:
+            raise ResultsError(f"{path}: cannot be read ({error.strerror})") from error
+        return kept if isinstance(kept, dict) and usable(kept) else None
+
+    def share(self, key: str, made: dict[str, Any]) -> None:
+        """Keep a value that was measured, in the place of an older one.
+
+        Raises:
+            ResultsError: the file system refuses.
+        """
+        path = self._shared_path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                # A damaged file counts as absent.
-                with contextlib.suppress(FileNotFoundError, ValueError, packed.UnreadableError):
-                    packed.regular(path)
-                    kept = json.loads(path.read_text(encoding="utf-8"))
-                    if isinstance(kept, dict) and usable(kept):
-                        return kept
-                made = make()
-                temporary = path.with_suffix(".tmp")
-                temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
-                temporary.replace(path)
-                return made
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
+            temporary.replace(path)
         except OSError as error:
             raise ResultsError(f"{path}: cannot be shared ({error.strerror})") from error
 
-    def forget(self, key: str) -> None:
-        """Have a shared value measured anew."""
-        (self.root / ".measured" / f"{key}.json").unlink(missing_ok=True)
+    def lock_shared(self, key: str) -> contextlib.AbstractContextManager[bool]:
+        """Hold a shared value's lock while it is measured, or yield False where another process does."""
+        return self._hold(self._shared_path(key).with_suffix(".lock"))
+
+    def _shared_path(self, key: str) -> Path:
+        return self.root / ".measured" / f"{key}.json"
 
     def files(self, suffix: str) -> list[Path]:
         """Files below the folder that end so, without those that are kept apart, in a stable order."""

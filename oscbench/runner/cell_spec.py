@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+FINAL = ("ok", "diverged", "unsupported")
+"""A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
 Measured = Mapping[str, Mapping[str, Any]]
 """What matching by time has measured: `request_key` -> a matching as a record holds it, or `impossible` and why."""
 

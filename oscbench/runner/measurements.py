@@ -1,110 +1,97 @@
-"""Matching by time before the cells of a run start: one measurement at a time, with no cell of this run beside it.
+"""Matching by time before a cell starts: measured once for all seeds, on a machine like the cell's, with nothing beside it.
 
-What was measured is kept in the results folder by request and machine, so that all seeds, a run that goes on tomorrow and a
+What was measured is kept in the results folder by request and kind of machine, so that all seeds, a run that goes on tomorrow and a
 second run on the same folder train one model; its content is copied into every record.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from oscbench.models.matching import Matched
 from oscbench.records import Store
 from oscbench.records.identity import digest
 from oscbench.runner.cell_spec import Cell
-from oscbench.runner.executors.local import FINAL, modules, start_server
-from oscbench.runner.training.match_time import machine
 from oscbench.runner.training.specs import request_key, time_requests
-from oscbench.runner.worker import kill, measure_for
-
-Measure = Callable[[Cell], dict[str, Any] | None]
-
 
 _MATCHED = TypeAdapter(Matched)
 
 
-class NothingMeasuredError(Exception):
-    """The measuring process ended without a result; the cells will find out why for themselves."""
+@dataclass(frozen=True)
+class Request:
+    """A measurement that is to be made.
 
+    Attributes:
+        cell: says what to measure, and holds what has to be known before.
+        key: where it is kept, by request and kind of machine.
+    """
 
-def in_a_process(cell: Cell) -> dict[str, Any] | None:
-    """Measure for a cell in a process of its own; None where it breaks."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(modules([cell]))
-    start_server()
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=measure_for, args=(cell, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    found: dict[str, Any] | None = None
-    try:
-        with contextlib.suppress(EOFError, OSError):
-            found = ours.recv()
-    finally:
-        kill(process)
-        ours.close()
-    return found
+    cell: Cell
+    key: str
 
 
 @dataclass
 class Measurements:
-    """What a run measures before its cells.
+    """What a run has measured.
 
     Attributes:
         store: where it is kept.
         anew: what is kept there already is measured again, once in this run.
-        measure: how.
     """
 
     store: Store
     anew: bool = False
-    measure: Measure = in_a_process
-    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _known: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    _forgotten: set[str] = field(default_factory=set)
 
-    def given_to(self, cells: list[Cell]) -> list[Cell]:
-        """The cells, with the measurements that those have to build on which still have to run."""
-        return [
-            self._with(cell) if time_requests(cell.spec) and not self._done(cell) else cell for cell in cells
-        ]
+    def lacking(self, cell: Cell, nature: dict[str, Any]) -> Request | None:
+        """What has to be measured next before a cell can start on a machine of this nature; None where nothing has.
 
-    def _with(self, cell: Cell) -> Cell:
-        keys = []
-        for request in time_requests(cell.spec):
-            key = request_key(request)
+        What broke is not measured again in this run: the cell will find out why for itself, and leave a record that says so.
+        """
+        known: dict[str, dict[str, Any]] = {}
+        for spec in time_requests(cell.spec):
+            key = _key(spec, nature)
             if key not in self._known:
-                found = self._shared(replace(cell, spec=request, measured=dict(self._known)), key)
-                if found is None:
-                    break
-                self._known[key] = found
-            keys.append(key)
-        return replace(cell, measured={key: self._known[key] for key in keys})
-
-    def _shared(self, cell: Cell, key: str) -> dict[str, Any] | None:
-        place = digest({"request": key, "machine": machine(torch.device(cell.spec["device"]))})
-        if self.anew:
-            self.store.forget(place)
-
-        def make() -> dict[str, Any]:
-            found = self.measure(cell)
+                return Request(replace(cell, spec=spec, measured=known), key)
+            found = self._known[key]
             if found is None:
-                raise NothingMeasuredError
-            return found
+                return None
+            known[request_key(spec)] = found
+        return None
 
-        try:
-            return self.store.once(place, make, _usable)
-        except NothingMeasuredError:
-            return None
+    def given_to(self, cell: Cell, nature: dict[str, Any]) -> Cell:
+        """The cell with what was measured for it."""
+        measured: dict[str, dict[str, Any]] = {}
+        for spec in time_requests(cell.spec):
+            found = self._known.get(_key(spec, nature))
+            if found is None:
+                break
+            measured[request_key(spec)] = found
+        return replace(cell, measured=measured) if measured else cell
 
-    def _done(self, cell: Cell) -> bool:
-        found = self.store.find(cell.suite, cell.identity, tidy=False)
-        return found is not None and found.status in FINAL
+    def found(self, request: Request) -> bool:
+        """Whether somebody has measured it already; then it is known from now on."""
+        if self.anew and request.key not in self._forgotten:
+            self._forgotten.add(request.key)
+            return False
+        kept = self.store.shared(request.key, _usable)
+        if kept is not None:
+            self._known[request.key] = kept
+        return kept is not None
+
+    def take(self, request: Request, found: dict[str, Any] | None) -> None:
+        """It was measured, or broke (None)."""
+        if found is not None:
+            self.store.share(request.key, found)
+        self._known[request.key] = found
+
+
+def _key(spec: dict[str, Any], nature: dict[str, Any]) -> str:
+    return digest({"request": request_key(spec), "machine": nature})
 
 
 def _usable(found: Any) -> bool:

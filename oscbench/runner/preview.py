@@ -15,8 +15,7 @@ from oscbench.measures import Subject
 from oscbench.models.matching import num_parameters
 from oscbench.records import Store
 from oscbench.runner.cell import PROBE_SIZE, prepare_process
-from oscbench.runner.cell_spec import Cell
-from oscbench.runner.executors.local import FINAL
+from oscbench.runner.cell_spec import FINAL, Cell
 from oscbench.runner.timing.plan import memory_of
 from oscbench.runner.training.loop import total_steps, train
 from oscbench.runner.training.specs import match_spec, parts_of, recipe

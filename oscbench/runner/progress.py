@@ -28,11 +28,17 @@ def headline(record: Record) -> str:
     return f"{record.metric} {measured.value:.4g}"
 
 
+def shown(cell: Cell, title: str) -> str:
+    """`kope default seed 0`, with what sets it apart from the other cells of a run: its point, that it is a trial, or a floor."""
+    name = f"floor {cell.name}" if cell.spec["kind"] == "floor" else cell.name
+    return name if cell.suite == title else f"{cell.suite} {name}"
+
+
 class Bars:
     """One bar for the suite, one for each cell in progress, both with the time that is left."""
 
     def __init__(self, title: str, total: int, estimate: Estimate) -> None:
-        self.estimate = estimate
+        self.title, self.estimate = title, estimate
         # Cells in progress count in part.
         shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} cells [{elapsed}{postfix}]"
         self.suite = tqdm(
@@ -60,10 +66,14 @@ class Bars:
     def started(self, cell: Cell) -> None:
         """A bar for the cell, on the first free line."""
         self.estimate.started(cell)
+        if (
+            before := self.cells.pop(cell.identity, None)
+        ) is not None:  # what ran it was lost: it begins again
+            before.close()
         taken = {-bar.pos for bar in self.cells.values()}
         line = next(i for i in range(1, len(taken) + 2) if i not in taken)
         self.cells[cell.identity] = tqdm(
-            desc=f"  {cell.name}",
+            desc=f"  {shown(cell, self.title)}",
             unit="step",
             position=line,
             leave=False,
@@ -87,12 +97,17 @@ class Bars:
         if bar is not None:
             bar.close()
         if not reused or record.status != "ok":
-            tqdm.write(f"{cell.name}: {headline(record)}", file=sys.stderr)
+            tqdm.write(f"{shown(cell, self.title)}: {headline(record)}", file=sys.stderr)
         if reused:  # what was there already says nothing about the time that is left
             self.suite.total = (self.suite.total or 1) - 1
         else:
             self._finished += 1
         self._move()
+
+    def expect(self, more: int) -> None:
+        """So many cells more will run than was known before, or fewer."""
+        self.estimate.total += more
+        self.suite.total = (self.suite.total or 0) + more
 
     def _move(self) -> None:
         """The suite's bar to where it is now."""
@@ -109,8 +124,8 @@ class Lines:
     """A line for each cell that ends."""
 
     def __init__(self, title: str, total: int, estimate: Estimate) -> None:
-        self.total, self.done, self.estimate = total, 0, estimate
-        print(f"{title}: {total} cells", file=sys.stderr, flush=True)
+        self.title, self.total, self.done, self.estimate = title, total, 0, estimate
+        print(f"{title}: {total} cell{'s' * (total != 1)}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Lines:
         return self
@@ -135,15 +150,20 @@ class Lines:
         left = self.estimate.left()
         ahead = "" if left is None else f"; {timedelta(seconds=round(left))} left"
         how = "already there" if reused else f"{record.seconds:.1f} s{ahead}"
-        text = f"[{self.done}/{self.total}] {cell.name}: {headline(record)} ({how})"
+        text = f"[{self.done}/{self.total}] {shown(cell, self.title)}: {headline(record)} ({how})"
         print(text, file=sys.stderr, flush=True)
+
+    def expect(self, more: int) -> None:
+        """So many cells more will run than was known before, or fewer."""
+        self.total += more
+        self.estimate.total += more
 
 
 def reporter(title: str, total: int, cells: Sequence[Cell] = (), jobs: int = 1) -> Bars | Lines:
     """Bars on a terminal, lines otherwise.
 
     Args:
-        title: of the suite.
+        title: the label that most cells have; others are told with theirs.
         total: cells.
         cells: those that are known beforehand; a search learns of its own as it goes.
         jobs: cells at once.

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from oscbench.records import Record, Store
-from oscbench.runner.cell_spec import Cell
+from oscbench.runner.cell_spec import FINAL, Cell
 from oscbench.runner.estimate import total_seconds
-from oscbench.runner.executors.local import FINAL
 from oscbench.runner.preview import Preview
 from oscbench.runner.training.search import Search, key_of
 

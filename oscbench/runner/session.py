@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
+from oscbench import catalog
 from oscbench.errors import nearest
-from oscbench.records import Record, ResultsError, Store, suite_name
-from oscbench.records.ledger import Extension, ledger_path, trial_label, write_ledger
+from oscbench.machine.environment import cores
+from oscbench.records import Record, Store, suite_name
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.estimate import total_seconds
-from oscbench.runner.executors.local import Pool, Reporter
-from oscbench.runner.floors import floor_cells
+from oscbench.runner.executors import Executor, ExecutorError, Options
+from oscbench.runner.flows import Point, point
 from oscbench.runner.measurements import Measurements
+from oscbench.runner.placement import Placement, needs_of
+from oscbench.runner.pool import Pool
 from oscbench.runner.preview import Preview, preview
 from oscbench.runner.progress import reporter
 from oscbench.runner.reporters import RecordReporters, Telling
@@ -27,20 +29,13 @@ from oscbench.runner.search_preview import SearchPreview, preview_search, search
 from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
 from oscbench.runner.training.plan import make_plan
-from oscbench.runner.training.search import Search, key_of, ledger_of, search, searches, with_choices
+from oscbench.runner.training.search import search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
 LONG = {"epochs": 100_000, "steps": 100_000_000}
 """Lengths of a training beyond which a run says so before it starts."""
 KEPT = ("weights",)
 """What a run can keep beside its records."""
-
-
-def cores() -> int:
-    """Processor cores that this process may use: how many cells run at once by default."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_suite(
@@ -58,6 +53,9 @@ def run_suite(
     stall_minutes: float | None = None,
     limit_minutes: float | None = None,
     log: Sequence[str] = (),
+    executor: str = "local",
+    address: str | None = None,
+    jobs_per_gpu: int = 1,
 ) -> int:
     """Run every cell that has no record yet; returns the exit code.
 
@@ -66,7 +64,7 @@ def run_suite(
         results: folder of the records.
         only: which cells.
         overrides: of the suite's settings.
-        jobs: cells at once; by default one a core.
+        jobs: cells at once; by default as many as the machines' cores hold.
         device: by default what the suite says.
         fresh: old records are put aside.
         keep: what is kept beside the records: `weights`.
@@ -75,6 +73,9 @@ def run_suite(
         stall_minutes: without a step after which a cell is killed and recorded as failed.
         limit_minutes: that a cell may take at all.
         log: reporters that are told of every record, `tensorboard` for one.
+        executor: where cells run: `local`, or another of the catalog.
+        address: of the executor's cluster; by default this machine.
+        jobs_per_gpu: cells that share a GPU.
 
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
@@ -82,46 +83,86 @@ def run_suite(
     for one in keep:
         if one not in KEPT:
             raise SuiteError(f'--keep: got "{one}"; {nearest(one, KEPT)}')
-    points = _planned(suite, overrides, only, device)
-    _tell_of_lengths(points)
-    store = Store(results, tell=_tell)
-    store.prepare()
-    where = checkpoints if checkpoints is not None else str(results / ".checkpoints")
-    prove_usable(where)
+    # A process on another machine stands in another folder.
+    where = checkpoints if checkpoints is not None else str(results.absolute() / ".checkpoints")
     keeping = Keeping("weights" in keep, where, checkpoint_minutes)
-    pool = partial(
-        Pool,
-        keeping=keeping,
-        stall_s=None if stall_minutes is None else 60.0 * stall_minutes,
-        limit_s=None if limit_minutes is None else 60.0 * limit_minutes,
-    )
-    # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
-    anew = fresh and not any(choice.startswith("seed") for choice in only)
-    measurements = Measurements(store, anew=anew)
-    reporters = RecordReporters(log, results, _tell)
-    codes = []
-    for place, (loaded, cells) in enumerate(points, start=1):
-        if len(points) > 1:
-            _tell(f"point {place} of {len(points)}: {loaded.label}")
-        codes.append(
-            _run_point(
-                loaded, cells, store, measurements, pool, jobs, reporters, fresh=fresh, chosen=bool(only)
-            )
-        )
-    reporters.close()
-    _tell(f"next: {next_command((suite_name(cells[0].suite) for _, cells in points), results)}")
-    return max(codes)
+    machines = make_executor(executor, Options(jobs, address, jobs_per_gpu, keeping))
+    try:
+        points = _planned(suite, overrides, only, device, lambda: _has_gpu(machines))
+        _tell_of_lengths(points)
+        store = Store(results, tell=_tell)
+        store.prepare()
+        prove_usable(where)
+        # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
+        anew = fresh and not any(choice.startswith("seed") for choice in only)
+        run = [point(*one, store, fresh=fresh, chosen=bool(only), tell=_tell) for one in points]
+        placement = Placement(jobs_per_gpu)
+        placement.update(machines.machines())
+        title = run[0].label if len(run) == 1 else suite_name(run[0].label)
+        if len(run) > 1:
+            _tell(f"{title}: {len(run)} points at once, {run[0].label} the first of them")
+        reporters = RecordReporters(log, results, _tell)
+        at_once = min(placement.capacity(needs_of(run[0].cells[0])), jobs or sys.maxsize)
+        known = [cell for one in run for cell in one.known]
+        with reporter(title, sum(one.total for one in run), known, at_once) as told:
+            Pool(
+                store,
+                machines,
+                Telling(told, reporters),
+                placement,
+                Measurements(store, anew=anew),
+                jobs=jobs,
+                adopt=not fresh,
+                keeping=keeping,
+                stall_s=None if stall_minutes is None else 60.0 * stall_minutes,
+                limit_s=None if limit_minutes is None else 60.0 * limit_minutes,
+            ).run([flow for one in run for flow in one.flows(told)])
+        reporters.close()
+    finally:
+        machines.close()
+    code = max(_summed_up(one, store, keeping) for one in run)
+    _tell(f"next: {next_command((suite_name(one.label) for one in run), results)}")
+    return code
+
+
+def make_executor(name: str, options: Options) -> Executor:
+    """An executor by its name in the catalog.
+
+    Raises:
+        ExecutorError: there is none of this name, or it cannot be had like this.
+    """
+    try:
+        made: Executor = catalog.load("executors", name)(options)
+    except catalog.UnknownNameError as error:
+        raise ExecutorError(f"--executor: {error}") from error
+    return made
+
+
+def _has_gpu(executor: Executor) -> bool:
+    return any(machine.gpus for machine in executor.machines())
+
+
+def _summed_up(one: Point, store: Store, keeping: Keeping) -> int:
+    """Say how a point ended; its exit code."""
+    _tell_of_weights([*one.beside, *one.records], store, keeping)
+    if one.ledger is not None:
+        _tell(one.ledger)
+    return tell_summary(one.records, one.beside, store, one.label)
 
 
 def _planned(
-    suite: str, overrides: list[str], only: list[str], device: str | None
+    suite: str,
+    overrides: list[str],
+    only: list[str],
+    device: str | None,
+    has_gpu: Callable[[], bool] = torch.cuda.is_available,
 ) -> list[tuple[LoadedSuite, list[Cell]]]:
     """All points of a suite with their cells, so that a mistake in the last one is found before the first one runs."""
     planned = []
     points = load_points(suite, overrides)
     for loaded in points:
         try:
-            planned.append((loaded, make_plan(loaded, only=only, device=device)))
+            planned.append((loaded, make_plan(loaded, only=only, device=device, has_gpu=has_gpu)))
         except SuiteError as error:
             if loaded.label == loaded.suite.name:
                 raise
@@ -141,82 +182,6 @@ def validate(suite: str) -> str:
     points = _planned(suite, [], [], None)
     among = f" at {len(points)} points" if len(points) > 1 else ""
     return f"{suite}: {sum(len(cells) for _, cells in points)} cells{among}, no mistakes"
-
-
-def _run_point(
-    loaded: LoadedSuite,
-    cells: list[Cell],
-    store: Store,
-    measurements: Measurements,
-    pool: Callable[..., Pool],
-    jobs: int | None,
-    reporters: RecordReporters,
-    *,
-    fresh: bool,
-    chosen: bool,
-) -> int:
-    """Floors, unless single cells were chosen; search where the suite asks for it; and run the cells. The exit code."""
-
-    def computed(asked: list[Cell], told: Reporter) -> list[Record]:
-        if fresh:
-            _put_aside(asked, store)
-        asked = measurements.given_to(asked)
-        made = pool(
-            store=store, jobs=_at_once(asked, jobs), reporter=Telling(told, reporters), adopt=not fresh
-        )
-        done = made.run(asked)
-        _tell_of_weights(done, store, made.keeping)
-        return done
-
-    floors: list[Record] = []
-    if asked := [] if chosen else floor_cells(loaded, cells):
-        with reporter(f"floors of {cells[0].suite}", len(asked)) as told:
-            floors = computed(asked, told)
-    trials: dict[str, Record] = {}
-    found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
-    if found:
-        trials = _tuned(found, computed, store, _at_once(cells, jobs))
-        cells = with_choices(cells, found)
-    with reporter(cells[0].suite, len(cells), cells, _at_once(cells, jobs)) as told:
-        records = computed(cells, told)
-    return tell_summary(records, [*floors, *trials.values()], store, cells[0].suite)
-
-
-def _tuned(
-    found: list[Search], computed: Callable[[list[Cell], Reporter], list[Record]], store: Store, jobs: int
-) -> dict[str, Record]:
-    """Run the searches and keep their ledger; all trial cells by identity."""
-    records: dict[str, Record] = {}
-    total = sum(one.tune.trials * one.tune.seeds for one in found)
-    with reporter(trial_label(found[0].cell.suite), total, (), jobs) as told:
-
-        def run(asked: list[Cell]) -> list[Record]:
-            # A choice that came up again is here already, and `--fresh` does not mean it.
-            new = [cell for cell in asked if cell.identity not in records]
-            records.update({record.identity: record for record in computed(new, told)} if new else {})
-            return [records[cell.identity] for cell in asked]
-
-        announced: set[str] = set()
-
-        def note() -> None:
-            write_ledger(store, ledger_of(found))
-            for text in (_extended(one, extension) for one in found for extension in one.extensions):
-                if text not in announced:
-                    announced.add(text)
-                    _tell(text)
-
-        search(found, run, note)
-    print(f"ledger of the search in {ledger_path(store, found[0].cell.suite)}", file=sys.stderr)
-    return records
-
-
-def _extended(one: Search, extension: Extension) -> str:
-    """A line that says where a search goes beyond its ranges."""
-    (name, variant), tried = key_of(one.cell), ", ".join(map(str, extension.tried))
-    return (
-        f"{name}:{variant}: {extension.place} {extension.chosen} is at the {extension.end} end of its range; "
-        f"going on to {tried}"
-    )
 
 
 def dry_run(
@@ -295,19 +260,6 @@ def _row(one: Preview) -> dict[str, object]:
 def _at_once(cells: list[Cell], jobs: int | None) -> int:
     """Cells at once; where times are taken only one, whatever was asked for."""
     return 1 if any(cell.spec["kind"] == "timing" for cell in cells) else jobs or cores()
-
-
-def _put_aside(cells: list[Cell], store: Store) -> None:
-    """`--fresh`: old records make room, and are kept in `.set_aside`."""
-    for cell in cells:
-        found = store.find(cell.suite, cell.identity)
-        if found is None or found.suite != cell.suite:
-            continue
-        if not store.path_of(found).exists():
-            raise ResultsError(
-                f"{store.packed(cell.suite)}: holds packed records, which --fresh does not put aside; give another --results"
-            )
-        store.set_aside(store.path_of(found))
 
 
 def _tell_of_lengths(points: list[tuple[LoadedSuite, list[Cell]]]) -> None:

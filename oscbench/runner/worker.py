@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 
 import torch
 
@@ -27,15 +26,18 @@ from oscbench.runner.training.weights import packed
 REPORT_EVERY_S = 0.2
 
 
-def work(cell: Cell, pipe: Connection, keeping: Keeping) -> None:
+def work(cell: Cell, pipe: Connection, keeping: Keeping, gpus: str | None = None) -> None:
     """Run a cell; `("progress", done, total)`, `("tell", text)`, `("weights", bytes)` and finally `("record", json)` go through the pipe.
 
     SIGTERM ends it after the step in progress, with a checkpoint where the run keeps any.
+
+    Args:
+        cell: what to run.
+        pipe: to who started the process.
+        keeping: what is kept beside the record.
+        gpus: what `CUDA_VISIBLE_DEVICES` is to say; None for what it says already.
     """
-    os.setpgid(
-        0, 0
-    )  # a group of its own, so that what a measure starts in a process of its own dies with the cell
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _begin(gpus)
     last = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -61,10 +63,9 @@ def work(cell: Cell, pipe: Connection, keeping: Keeping) -> None:
         pipe.close()
 
 
-def measure_for(cell: Cell, pipe: Connection) -> None:
-    """Measure what a cell's matching by time needs; None goes through the pipe where that breaks."""
-    os.setpgid(0, 0)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+def measure_for(cell: Cell, pipe: Connection, gpus: str | None = None) -> None:
+    """Measure what a cell's matching by time needs; `("measured", found)` goes through the pipe, None where that breaks."""
+    _begin(gpus)
     found = None
     # The cells that need it will break in the same way, and then leave records that say how.
     with contextlib.suppress(Exception):
@@ -74,8 +75,16 @@ def measure_for(cell: Cell, pipe: Connection) -> None:
             cell.spec, parts.task_class.for_seed(parts.task_config, cell.spec["seed"]), device, cell.measured
         )
     with contextlib.suppress(BrokenPipeError):
-        pipe.send(found)
+        pipe.send(("measured", found))
         pipe.close()
+
+
+def _begin(gpus: str | None) -> None:
+    """A process group of its own, so that what a measure starts in a process of its own dies with the cell; and its GPUs."""
+    os.setpgid(0, 0)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if gpus is not None:  # the fork server has not touched CUDA, which reads this when it is first used
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus
 
 
 def _record(
@@ -91,15 +100,6 @@ def _record(
     except Exception as error:
         reason = f"no record could be made: {type(error).__name__}: {first_line(error)}"
         return lost_record(cell, "failed", reason, started).model_dump_json()
-
-
-def kill(process: BaseProcess) -> None:
-    """End a cell's process and whatever it has started."""
-    if process.pid is not None:
-        with contextlib.suppress(OSError):  # not yet in its group, or gone already
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.join()
 
 
 def _die_with_parent() -> None:

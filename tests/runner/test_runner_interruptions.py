@@ -126,10 +126,10 @@ def test_ctrl_c_while_things_are_still_loading_is_130_and_no_traceback(tiny, tmp
 
 
 def test_ctrl_c_in_the_pool_is_raised_where_nothing_is_half_done_and_a_second_one_at_once():
-    from oscbench.runner.executors.local import _Interrupt
+    from oscbench.runner.interrupt import Interrupt
 
     before = signal.getsignal(signal.SIGINT)
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         interrupt.check()
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupt.noted

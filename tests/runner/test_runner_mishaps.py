@@ -17,7 +17,7 @@ from command_line import end, family, records, run, start, values, wait_until
 
 from oscbench.errors import UserError
 from oscbench.records import Store
-from oscbench.runner.executors import local
+from oscbench.runner import pool as pools
 
 
 def broken(record, **changes):
@@ -41,15 +41,15 @@ def test_a_failed_cell_is_tried_again_whatever_its_date(tiny, tmp_path, ahead):
 
 def test_results_deleted_in_mid_run_are_told(tiny, tmp_path, monkeypatch, capfd):
     suite, results = tiny(seeds=2), tmp_path / "results"
-    end, ended = local.Pool._end, []
+    end, ended = pools.Pool._end, []
 
-    def delete_the_first(pool, running):
-        ended.append(end(pool, running))
+    def delete_the_first(pool, ticket, record, **how):
+        ended.append(record)
+        end(pool, ticket, record, **how)
         if len(ended) == 2:
             shutil.rmtree(results)
-        return ended[-1]
 
-    monkeypatch.setattr(local.Pool, "_end", delete_the_first)
+    monkeypatch.setattr(pools.Pool, "_end", delete_the_first)
     assert run(suite, results, jobs=1) == 1
     assert len(records(results)) == 2
     assert "2 of these records are gone from" in capfd.readouterr().err
@@ -66,7 +66,7 @@ def test_a_run_outlives_its_fork_server(tiny, tmp_path):
     try:
         wait_until(lambda: list(tmp_path.glob("reached-*")), "the cell runs")
         os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
-        time.sleep(3 * local.POLL_S)  # the run hears of it while the cell still waits
+        time.sleep(3 * pools.POLL_S)  # the run hears of it while the cell still waits
     finally:
         (tmp_path / "open").touch()
         mine.join()
@@ -97,7 +97,7 @@ def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, how):
             process.send_signal(how)
         else:
             process.send_signal(how)
-            time.sleep(3 * local.POLL_S)  # the run has asked its cell to stop
+            time.sleep(3 * pools.POLL_S)  # the run has asked its cell to stop
             (tmp_path / "open").touch()  # and the step in progress can end
         code, _, err = end(process)
     finally:

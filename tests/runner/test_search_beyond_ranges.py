@@ -10,7 +10,7 @@ from test_tuning import record_of
 from oscbench.records import Store
 from oscbench.records.identity import protocol
 from oscbench.records.ledger import ledger_path, read_ledger, write_ledger
-from oscbench.runner.session import _extended
+from oscbench.runner.flows import extended
 from oscbench.runner.training.extension import beyond, widened
 from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import ledger_of, search, searches, with_choices
@@ -80,7 +80,7 @@ def test_choice_at_the_end_is_followed_beyond_it_and_the_better_value_is_chosen(
         (extension,) = one.entry().extensions
         assert (extension.place, extension.end, extension.chosen) == ("train.learning_rate", "high", 9e-3)
         assert one.entry().reached["train.learning_rate"]["choices"] == [1e-3, 3e-3, 9e-3, 0.027, 0.081]
-        assert "learning_rate 0.009 is at the high end of its range; going on to 0.027, 0.081" in _extended(
+        assert "learning_rate 0.009 is at the high end of its range; going on to 0.027, 0.081" in extended(
             one, extension
         )
     tuned = with_choices(cells, found)

@@ -58,6 +58,20 @@ def test_seeds_share_a_request_and_mechanisms_do_not(plan):
     assert request_key(wider.spec) != request_key(cells[0].spec)
 
 
+NATURE = {"processor": "imagined", "cores": 2, "torch": "0"}
+
+
+def measured_for(cells, measurements, measure):
+    """The cells with what they wait for, measured one after another as a pool has it done."""
+    given = []
+    for cell in cells:
+        while (request := measurements.lacking(cell, NATURE)) is not None:
+            if not measurements.found(request):
+                measurements.take(request, measure(request.cell))
+        given.append(measurements.given_to(cell, NATURE))
+    return given
+
+
 def test_all_cells_of_a_run_get_one_measurement_which_is_kept(plan, tmp_path):
     cells, asked = plan(), []
 
@@ -66,20 +80,24 @@ def test_all_cells_of_a_run_get_one_measurement_which_is_kept(plan, tmp_path):
         return FOUND
 
     store = Store(tmp_path / "results")
-    given = Measurements(store, measure=measure).given_to(cells)
+    given = measured_for(cells, Measurements(store), measure)
     assert sorted(asked) == ["kope", "softmax"]
     for cell in given:
         assert match_spec(cell.spec, inputs_of(cell), cell.measured).hidden == 41
-    again = Measurements(store, measure=lambda cell: pytest.fail("measured twice")).given_to(cells)
+    again = measured_for(cells, Measurements(store), lambda cell: pytest.fail("measured twice"))
     assert [cell.measured for cell in again] == [cell.measured for cell in given]
-    Measurements(store, anew=True, measure=measure).given_to(cells)
+    measured_for(cells, Measurements(store, anew=True), measure)
     assert len(asked) == 4, "asked for anew: each once more, not once a seed"
+    other = {**NATURE, "cores": 4}
+    assert (
+        Measurements(store).lacking(cells[0], other).key != Measurements(store).lacking(cells[0], NATURE).key
+    )
     assert store.read_all() == ([], []), "what is shared is no record"
 
 
 def test_measurement_that_breaks_is_left_to_the_cells_and_not_kept(plan, tmp_path):
     cells = plan()
-    given = Measurements(Store(tmp_path / "results"), measure=lambda cell: None).given_to(cells)
+    given = measured_for(cells, Measurements(Store(tmp_path / "results")), lambda cell: None)
     assert all(not cell.measured for cell in given)
     assert not list(tmp_path.rglob("*.json"))
 

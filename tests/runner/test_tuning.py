@@ -14,6 +14,7 @@ from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_la
 from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
 from oscbench.runner import session
 from oscbench.runner.estimate import total_seconds
+from oscbench.runner.executors import Machine, Recorded
 from oscbench.runner.preview import Preview
 from oscbench.runner.search_preview import preview_search, search_seconds
 from oscbench.runner.session import dry_run
@@ -252,29 +253,38 @@ def test_run_searches_and_then_reports_and_a_second_run_computes_nothing(tiny, t
 
 
 class Scored:
-    """Stands in for the pool: finds records, makes the others up, and is interrupted when its patience ends."""
+    """An executor that makes records up, one at a time, and is interrupted when its patience ends."""
 
     patience = math.inf
 
-    def __init__(self, store, jobs, reporter, adopt, keeping, **limits):
-        self.store, self.keeping = store, keeping
+    def __init__(self, options):
+        self.told = []
 
-    def run(self, cells):
-        records = []
-        for cell in cells:
-            found = self.store.find(cell.suite, cell.identity)
-            if found is None:
-                if Scored.patience <= 0:
-                    raise KeyboardInterrupt
-                Scored.patience -= 1
-                found = record_of(cell)
-                self.store.write(found)
-            records.append(found)
-        return records
+    def machines(self):
+        return [Machine("here", 1)]
+
+    def submit(self, job):
+        if Scored.patience <= 0:
+            raise KeyboardInterrupt
+        Scored.patience -= 1
+        self.told.append(Recorded(job.ticket, record_of(job.cell).model_dump_json()))
+
+    def wait(self, seconds):
+        told, self.told = self.told, []
+        return told
+
+    def running(self):
+        return {event.ticket for event in self.told}
+
+    def cancel(self, ticket):
+        raise AssertionError("nothing runs long enough")
+
+    def close(self):
+        pass
 
 
 def test_interrupted_search_leaves_its_ledger_and_goes_on_to_the_same(tiny, tmp_path, oscbench, monkeypatch):
-    monkeypatch.setattr(session, "Pool", Scored)
+    monkeypatch.setattr(session, "make_executor", lambda name, options: Scored(options))
     suite, results, whole = tiny(tune=TUNE), tmp_path / "results", tmp_path / "whole"
     assert oscbench("run", suite, "--results", whole).code == 0
     monkeypatch.setattr(Scored, "patience", 11)  # two rounds of four cells, and three cells of the third

@@ -1,4 +1,4 @@
-"""A varied suite runs point after point, goes on where it stopped, and ends as badly as its worst point."""
+"""A varied suite runs all its points at once, goes on where it stopped, and ends as badly as its worst point."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def test_both_points_run_once_and_are_reported_together(tiny, oscbench, tmp_path
     path, results = tiny(mechanisms="[softmax, rope]", seeds="2", vary=SHARES), tmp_path / "results"
     ended = oscbench("run", path, "--results", results, "--jobs", 2)
     assert ended.code == 0, ended.err
-    assert "point 1 of 2: tiny[task.fraction=0.2]" in ended.err
-    assert "point 2 of 2: tiny[task.fraction=1.0]" in ended.err
+    assert "tiny: 2 points at once, tiny[task.fraction=0.2] the first of them" in ended.err
+    assert "/8] tiny[task.fraction=0.2] softmax seed 0: accuracy " in ended.err
+    assert "tiny[task.fraction=1.0]: 4 ok" in ended.err
     found, _ = Store(results).read_all()
     assert {(r.suite, r.spec["task"]["fraction"], r.status) for r in found} == {
         ("tiny[task.fraction=0.2]", 0.2, "ok"),
@@ -50,10 +51,11 @@ def test_a_mistake_in_the_last_point_is_found_before_the_first_runs(tiny, oscben
 @pytest.mark.parametrize(("codes", "worst"), [((1, 0), 1), ((0, 1), 1), ((0, 0), 0)])
 def test_a_run_ends_as_its_worst_point(tiny, tmp_path, monkeypatch, codes, worst):
     left = iter(codes)
-    monkeypatch.setattr(session, "_run_point", lambda *given, **named: next(left))
+    monkeypatch.setattr(session.Pool, "run", lambda pool, flows: None)
+    monkeypatch.setattr(session, "tell_summary", lambda *given: next(left))
     path = str(tiny(vary=SHARES))
     assert session.run_suite(path, results=tmp_path / "r", only=[], overrides=[]) == worst
-    assert next(left, "all were run") == "all were run"
+    assert next(left, "all were told") == "all were told"
 
 
 def test_one_point_alone_is_the_same_cells(tiny):

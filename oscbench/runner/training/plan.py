@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,16 +35,28 @@ from oscbench.suite.schema import Match
 from oscbench.suite.tune import Tune
 
 
-def make_plan(loaded: LoadedSuite, *, only: list[str], device: str | None) -> list[Cell]:
+def make_plan(
+    loaded: LoadedSuite,
+    *,
+    only: list[str],
+    device: str | None,
+    has_gpu: Callable[[], bool] = torch.cuda.is_available,
+) -> list[Cell]:
     """Resolve every cell of a suite, and refuse before anything runs what cannot run.
+
+    Args:
+        loaded: the suite.
+        only: which cells.
+        device: instead of the suite's.
+        has_gpu: whether there is one where the cells will run, which need not be here.
 
     Raises:
         SuiteError: an unknown name or setting, an impossible size, or a device that is not there; one line with the place.
     """
     suite, source = loaded.suite, loaded.source
     if isinstance(suite, TimingSuite):
-        return _timing_cells(suite, loaded, only, usable_device(device or suite.device))
-    shared = _shared_spec(suite, source, usable_device(device or suite.device))
+        return _timing_cells(suite, loaded, only, usable_device(device or suite.device, has_gpu))
+    shared = _shared_spec(suite, source, usable_device(device or suite.device, has_gpu))
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
     requests = expand(suite, source)
@@ -256,7 +269,7 @@ def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], 
             _prove_buildable(with_values(spec, {key: value}, there), there)
 
 
-def usable_device(wanted: str) -> str:
+def usable_device(wanted: str, has_gpu: Callable[[], bool] = torch.cuda.is_available) -> str:
     """`auto`, `cpu` or `cuda` to what is there.
 
     Raises:
@@ -266,8 +279,8 @@ def usable_device(wanted: str) -> str:
         raise SuiteError(
             f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {nearest(wanted, ("auto", "cpu", "cuda"))}'
         )
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise SuiteError("device: got cuda, but torch finds no CUDA device here; allowed: auto, cpu")
+    if wanted == "cuda" and not has_gpu():
+        raise SuiteError("device: got cuda, but there is no CUDA device where cells run; allowed: auto, cpu")
     if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if has_gpu() else "cpu"
     return wanted
