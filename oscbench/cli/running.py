@@ -54,6 +54,9 @@ def run(
         str | None, typer.Option(help="host:port of the executor's cluster; by default this machine.")
     ] = None,
     jobs_per_gpu: Annotated[int, typer.Option(min=1, max=64, help="Cells that share a GPU.")] = 1,
+    locks: Annotated[
+        str, typer.Option(help="Between runs on one folder: flock, lease, or auto by its file system.")
+    ] = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")
     ] = False,
@@ -89,6 +92,7 @@ def run(
             executor=executor,
             address=address,
             jobs_per_gpu=jobs_per_gpu,
+            locks=locks,
         )
     except KeyboardInterrupt:
         code = interrupted(f"the same command{' without --fresh' * fresh} goes on where this one stopped")

@@ -19,11 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from oscbench.errors import UserError
 from oscbench.records import packed
 from oscbench.records.index import FolderIndex
+from oscbench.records.locks import Locks
 from oscbench.records.reading import Damaged, contents, read
 from oscbench.records.schema import Record
 
@@ -76,10 +75,12 @@ class Store:
     Args:
         root: the results folder.
         tell: is told of every damaged file; by default it is logged, which a terminal sees on standard error.
+        locks: kind of the locks between runs, of `oscbench.records.locks`.
     """
 
-    def __init__(self, root: Path, tell: Callable[[str], None] = _LOG.warning) -> None:
+    def __init__(self, root: Path, tell: Callable[[str], None] = _LOG.warning, locks: str = "auto") -> None:
         self.root = root
+        self._locks = Locks(locks)
         self.tell = tell
         self._indexes: dict[Path, FolderIndex] = {}
 
@@ -249,25 +250,20 @@ class Store:
         return target
 
     def lock(self, suite: str, identity: str) -> contextlib.AbstractContextManager[bool]:
-        """Hold the cell's lock, or yield False where another process does; the lock dies with its process."""
+        """Hold the cell's lock, or yield False where another process does; the lock dies with its process, or soon after."""
         return self._hold(self.folder(suite) / ".locks" / f"{identity}.lock")
 
     @contextlib.contextmanager
     def _hold(self, path: Path) -> Iterator[bool]:
-        lock = FileLock(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            held = False
+            lock = self._locks.take(path)
         except OSError as error:
             raise ResultsError(f"{path.parent}: lock cannot be taken ({error.strerror})") from error
-        else:
-            held = True
         try:
-            yield held
+            yield lock is not None
         finally:
-            if held:
+            if lock is not None:
                 lock.release()
 
     def shared(self, key: str, usable: Callable[[Any], bool] = bool) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from oscbench import catalog
 from oscbench.errors import nearest
 from oscbench.machine.environment import cores
 from oscbench.records import Record, Store, suite_name
+from oscbench.records.locks import KINDS as LOCKS
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Executor, ExecutorError, Options
@@ -56,6 +57,7 @@ def run_suite(
     executor: str = "local",
     address: str | None = None,
     jobs_per_gpu: int = 1,
+    locks: str = "auto",
 ) -> int:
     """Run every cell that has no record yet; returns the exit code.
 
@@ -76,6 +78,7 @@ def run_suite(
         executor: where cells run: `local`, or another of the catalog.
         address: of the executor's cluster; by default this machine.
         jobs_per_gpu: cells that share a GPU.
+        locks: between runs on one results folder: `flock`, `lease`, or `auto` for what its file system is good for.
 
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
@@ -83,6 +86,8 @@ def run_suite(
     for one in keep:
         if one not in KEPT:
             raise SuiteError(f'--keep: got "{one}"; {nearest(one, KEPT)}')
+    if locks not in LOCKS:
+        raise SuiteError(f'--locks: got "{locks}"; {nearest(locks, LOCKS)}')
     # A process on another machine stands in another folder.
     where = checkpoints if checkpoints is not None else str(results.absolute() / ".checkpoints")
     keeping = Keeping("weights" in keep, where, checkpoint_minutes)
@@ -90,7 +95,7 @@ def run_suite(
     try:
         points = _planned(suite, overrides, only, device, lambda: _has_gpu(machines))
         _tell_of_lengths(points)
-        store = Store(results, tell=_tell)
+        store = Store(results, tell=_tell, locks=locks)
         store.prepare()
         prove_usable(where)
         # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
