@@ -35,10 +35,15 @@ def test_what_is_told_is_what_the_record_says():
     assert steps[-1][1]["validation_accuracy"] == record.curves["validation_accuracy"].y[-1]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="pip install 'oscbench[tensorboard]'")
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None, reason="pip install 'oscbench[tensorboard]'"
+)
 def test_tensorboard_reads_back_curves_and_measures_of_a_run(tiny, tmp_path):
     results = tmp_path / "results"
-    assert run(tiny(mechanisms="[softmax]", train="{epochs: 2, batch_size: 256}"), results, log=["tensorboard"]) == 0
+    assert (
+        run(tiny(mechanisms="[softmax]", train="{epochs: 2, batch_size: 256}"), results, log=["tensorboard"])
+        == 0
+    )
     (record,) = records(results).values()
     folder = results / ".reporters" / "tensorboard" / "tiny" / name_of(record)
     # TensorBoard warns of its own past as it is imported, which is an error among tests.
@@ -50,7 +55,9 @@ def test_tensorboard_reads_back_curves_and_measures_of_a_run(tiny, tmp_path):
         "    print(tag, [(event.step, event.value) for event in found.Scalars(tag)], sep='\\t')\n"
     )
     done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=True)
-    told = {tag: eval(points) for tag, _, points in (line.partition("\t") for line in done.stdout.splitlines())}
+    told = {
+        tag: eval(points) for tag, _, points in (line.partition("\t") for line in done.stdout.splitlines())
+    }
     curve = record.curves["validation_accuracy"]
     assert told["validation_accuracy"] == [
         (round(x), pytest.approx(y)) for x, y in zip(curve.x, curve.y, strict=True)
@@ -58,7 +65,10 @@ def test_tensorboard_reads_back_curves_and_measures_of_a_run(tiny, tmp_path):
     assert told["measures/accuracy"][0][1] == pytest.approx(record.measures["accuracy"].value)
     assert len(records(results)) == 1, "what reporters keep is no record"
     before = sorted(folder.iterdir())
-    assert run(tiny(mechanisms="[softmax]", train="{epochs: 2, batch_size: 256}"), results, log=["tensorboard"]) == 0
+    assert (
+        run(tiny(mechanisms="[softmax]", train="{epochs: 2, batch_size: 256}"), results, log=["tensorboard"])
+        == 0
+    )
     assert sorted(folder.iterdir()) == before, "what is there already is not told again"
 
 
