@@ -1,6 +1,6 @@
 """The mechanism at work, as pictures.
 
-Order and synchrony over depth and training come from every record; attention, phases, locking and ways to fixed points of one test example
+Order and synchrony over depth, before and after training, come from every record; attention, phases, locking and ways to fixed points of one test example
 from those whose weights were kept.
 """
 
@@ -14,14 +14,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, health_means
 from oscbench.analysis.study import Study
-from oscbench.records import Curve
 from oscbench.records.diagnostics import Diagnostics, read_diagnostics
 from oscbench.reporting.page import at_work
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
-from oscbench.reporting.page.figure import WIDTH, Floats, Picture, Plan, finish, name_ends
+from oscbench.reporting.page.figure import WIDTH, Picture, Plan, finish, name_ends
 from oscbench.reporting.page.style import INK, look_of, settings
 
 QUANTITIES = {"order_parameter": "Order of all phases", "synchrony": "Synchrony with those that are heard"}
@@ -69,41 +67,6 @@ def _in_words(
         ends = [means.get((quantity, name, layer, "end"), np.nan) for layer in (layers[0], layers[-1])]
         found.append(f"{quantity.replace('_', ' ')} {' to '.join(f'{value:.2f}' for value in ends)}")
     return f"{name} {', '.join(found)}"
-
-
-def training_picture(experiment: Experiment, quantity: str) -> Picture:
-    """One quantity of every layer through training, mean over seeds; earlier layers are paler."""
-    with matplotlib.rc_context(settings()):
-        figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
-        axes, ends, told = figure.add_subplot(), [], []
-        for standing in sorted(experiment.standings, key=lambda s: s.name):
-            curves = layer_curves(standing, quantity)
-            for place, (x, y) in enumerate(curves, start=1):
-                colour = look_of(standing.entry).colour
-                axes.plot(x, y, color=colour, linewidth=1.4, alpha=0.25 + 0.75 * place / len(curves))
-            if curves:
-                ends.append((float(curves[-1][1][-1]), standing.name, colour))
-                told.append(f"{standing.name}'s last layer ends at {curves[-1][1][-1]:.2f}")
-        axes.set_ylim(0.0, 1.02)
-        axes.set_xlabel("Training steps")
-        axes.set_title(f"{QUANTITIES.get(quantity, quantity.replace('_', ' '))} through training")
-        name_ends(figure, axes, ends)
-        title = f"{words.capitalised(quantity.replace('_', ' '))} through training, a line a layer"
-        return finish(
-            figure, experiment.slug, f"training {quantity}", title, f"Lines: {title}. {'; '.join(told)}."
-        )
-
-
-def layer_curves(standing: Standing, quantity: str) -> list[tuple[Floats, Floats]]:
-    """Steps and the mean over seeds of `quantity/1`, `quantity/2`, …; none where no cell followed it."""
-    followed = [r.curves for r in standing.finished if f"{quantity}/1" in r.curves]
-    found: list[tuple[Floats, Floats]] = []
-    while followed and all(f"{quantity}/{len(found) + 1}" in curves for curves in followed):
-        own: list[Curve] = [curves[f"{quantity}/{len(found) + 1}"] for curves in followed]
-        shortest = min(len(curve.x) for curve in own)
-        y = np.mean([curve.y[:shortest] for curve in own], axis=0)
-        found.append((np.array(own[0].x[:shortest]), y))
-    return found
 
 
 def example_picture(
@@ -173,7 +136,7 @@ class AtWork:
     page = SUITE
 
     def blocks(self, study: Study) -> list[Block]:
-        """Depth and training from records; one test example where there are weights."""
+        """Depth from records; one test example where there are weights."""
         found = per_experiment(study, partial(_of, study))
         if found and not study.diagnostics:
             found.append(
@@ -197,11 +160,6 @@ def _of(study: Study, experiment: Experiment) -> list[Block]:
     layers = {layer for quantity, _, layer, _ in means if quantity in QUANTITIES}
     if len(layers) > 1:
         found.append(Plan(5, partial(depth_picture, experiment)))
-    found += [
-        Plan(5, partial(training_picture, experiment, quantity))
-        for quantity in QUANTITIES
-        if any(layer_curves(standing, quantity) for standing in experiment.standings)
-    ]
     return found
 
 

@@ -148,9 +148,7 @@ class Curves:
         return [Prose((note,), "quiet"), *found] if found else []
 
     def _of(self, experiment: Experiment) -> list[Block]:
-        names = sorted(
-            {name for s in experiment.standings for r in s.finished for name in r.curves if "/" not in name}
-        )
+        names = sorted({name for s in experiment.standings for r in s.finished for name in r.curves})
         own = [name for name in names if experiment.metric in name]
         others = [name for name in names if name not in own]
         drawn = [
