@@ -1,7 +1,7 @@
 """The mechanism at work, as pictures.
 
-Order and synchrony over depth, before and after training, come from every record; attention, phases, locking and ways to fixed points of one test example
-from those whose weights were kept.
+Order and synchrony over depth, before and after training, come from every record; attention, phases, locking and ways to fixed points of one
+test example from those whose weights were kept.
 """
 
 from __future__ import annotations
