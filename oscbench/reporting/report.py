@@ -111,7 +111,9 @@ def in_two_lines(study: Study) -> tuple[str, str]:
     first, *others = answers(study)
     missing = [f"not finished: {note}" for note in _notes(study)]
     more = [f"{len(others)} more baseline{'s' * (len(others) > 1)} on the page"] if others else []
-    careful = "; ".join([*missing, *map(words.lowered, shared_caveats(study.comparisons)), *more])
+    caveats = [words.lowered(note) for note in shared_caveats(study.comparisons)]
+    rest = [f"{len(caveats) - 1} more to keep in mind"] if len(caveats) > 1 else []
+    careful = "; ".join([*missing, *caveats[:1], *rest, *more])
     return first, f"{_size(study)}{f'; {careful}' if careful else ''}."
 
 
