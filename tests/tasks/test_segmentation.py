@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import pytest
 import torch
 from sklearn.metrics import jaccard_score
@@ -43,8 +46,8 @@ class Answers(torch.nn.Module):
         self.answers, self.given = answers, 0
 
     def forward(self, inputs: Tensor) -> Output:
-        self.given += len(inputs)
-        return Output(logits(self.answers[self.given - len(inputs) : self.given]))
+        first, self.given = self.given, (self.given + len(inputs)) % len(self.answers)
+        return Output(logits(self.answers[first : first + len(inputs)]))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -80,6 +83,23 @@ def test_the_mean_is_over_classes_of_all_pixels_and_no_mean_of_images() -> None:
     assert "iou_digit_1" not in found
     again = task.evaluate(Answers(answers), "test", CPU, batch_size=2)
     assert again == found
+
+
+def test_the_first_answers_are_kept_small_beside_image_and_truth() -> None:
+    task = made(size=64)
+    answers = drawn(11, 0, 40, 64, 64)
+    found = task.evaluate(Answers(answers), "test", CPU)
+    kept = found["pixel_accuracy"].details["examples"]
+    assert kept["shape"] == [4, 1, 32, 32]
+    assert (kept["classes"], kept["background"]) == (list(CLASSES), 0)
+    test = task.splits["test"]
+    for name, whole in (("images", test.inputs), ("truth", test.targets), ("answers", answers)):
+        raw = zlib.decompress(base64.b64decode(kept[name]))
+        assert raw == whole[:4, ..., ::2, ::2].to(torch.uint8).contiguous().numpy().tobytes()
+    assert (
+        "examples"
+        not in task.evaluate(Answers(drawn(11, 0, 20, 64, 64)), "validation", CPU)["pixel_accuracy"].details
+    )
 
 
 def test_pixels_that_nobody_labelled_count_nowhere() -> None:

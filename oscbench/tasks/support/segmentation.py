@@ -6,7 +6,10 @@ nobody labelled are left out of prediction and truth alike.
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ IGNORED = 255
 """Label of a pixel that counts nowhere."""
 PIXELS_AT_ONCE = 2**19
 """Of an evaluation, which bounds what a batch's logits take."""
+SHOWN, SHOWN_SIDE = 4, 48
+"""Test images whose answers a record keeps, and the largest side that they are kept at [pixels]."""
 
 
 class Segmentation(InMemoryTask):
@@ -99,9 +104,35 @@ class Segmentation(InMemoryTask):
     def evaluate(
         self, model: nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
-        """As for every task, with no more pixels at once than memory should hold."""
+        """As for every task, with no more pixels at once than memory should hold; of the test, the first answers are kept to be looked at."""
         fits = max(1, PIXELS_AT_ONCE // (self.inputs.height * self.inputs.width))
-        return super().evaluate(model, split, device, min(batch_size, fits))
+        found = super().evaluate(model, split, device, min(batch_size, fits))
+        if split == "test" and "pixel_accuracy" in found:
+            kept = {"examples": self._examples(model, device)}
+            found["pixel_accuracy"] = replace(found["pixel_accuracy"], details=kept)
+        return found
+
+    def _examples(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
+        """The first test images as bytes, what they show and what the model answers, thinned out to a small side, as text."""
+        was_training = model.training
+        model.eval()
+        batch = next(self.batches("test", SHOWN))
+        answers = model(batch.inputs.to(device)).prediction.argmax(1).cpu()
+        model.train(was_training)
+        images = self.splits["test"].inputs[:SHOWN]
+        step = -(-max(images.shape[-2:]) // SHOWN_SIDE)
+        thinned = [x[..., ::step, ::step].to(torch.uint8) for x in (images, batch.targets, answers)]
+        return {
+            "shape": list(thinned[0].shape),
+            "classes": list(self.classes),
+            "background": self.background,
+            **dict(zip(("images", "truth", "answers"), map(_packed, thinned), strict=True)),
+        }
+
+
+def _packed(values: Tensor) -> str:
+    """Bytes as text, compressed."""
+    return base64.b64encode(zlib.compress(values.contiguous().numpy().tobytes(), 9)).decode()
 
 
 def confusion(answers: Tensor, truth: Tensor, classes: int) -> Tensor:

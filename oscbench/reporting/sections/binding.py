@@ -1,0 +1,221 @@
+"""Binding: do phases group what belongs together, and does attention stay with it, more than places alone would have it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import matplotlib
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, identify
+from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
+from oscbench.reporting.page.figure import Picture, Plan, canvas, finish
+from oscbench.reporting.page.style import MUTED, look_of, settings
+from oscbench.reporting.page.svg import hint
+from oscbench.reporting.page.table import Cell, Column, Table
+
+PREFIX = "binding_"
+FLOORS = {
+    "start_phases": "phases at the first layer",
+    "random_walk": "random walk of equal steps",
+    "other_image": "another image",
+    "coordinates": "coordinates",
+    "even_attention": "even attention",
+}
+DRAWN = {
+    "synchrony": ("Synchrony within objects minus between", "start_phases"),
+    "mixed_synchrony": ("Synchrony within objects minus between, mixed phases", "start_phases"),
+    "fg_ari": ("FG-ARI of clustered phases", "coordinates"),
+    "mixed_fg_ari": ("FG-ARI of clustered phases, mixed", "coordinates"),
+    "attention": ("Attention inside the asking patch's object", "other_image"),
+}
+"""What is drawn by layer, and the floor that is drawn with it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A quantity of one entry: [cells, layers], before and after training, and each floor's [cells, layers or 1]."""
+
+    start: np.ndarray
+    end: np.ndarray
+    floors: dict[str, np.ndarray]
+    ceiling: float | None
+
+    def last(self, floor: str) -> np.ndarray:
+        """The last layer's value of a floor, by cell."""
+        return self.floors[floor][:, -1]
+
+
+def reading(standing: Standing, quantity: str) -> Reading | None:
+    """What the finished cells of an entry say of a quantity; None where none does."""
+    kept = [r.measures[PREFIX + quantity] for r in standing.finished if PREFIX + quantity in r.measures]
+    details = [m.details for m in kept if m.value is not None and m.details.get("end")]
+    if not details:
+        return None
+    names = [name for name in FLOORS if all(name in one.get("floors", {}) for one in details)]
+    start = [one.get("start") or [np.nan] * len(one["end"]) for one in details]
+    ceilings = [one["ceiling"] for one in details if "ceiling" in one]
+    return Reading(
+        np.array(start, dtype=np.float64),
+        np.array([one["end"] for one in details], dtype=np.float64),
+        {name: np.array([one["floors"][name] for one in details], dtype=np.float64) for name in names},
+        float(np.mean(ceilings)) if ceilings else None,
+    )
+
+
+def quantities(experiment: Experiment) -> list[str]:
+    """What was measured of any entry, in the order of the drawings, the rest behind."""
+    found = {
+        name.removeprefix(PREFIX)
+        for s in experiment.standings
+        for r in s.finished
+        for name, m in r.measures.items()
+        if name.startswith(PREFIX) and m.value is not None
+    }
+    return [*(name for name in DRAWN if name in found), *sorted(found - set(DRAWN))]
+
+
+def binding_picture(experiment: Experiment, quantity: str) -> Picture:
+    """A quantity by layer after training, and what place alone gives, for every entry that has it."""
+    title, floor = DRAWN[quantity]
+    found = [(s, one) for s in experiment.standings if (one := reading(s, quantity)) is not None]
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(2.7)
+        for standing, one in found:
+            look, layers = look_of(standing.entry), np.arange(one.end.shape[1])
+            means = one.end.mean(0)
+            (line,) = axes.plot(
+                layers, means, color=look.colour, linestyle=look.line, marker=look.marker, markersize=4
+            )
+            line.set_label(standing.name)
+            told = (
+                f"{standing.name}, layer {layer}: {words.significant(float(value))}"
+                for layer, value in enumerate(means)
+            )
+            hint(line, standing.name, told)
+            if floor == "other_image" and floor in one.floors:
+                axes.plot(layers, one.floors[floor].mean(0), color=look.colour, linestyle=":", linewidth=1)
+        if floor != "other_image":
+            value = float(np.mean([one.last(floor).mean() for _, one in found if floor in one.floors]))
+            axes.axhline(value, color=MUTED, linestyle=":", label=FLOORS[floor])
+        axes.set_xlabel("Layer")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+        axes.set_title(title if floor != "other_image" else f"{title}\n(dotted: {FLOORS[floor]})")
+        ends = "; ".join(f"{s.name} {words.significant(float(one.end[:, -1].mean()))}" for s, one in found)
+        alt = f"Lines over layers: {title}, after training. In the last layer: {ends}."
+        return finish(figure, experiment.slug, f"binding-{quantity}", title, alt)
+
+
+def binding_table(experiment: Experiment) -> Table | None:
+    """Every quantity of every entry by layer, with its floors in the last layer, mean over finished cells."""
+    rows, raw = [], []
+    for quantity in quantities(experiment):
+        for standing in experiment.standings:
+            one = reading(standing, quantity)
+            if one is None:
+                continue
+            floors = {name: float(one.last(name).mean()) for name in one.floors}
+            layers = [words.significant(float(value)) for value in one.end.mean(0)]
+            start = float(one.start[:, -1].mean())
+            last = float(one.end[:, -1].mean())
+            rows.append(
+                (
+                    Cell(quantity.replace("_", " ").replace("fg ari", "FG-ARI")),
+                    Cell(standing.name),
+                    Cell(words.significant(start), None if np.isnan(start) else start),
+                    Cell(" → ".join(layers), last),
+                    *(
+                        Cell(words.significant(floors[name]), floors[name]) if name in floors else Cell("")
+                        for name in FLOORS
+                    ),
+                    Cell("" if one.ceiling is None else words.significant(one.ceiling), one.ceiling),
+                )
+            )
+            raw.append(
+                identify(experiment, standing)
+                | {"quantity": quantity, "cells": len(one.end), "start_last_layer": start}
+                | {f"layer_{layer}": float(value) for layer, value in enumerate(one.end.mean(0))}
+                | floors
+                | {"ceiling": one.ceiling}
+            )
+    if not rows:
+        return None
+    columns = (
+        Column("Quantity", "left"),
+        Column("Mechanism", "left"),
+        Column("Before training, last layer"),
+        Column("After, layer by layer"),
+        *(Column(f"Floor: {name}") for name in FLOORS.values()),
+        Column("Ceiling"),
+    )
+    caption = "Binding: mean over finished cells; floors are those of the last layer"
+    return Table(f"{experiment.slug}-binding", caption, columns, tuple(rows), tuple(raw))
+
+
+def answers(experiment: Experiment) -> list[str]:
+    """For each entry with phases whether they find objects better than coordinates do; for all whether attention keeps to objects."""
+    found = []
+    for standing in experiment.standings:
+        one = reading(standing, "fg_ari")
+        if one is not None and "coordinates" in one.floors:
+            found.append(
+                f"{standing.name}: clusters of its last phases find objects with FG-ARI {_against(one, 'coordinates', 'coordinates')}"
+            )
+        one = reading(standing, "attention")
+        if one is not None and "other_image" in one.floors:
+            found.append(
+                f"{standing.name}: of a patch's attention, {_against(one, 'other_image', 'with the attention of another image')} "
+                "stays in its object"
+            )
+    return found
+
+
+def _against(one: Reading, floor: str, name: str) -> str:
+    """`0.61, 0.50 coordinates: +0.11 [+0.08, +0.14]`, and in words which way."""
+    values = one.end[:, -1]
+    gaps = values - one.last(floor)
+    ends = mean_interval(gaps)
+    mean, base = (words.significant(float(x.mean())) for x in (values, one.last(floor)))
+    gap = words.difference(float(gaps.mean()), "1")
+    if not ends.exists:
+        return f"{mean} ({base} {name}: {gap}, too few cells for an interval)"
+    way = "more" if ends.low > 0 else "less" if ends.high < 0 else "no clear difference"
+    return f"{mean} ({base} {name}: {gap} {words.interval(ends.low, ends.high, '1')}, {way})"
+
+
+class Binding:
+    """Phases and attention against objects."""
+
+    title = "Do phases bind anything?"
+    rank = 46
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Of each experiment that measured it."""
+        found = per_experiment(study, self._of)
+        note = (
+            "Patches of an object lie side by side, so whatever follows place groups them: see the floors. Intervals are 95 % t "
+            "intervals over seeds and not corrected for their number."
+        )
+        return [Prose((note,), "quiet"), *found] if found else []
+
+    def _of(self, experiment: Experiment) -> Sequence[Block]:
+        table = binding_table(experiment)
+        if table is None:
+            return []
+        told = answers(experiment)
+        drawn = [
+            Plan(4, partial(binding_picture, experiment, q)) for q in quantities(experiment) if q in DRAWN
+        ]
+        prose = [Prose(tuple(told))] if told else []
+        return [*prose, *drawn, Folded("Binding as a table", (table,))]
+
+
+section = Binding

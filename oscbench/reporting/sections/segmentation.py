@@ -1,0 +1,168 @@
+"""Segmentation: intersection over union class by class, and what each mechanism answers to the same images."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
+from oscbench.reporting.page.figure import WIDTH, Picture, Plan, finish
+from oscbench.reporting.page.style import GRID, INK, MUTED, settings
+from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+
+HEADLINES = ("miou", "miou_foreground", "pixel_accuracy")
+IGNORED = 255
+ROW = 1.0
+"""Height of a row of pictures [inches]."""
+
+
+def classes_table(experiment: Experiment) -> Table | None:
+    """The headlines and each class's intersection over union, a column an entry: mean over finished cells."""
+    names = [name for name in HEADLINES if _label(experiment, name)]
+    names += sorted(
+        {n for s in experiment.standings for r in s.finished for n in r.measures if n.startswith("iou_")}
+    )
+    shown = [s for s in experiment.standings if s.finished]
+    if len(names) < 2 or not shown:
+        return None
+    rows, raw = [], []
+    for name in names:
+        cells = [Cell(_label(experiment, name))]
+        for standing in shown:
+            values = _values(standing, name)
+            cells.append(number_cell(float(np.mean(values)), "fraction") if values else Cell(words.MISSING))
+            raw += [
+                identify(experiment, standing)
+                | {"measure": name, "mean": float(np.mean(values)), "cells": len(values)}
+                for _ in values[:1]
+            ]
+        rows.append(tuple(cells))
+    columns = (Column("On the test split", "left"), *(Column(s.name) for s in shown))
+    caption = "Intersection over union of all pixels of the test split, mean over finished cells"
+    heads = (None, *(anchor(s) for s in shown))
+    return Table(f"{experiment.slug}-classes", caption, columns, tuple(rows), tuple(raw), heads=heads)
+
+
+def _label(experiment: Experiment, name: str) -> str:
+    """What the records call a measure, without the split that the column names; empty where none has it."""
+    found = (r.measures[name].label for s in experiment.standings for r in s.finished if name in r.measures)
+    return words.capitalised(next(found, "").removeprefix("test "))
+
+
+def _values(standing: Standing, name: str) -> list[float]:
+    found = [r.measures[name].value for r in standing.finished if name in r.measures]
+    return [float(value) for value in found if value is not None]
+
+
+def never_seen(experiment: Experiment) -> list[str]:
+    """Classes that neither truth nor an answer showed in some cell, and that its mean so leaves out."""
+    details = [
+        r.measures["miou"].details for s in experiment.standings for r in s.finished if "miou" in r.measures
+    ]
+    return sorted({name for found in details for name in found.get("never_seen", ())})
+
+
+def examples(standing: Standing) -> Mapping[str, Any] | None:
+    """The images that the first cell of an entry kept, with their truth and its answers."""
+    for record in sorted(standing.finished, key=lambda r: r.seed):
+        found = record.measures.get("pixel_accuracy")
+        if found is not None and "examples" in found.details:
+            kept: Mapping[str, Any] = found.details["examples"]
+            return kept
+    return None
+
+
+def unpacked(kept: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
+    """`images` (n, C, h, w), `truth` or `answers` (n, h, w) of kept examples."""
+    count, channels, height, width = kept["shape"]
+    shape = (count, channels, height, width) if name == "images" else (count, height, width)
+    raw = zlib.decompress(base64.b64decode(kept[name]))
+    return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
+
+
+def painted(labels: NDArray[np.uint8], classes: int, background: int | None) -> NDArray[np.float64]:
+    """Labels (h, w) in colours (h, w, 3): a hue a class, the background light, and grey where nobody labelled."""
+    others = [c for c in range(classes) if c != background]
+    hues = matplotlib.colormaps["tab20" if len(others) <= 20 else "hsv"]
+    table = np.tile(to_rgb(MUTED), (256, 1))
+    for place, number in enumerate(others):
+        table[number] = hues(place if len(others) <= 20 else place / len(others))[:3]
+    if background is not None:
+        table[background] = to_rgb(GRID)
+    return np.asarray(table[labels])
+
+
+def examples_picture(experiment: Experiment) -> Picture:
+    """Images, what they show, and what each entry answers: the same images for all."""
+    kept = [(s, found) for s in experiment.standings if (found := examples(s)) is not None]
+    first = kept[0][1]
+    images, truth = unpacked(first, "images"), unpacked(first, "truth")
+    classes, background = len(first["classes"]), first["background"]
+    rows = [("image", None), ("truth", truth), *((s.name, unpacked(found, "answers")) for s, found in kept)]
+    with matplotlib.rc_context({**settings(), "axes.grid": False}):
+        figure = Figure(figsize=(WIDTH, 0.4 + ROW * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), len(images), squeeze=False)
+        for axes, (name, labels) in zip(grid, rows, strict=True):
+            for place, one in enumerate(axes):
+                if labels is None:
+                    seen = images[place].transpose(1, 2, 0)
+                    grey = {"cmap": "gray"} if seen.shape[-1] == 1 else {}
+                    one.imshow(seen.squeeze(), interpolation="nearest", **grey)
+                else:
+                    one.imshow(painted(labels[place], classes, background), interpolation="nearest")
+                one.set(xticks=[], yticks=[])
+            axes[0].set_ylabel(name, color=INK, fontsize=7.5)
+        title = "The first test images, and each mechanism's answers"
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        shares = "; ".join(f"{s.name} {_right(found)}" for s, found in kept)
+        alt = f"Pictures: {len(images)} test images, their true classes in colours, and answers. Pixels right in them: {shares}."
+        return finish(figure, experiment.slug, "examples", title, alt)
+
+
+def _right(kept: Mapping[str, Any]) -> str:
+    """Share of labelled pixels of kept examples that are right."""
+    truth, answers = unpacked(kept, "truth"), unpacked(kept, "answers")
+    known = truth != IGNORED
+    return words.quantity(float((truth == answers)[known].mean()), "fraction") if known.any() else "n/a"
+
+
+class Segmentation:
+    """What segmentation is scored by, class by class, and pictures of it."""
+
+    title = "Segmentation"
+    rank = 44
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Of each experiment whose headline is mIoU."""
+        return per_experiment(study, self._of)
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        table = classes_table(experiment) if experiment.metric == "miou" else None
+        if table is None:
+            return []
+        found: list[Block] = []
+        if any(examples(standing) for standing in experiment.standings):
+            found.append(Plan(3, partial(examples_picture, experiment)))
+        if lost := never_seen(experiment):
+            found.append(
+                Prose(
+                    (f"Left out of some means, since never shown nor answered: {', '.join(lost)}.",), "caveat"
+                )
+            )
+        return [*found, Folded("Intersection over union class by class", (table,))]
+
+
+section = Segmentation
