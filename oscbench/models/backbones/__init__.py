@@ -62,7 +62,6 @@ class Backbone(nn.Module, ABC):
     dropout: nn.Dropout
     trunk: Trunk
 
-    @abstractmethod
     def __init__(
         self,
         config: Any,
@@ -73,28 +72,44 @@ class Backbone(nn.Module, ABC):
         hidden: int | None,
         seed: int,
     ) -> None:
-        """Build from settings, what the task says of its inputs, the mechanism, and the MLP's hidden units (None: as set)."""
+        """Build from settings, what the task says of its inputs, the mechanism, and the MLP's hidden units (None: as set).
 
-    def surround(
-        self,
-        mechanism_class: type,
-        mechanism_config: Any,
-        positions: Positions,
-        *,
-        hidden: int | None,
-        seed: int,
-        carried: bool = False,
-    ) -> None:
-        """Make what stands between front and head: the mechanism, added positions, dropout and the trunk; see `Shape.carried`."""
-        config = self.config
+        Front, mechanism and trunk, head: in this order their parameters stand in an optimiser.
+        """
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        positions = self.build_front()
         num_tokens, axes = positions.coordinates.shape
         generator = torch.Generator().manual_seed(named_seed(seed, "mechanism"))
-        shape = Shape(config.width, config.heads, config.layers, num_tokens, axes, generator, carried)
+        shape = Shape(config.width, config.heads, config.layers, num_tokens, axes, generator, self.carried)
         mechanism = mechanism_class(mechanism_config, shape)
         self.added = AddedPositions(config.position, mechanism, positions)
         self.dropout = nn.Dropout(config.dropout)
         hidden = hidden or round(config.mlp_ratio * config.width)
         self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
+        self.build_head(seed)
+        self.begin(seed)
+
+    @abstractmethod
+    def build_front(self) -> Positions:
+        """Make what turns inputs into embeddings; gives the positions of the tokens.
+
+        Raises:
+            ValueError: the settings do not fit the inputs.
+        """
+
+    @abstractmethod
+    def build_head(self, seed: int) -> None:
+        """Make what reads features of the trunk, and whatever else the model has.
+
+        Raises:
+            ValueError: the settings do not fit the features.
+        """
+
+    @property
+    def carried(self) -> bool:
+        """Whether the mechanism's state goes on after the last block; see `Shape.carried`."""
+        return False
 
     def begin(self, seed: int) -> None:
         """Drop biases where the settings say so, and give parameters their start values, unless the model is only planned."""

@@ -6,14 +6,12 @@ the mechanism. No CLS token either, so that all tokens are patches.
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Positions
 from oscbench.models.backbones import Backbone, BackboneConfig
-from oscbench.models.backbones.vision import patches_of
+from oscbench.models.backbones.vision import patches_along, patches_of
 from oscbench.models.positions import image_positions
 from oscbench.models.trunk import Output
 from oscbench.ops.dispatch import UnsupportedError
@@ -35,29 +33,19 @@ class Dense(Backbone):
     Config = DenseConfig
     version = 1
 
-    def __init__(
-        self,
-        config: DenseConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
-        if inputs.height % config.patch or inputs.width % config.patch:
-            raise ValueError(
-                f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}"
-            )
-        self.grid: tuple[int, int] = (inputs.height // config.patch, inputs.width // config.patch)
+    def build_front(self) -> Positions:
+        """A linear map of each patch."""
+        config, inputs = self.config, self.inputs
+        self.grid = patches_along(inputs, config.patch)
         self.positions = {self.grid: image_positions(*self.grid, 0)}
         self.patch_features = inputs.channels * config.patch**2
         self.patches = nn.Linear(self.patch_features, config.width)
-        self.surround(mechanism_class, mechanism_config, self.positions[self.grid], hidden=hidden, seed=seed)
-        self.head = nn.Linear(self.trunk.output_width, inputs.num_classes * config.patch**2)
-        self.begin(seed)
+        return self.positions[self.grid]
+
+    def build_head(self, seed: int) -> None:
+        """A linear map of each patch to the classes of its pixels."""
+        del seed
+        self.head = nn.Linear(self.trunk.output_width, self.inputs.num_classes * self.config.patch**2)
 
     @property
     def num_tokens(self) -> int:

@@ -7,7 +7,6 @@ KoPE (arXiv 2604.07904), so that entries differ in how they see.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,9 +15,8 @@ from torch.nn.functional import normalize
 
 from oscbench.mechanisms import Context, Shape
 from oscbench.mechanisms.softmax import Softmax, SoftmaxConfig
-from oscbench.models.backbones import Backbone
-from oscbench.models.backbones.vision import VisionConfig, patches_of
-from oscbench.models.positions import image_positions, sequence_positions
+from oscbench.models.backbones.vision import Vision, VisionConfig
+from oscbench.models.positions import sequence_positions
 from oscbench.models.trunk import Output, Trunk, named_seed
 
 START_SCALE, LARGEST_SCALE = 1.0 / 0.07, 100.0
@@ -43,35 +41,15 @@ class DualConfig(VisionConfig):
     text_layers: int = Field(default=2, ge=1)
 
 
-class Dual(Backbone):
+class Dual(Vision):
     """Images and captions (B, pixels + words) to unit embeddings (B, 2, embedding), the image's times the learned scale."""
 
     Config = DualConfig
     version = 1
 
-    def __init__(
-        self,
-        config: DualConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
-        if inputs.height % config.patch or inputs.width % config.patch:
-            raise ValueError(
-                f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}"
-            )
-        self.num_special = 1 if config.pool == "cls" else 0
-        grid = (inputs.height // config.patch, inputs.width // config.patch)
-        self.positions = image_positions(*grid, self.num_special)
-        self.patches = nn.Linear(inputs.channels * config.patch**2, config.width)
-        if self.num_special:
-            self.cls = nn.Embedding(1, config.width)
-        self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
+    def build_head(self, seed: int) -> None:
+        """The image's projection, the whole text tower with its own, and the similarity's scale."""
+        config, inputs = self.config, self.inputs
         self.head = nn.Linear(self.trunk.output_width, config.embedding)
         self.words = nn.Embedding(inputs.vocabulary, config.text_width)
         self.places = nn.Embedding(inputs.words, config.text_width)
@@ -80,16 +58,14 @@ class Dual(Backbone):
         self.text = Trunk(Softmax(SoftmaxConfig(), shape), 4 * config.text_width)
         self.text_head = nn.Linear(config.text_width, config.embedding)
         self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
-        self.begin(seed)
-        if not self.words.weight.is_meta:  # an entry's spread of embeddings is that of its images
+
+    def begin(self, seed: int) -> None:
+        """As every model; an entry's spread of embeddings is that of its images alone."""
+        super().begin(seed)
+        if not self.words.weight.is_meta:
             with torch.no_grad():
                 for table in (self.words, self.places):
-                    table.weight *= TEXT_SPREAD / config.embedding_spread
-
-    @property
-    def num_tokens(self) -> int:
-        """Of an image: patches and the CLS token."""
-        return len(self.positions.special)
+                    table.weight *= TEXT_SPREAD / self.config.embedding_spread
 
     def split(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Images (B, C, height, width) and token ids (B, words)."""
@@ -99,15 +75,7 @@ class Dual(Backbone):
     def embed(self, inputs: Tensor) -> Tensor:
         """The images' patches (B, N, D)."""
         images, _ = self.split(inputs)
-        tokens = self.patches(patches_of(images, self.config.patch))
-        if self.num_special:
-            tokens = torch.cat((self.cls.weight.expand(len(tokens), 1, -1), tokens), dim=1)
-        embedded: Tensor = self.dropout(self.added(tokens))
-        return embedded
-
-    def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
-        """Of the image tower: everybody hears everybody."""
-        return Context(self.positions.to(inputs.device), diagnostics=diagnostics)
+        return super().embed(images)
 
     def forward(self, inputs: Tensor, *, diagnostics: bool = False) -> Output:
         """Embeddings of images and captions, and the image tower's diagnostics if asked for."""
@@ -117,8 +85,7 @@ class Dual(Backbone):
 
     def read_out(self, features: Tensor) -> Tensor:
         """Embeddings of images (B, embedding), of the scale's length."""
-        pooled = features[:, 0] if self.num_special else features.mean(dim=1)
-        return normalize(self.head(pooled), dim=-1) * self.scale()
+        return normalize(self.head(self.pooled(features)), dim=-1) * self.scale()
 
     def scale(self) -> Tensor:
         """Factor on similarities, at most 100."""
@@ -136,13 +103,8 @@ class Dual(Backbone):
 
     def flops(self) -> int:
         """Both towers."""
-        config, inputs = self.config, self.inputs
-        patches = self.num_tokens - self.num_special
-        image = 2 * patches * inputs.channels * config.patch**2 * config.width
-        image += self.trunk.flops(self.num_tokens) + 2 * self.trunk.output_width * config.embedding
-        text = self.text.flops(inputs.words) + 2 * config.text_width * config.embedding
-        total: int = image + text
-        return total
+        head = 2 * self.config.text_width * self.config.embedding
+        return super().flops() + self.text.flops(self.inputs.words) + head
 
 
 backbone = Dual

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context
+from oscbench.mechanisms import Context, Positions
 from oscbench.models.backbones import MAX_LAYERS, Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
 
@@ -26,23 +24,15 @@ class Frames(Backbone):
     Config = FramesConfig
     version = 1
 
-    def __init__(
-        self,
-        config: FramesConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
-        self.front = nn.Linear(inputs.features, config.width)
-        positions = sequence_positions(inputs.length)
-        self.surround(mechanism_class, mechanism_config, positions, hidden=hidden, seed=seed)
-        self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
-        self.begin(seed)
+    def build_front(self) -> Positions:
+        """A linear map of each frame."""
+        self.front = nn.Linear(self.inputs.features, self.config.width)
+        return sequence_positions(self.inputs.length)
+
+    def build_head(self, seed: int) -> None:
+        """A linear map of the mean."""
+        del seed
+        self.head = nn.Linear(self.trunk.output_width, self.inputs.num_classes)
 
     @property
     def num_tokens(self) -> int:

@@ -7,7 +7,7 @@ recurrent relational networks have it, arXiv 1711.08028).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -46,18 +46,9 @@ class Grid(Backbone):
     Config = GridConfig
     version = 1
 
-    def __init__(
-        self,
-        config: GridConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
+    def build_front(self) -> Positions:
+        """An embedding of each cell's id, of the task's token, and of units where they are asked for."""
+        config, inputs = self.config, self.inputs
         self.num_special = 1 if inputs.task_tokens else 0
         self.positions = image_positions(inputs.rows, inputs.columns, self.num_special)
         self.embedding = nn.Embedding(inputs.vocabulary, config.width)
@@ -67,16 +58,17 @@ class Grid(Backbone):
             self.members = unit_members(inputs.rows, inputs.columns, inputs.boxes)
             self.units = nn.ModuleList(nn.Embedding(int(m.max()) + 1, config.width) for m in self.members)
         self.carries = config.state == "carry"
-        self.surround(
-            mechanism_class,
-            mechanism_config,
-            self.positions,
-            hidden=hidden,
-            seed=seed,
-            carried=self.carries and config.loops > 1,
-        )
-        self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
-        self.begin(seed)
+        return self.positions
+
+    @property
+    def carried(self) -> bool:
+        """Where a loop follows that takes the state up."""
+        return bool(self.carries and self.config.loops > 1)
+
+    def build_head(self, seed: int) -> None:
+        """A linear map of each cell."""
+        del seed
+        self.head = nn.Linear(self.trunk.output_width, self.inputs.num_outputs)
 
     @property
     def num_tokens(self) -> int:

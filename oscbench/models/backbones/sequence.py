@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context
+from oscbench.mechanisms import Context, Positions
 from oscbench.models import generation
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
@@ -32,30 +30,22 @@ class Sequence(Backbone):
     Config = SequenceConfig
     version = 1
 
-    def __init__(
-        self,
-        config: SequenceConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
-        self.embedding = nn.Embedding(inputs.vocabulary, config.width)
-        positions = sequence_positions(inputs.length)
-        self.surround(mechanism_class, mechanism_config, positions, hidden=hidden, seed=seed)
-        self.head = nn.Linear(self.trunk.output_width, inputs.num_outputs)
-        if config.tied:
+    def build_front(self) -> Positions:
+        """An embedding of each token."""
+        self.embedding = nn.Embedding(self.inputs.vocabulary, self.config.width)
+        return sequence_positions(self.inputs.length)
+
+    def build_head(self, seed: int) -> None:
+        """A linear map of each token, the embedding's transpose where they are tied."""
+        del seed
+        self.head = nn.Linear(self.trunk.output_width, self.inputs.num_outputs)
+        if self.config.tied:
             if self.embedding.weight.shape != self.head.weight.shape:
                 raise ValueError(
                     f"tied: the embedding is {tuple(self.embedding.weight.shape)} and the head "
                     f"{tuple(self.head.weight.shape)}; they must be alike"
                 )
             self.head.weight = self.embedding.weight
-        self.begin(seed)
 
     @property
     def num_tokens(self) -> int:

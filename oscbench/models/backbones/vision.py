@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context
+from oscbench.mechanisms import Context, Positions
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import image_positions
 
@@ -31,32 +31,21 @@ class Vision(Backbone):
     Config = VisionConfig
     version = 1
 
-    def __init__(
-        self,
-        config: VisionConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
-        if inputs.height % config.patch or inputs.width % config.patch:
-            raise ValueError(
-                f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}"
-            )
-        rows, columns = inputs.height // config.patch, inputs.width // config.patch
-        num_special = 1 if config.pool == "cls" else 0
-        self.positions = image_positions(rows, columns, num_special)
+    def build_front(self) -> Positions:
+        """A linear map of each patch, and the CLS token where it is read."""
+        config, inputs = self.config, self.inputs
+        self.num_special = 1 if config.pool == "cls" else 0
+        self.positions = image_positions(*patches_along(inputs, config.patch), self.num_special)
         self.patch_features = inputs.channels * config.patch**2
         self.patches = nn.Linear(self.patch_features, config.width)
-        if num_special:
+        if self.num_special:
             self.cls = nn.Embedding(1, config.width)
-        self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
-        self.head = nn.Linear(self.trunk.output_width, inputs.num_classes)
-        self.begin(seed)
+        return self.positions
+
+    def build_head(self, seed: int) -> None:
+        """A linear map of the CLS token or of the mean."""
+        del seed
+        self.head = nn.Linear(self.trunk.output_width, self.inputs.num_classes)
 
     @property
     def num_tokens(self) -> int:
@@ -66,7 +55,7 @@ class Vision(Backbone):
     def embed(self, inputs: Tensor) -> Tensor:
         """Images (B, C, height, width) to embeddings (B, N, D)."""
         tokens = self.patches(patches_of(inputs, self.config.patch))
-        if self.config.pool == "cls":
+        if self.num_special:
             tokens = torch.cat((self.cls.weight.expand(len(tokens), 1, -1), tokens), dim=1)
         embedded: Tensor = self.dropout(self.added(tokens))
         return embedded
@@ -77,17 +66,30 @@ class Vision(Backbone):
 
     def read_out(self, features: Tensor) -> Tensor:
         """Class logits (B, classes)."""
-        pooled = features[:, 0] if self.config.pool == "cls" else features.mean(dim=1)
-        logits: Tensor = self.head(pooled)
+        logits: Tensor = self.head(self.pooled(features))
         return logits
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """The CLS token's features (B, ·), or their mean over patches."""
+        return features[:, 0] if self.num_special else features.mean(dim=1)
 
     def flops(self) -> int:
         """Patches, trunk and head."""
-        patches = len(self.positions.special) - (1 if self.config.pool == "cls" else 0)
+        patches = self.num_tokens - self.num_special
         embedding = 2 * patches * self.patch_features * self.config.width
-        head = 2 * self.trunk.output_width * self.inputs.num_classes
-        total: int = embedding + self.trunk.flops(self.num_tokens) + head
-        return total
+        head = 2 * self.trunk.output_width * self.head.out_features
+        return int(embedding + self.trunk.flops(self.num_tokens) + head)
+
+
+def patches_along(inputs: Any, size: int) -> tuple[int, int]:
+    """Rows and columns of square patches in the images that a task describes.
+
+    Raises:
+        ValueError: patches do not divide them.
+    """
+    if inputs.height % size or inputs.width % size:
+        raise ValueError(f"patch {size} does not divide images of {inputs.height} × {inputs.width}")
+    return inputs.height // size, inputs.width // size
 
 
 def patches_of(images: Tensor, size: int) -> Tensor:
