@@ -10,8 +10,10 @@ This module imports no room of ours.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import inspect
 import os
 from functools import lru_cache
@@ -111,6 +113,45 @@ def docstring(kind: str, name: str) -> str:
     if path.is_file():
         return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return inspect.cleandoc(importlib.import_module(load(kind, name).__module__).__doc__ or "")
+
+
+def declared(kind: str, name: str, attribute: str) -> Any:
+    """What a class gives to an attribute as a plain literal, read without importing its file.
+
+    None where it gives none, or its file cannot be read so.
+    """
+    with contextlib.suppress(ImportError, OSError, SyntaxError, ValueError):
+        path, class_name = _class_of(kind, name)
+        for part in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(part, ast.ClassDef) and part.name == class_name:
+                for line in part.body:
+                    value = _given(line, attribute)
+                    if value is not None:
+                        return ast.literal_eval(value)
+    return None
+
+
+def _given(line: ast.stmt, attribute: str) -> ast.expr | None:
+    """What a line of a class's body gives to an attribute, with a type or without."""
+    if isinstance(line, ast.AnnAssign):
+        return line.value if ast.unparse(line.target) == attribute else None
+    if isinstance(line, ast.Assign):
+        return line.value if ast.unparse(line.targets[0]) == attribute else None
+    return None
+
+
+def _class_of(kind: str, name: str) -> tuple[Path, str]:
+    """The file of a name and the class in it, without importing."""
+    path = _folder(kind) / f"{name}.py"
+    if path.is_file():
+        last = ast.parse(path.read_text(encoding="utf-8")).body[-1:]
+        named = [
+            one.value.id for one in last if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name)
+        ]
+        return path, (named or [""])[0]
+    point = _entry_points(kind)[name]
+    spec = importlib.util.find_spec(point.module)
+    return Path((spec and spec.origin) or ""), point.attr
 
 
 def section(text: str, heading: str) -> str:

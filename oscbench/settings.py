@@ -1,11 +1,40 @@
-"""Settings as they stand in a spec, and how a new one joins them without a new identity for every cell that does not use it."""
+"""Settings: how they stand in a spec, how a new one joins them without new identities, and what they are called and spend."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field
+
+
+@dataclass(frozen=True)
+class Spent:
+    """A setting that is spent: a mechanism may need less of it than another for the same result.
+
+    Attributes:
+        name: what people call it.
+        is_size: whether it changes how many parameters a model has.
+    """
+
+    name: str
+    is_size: bool = False
+
+
+SPENT = {
+    "task.fraction": Spent("share of training data"),
+    "train.steps": Spent("training steps"),
+    "train.epochs": Spent("training epochs"),
+    "model.width": Spent("model width", is_size=True),
+    "model.layers": Spent("number of layers", is_size=True),
+}
+"""Data, training and size, by their places in a suite."""
+
+
+def name_of(place: str) -> str:
+    """A place in a suite as people call it: `task.fraction` is the share of training data."""
+    return SPENT[place].name if place in SPENT else place.rpartition(".")[2].replace("_", " ")
 
 
 def added(default: Any, *, neutral: Any, **constraints: Any) -> Any:

@@ -19,18 +19,6 @@ _SMALL = ((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 MATCHED_IN = {"params": "parameters", "flops": "FLOPs", "time": "training time"}
 """What models are made alike in, by the word that a suite says it with."""
-_SETTINGS = {
-    "task.fraction": "share of training data",
-    "train.steps": "training steps",
-    "train.epochs": "training epochs",
-    "model.width": "model width",
-    "model.layers": "number of layers",
-}
-
-
-def setting_name(key: str) -> str:
-    """A place in a suite as people call it: `task.fraction` is the share of training data."""
-    return _SETTINGS.get(key, key.rpartition(".")[2].replace("_", " "))
 
 
 def signed(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 
 import oscbench
+from oscbench.analysis.published.numbers import find_published
 
 TINY = {
     "task": "digits",
@@ -27,6 +29,17 @@ def environment(*folders):
     """This process's, in which modules of these folders and of the tests can be imported, and the package by all means."""
     paths = [*folders, Path(__file__).parent, Path(oscbench.__file__).parents[1]]
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+
+def copied_package(folder):
+    """A copy of the package in a folder, with the papers' numbers where it looks for them; one may write into it."""
+    shutil.copytree(
+        Path(oscbench.__file__).parent, folder / "oscbench", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    published = find_published()
+    if not (folder / "oscbench" / "_installed").exists():
+        shutil.copytree(published.parent, folder / "results" / "published")
+    return folder
 
 
 def start(*arguments, cwd, folders=()):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command_line import PATIENCE_S, TINY, environment
-
-import oscbench
+from command_line import PATIENCE_S, TINY, copied_package, environment
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 COMMANDS = [
@@ -37,10 +34,7 @@ for arguments in {commands!r}:
 @pytest.fixture
 def package(tmp_path):
     """A copy of the installed package."""
-    folder = tmp_path / "copy"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(oscbench.__file__).parent, folder / "oscbench", ignore=ignored)
-    return folder
+    return copied_package(tmp_path / "copy")
 
 
 def test_one_new_file_is_listed_run_exported_and_reported(package, tmp_path):

@@ -202,7 +202,7 @@ class Clock:
 
 @pytest.fixture
 def planned(finished):
-    from oscbench.runner.training.plan import make_plan
+    from oscbench.runner.plan import make_plan
     from oscbench.suite import load_suite
 
     return make_plan(load_suite(str(finished.parent / "tiny.yaml")), only=[], device="cpu")

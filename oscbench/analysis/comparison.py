@@ -22,6 +22,7 @@ from oscbench.analysis.fairness import (
     timed_alone,
 )
 from oscbench.analysis.frame import headline, value_of
+from oscbench.analysis.roles import basis, speed_measures
 from oscbench.analysis.selection import Entry, Pair
 from oscbench.analysis.statistics.equivalence import Equivalence, Margin, declared_margin, two_one_sided
 from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
@@ -29,8 +30,6 @@ from oscbench.analysis.statistics.seeds import ALPHA, Interval, Paired, compare_
 from oscbench.records import Record
 from oscbench.words import MINUS, capitalised, ranges
 
-# Cost measures that the training runner promises; the first one present stands for "training speed".
-SPEED_MEASURES = ("step_s", "training_s")
 COMPUTE = 1.05
 """A larger ratio of FLOPs is told as a caveat."""
 VERDICT_SEEDS = 8
@@ -230,8 +229,8 @@ def _costs(first: Sequence[Record], second: Sequence[Record]) -> Costs:
     pairs = [pair for pair in zip(first, second, strict=True) if all(map(timed_alone, pair))]
     same = [(a, b) for a, b in pairs if machine(a) == machine(b)]
     timed = ([a for a, _ in same], [b for _, b in same])
-    slowness = next((r for name in SPEED_MEASURES if math.isfinite(r := _ratio(*timed, name))), math.nan)
-    return Costs(_ratio(first, second, "params"), _ratio(first, second, "flops"), 1 / slowness)
+    slowness = next((r for name in speed_measures() if math.isfinite(r := _ratio(*timed, name))), math.nan)
+    return Costs(_ratio(first, second, basis("size")), _ratio(first, second, basis("compute")), 1 / slowness)
 
 
 def _ratio(first: Sequence[Record], second: Sequence[Record], measure: str) -> float:

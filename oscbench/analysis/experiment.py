@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.comparison import SPEED_MEASURES, Comparison, compare
+from oscbench.analysis.comparison import Comparison, compare
 from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of, timed_alone
 from oscbench.analysis.floors import AboveFloor, above_floor
 from oscbench.analysis.frame import headline, value_of
+from oscbench.analysis.roles import quantities, speed_measures
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
 from oscbench.analysis.statistics.seeds import Summary, summarise
 from oscbench.records import Measurement, Record
@@ -194,8 +195,7 @@ def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tup
     worst = f"; largest residual {100 * max(residuals):.2f} %" if residuals else ""
     facts = [
         ("Matching", f"by {', '.join(modes)}{to}{worst}"),
-        ("Parameters", _spread(grouped, "params")),
-        ("Forward FLOPs a sample", _spread(grouped, "flops")),
+        *((one.role["cost"], _spread(grouped, one.name)) for one in quantities("basis")),
         ("Data", _data(cells)),
         ("Positions", _positions(grouped, names)),
         ("Seeds", _seeds(grouped, names)),
@@ -371,7 +371,7 @@ def speed_measure(experiment: Experiment) -> str | None:
     """What stands for training speed here: the first of its measures that any cell has; None where cells were trained side by side."""
     cells = [r for s in experiment.standings for r in s.cells]
     have = {name for r in cells for name in r.measures} if all(map(timed_alone, cells)) else set()
-    return next((name for name in SPEED_MEASURES if name in have), None)
+    return next((name for name in speed_measures() if name in have), None)
 
 
 def measure_label(experiment: Experiment, measure: str) -> str:

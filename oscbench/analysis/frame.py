@@ -11,11 +11,15 @@ from typing import Any
 import pandas as pd
 
 from oscbench.analysis.errors import ReportError
+from oscbench.analysis.roles import quantities
 from oscbench.errors import nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import is_trial
 
 KEY = ("suite", "task", "mechanism", "variant", "seed")
+
+MEASURED = tuple(one.name for one in quantities("basis"))
+"""Measures that have columns of their own before all others, in every table."""
 
 FIXED_COLUMNS = (
     "suite",
@@ -26,8 +30,7 @@ FIXED_COLUMNS = (
     "seed",
     "status",
     "device",
-    "params",
-    "flops",
+    *MEASURED,
     "metric",
     "value",
     "seconds",
@@ -48,8 +51,6 @@ FIXED_COLUMNS = (
     "started_utc",
     "finished_utc",
 )
-
-_MEASURED = ("params", "flops")
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,7 @@ def _row(record: Record) -> dict[str, Any]:
         "seed": record.seed,
         "status": record.status,
         "device": record.device,
-        "params": _raw(record, "params"),
-        "flops": _raw(record, "flops"),
+        **{name: _raw(record, name) for name in MEASURED},
         "metric": record.metric,
         "value": _raw(record, record.metric),
         "seconds": record.seconds,
@@ -171,7 +171,7 @@ def _row(record: Record) -> dict[str, Any]:
         "finished_utc": record.finished_utc.isoformat(),
     }
     for name in record.measures:
-        if name not in _MEASURED:
+        if name not in MEASURED:
             row[measure_column(name)] = _raw(record, name)
     return row
 
@@ -181,7 +181,7 @@ def measure_column(name: str) -> str:
 
     Its own name, with `measure_` before it where a fixed column has that name already.
     """
-    return f"measure_{name}" if name in FIXED_COLUMNS and name not in _MEASURED else name
+    return f"measure_{name}" if name in FIXED_COLUMNS and name not in MEASURED else name
 
 
 def _raw(record: Record, measure: str) -> float | int | None:

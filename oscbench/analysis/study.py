@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from oscbench import words
 from oscbench.analysis.comparison import Aggregate, Comparison, as_family, correct
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
@@ -28,6 +27,7 @@ from oscbench.analysis.shared import shared_note, suites_sharing
 from oscbench.analysis.statistics.seeds import aggregate_over_tasks
 from oscbench.analysis.sweeps.sweep import Sweep, label_parts, over_values, sweeps, varied_by
 from oscbench.records import Record, suite_name
+from oscbench.settings import name_of
 
 _EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"
 
@@ -138,7 +138,7 @@ class Study:
     def point_name(self, experiment: Experiment) -> str:
         """What varies at a point of a suite that varies: `share of training data 0.1`."""
         changes = label_parts(experiment.suite)[1]
-        return ", ".join(f"{words.setting_name(key)} {text}" for key, text in changes.items())
+        return ", ".join(f"{name_of(key)} {text}" for key, text in changes.items())
 
     def title_of(self, experiment: Experiment) -> str:
         """The task, and where in a suite that varies."""

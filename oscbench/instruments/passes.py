@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from oscbench.instruments.clock import Contender
+from oscbench.models.step import HasLoss, take_step
 from oscbench.tasks import Batch
 
 Pass = Literal["forward", "backward", "step"]
-PASSES: tuple[Pass, ...] = ("forward", "backward", "step")
-
-
-class HasLoss(Protocol):
-    """What a pass needs of a task."""
-
-    def loss(self, prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Mean loss of a batch."""
 
 
 def model_pass(
@@ -27,8 +20,8 @@ def model_pass(
     """A pass over one batch. The model is left as it was: the step's learning rate is 0, its work is the same.
 
     Args:
-        name: `forward` (no gradients kept), `backward` (alone, its forward pass is not timed) or `step` (forward, loss,
-            backward, AdamW).
+        name: `forward` (no gradients kept), `backward` (alone, its forward pass is not timed) or `step` (the training step
+            without clipping, with a plain AdamW).
         model: whose.
         task: gives the loss.
         batch: on the model's device.
@@ -53,10 +46,4 @@ def model_pass(
         return Contender(backward, loss)
     on_cuda = batch.inputs.device.type == "cuda"
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0, capturable=on_cuda)
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss()[0].backward()
-        optimizer.step()
-
-    return Contender(step)
+    return Contender(lambda: take_step(called, task, batch, optimizer))

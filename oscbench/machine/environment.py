@@ -99,6 +99,15 @@ def _index(device: torch.device) -> str:
     return seen.split(",")[place].strip() if seen else str(place)
 
 
+def memory_of(device: str) -> int:
+    """Bytes of memory that `cpu` or `cuda` has."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return int(psutil.virtual_memory().total)
+
+
 def package_version(name: str) -> str | None:
     """Version of an installed package, or None."""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from oscbench.models.backbones import Backbone
 from oscbench.records.schema import HealthRow, Measurement
+from oscbench.roles import Role
 from oscbench.tasks import Batch, Split, Task
 
 
@@ -75,11 +76,15 @@ class Findings:
 
 
 class Measure(ABC):
-    """Looks at a cell before its first step and after its last one; what cannot be measured is null with its reason."""
+    """Looks at a cell before its first step and after its last one; what cannot be measured is null with its reason.
+
+    `roles` says what its quantities are for, by their names in records, as plain literals that reports read from the file.
+    """
 
     Config: ClassVar[type[MeasureConfig]] = MeasureConfig
     version: ClassVar[int] = 1
     label: ClassVar[str]
+    roles: ClassVar[Mapping[str, Role]] = {}
 
     def __init__(self, config: Any) -> None:
         self.config = config

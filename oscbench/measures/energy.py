@@ -6,7 +6,8 @@ Whatever else runs on the machine is in the count, so run alone.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -23,6 +24,7 @@ from oscbench.instruments.joules import (
 from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 
 LABELS: dict[Pass, str] = {"forward": "energy of a forward pass", "step": "energy of a training step"}
 
@@ -44,6 +46,23 @@ class EnergyMeasure(Measure):
 
     Config = EnergyConfig
     label = "energy"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "step_energy_j": {
+            "rank": 50,
+            "cost": "Energy",
+            "of_machine": True,
+            "energy": (1, "Joules a training step"),
+            "a_step": "Joules",
+        },
+        "forward_energy_j": {
+            "rank": 51,
+            "cost": "Energy",
+            "of_machine": True,
+            "energy": (0, "Joules a forward pass"),
+        },
+        "step_energy_a_sample_j": {"rank": 52, "energy": (3, "A sample, step")},
+        "forward_energy_a_sample_j": {"rank": 53, "energy": (2, "A sample, forward")},
+    }
 
     def after(self, subject: Subject) -> Findings:
         """Run both passes over windows."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 
 
 class Evaluations(Measure):
     """Function evaluations of the ODE; a mechanism that solves none has exactly 0."""
 
     label = "evaluations"
+    roles: ClassVar[Mapping[str, Role]] = {"evaluations": {"exact": True}}
 
     def before(self, subject: Subject) -> Findings:
         """At the start, where the pull is still weak."""

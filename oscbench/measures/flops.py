@@ -6,14 +6,28 @@ recomputation not counted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 
 
 class Flops(Measure):
     """Floating-point operations of matrix products; exponentials and sines are not among them."""
 
     label = "FLOPs"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "flops": {
+            "rank": 10,
+            "cost": "Forward FLOPs a sample",
+            "column": "FLOPs",
+            "basis": "compute",
+            "exact": True,
+        },
+        "training_flops": {"rank": 35, "a_step": "Training FLOPs", "exact": True},
+    }
 
     def after(self, subject: Subject) -> Findings:
         """Evaluate the closed forms."""

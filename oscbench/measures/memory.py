@@ -6,8 +6,8 @@ high-water mark; where the system does not tell it the value is null, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -17,6 +17,7 @@ from oscbench.instruments.peak_memory import PeakError, peak_in_child
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.models.backbones import Backbone
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 from oscbench.tasks import Batch, Task
 
 LABELS: dict[Pass, str] = {
@@ -40,6 +41,11 @@ class Memory(Measure):
 
     Config = MemoryConfig
     label = "memory"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "step_peak_memory_bytes": {"rank": 40, "cost": "Peak memory", "peak": True},
+        "forward_peak_memory_bytes": {"rank": 41, "cost": "Peak memory", "peak": True},
+        "*_peak_memory_bytes": {"peak": True},
+    }
 
     def after(self, subject: Subject) -> Findings:
         """Measure both passes."""

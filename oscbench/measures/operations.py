@@ -7,7 +7,8 @@ could be built otherwise (fixed query in part as a physical system), each way is
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -15,6 +16,7 @@ from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.measures.evaluations import count_evaluations
 from oscbench.ops.operations import DEFAULT_WEIGHTS, KINDS, Operations
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 
 
 class OperationsConfig(MeasureConfig):
@@ -42,6 +44,10 @@ class OperationCount(Measure):
 
     Config = OperationsConfig
     label = "operations"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "operations": {"rank": 20, "cost": "Operations a sample", "exact": True},
+        "operations_*": {"exact": True},
+    }
 
     def after(self, subject: Subject) -> Findings:
         """Evaluate the closed forms."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.models.matching import num_parameters
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 
 
 class Params(Measure):
     """Learned numbers of the whole model, each counted once."""
 
     label = "parameters"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "params": {"rank": 0, "cost": "Parameters", "column": "Parameters", "basis": "size", "exact": True}
+    }
 
     def after(self, subject: Subject) -> Findings:
         """Count them."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
+from typing import ClassVar
 
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.records.schema import Measurement
+from oscbench.roles import Role
 
 WARM_UP = 3
 MAX_SAMPLES = 400
@@ -15,6 +18,22 @@ class TrainingTime(Measure):
     """Seconds of training, evaluation left out; compare as ratios within one run only."""
 
     label = "training time"
+    roles: ClassVar[Mapping[str, Role]] = {
+        "training_s": {
+            "rank": 30,
+            "cost": "Training time",
+            "of_machine": True,
+            "column": "Training",
+            "speed": True,
+        },
+        "step_s": {
+            "rank": 31,
+            "cost": "Training time",
+            "of_machine": True,
+            "speed": True,
+            "a_step": "Seconds",
+        },
+    }
 
     def after(self, subject: Subject) -> Findings:
         """Summarise the steps' own clocks."""

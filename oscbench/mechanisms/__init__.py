@@ -314,9 +314,9 @@ class Mechanism(nn.Module, ABC):
         del layer, tokens, state, context
         return None
 
-    @abstractmethod
     def flops(self, tokens: int) -> int:
-        """Closed-form forward FLOPs a sample of `tokens` tokens, over all layers."""
+        """Closed-form forward FLOPs a sample of `tokens` tokens, over all layers: the multiply-adds of its operations, each two."""
+        return 2 * self.operations(tokens).multiply_adds
 
     def token_flops(self, senders: int) -> int:
         """Closed-form FLOPs of one new token that hears `senders` tokens, itself counted, over all layers.
@@ -359,8 +359,3 @@ class Mechanism(nn.Module, ABC):
 def one_hot_values(tokens: int, like: Tensor) -> Tensor:
     """Values (B, H, N, N) whose average is the attention matrix itself: any op that is linear in v returns its weights."""
     return torch.eye(tokens, dtype=like.dtype, device=like.device).expand(*like.shape[:2], -1, -1)
-
-
-def linear_flops(tokens: int, inputs: int, outputs: int) -> int:
-    """2·N·inputs·outputs; biases are not counted."""
-    return 2 * tokens * inputs * outputs

@@ -41,14 +41,12 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import decode, kope_attention, rotate, softmax_attention
 from oscbench.ops.dispatch import UnsupportedError
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.spheres import normalise_real, tangent, turned, unit
 
@@ -255,17 +253,8 @@ class AKOrN(Mechanism):
             return kope_attention(q, k, values, *phases, rotate_values=False, **context.hearing())
         return softmax_attention(q, k, values, **context.hearing())
 
-    def flops(self, tokens: int) -> int:
-        """T times four projections and one attention a layer, and the read-out's map."""
-        shape, config = self.shape, self.config
-        attention = attention_flops("softmax_attention", 1, shape.heads, tokens, shape.head_width)
-        step = 4 * linear_flops(tokens, shape.width, shape.width) + attention
-        read_out = linear_flops(tokens, shape.width, shape.width * config.dimension)
-        total: int = shape.layers * (config.steps * step + read_out)
-        return total
-
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
-        """The same, with tangent, turn and norm of every step, the norm of c and the norms of the read-out."""
+        """T times four projections and one attention, with tangent, turn and norm, a layer; the norm of c; the read-out's map and norms."""
         del evaluations
         shape, config = self.shape, self.config
         channels = tokens * shape.width

@@ -38,22 +38,15 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import decode, fixed_query_attention
 from oscbench.ops.disorder import KINDS
 from oscbench.ops.dispatch import UnsupportedError
+from oscbench.ops.fixed_query.cost import IMPLEMENTATIONS, fixed_query_stage
 from oscbench.ops.fixed_query.stages import fixed_point, pull, read_out
-from oscbench.ops.flops import attention_flops
-from oscbench.ops.operations import (
-    IMPLEMENTATIONS,
-    Operations,
-    attention_operations,
-    fixed_query_stage,
-    linear_operations,
-)
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
 if TYPE_CHECKING:
     from oscbench.ops.fixed_query.ode import Settled
@@ -255,23 +248,8 @@ class FixedQuery(Mechanism):
             atol=self.config.tolerance,
         )
 
-    def flops(self, tokens: int) -> int:
-        """Four projections and one attention a layer; for the ODE the closed form's, evaluations are a measure of their own."""
-        shape = self.shape
-        projections = 4 * linear_flops(tokens, shape.width, shape.width)
-        attention = attention_flops(
-            "fixed_query_attention",
-            1,
-            shape.heads,
-            tokens,
-            shape.head_width,
-            oscillator_width=self.config.d_osc,
-            exponent=self.config.exponent,
-        )
-        return shape.layers * (projections + attention)
-
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
-        """Four projections, one attention and the solver's evaluations of (I - xxᵀ)h a layer."""
+        """Four projections, one attention (the closed form's, for the ODE too) and the solver's evaluations of (I - xxᵀ)h a layer."""
         shape, config = self.shape, self.config
         attention = attention_operations(
             "fixed_query_attention",

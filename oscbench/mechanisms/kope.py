@@ -39,22 +39,15 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_waves
 from oscbench.ops import decode, kope_attention, kuramoto_step, mix_phases, rotate, softmax_attention
 from oscbench.ops.dispatch import UnsupportedError
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.norms import scaled_rms_norm
-from oscbench.ops.operations import (
-    Operations,
-    attention_operations,
-    linear_operations,
-    mixing_operations,
-)
-from oscbench.ops.phases import rotate_parts
+from oscbench.ops.operations import Operations, attention_operations, linear_operations
+from oscbench.ops.phases import mixing_operations, rotate_parts
 from oscbench.settings import added
 
 
@@ -240,18 +233,11 @@ class KoPE(Mechanism):
         cos, sin = (pairs + gamma * (mean - pairs)).chunk(2, dim=-1)
         return cos, sin
 
-    def flops(self, tokens: int) -> int:
-        """Four projections, mixing and one attention a layer; two projections and one Kuramoto step between layers."""
-        shape = self.shape
-        pairs = shape.head_width // 2
-        attention = attention_flops("kope_attention", 1, shape.heads, tokens, shape.head_width)
-        mixing = 2 * linear_flops(tokens * shape.heads, pairs, pairs) if self.config.mix else 0
-        step = attention_flops("kuramoto_step", 1, shape.heads, tokens, shape.head_width)
-        square = linear_flops(tokens, shape.width, shape.width)
-        return shape.layers * (4 * square + mixing + attention) + self.num_steps * (2 * square + step)
-
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
-        """As for FLOPs, with the turning, the step's update and the RMS norms of the coupling."""
+        """Four projections, mixing and one attention with its turning a layer; two projections and one Kuramoto step between layers.
+
+        The step comes with its update and the RMS norms of the coupling.
+        """
         del evaluations
         shape = self.shape
         sizes = (1, shape.heads, tokens, shape.head_width)

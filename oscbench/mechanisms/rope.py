@@ -38,13 +38,11 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_waves
 from oscbench.ops import decode, kope_attention, rotate
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
 
@@ -112,13 +110,6 @@ class RoPE(Mechanism):
             if context.first:
                 return decode.kope_attention(q, cos, sin, *senders, rotate_values=rotate_values)
         return kope_attention(q, k, v, cos, sin, rotate_values=rotate_values, **context.hearing())
-
-    def flops(self, tokens: int) -> int:
-        """Four projections and one attention a layer."""
-        shape = self.shape
-        projections = 4 * linear_flops(tokens, shape.width, shape.width)
-        attention = attention_flops("kope_attention", 1, shape.heads, tokens, shape.head_width)
-        return shape.layers * (projections + attention)
 
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
         """Four projections, one attention and the turning of queries, keys and perhaps values a layer."""

@@ -29,12 +29,10 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.mechanisms._projected import Projections
 from oscbench.ops import decode, softmax_attention
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 
 
@@ -74,13 +72,6 @@ class Softmax(Mechanism):
             if context.first:
                 return decode.softmax_attention(q, *senders)
         return softmax_attention(q, k, v, **context.hearing())
-
-    def flops(self, tokens: int) -> int:
-        """Four projections and one attention a layer."""
-        shape = self.shape
-        projections = 4 * linear_flops(tokens, shape.width, shape.width)
-        attention = attention_flops("softmax_attention", 1, shape.heads, tokens, shape.head_width)
-        return shape.layers * (projections + attention)
 
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
         """Four projections and one attention a layer."""

@@ -38,11 +38,9 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.ops import decode, selective_synchronization
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.synchronization.order import order_parameter
@@ -177,13 +175,6 @@ class SSA(Mechanism):
             "locked_share": share(scale).tolist(),
             "omega_scale": scale.tolist(),
         }
-
-    def flops(self, tokens: int) -> int:
-        """Four projections and one synchronization a layer."""
-        shape = self.shape
-        projections = 4 * linear_flops(tokens, shape.width, shape.width)
-        attention = attention_flops("selective_synchronization", 1, shape.heads, tokens, shape.head_width)
-        return shape.layers * (projections + attention)
 
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
         """Four projections and one synchronization a layer."""

@@ -45,13 +45,11 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
     one_hot_values,
 )
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.mechanisms._torus_hearing import Hearing
 from oscbench.ops import softmax_attention
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.phases import rotate_parts
 from oscbench.settings import added
@@ -222,14 +220,6 @@ class Torus(Mechanism):
         others = weights - torch.diag_embed(weights.diagonal(dim1=-2, dim2=-1))
         return others / others.sum(-1, keepdim=True).clamp_min(torch.finfo(others.dtype).tiny)
 
-    def flops(self, tokens: int) -> int:
-        """Attentions of width 2n, the gate's projection where it depends on the receiver, and those of values."""
-        shape = self.shape
-        attention = attention_flops("torus_attention", 1, shape.heads, tokens, shape.head_width)
-        gate = 0 if self.config.gate == "static" else linear_flops(tokens, 2 * shape.width, shape.width)
-        maps = 3 * linear_flops(tokens, shape.width, shape.width) if self.config.values == "projected" else 0
-        return shape.layers * (self._attentions * attention + gate + maps)
-
     @property
     def _attentions(self) -> int:
         """Attentions of width 2n a layer: what the variants hear takes one each."""
@@ -241,7 +231,7 @@ class Torus(Mechanism):
         return super().token_flops(senders) - self.shape.layers * spared * senders * self.shape.width
 
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
-        """One attention and the gate a layer, and the sines and cosines that MLPs and read-out see."""
+        """Attentions of width 2n, projections of gate and values where they are learned, and the sines that MLPs and read-out see."""
         del evaluations
         shape = self.shape
         layer = self._attentions * attention_operations(

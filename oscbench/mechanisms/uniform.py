@@ -30,7 +30,6 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    linear_flops,
 )
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, linear_operations
@@ -76,10 +75,6 @@ class Uniform(Mechanism):
         ).to(tokens.dtype)
         weights = hears / hears.sum(-1, keepdim=True).clamp_min(1.0)
         return Mixed(update, {"attention": weights.expand(len(tokens), self.shape.heads, -1, -1)})
-
-    def flops(self, tokens: int) -> int:
-        """Two projections a layer; the sums are no products."""
-        return self.shape.layers * 2 * linear_flops(tokens, self.shape.width, self.shape.width)
 
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
         """Two projections a layer, and a sum and a division a channel."""

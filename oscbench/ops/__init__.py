@@ -7,28 +7,78 @@ every backend: causality, padding, exactness (see README.md beside this file).
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.machinery import FileFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
-from oscbench.ops import fixed_query, kope, kuramoto, softmax, synchronization, torus
-from oscbench.ops.dispatch import BackendName, Op
+from oscbench.ops.dispatch import BackendName, Call
 from oscbench.ops.fixed_query import fixed_query_attention
 from oscbench.ops.kope import kope_attention
 from oscbench.ops.kuramoto import kuramoto_step
+from oscbench.ops.op import Op
 from oscbench.ops.phases import mix_phases, rotate
 from oscbench.ops.softmax import softmax_attention
 from oscbench.ops.synchronization import selective_synchronization
 from oscbench.ops.torus import torus_attention
 
-_OPS: dict[str, Op] = {
-    module.OP.name: module.OP for module in (softmax, kope, kuramoto, torus, synchronization, fixed_query)
-}
 _SINGLE = ("rotate", "mix_phases")
 
 
 def op_names() -> list[str]:
-    """Names of the ops that have more than one backend."""
-    return list(_OPS)
+    """Names of the ops that have more than one backend: those whose file is in this folder."""
+    return list(_modules(tuple(__path__)))
+
+
+def op_of(op_name: str) -> Op:
+    """The op of a name, which knows its backends, its cost and sample inputs.
+
+    Raises:
+        ValueError: there is no such op.
+    """
+    found = _modules(tuple(__path__))
+    if op_name not in found:
+        known = [*found, *_SINGLE]
+        near = difflib.get_close_matches(op_name, known, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise ValueError(f'no op "{op_name}"{hint} (there are: {", ".join(known)})')
+    made: Op = found[op_name].op
+    return made
+
+
+def function_of(op_name: str) -> Callable[..., Any]:
+    """The public function of an op.
+
+    Raises:
+        ValueError: there is no such op.
+    """
+    name = op_of(op_name).name
+    function: Callable[..., Any] = getattr(_modules(tuple(__path__))[name], name)
+    return function
+
+
+@lru_cache
+def _modules(folders: tuple[str, ...]) -> dict[str, ModuleType]:
+    """Modules and packages whose last line says that they are an op, in the order of their ranks, by the op's name."""
+    found = [
+        importlib.import_module(f"{__name__}.{info.name}")
+        for info in pkgutil.iter_modules(folders)
+        if isinstance(info.module_finder, FileFinder) and _is_op(info.module_finder.path, info.name)
+    ]
+    return {module.op.name: module for module in sorted(found, key=lambda one: (one.op.rank, one.op.name))}
+
+
+def _is_op(folder: str, name: str) -> bool:
+    """Whether a file's last line names an op; read, and not imported, since backends register kernels when they are."""
+    package = Path(folder) / name / "__init__.py"
+    path = package if package.is_file() else Path(folder) / f"{name}.py"
+    return path.read_text(encoding="utf-8").rstrip().endswith("\nop = OP")
 
 
 def backends(op_name: str, device: str | torch.device = "cpu") -> list[BackendName]:
@@ -39,7 +89,7 @@ def backends(op_name: str, device: str | torch.device = "cpu") -> list[BackendNa
     """
     if op_name in _SINGLE:
         return [BackendName("reference", "the only form; it takes no backend argument")]
-    return _op(op_name).available(torch.device(device))
+    return op_of(op_name).available(torch.device(device))
 
 
 def why_not(op_name: str, device: str | torch.device = "cpu") -> dict[str, str | None]:
@@ -48,29 +98,20 @@ def why_not(op_name: str, device: str | torch.device = "cpu") -> dict[str, str |
     Raises:
         ValueError: there is no such op.
     """
-    from oscbench.ops.dispatch import Call
-
     call = Call(torch.device(device))
-    return {b.name: b.why_not(call) for b in _op(op_name).backends.values()}
-
-
-def _op(op_name: str) -> Op:
-    if op_name not in _OPS:
-        known = [*_OPS, *_SINGLE]
-        near = difflib.get_close_matches(op_name, known, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'no op "{op_name}"{hint} (there are: {", ".join(known)})')
-    return _OPS[op_name]
+    return {b.name: b.why_not(call) for b in op_of(op_name).backends.values()}
 
 
 __all__ = [
     "BackendName",
     "backends",
     "fixed_query_attention",
+    "function_of",
     "kope_attention",
     "kuramoto_step",
     "mix_phases",
     "op_names",
+    "op_of",
     "rotate",
     "selective_synchronization",
     "softmax_attention",

@@ -7,7 +7,6 @@ Backends are imported when first used, so that `import oscbench.ops` loads neith
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +39,12 @@ class UnsupportedError(ValueError):
 
 
 _observed: dict[str, set[str]] | None = None
+
+
+def observed(op_name: str, backend: str) -> None:
+    """Note which backend runs, where somebody collects that."""
+    if _observed is not None and not torch.compiler.is_compiling():
+        _observed.setdefault(op_name, set()).add(backend)
 
 
 @contextlib.contextmanager
@@ -93,64 +98,6 @@ class BackendName(str):
         return made
 
 
-class Op:
-    """An op's backends and the rule by which `auto` picks one.
-
-    Args:
-        name: the public function's name.
-        backends: the first is the literal `reference`.
-        automatic: names in order of preference for a call; the first that can run is taken.
-    """
-
-    def __init__(self, name: str, backends: list[Backend], automatic: Callable[[Call], list[str]]) -> None:
-        self.name = name
-        self.backends = {backend.name: backend for backend in backends}
-        self.automatic = automatic
-
-    def choose(self, wanted: str, call: Call) -> Backend:
-        """The backend for this call.
-
-        Raises:
-            ValueError: there is no such backend.
-            UnsupportedError: the one asked for cannot run this call; the text says why.
-        """
-        backend = self._automatic(call) if wanted == "auto" else self._by_name(wanted, call)
-        if _observed is not None and not torch.compiler.is_compiling():
-            _observed.setdefault(self.name, set()).add(backend.name)
-        return backend
-
-    def _automatic(self, call: Call) -> Backend:
-        for name in self.automatic(call):
-            if self.backends[name].why_not(call) is None:
-                return self.backends[name]
-        return self.backends["reference"]
-
-    def _by_name(self, wanted: str, call: Call) -> Backend:
-        if wanted not in self.backends:
-            near = difflib.get_close_matches(wanted, [*self.backends, "auto"], n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise ValueError(
-                f'{self.name}: no backend "{wanted}"{hint} (there are: auto, {", ".join(self.backends)})'
-            )
-        backend = self.backends[wanted]
-        reason = backend.why_not(call)
-        if reason is not None:
-            raise UnsupportedError(f'{self.name}: backend "{wanted}" cannot run here: {reason}')
-        return backend
-
-    def available(self, device: torch.device) -> list[BackendName]:
-        """Names of the backends that can run on a device."""
-        call = Call(device)
-        return [BackendName(b.name, b.described()) for b in self.backends.values() if b.why_not(call) is None]
-
-
 def call_of(x: Tensor, **options: Any) -> Call:
     """The `Call` of an op whose leading tensor is `x`, shaped (B, H, N, d)."""
     return Call(x.device, x.dtype, x.shape[-2], x.shape[-1], options)
-
-
-def cuda_only(call: Call) -> str | None:
-    """The answer of a backend that needs an NVIDIA GPU."""
-    if call.device.type != "cuda":
-        return f"it needs a CUDA device, the inputs are on {call.device.type}"
-    return None

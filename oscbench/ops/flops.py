@@ -7,7 +7,6 @@ mechanism), and sines, exponentials and divisions count 0.
 
 from __future__ import annotations
 
-from math import comb
 from typing import Any
 
 import torch
@@ -23,22 +22,8 @@ _FORWARD_KERNELS = (
 )
 
 
-def attention_flops(
-    op_name: str,
-    batch: int,
-    heads: int,
-    tokens: int,
-    width: int,
-    value_width: int | None = None,
-    oscillator_width: int | None = None,
-    exponent: int = 1,
-) -> int:
-    """FLOPs of one forward call of an op, with B = batch, H = heads, N = tokens, d = width, d_v = value width.
-
-    softmax and KoPE attention 2BHN²(d + d_v), which is 4BHN²d; Kuramoto step 4BHN²d; torus 8BHN²n; selective
-    synchronization 2BHN²(d + d_v); fixed query 2BHN²(d + d_osc) for the pull and, for the read-out, 4BHN·F(d_v + 1) where
-    F = C(d_osc + p, p) is the number of monomials in the polynomial (1 + x·r)^p, d_osc + 1 for p = 1. For p = 2 and 4 the
-    quadratic read-out 2BHN²(d_osc + d_v + 1) is taken instead where it is cheaper.
+def attention_flops(op_name: str, batch: int, heads: int, tokens: int, width: int, **sizes: Any) -> int:
+    """FLOPs of one forward call of an op, as the op's own closed form has them: two for each multiply-add.
 
     Args:
         op_name: one of `oscbench.ops.op_names()`.
@@ -46,32 +31,14 @@ def attention_flops(
         heads: H.
         tokens: N, CLS and registers included.
         width: d, channels per head of q and k or of ω; for torus n, angles per head.
-        value_width: d_v, `width` by default (unused by torus and Kuramoto step, whose values are phases).
-        oscillator_width: d_osc; fixed query only, where it is required.
-        exponent: p of the fixed-query read-out.
+        sizes: what else the op's cost depends on, as its file says: `value_width`, `oscillator_width`, `exponent`.
 
     Raises:
-        ValueError: no such op, or fixed query without `oscillator_width`.
+        ValueError: no such op, or a size that its cost depends on is missing.
     """
-    pairs = batch * heads * tokens * tokens
-    value_width = width if value_width is None else value_width
-    if op_name in ("softmax_attention", "kope_attention", "selective_synchronization"):
-        return 2 * pairs * (width + value_width)
-    if op_name == "kuramoto_step":
-        return 4 * pairs * width
-    if op_name == "torus_attention":
-        return 8 * pairs * width
-    if op_name == "fixed_query_attention":
-        if oscillator_width is None:
-            raise ValueError(
-                "fixed_query_attention: FLOPs need oscillator_width, the dimension of the anchors"
-            )
-        monomials = comb(oscillator_width + exponent, exponent)
-        linear = 4 * batch * heads * tokens * monomials * (value_width + 1)
-        quadratic = 2 * pairs * (oscillator_width + value_width + 1)
-        read_out = linear if exponent == 1 else min(linear, quadratic)
-        return 2 * pairs * (width + oscillator_width) + read_out
-    raise ValueError(f'no closed form for op "{op_name}"')
+    from oscbench import ops
+
+    return ops.op_of(op_name).flops(batch, heads, tokens, width, **sizes)
 
 
 def fused_attention_flops(query: Shape, key: Shape, value: Shape, *args: Any, **kwargs: Any) -> int:
@@ -121,7 +88,7 @@ def flop_counter() -> FlopCounterMode:
 
     # The counter copies the registry when made, so kernels that register on first use are loaded first.
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    for op in ops._OPS.values():
+    for op in map(ops.op_of, ops.op_names()):
         for device in devices:
             for name in op.available(torch.device(device)):
                 op.backends[name].load()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from oscbench.ops import checks
+from oscbench.ops.operations import Operations, linear_operations
 
 PHASE_EPSILON = 1e-5
 
@@ -248,3 +249,10 @@ def rotary_angles(coordinates: Tensor, special: Tensor, width: int, base: float)
     frequencies = rotary_frequencies(width // (2 * axes), base).to(coordinates.device)
     angles = coordinates.to(torch.float64)[..., None] * frequencies
     return angles.flatten(-2).masked_fill(special[:, None], 0.0)
+
+
+def mixing_operations(heads: int, tokens: int, pairs: int) -> Operations:
+    """Phase mixing by a (pairs × pairs) matrix a head, and ‖u‖² and u/‖u‖ of each oscillator."""
+    oscillators = heads * tokens * pairs
+    products = 2 * linear_operations(tokens * heads, pairs, pairs)
+    return products + Operations(elementwise=4 * oscillators, reductions=oscillators, divisions=oscillators)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from oscbench.records.timed import of_second_schema
+
 Status = Literal["ok", "diverged", "oom", "unsupported", "failed"]
 Direction = Literal["higher", "lower", "none"]
 Method = Literal["measured", "computed", "estimated", "unavailable"]
@@ -111,9 +113,12 @@ class Record(_Frozen):
     `protocol` hashes all of the spec that a fair comparison must share (everything but mechanism, variant, seed and what
     makes a control of a cell).
     `metric` names the entry of `measures` that is the task's headline result, on the test split.
+    A timing cell times several mechanisms or ops, and `mechanism` has all their names, `softmax+kope`.
+
+    Records of earlier schemas are read as if they were of this one.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     identity: str
     suite: str
     suite_description: str = ""
@@ -144,3 +149,10 @@ class Record(_Frozen):
     started_utc: AwareDatetime
     finished_utc: AwareDatetime
     seconds: Annotated[FiniteFloat, Field(ge=0)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_schema(cls, given: Any) -> Any:
+        return (
+            of_second_schema(given) if isinstance(given, dict) and given.get("schema_version") == 1 else given
+        )

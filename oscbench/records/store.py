@@ -121,9 +121,13 @@ class Store:
 
     def path_of(self, record: Record) -> Path:
         """Where a record lies."""
-        return self.path(
-            record.suite, record.task, record.mechanism, record.variant, record.seed, record.identity
-        )
+        rest = (record.variant, record.seed, record.identity)
+        path = self.path(record.suite, record.task, record.mechanism, *rest)
+        if record.spec.get("kind") == "timing" and not path.exists():
+            # Where the first schema filed it, whoever was timed.
+            earlier = self.path(record.suite, record.task, "softmax", *rest)
+            return earlier if earlier.exists() else path
+        return path
 
     def weights_path(self, record: Record) -> Path:
         """Where the weights of a cell lie, if they were kept; all labels of a suite share them."""

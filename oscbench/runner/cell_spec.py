@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,9 @@ FINAL = ("ok", "diverged", "unsupported")
 """A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
 Measured = Mapping[str, Mapping[str, Any]]
 """What matching by time has measured: `request_key` -> a matching as a record holds it, or `impossible` and why."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many of a cell's steps are done, and of how many."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from oscbench.records import Measurement, MechanismCard, identity
-from oscbench.runner.cell_spec import Cell
+from oscbench.runner.cell_spec import Cell, Progress
+from oscbench.runner.kind import Outcome, Preview
 from oscbench.runner.scores import scored
-from oscbench.runner.training.specs import task_of
+from oscbench.runner.training.checkpoint import Checkpoints
+from oscbench.runner.training.specs import headline_of, task_of
 from oscbench.suite import LoadedSuite, Suite
 
 VERSION = 1
@@ -46,6 +49,43 @@ def floor_cells(loaded: LoadedSuite, cells: list[Cell]) -> list[Cell]:
                 Cell(cells[0].suite, cells[0].description, given, spec, identity(spec), cells[0].protocol)
             )
     return made
+
+
+class Floors:
+    """Cells that fit a floor of a task instead of a model."""
+
+    deterministic = True
+    times = False
+    trains = False
+
+    def run(
+        self,
+        cell: Cell,
+        device: torch.device,
+        outcome: Outcome,
+        progress: Progress,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        """Fit it to the training split and score it like a model."""
+        del progress, checkpoints
+        outcome.data_hash, outcome.findings.measures = run_floor(cell.spec, device)
+
+    def headline(self, spec: dict[str, Any]) -> tuple[str, str]:
+        """The task's label and its metric."""
+        return headline_of(spec)
+
+    def card(self, spec: dict[str, Any], traits: dict[str, bool]) -> MechanismCard:
+        """What the floor looks at."""
+        del traits
+        return floor_card(spec)
+
+    def imports(self, spec: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        """The task."""
+        return [("tasks", spec["task"]["name"])]
+
+    def preview(self, cell: Cell) -> Preview:
+        """Nothing that would take long."""
+        return Preview(cell)
 
 
 def run_floor(spec: dict[str, Any], device: torch.device) -> tuple[str, dict[str, Measurement]]:

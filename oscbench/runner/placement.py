@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from oscbench.records.identity import canonical
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.executors import ExecutorError, Machine, Needs, Place
+from oscbench.runner.kinds import kind_of
 from oscbench.runner.training.specs import time_requests
 
 
 def needs_of(cell: Cell) -> Needs:
     """What a cell needs while it runs, from its spec."""
-    spec = cell.spec
-    devices = int(spec["train"].get("devices", 1)) if spec["kind"] == "train" else 1
+    spec, kind = cell.spec, kind_of(cell.spec)
+    devices = int(spec["train"].get("devices", 1)) if kind.trains else 1
     on_gpu = spec["device"] == "cuda"
-    timing = spec["kind"] == "timing"
     return Needs(
         cpus=int(spec["threads"]) * (1 if on_gpu else devices),
         gpus=devices if on_gpu else 0,
-        alone=timing,
-        alike=spec["device"] if timing or time_requests(spec) else None,
+        alone=kind.times,
+        alike=spec["device"] if kind.times or time_requests(spec) else None,
     )
 
 

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from oscbench.records import Record, Store
 from oscbench.runner.cell_spec import FINAL, Cell
 from oscbench.runner.estimate import total_seconds
-from oscbench.runner.preview import Preview
+from oscbench.runner.kind import Preview
 from oscbench.runner.training.search import Search, key_of
 
 

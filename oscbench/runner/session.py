@@ -20,16 +20,18 @@ from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Executor, ExecutorError, Options
 from oscbench.runner.flows import Point, point
+from oscbench.runner.kind import Preview
+from oscbench.runner.kinds import kind_of
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.placement import Placement, needs_of
+from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool
-from oscbench.runner.preview import Preview, preview
+from oscbench.runner.preview import preview
 from oscbench.runner.progress import reporter
 from oscbench.runner.reporters import RecordReporters, Telling
 from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
-from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
@@ -264,7 +266,7 @@ def _row(one: Preview) -> dict[str, object]:
 
 def _at_once(cells: list[Cell], jobs: int | None) -> int:
     """Cells at once; where times are taken only one, whatever was asked for."""
-    return 1 if any(cell.spec["kind"] == "timing" for cell in cells) else jobs or cores()
+    return 1 if any(kind_of(cell.spec).times for cell in cells) else jobs or cores()
 
 
 def _tell_of_lengths(points: list[tuple[LoadedSuite, list[Cell]]]) -> None:
@@ -283,7 +285,7 @@ def _tell(text: str) -> None:
 
 def _tell_of_weights(records: list[Record], store: Store, keeping: Keeping) -> None:
     """A line where weights were asked for of cells that ran before without keeping them."""
-    trained = [one for one in records if one.status == "ok" and one.spec.get("kind") == "train"]
+    trained = [one for one in records if one.status == "ok" and kind_of(one.spec).trains]
     lacking = sum(not store.weights_path(one).exists() for one in trained) if keeping.weights else 0
     if lacking:
         _tell(f"  {lacking} of these cells ran before without --keep weights; --fresh runs them again")

@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from oscbench import words
 from oscbench.records import Measurement, Record, Store
+from oscbench.runner.kinds import kind_of
 
 NOT_WELL = ("failed", "oom")
 
@@ -55,7 +56,7 @@ def ranking(records: Sequence[Record]) -> list[dict[str, str]]:
     """
     entries: dict[str, list[Record]] = {}
     for record in records:
-        if record.spec["kind"] != "timing":
+        if not kind_of(record.spec).times:
             variant = "" if record.variant == "default" else f":{record.variant}"
             entries.setdefault(f"{record.mechanism}{variant}", []).append(record)
     scored = [(name, cells, _scores(cells)) for name, cells in entries.items()]

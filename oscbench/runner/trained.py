@@ -12,15 +12,15 @@ from pydantic import ValidationError
 
 from oscbench import catalog
 from oscbench.errors import UserError
+from oscbench.machine.process import prepare_process
 from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.sequence import Sequence
 from oscbench.models.generation import generate
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.records import Measurement, Record
 from oscbench.records.naming import record_named
-from oscbench.runner.cell import prepare_process
+from oscbench.runner.devices import usable_device
 from oscbench.runner.scores import as_measured
-from oscbench.runner.training.plan import usable_device
 from oscbench.runner.training.weights import load_trained
 from oscbench.suite.errors import SuiteError, explain, without_name
 from oscbench.suite.reading import plain_yaml

@@ -15,10 +15,11 @@ from multiprocessing.connection import Connection
 import torch
 
 from oscbench.errors import first_line
-from oscbench.runner.cell import lost_record, prepare_process, run_cell
-from oscbench.runner.cell_spec import Cell, Keeping
+from oscbench.machine.process import prepare_process
+from oscbench.runner.cell import lost_record, run_cell
+from oscbench.runner.cell_spec import Cell, Keeping, Progress
+from oscbench.runner.kinds import kind_of
 from oscbench.runner.training.checkpoint import Checkpoints
-from oscbench.runner.training.loop import Progress
 from oscbench.runner.training.match_time import measure
 from oscbench.runner.training.specs import parts_of
 from oscbench.runner.training.weights import packed
@@ -48,7 +49,7 @@ def work(cell: Cell, pipe: Connection, keeping: Keeping, gpus: str | None = None
             pipe.send(("progress", done, total))
 
     checkpoints = None
-    if keeping.checkpoints is not None and cell.spec["kind"] == "train":
+    if keeping.checkpoints is not None and kind_of(cell.spec).trains:
         checkpoints = Checkpoints(
             keeping.checkpoints, cell.identity, keeping.minutes, lambda text: pipe.send(("tell", text))
         )

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits, linear_flops
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
 from oscbench.ops.masking import allowed, silence
 from oscbench.ops.operations import Operations, linear_operations
 
@@ -65,13 +65,8 @@ class Decay(Mechanism):
             return Mixed(update)
         return Mixed(update, {"attention": weights.expand(len(v), self.shape.heads, -1, -1)})
 
-    def flops(self, tokens: int) -> int:
-        """Two projections and one product with the weights a layer."""
-        width = self.shape.width
-        return self.shape.layers * (2 * linear_flops(tokens, width, width) + 2 * tokens * tokens * width)
-
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
-        """The same, with an exponential a pair and a sum and a division a row."""
+        """Two projections and one product with the weights a layer; an exponential a pair, a sum and a division a row."""
         width, pairs = self.shape.width, tokens * tokens
         rows = Operations(
             multiply_adds=pairs * width, exponentials=pairs, reductions=tokens, divisions=tokens

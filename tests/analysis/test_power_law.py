@@ -15,26 +15,17 @@ def law(x, scale, exponent, offset):
 
 
 @pytest.mark.parametrize("exponent", [0.07, 0.5, -0.3])
-def test_exponent_without_offset_comes_back(exponent):
-    found = fit_power_law(SIZES, [law(x, 5.0, exponent, 0.0) for x in SIZES], with_offset=False)
+def test_exponent_comes_back(exponent):
+    found = fit_power_law(SIZES, [law(x, 5.0, exponent, 0.0) for x in SIZES])
     assert found.exponent == pytest.approx(exponent, rel=1e-9)
     assert found.scale == pytest.approx(5.0, rel=1e-9)
-    assert found.offset == 0.0
     assert found.rms < 1e-12
 
 
-@pytest.mark.parametrize(("exponent", "offset"), [(0.3, 1.7), (0.5, 0.05), (0.2, 0.0)])
-def test_exponent_and_offset_come_back(exponent, offset):
-    found = fit_power_law(SIZES, [law(x, 40.0, exponent, offset) for x in SIZES], with_offset=True)
-    assert found.exponent == pytest.approx(exponent, rel=2e-3)
-    assert found.offset == pytest.approx(offset, rel=2e-3, abs=2e-3)
-    assert found.at(1e6) == pytest.approx(law(1e6, 40.0, exponent, offset), rel=1e-4)
-
-
-def test_an_offset_that_is_there_shows_in_the_residuals_of_the_law_without():
+def test_an_offset_that_is_there_shows_in_the_residuals():
     y = [law(x, 40.0, 0.3, 1.7) for x in SIZES]
-    straight, bent = (fit_power_law(SIZES, y, with_offset=offset) for offset in (False, True))
-    assert bent.rms < 1e-4 < straight.rms
+    straight = fit_power_law(SIZES, y)
+    assert straight.rms > 1e-4
     assert len(straight.residuals) == len(SIZES)
     assert straight.residuals[0] > 0 > straight.residuals[len(SIZES) // 2], "a bow, not noise"
 
@@ -55,22 +46,18 @@ def noisy(generator, seeds, *, own_seeds=False):
 @pytest.mark.parametrize("own_seeds", [False, True])
 def test_interval_over_seeds_holds_the_exponent_and_is_the_same_again(own_seeds):
     results = noisy(np.random.default_rng(3), 8, own_seeds=own_seeds)
-    found, again = (
-        fit_scaling(results, with_offset=False, generator=np.random.default_rng(0), resamples=200)
-        for _ in range(2)
-    )
+    found, again = (fit_scaling(results, generator=np.random.default_rng(0), resamples=200) for _ in range(2))
     assert found == again
     assert found.exponent.low < 0.1 < found.exponent.high
     assert found.exponent.low <= found.law.exponent <= found.exponent.high
     assert found.exponent.high - found.exponent.low < 0.02
-    assert found.offset is None
     assert (found.seeds, found.lost) == ((8,) * 6, 0)
 
 
 @pytest.mark.parametrize("own_seeds", [False, True])
 def test_the_bootstrap_is_that_of_a_line_fitted_to_every_draw(own_seeds):
     results = noisy(np.random.default_rng(5), 6, own_seeds=own_seeds)
-    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(7), resamples=80)
+    found = fit_scaling(results, generator=np.random.default_rng(7), resamples=80)
     generator, slopes = np.random.default_rng(7), []
     for _ in range(80):
         shared = None if own_seeds else generator.integers(6, size=6)
@@ -87,7 +74,7 @@ def test_the_bootstrap_is_that_of_a_line_fitted_to_every_draw(own_seeds):
 def test_the_t_interval_covers_what_it_says_at_eight_seeds_and_the_bootstrap_less():
     generator, held, bootstrap, count = np.random.default_rng(11), 0, 0, 600
     for _ in range(count):
-        found = fit_scaling(noisy(generator, 8), with_offset=False, generator=generator, resamples=200)
+        found = fit_scaling(noisy(generator, 8), generator=generator, resamples=200)
         held += found.exponent_t.low <= 0.1 <= found.exponent_t.high
         bootstrap += found.exponent.low <= 0.1 <= found.exponent.high
     assert 0.925 < held / count < 0.975
@@ -103,17 +90,15 @@ def test_the_t_interval_covers_what_it_says_where_each_size_has_its_own_seeds():
                 zip(SIZES, np.exp(generator.normal(0, 0.02, (6, 4))), strict=True)
             )
         }
-        found = fit_scaling(results, with_offset=False, generator=generator, resamples=2)
+        found = fit_scaling(results, generator=generator, resamples=2)
         held += found.exponent_t.low <= 0.1 <= found.exponent_t.high
     assert 0.925 < held / count < 0.975
 
 
 def test_the_t_interval_is_that_of_exponents_seed_by_seed_where_seeds_are_near():
     results = noisy(np.random.default_rng(2), 5)
-    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0)).exponent_t
-    each = [
-        fit_power_law(SIZES, [results[x][s] for x in SIZES], with_offset=False).exponent for s in range(5)
-    ]
+    found = fit_scaling(results, generator=np.random.default_rng(0)).exponent_t
+    each = [fit_power_law(SIZES, [results[x][s] for x in SIZES]).exponent for s in range(5)]
     half = 2.7764451 * np.std(each, ddof=1) / 5**0.5
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.05)
     assert (found.high + found.low) / 2 == pytest.approx(np.mean(each), abs=1e-4)
@@ -121,7 +106,7 @@ def test_the_t_interval_is_that_of_exponents_seed_by_seed_where_seeds_are_near()
 
 def test_resamples_that_carry_no_law_are_counted():
     results = {x: {0: law(x, 5.0, 0.1, 0.0), 1: -1.0 if x == SIZES[0] else 1.0} for x in SIZES}
-    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0), resamples=100)
+    found = fit_scaling(results, generator=np.random.default_rng(0), resamples=100)
     assert 10 < found.lost < 40, "both draws are the seed without a law in a quarter"
 
 
@@ -129,24 +114,13 @@ def test_seeds_that_all_sizes_share_are_drawn_together():
     """A seed that is worse everywhere by the same factor says nothing about the exponent."""
     factors = [0.8, 1.0, 1.3]
     results = {x: {seed: f * law(x, 5.0, 0.1, 0.0) for seed, f in enumerate(factors)} for x in SIZES}
-    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0), resamples=50)
+    found = fit_scaling(results, generator=np.random.default_rng(0), resamples=50)
     assert found.exponent.high - found.exponent.low < 1e-9
-
-
-def test_offset_has_an_interval_of_its_own():
-    generator = np.random.default_rng(1)
-    results = {
-        x: {s: law(x, 40.0, 0.3, 1.7) * float(np.exp(generator.normal(0, 0.002))) for s in range(5)}
-        for x in SIZES
-    }
-    found = fit_scaling(results, with_offset=True, generator=np.random.default_rng(0), resamples=40)
-    assert found.offset.low < 1.7 < found.offset.high
-    assert found.offset.high - found.offset.low < 0.2
 
 
 def test_one_seed_gives_no_interval():
     results = {x: {0: law(x, 5.0, 0.1, 0.0)} for x in SIZES}
-    found = fit_scaling(results, with_offset=False, generator=np.random.default_rng(0))
+    found = fit_scaling(results, generator=np.random.default_rng(0))
     assert found.exponent is None
     assert found.exponent_t is None
     assert found.law.exponent == pytest.approx(0.1)
@@ -164,4 +138,4 @@ def test_one_seed_gives_no_interval():
 )
 def test_points_that_carry_no_law_are_refused(x, y, expected):
     with pytest.raises(ScalingError, match=expected):
-        fit_power_law(x, y, with_offset=False)
+        fit_power_law(x, y)

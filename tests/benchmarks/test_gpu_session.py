@@ -22,7 +22,7 @@ def test_a_backend_that_fails_is_a_row_and_not_the_end(monkeypatch, tmp_path, ca
     class CompilationError(Exception):
         """As Triton's: derived from Exception alone."""
 
-    real = ops._OPS["kuramoto_step"].backends["sdpa"].load()
+    real = ops.op_of("kuramoto_step").backends["sdpa"].load()
 
     def fails_on_causal(*given, is_causal, **options):
         if is_causal:

@@ -13,6 +13,7 @@ import torch
 
 from oscbench.measures import Subject
 from oscbench.records import Store
+from oscbench.runner.plan import make_plan
 from oscbench.runner.session import run_suite
 from oscbench.runner.training.loop import (
     data_generators,
@@ -21,7 +22,6 @@ from oscbench.runner.training.loop import (
     total_steps,
     train,
 )
-from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.suite import load_suite
 from oscbench.tasks import Score

@@ -93,6 +93,7 @@ def test_other_implementations_stand_apart():
 
 @pytest.mark.parametrize("op_name", ops.op_names())
 def test_a_batch_costs_its_examples(op_name):
-    one = attention_operations(op_name, 1, 2, 9, 8, oscillator_width=4)
-    assert attention_operations(op_name, 3, 2, 9, 8, oscillator_width=4) == 3 * one
+    sizes = ops.op_of(op_name).sample_sizes
+    one = attention_operations(op_name, 1, 2, 9, 8, **sizes)
+    assert attention_operations(op_name, 3, 2, 9, 8, **sizes) == 3 * one
     assert one.exponentials == 2 * 9 * 9

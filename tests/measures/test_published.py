@@ -10,7 +10,8 @@ from oscbench.analysis.published.numbers import Published, PublishedError, read_
 from oscbench.mechanisms import Shape
 from oscbench.models.matching import num_parameters
 from oscbench.models.trunk import Trunk
-from oscbench.ops.operations import fixed_query_stage, softmax_stage
+from oscbench.ops.fixed_query.cost import fixed_query_stage
+from oscbench.ops.operations import softmax_stage
 from oscbench.tasks import ImageInputs
 
 STAGE = "operation accounting (attention stage)"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from oscbench import ops
 from oscbench.ops.dispatch import call_of
+from oscbench.ops.op import OpSize, Sample
 
 Inputs = dict[str, Tensor]
 
@@ -75,16 +76,16 @@ class Case:
 
     def run(self, inputs: Inputs, backend: str, **options: Any) -> Tensor:
         """The op on inputs; two results are stacked."""
-        out = getattr(ops, self.op)(**inputs, **options, backend=backend)
+        out = ops.function_of(self.op)(**inputs, **options, backend=backend)
         return torch.cat(out, dim=-1) if isinstance(out, tuple) else out
 
     def skip_unless_runs(self, backend: str, inputs: Inputs, **options: Any) -> None:
         """Ask dispatch, as the op does, whether a backend can run a call."""
-        asked = DEFAULTS[self.op] | {"key_padding_mask": None} | options
+        asked = DEFAULTS.get(self.op, {"is_causal": False}) | {"key_padding_mask": None} | options
         asked |= {name: inputs[name] for name in ("drift", "lag") if name in inputs}
         if "anchors" in inputs:
             asked["oscillator_width"] = inputs["anchors"].shape[-1]
-        reason = ops._OPS[self.op].backends[backend].why_not(call_of(inputs[self.leading], **asked))
+        reason = ops.op_of(self.op).backends[backend].why_not(call_of(inputs[self.leading], **asked))
         if reason is not None:
             pytest.skip(reason)
 
@@ -242,6 +243,30 @@ CASES = {
         ),
     )
 }
+
+
+def _sampled(op_name: str) -> Case:
+    """The case of an op that has none of its own: the inputs that its file gives as a sample."""
+    op = ops.op_of(op_name)
+
+    def sample(size: Size, generator: torch.Generator) -> Sample:
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+        return op.sampled(OpSize(size.batch, size.heads, size.tokens, size.width, False), draw)
+
+    def inputs(size: Size, generator: torch.Generator, sharp: float) -> Inputs:
+        drawn = sample(size, generator)
+        tensors = drawn.leaves | {k: v for k, v in drawn.options.items() if isinstance(v, Tensor)}
+        return tensors | {leading: tensors[leading] * sharp}
+
+    found = sample(Size(), draws.generator(0))
+    leading = next(iter(found.leaves))
+    options = {key: value for key, value in found.options.items() if not isinstance(value, Tensor)}
+    return Case(op_name, inputs, [Variant("sample", options)], leading=leading)
+
+
+CASES |= {name: _sampled(name) for name in ops.op_names() if name not in CASES}
 
 
 def grid(ways: tuple[bool, ...] = (False, True)) -> list[Any]:

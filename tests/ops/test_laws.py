@@ -37,7 +37,7 @@ def unchanged_for_nobody(case, inputs):
     """What a token that hears nobody gets: 0, and its own phase in a Kuramoto step."""
     if case.op == "kuramoto_step":
         return torch.cat((inputs["cos"], inputs["sin"]), dim=-1)
-    leading = inputs.get("v", inputs.get("theta"))
+    leading = inputs.get("v", inputs.get("theta", inputs[case.leading]))
     return torch.zeros_like(leading)
 
 

@@ -93,7 +93,7 @@ def test_the_ops_ask_for_the_same_attention(fake, monkeypatch, name, causal, pad
     mask = torch.zeros(2, 11, dtype=torch.bool)
     mask[1, 7:] = True
     options = case.variants[0].options | {"is_causal": causal, "key_padding_mask": mask if padded else None}
-    function = ops._OPS[name].backends["xformers"].load()
+    function = ops.op_of(name).backends["xformers"].load()
     named = {"scale": 0.25} if name == "softmax_attention" else {}
     extras = {"torus_attention": {"drift": None, "lag": None, "include_self": True}}.get(name, {})
     extras |= {"rotate_values": True} if name == "kope_attention" else {}

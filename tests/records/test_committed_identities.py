@@ -75,6 +75,16 @@ def test_identity_and_protocol_of_every_committed_record_are_those_of_its_spec_w
             assert protocol(spec) == record.protocol, (record.suite, record.mechanism, record.variant)
 
 
+def test_committed_timings_bear_the_names_of_what_was_timed(committed):
+    timings = [record for record in committed if record.spec["kind"] == "timing"]
+    assert timings
+    for record in timings:
+        names = dict.fromkeys(contender["name"] for contender in record.spec["contenders"])
+        assert record.mechanism == record.card.name == record.spec["mechanism"]["name"] == "+".join(names)
+        assert len(names) > 1
+        assert (record.card.idea, record.card.traits) == ("", {})
+
+
 class Before(MechanismConfig):
     strength: float = 1.0
 

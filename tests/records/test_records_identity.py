@@ -8,7 +8,7 @@ import pytest
 
 from oscbench.records import identity, protocol
 from oscbench.records.identity import canonical
-from oscbench.runner.training.plan import make_plan
+from oscbench.runner.plan import make_plan
 from oscbench.suite import load_suite
 
 OWN = {("mechanism",), ("variant",), ("seed",), ("versions", "mechanism")}

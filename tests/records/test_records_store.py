@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from records_made import record
 
-from oscbench.records import Damaged, Measurement, Record, ResultsError, Store
+from oscbench.records import Damaged, Measurement, Record, ResultsError, Store, identity
+from oscbench.records import index as index_module
 from oscbench.records import store as store_module
 from oscbench.records.ledger import find_ledgers
 from oscbench.records.reading import read
@@ -140,6 +141,44 @@ def test_record_from_another_schema_is_damaged_and_not_misread(store):
     assert isinstance(read(path), Damaged)
     path.write_text(json.dumps(text | {"extra": 1}))
     assert "extra" in read(path).reason
+
+
+def test_timing_of_the_first_schema_gets_the_names_of_what_was_timed_and_stays_where_it_lies(store):
+    contenders = [{"key": f"{name}:{way}", "name": name} for name in ("softmax", "kope") for way in "ab"]
+    spec = {"kind": "timing", "mechanism": {"name": "softmax"}, "contenders": contenders}
+    softmax = {
+        "name": "softmax",
+        "label": "softmax",
+        "idea": "mixes",
+        "citation": "2017",
+        "traits": {"x": True},
+    }
+    path = store.write(record(mechanism="softmax", identity=identity(spec)))
+    old = json.loads(path.read_text()) | {"schema_version": 1, "spec": spec, "card": softmax}
+    path.write_text(json.dumps(old))
+    found = store.find("mine", identity(spec))
+    assert (found.schema_version, found.mechanism, found.card.label) == (
+        2,
+        "softmax+kope",
+        "softmax and kope",
+    )
+    assert found.spec == spec | {"mechanism": {"name": "softmax+kope"}}
+    assert identity(found.spec) == found.identity
+    assert found.card.traits == {}
+    assert store.has(found)
+    assert store.path_of(found) == path, "so that --fresh can put it aside"
+    store.set_aside(path)
+    again = store.write(found)
+    assert "softmax+kope" in again.name
+    assert store.find("mine", found.identity) == found
+
+
+@pytest.mark.parametrize("contenders", [None, 3, ["softmax"], [{"key": "a"}]])
+def test_damaged_timing_of_the_first_schema_is_no_traceback(store, contenders):
+    path = store.write(record())
+    spec = {"kind": "timing"} | ({} if contenders is None else {"contenders": contenders})
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 1, "spec": spec}))
+    assert read(path).mechanism == "kope", "as it was"
 
 
 def test_record_under_another_cells_name_is_not_taken_for_it(store):
@@ -347,7 +386,9 @@ def test_a_broken_shared_value_is_measured_again(store, text):
     assert shared() == {"hidden": 5}
 
 
-def test_a_find_sees_what_others_write_and_delete(store):
+def test_a_find_sees_what_others_write_and_delete(store, monkeypatch):
+    # On a busy machine a scan may be slow, and the next one then waits.
+    monkeypatch.setattr(index_module, "_QUICK_S", math.inf)
     other = Store(store.root)
     assert store.find("mine", record().identity) is None
     path = other.write(record())

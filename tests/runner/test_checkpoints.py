@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from oscbench import catalog
 from oscbench.runner.cell import run_cell
+from oscbench.runner.plan import make_plan
 from oscbench.runner.training.checkpoint import STOPPED, Checkpoints, prove_usable
-from oscbench.runner.training.plan import make_plan
 from oscbench.suite import load_suite
 
 STEPS = 21

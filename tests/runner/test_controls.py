@@ -6,7 +6,7 @@ import pytest
 from command_line import records, run
 
 from oscbench.records import identity
-from oscbench.runner.training.plan import make_plan
+from oscbench.runner.plan import make_plan
 from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.suite import SuiteError, load_suite
 

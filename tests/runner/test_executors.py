@@ -15,8 +15,8 @@ from oscbench.runner import pool as pools
 from oscbench.runner.executors import ExecutorError, Machine, Needs
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.placement import Placement
+from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool
-from oscbench.runner.training.plan import make_plan
 from oscbench.suite import load_suite
 
 

@@ -10,8 +10,8 @@ from command_line import TINY
 
 from oscbench.records import Record, Store
 from oscbench.runner.floors import floor_cells
+from oscbench.runner.plan import make_plan
 from oscbench.runner.session import run_suite
-from oscbench.runner.training.plan import make_plan
 from oscbench.suite import load_suite
 
 

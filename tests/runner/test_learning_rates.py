@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from oscbench.runner.plan import make_plan
 from oscbench.runner.training.loop import make_optimizer
-from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.specs import parts_of
 from oscbench.suite import load_suite
 

@@ -6,7 +6,7 @@ import tracemalloc
 
 from oscbench import catalog
 from oscbench.records import identity, protocol
-from oscbench.runner.training.plan import make_plan
+from oscbench.runner.plan import make_plan
 from oscbench.suite import load_suite
 
 

@@ -8,9 +8,9 @@ import torch
 from oscbench import catalog
 from oscbench.positions import POSITIONS, joined, parted
 from oscbench.records.identity import identity
+from oscbench.runner.plan import make_plan
 from oscbench.runner.session import dry_run
 from oscbench.runner.training.entries import position_of
-from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import searches, with_choices
 from oscbench.runner.training.space import given_values, with_values
 from oscbench.runner.training.specs import match_spec, parts_of

@@ -72,7 +72,7 @@ def here():
 
 def test_denormals_are_zero_where_cells_run(finished, here):
     """On x86 they cost a step up to ten times its time; the smallest normal number halved is one."""
-    from oscbench.runner.cell import prepare_process
+    from oscbench.machine.process import prepare_process
 
     prepare_process(records(finished)["kope", "default", 1].spec)
     halved = torch.full((40,), torch.finfo(torch.float32).tiny) * 0.5
@@ -81,8 +81,9 @@ def test_denormals_are_zero_where_cells_run(finished, here):
 
 def training_inputs(cell):
     """The first batch as calibration sees it, and every batch of training."""
+    from oscbench.machine.process import prepare_process
     from oscbench.measures import Subject
-    from oscbench.runner.cell import _first_batch, prepare_process
+    from oscbench.runner.training.kind import _first_batch
     from oscbench.runner.training.loop import train
     from oscbench.runner.training.specs import match_spec, parts_of
 
@@ -105,7 +106,7 @@ def training_inputs(cell):
 
 
 def test_all_mechanisms_of_a_seed_see_the_same_data(finished, here):
-    from oscbench.runner.training.plan import make_plan
+    from oscbench.runner.plan import make_plan
     from oscbench.suite import load_suite
 
     found = records(finished)

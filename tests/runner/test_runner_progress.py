@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def cells(finished):
     from oscbench.records import Store
-    from oscbench.runner.training.plan import make_plan
+    from oscbench.runner.plan import make_plan
     from oscbench.suite import load_suite
 
     planned = make_plan(load_suite(str(finished.parent / "tiny.yaml")), only=[], device="cpu")

@@ -11,8 +11,8 @@ from oscbench.records import Store
 from oscbench.records.identity import protocol
 from oscbench.records.ledger import ledger_path, read_ledger, write_ledger
 from oscbench.runner.flows import extended
+from oscbench.runner.plan import make_plan
 from oscbench.runner.training.extension import beyond, widened
-from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import ledger_of, search, searches, with_choices
 from oscbench.runner.training.specs import recipe
 from oscbench.suite import load_suite

@@ -10,9 +10,9 @@ from oscbench.instruments.ceilings import Ceilings
 from oscbench.machine.idle import Quiet
 from oscbench.records import Record
 from oscbench.runner.cell import run_cell
+from oscbench.runner.plan import make_plan
 from oscbench.runner.timing import plan as timing_plan
 from oscbench.runner.timing import run as timing_cell
-from oscbench.runner.training.plan import make_plan
 from oscbench.suite import SuiteError, load_suite
 
 OPS = """
@@ -66,6 +66,7 @@ def test_a_cell_is_a_size_with_all_contenders(plan):
         "kope_attention:sdpa",
     ]
     assert small.identity != large.identity
+    assert small.spec["mechanism"] == {"name": "softmax_attention+kope_attention"}
     assert [cell.spec["tokens"] for cell in plan(OPS, "tokens=16")] == [16]
 
 
@@ -73,6 +74,8 @@ def test_times_ratios_and_rooflines_are_recorded(plan):
     seen = []
     record = run_cell(plan(OPS)[1], lambda done, total: seen.append((done, total)))
     assert record.status == "ok", record.reason
+    assert record.mechanism == record.card.name == "softmax_attention+kope_attention"
+    assert record.card.label == "softmax_attention and kope_attention"
     assert seen[-1] == (3, 3)
     assert Record.model_validate_json(record.model_dump_json()) == record
     time = record.measures["forward_s/kope_attention:sdpa"]

@@ -15,10 +15,10 @@ from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
 from oscbench.runner import session
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Machine, Recorded
-from oscbench.runner.preview import Preview
+from oscbench.runner.kind import Preview
+from oscbench.runner.plan import make_plan
 from oscbench.runner.search_preview import preview_search, search_seconds
 from oscbench.runner.session import dry_run
-from oscbench.runner.training.plan import make_plan
 from oscbench.runner.training.search import key_of, ledger_of, search, searches, with_choices
 from oscbench.runner.training.specs import recipe
 from oscbench.suite import SuiteError, load_suite

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oscbench.runner.training.plan import make_plan
+from oscbench.runner.plan import make_plan
 from oscbench.suite import SuiteError, load_suite
 
 MECHANISMS = "[softmax, kope, {name: rope, variant: values, settings: {rotate_values: true}}]"

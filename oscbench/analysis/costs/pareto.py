@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from oscbench.analysis.experiment import Experiment, Standing, known_measure, missing_reason
 from oscbench.analysis.fairness import machine, matching_mode
 from oscbench.analysis.frame import value_of
+from oscbench.analysis.roles import Cost, costs
 from oscbench.analysis.statistics.seeds import mean_interval
 
-# Every kind of cost by the measures that can stand for it; the first one that cells have counts.
-COSTS: dict[str, tuple[str, ...]] = {
-    "Parameters": ("params",),
-    "Forward FLOPs a sample": ("flops",),
-    "Operations a sample": ("operations",),
-    "Training time": ("training_s", "step_s"),
-    "Peak memory": ("step_peak_memory_bytes", "forward_peak_memory_bytes"),
-    "Energy": ("step_energy_j", "forward_energy_j"),
-}
-_ASKED_BY = {"Operations a sample": "operations", "Peak memory": "memory", "Energy": "energy"}
-_OF_A_MACHINE = ("Training time", "Energy")
 State = Literal["front", "unclear", "dominated"]
 
 
@@ -101,22 +91,21 @@ def fronts(experiment: Experiment) -> tuple[Front, ...]:
     """A front for each kind of cost, with the reason where there is none."""
     if experiment.direction not in ("higher", "lower"):
         return ()
-    return tuple(_front(experiment, cost) for cost in COSTS)
+    return tuple(_front(experiment, cost) for cost in costs())
 
 
-def _front(experiment: Experiment, cost: str) -> Front:
-    measure, found = known_measure(experiment, COSTS[cost])
+def _front(experiment: Experiment, cost: Cost) -> Front:
+    measure, found = known_measure(experiment, cost.names)
     if found is None or measure is None:
-        return Front(cost, "", "", cost, (), {}, missing_reason(experiment, COSTS[cost], _ASKED_BY.get(cost)))
-    blank = Front(cost, measure, found.unit, found.label, (), {})
+        reason = missing_reason(experiment, cost.names, cost.quantities[0].measure)
+        return Front(cost.title, "", "", cost.title, (), {}, reason)
+    blank = Front(cost.title, measure, found.unit, found.label, (), {})
     finished = [r for s in experiment.standings for r in s.finished]
-    if cost in _OF_A_MACHINE and len({machine(r) for r in finished}) > 1:
-        return Front(
-            cost, measure, found.unit, found.label, (), {}, "cells ran on more than one kind of machine"
-        )
+    if cost.of_machine and len({machine(r) for r in finished}) > 1:
+        return replace(blank, reason="cells ran on more than one kind of machine")
     points = [p for s in experiment.standings if (p := _point(experiment, s, measure))]
     tolerance = _tolerance(experiment, measure)
-    return Front(cost, measure, blank.unit, blank.label, tuple(points), places(points, tolerance))
+    return replace(blank, points=tuple(points), places=places(points, tolerance))
 
 
 def _tolerance(experiment: Experiment, measure: str) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from oscbench.analysis.roles import has_role
 from oscbench.errors import UserError
 from oscbench.records import Record, Store
 
@@ -24,7 +25,6 @@ RATIO_GROWTH = 0.30
 Kind = Literal["hard", "peak_bytes", "ratios"]
 KINDS: tuple[Kind, ...] = ("hard", "peak_bytes", "ratios")
 Verdict = Literal["same", "regression", "better", "new"]
-HARD_MEASURES = ("params", "flops", "training_flops", "operations", "evaluations")
 
 
 class CompareError(UserError):
@@ -136,9 +136,9 @@ def _of_record(record: Record) -> Reading:
     for name, measured in record.measures.items():
         if measured.value is None or (isinstance(measured.value, float) and math.isnan(measured.value)):
             continue
-        if name in HARD_MEASURES or name.startswith("operations_"):
+        if has_role(name, "exact"):
             reading.hard[name] = measured.value
-        elif name.split("/")[0].endswith("peak_memory_bytes"):
+        elif has_role(name, "peak"):
             reading.peak_bytes[name] = measured.value
         elif name.split("/")[0].endswith("_ratio"):
             reading.ratios[name] = measured.value

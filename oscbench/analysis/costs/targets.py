@@ -1,10 +1,8 @@
-"""What it took to get somewhere: steps and joules until a curve first reaches a target (no torch)."""
+"""What it took to get somewhere: steps until a curve first reaches a target, and what was spent on them (no torch)."""
 
 from __future__ import annotations
 
 from oscbench.records.schema import Curve, Measurement, Record
-
-ENERGY = "step_energy_j"
 
 
 def steps_to_target(curve: Curve, target: float) -> float | None:
@@ -15,44 +13,37 @@ def steps_to_target(curve: Curve, target: float) -> float | None:
     return None
 
 
-def joules_to_target(record: Record, curve_name: str, target: float) -> Measurement:
-    """Steps until the target times the measured joules of a step, or null with the reason.
+def spent_to_target(record: Record, curve_name: str, target: float, measure: str) -> Measurement:
+    """Steps until the target times what a step takes of something, or null with the reason.
 
-    The joules of a step were measured on a batch of their own, so the product is an estimate and says so.
+    A step was measured by itself, perhaps on a batch of its own, so the product is an estimate and says so.
+
+    Args:
+        record: of a cell.
+        curve_name: the curve that reaches the target.
+        target: in the curve's unit.
+        measure: what is spent in every step: its seconds, FLOPs or joules.
     """
-    label = f"energy until {curve_name} is {target:g}"
-    curve, energy = record.curves.get(curve_name), record.measures.get(ENERGY)
-    reason = None
-    steps: float | None = None
-    censored: dict[str, float] = {}
+    curve, a_step = record.curves.get(curve_name), record.measures.get(measure)
+    steps, reason = None, None
     if curve is None:
         reason = f"the record has no curve {curve_name}"
-    elif energy is None or energy.value is None:
-        reason = energy.reason if energy else f"{ENERGY} was not measured"
-    elif energy.details.get("batch_size") != record.spec["train"]["batch_size"]:
-        reason = f"{ENERGY} was measured on another batch size than the training's"
+    elif a_step is None or a_step.value is None:
+        reason = a_step.reason if a_step else f"{measure} was not measured"
+    elif (
+        "batch_size" in a_step.details and a_step.details["batch_size"] != record.spec["train"]["batch_size"]
+    ):
+        reason = f"{measure} was measured on another batch size than the training's"
     else:
         steps = steps_to_target(curve, target)
-        if steps is None:
-            last = curve.x[-1] if curve.x else 0.0
-            reason, censored = f"never reached in {last:g} steps", {"censored_at": last * energy.value}
-    if reason or steps is None or energy is None or energy.value is None:
+        reason = f"never reached in {curve.x[-1] if curve.x else 0.0:g} steps"
+    unit, label = a_step.unit if a_step else "1", f"{measure} until {curve_name} is {target:g}"
+    if steps is None or a_step is None or a_step.value is None:
         return Measurement(
-            value=None,
-            unit="J",
-            label=label,
-            direction="lower",
-            method="unavailable",
-            n=0,
-            reason=reason,
-            details=dict(censored),
+            value=None, unit=unit, label=label, direction="lower", method="unavailable", n=0, reason=reason
         )
-    details = {"steps": steps, "joules_a_step": energy.value}
+    details = {"steps": steps, "a_step": a_step.value}
+    spent = steps * a_step.value
     return Measurement(
-        value=steps * energy.value,
-        unit="J",
-        label=label,
-        direction="lower",
-        method="estimated",
-        details=details,
+        value=spent, unit=unit, label=label, direction="lower", method="estimated", details=details
     )

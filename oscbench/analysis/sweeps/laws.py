@@ -10,12 +10,10 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import value_of
+from oscbench.analysis.roles import basis
 from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling
 from oscbench.analysis.sweeps.sweep import Sweep
-
-SIZES = ("width", "layers")
-"""Numbers that change how many parameters a model has; over these the law is fitted to the parameters too."""
-
+from oscbench.settings import SPENT
 
 PARAMETERS = "parameters"
 
@@ -62,7 +60,8 @@ def scaling_fits(sweep: Sweep) -> Fits:
     last = sweep.last
     is_error = last.unit == "fraction" and last.direction == "higher"
     label = words.lowered(last.metric_label)
-    overs = (sweep.key, PARAMETERS) if sweep.key.rpartition(".")[2] in SIZES else (sweep.key,)
+    # Over a size the law is fitted to the parameters too.
+    overs = (sweep.key, PARAMETERS) if sweep.key in SPENT and SPENT[sweep.key].is_size else (sweep.key,)
     found: list[Fit] = []
     refused: dict[str, list[str]] = {}
     for over in overs:
@@ -71,7 +70,7 @@ def scaling_fits(sweep: Sweep) -> Fits:
                 # A fixed seed: the same records give the same page, digit for digit.
                 generator = np.random.default_rng(0)
                 results = _results(sweep, name, over, is_error)
-                found.append(Fit(name, over, fit_scaling(results, with_offset=False, generator=generator)))
+                found.append(Fit(name, over, fit_scaling(results, generator=generator)))
             except ScalingError as error:
                 refused.setdefault(str(error), []).append(name)
     why = "; ".join(f"none for {', '.join(dict.fromkeys(n))}: {reason}" for reason, n in refused.items())
@@ -92,5 +91,5 @@ def _results(sweep: Sweep, name: str, over: str, is_error: bool) -> dict[float, 
 def _parameters(sweep: Sweep, experiment: Experiment, name: str) -> float:
     """An entry's parameters at a point, after matching; NaN where a cell has no count."""
     standing = sweep.standing(experiment, name)
-    counts = [value_of(record, "params") for record in standing.finished] if standing else []
+    counts = [value_of(record, basis("size")) for record in standing.finished] if standing else []
     return float(np.median(counts)) if counts else math.nan

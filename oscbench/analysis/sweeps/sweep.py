@@ -23,12 +23,9 @@ from oscbench.analysis.frame import headline
 from oscbench.analysis.selection import Entry, Pair
 from oscbench.analysis.statistics.seeds import compare_paired
 from oscbench.records import Record
+from oscbench.settings import SPENT, name_of
 
 _CHANGES = re.compile(r",(?=[A-Za-z_][\w.-]*=)")
-
-
-RESOURCES = ("fraction", "steps", "epochs", "width", "layers")
-"""Numbers of which a mechanism may need less than another for the same result: data, training, size."""
 
 
 class Tested(NamedTuple):
@@ -70,7 +67,7 @@ class Sweep:
     @property
     def axis(self) -> str:
         """What varies, as people call it."""
-        return words.setting_name(self.key)
+        return name_of(self.key)
 
     @property
     def last(self) -> Experiment:
@@ -85,7 +82,7 @@ class Sweep:
     @property
     def is_resource(self) -> bool:
         """Whether the number is of something that one would rather spend less of, on a metric where better has a direction."""
-        return self.key.rpartition(".")[2] in RESOURCES and self.last.direction in ("higher", "lower")
+        return self.key in SPENT and self.last.direction in ("higher", "lower")
 
     @cached_property
     def names(self) -> list[str]:

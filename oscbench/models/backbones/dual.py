@@ -104,7 +104,7 @@ class Dual(Vision):
     def flops(self) -> int:
         """Both towers."""
         head = 2 * self.config.text_width * self.config.embedding
-        return super().flops() + self.text.flops(self.inputs.words) + head
+        return int(super().flops() + self.text.flops(self.inputs.words) + head)
 
 
 backbone = Dual

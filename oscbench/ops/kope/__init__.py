@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from oscbench.ops import checks, memory_efficient, triton_tools
-from oscbench.ops.dispatch import Backend, Call, Op, call_of
+from oscbench.ops.dispatch import Backend, Call, call_of
+from oscbench.ops.op import Draw, Op, OpSize, Sample
+from oscbench.ops.operations import Operations, pair_products, softmax_stage
 
 
 def _reference() -> Callable[..., Any]:
@@ -34,6 +36,22 @@ def _automatic(call: Call) -> list[str]:
     return ["triton", "sdpa"] if call.device.type == "cuda" else ["sdpa"]
 
 
+def _counted(
+    heads: int, tokens: int, width: int, *, value_width: int | None = None, rotated: int = 4
+) -> Operations:
+    """Scores and values, so 2BHN²(d + d_v) FLOPs; a softmax; `rotated` of q, k, v and the output turned, 2 without values."""
+    channels = width + (width if value_width is None else value_width)
+    # A turned channel is c·x ± s·y: two multiply-adds.
+    turned = Operations(elementwise=2 * rotated * heads * tokens * width)
+    return pair_products(heads, tokens, channels) + softmax_stage(heads, tokens) + turned
+
+
+def _sampled(size: OpSize, draw: Draw) -> Sample:
+    leaves = {name: draw(*size.shape) for name in ("q", "k", "v")}
+    angles = draw(*size.shape[:3], size.width // 2)
+    return Sample(leaves, {"cos": angles.cos(), "sin": angles.sin()})
+
+
 OP = Op(
     "kope_attention",
     [
@@ -48,6 +66,9 @@ OP = Op(
         ),
     ],
     automatic=_automatic,
+    counted=_counted,
+    sampled=_sampled,
+    rank=1,
 )
 
 
@@ -99,3 +120,6 @@ def kope_attention(
     chosen = OP.choose(backend, call_of(q, **options))
     out: Tensor = chosen.load()(q, k, v, cos, sin, **options)
     return out
+
+
+op = OP

@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from oscbench.ops import checks, memory_efficient
-from oscbench.ops.dispatch import Backend, Op, call_of
+from oscbench.ops.dispatch import Backend, call_of
+from oscbench.ops.op import Draw, Op, OpSize, Sample
+from oscbench.ops.operations import Operations, pair_products, softmax_stage
 
 
 def _reference() -> Callable[..., Any]:
@@ -23,6 +25,20 @@ def _sdpa() -> Callable[..., Any]:
     return sdpa.run
 
 
+def _counted(heads: int, tokens: int, width: int) -> Operations:
+    """Scores and mean phases, so 4BHN²d FLOPs; a softmax; and the step of d/2 oscillators."""
+    oscillators = heads * tokens * width // 2
+    # For u = (cos, sin): d·u, d - (d·u)u, u + γt, ‖u‖² and u/‖u‖, two multiply-adds each.
+    update = Operations(elementwise=10 * oscillators, reductions=oscillators, divisions=oscillators)
+    return pair_products(heads, tokens, 2 * width) + softmax_stage(heads, tokens) + update
+
+
+def _sampled(size: OpSize, draw: Draw) -> Sample:
+    q, k = draw(*size.shape), draw(*size.shape)
+    angles = draw(*size.shape[:3], size.width // 2)
+    return Sample({"q": q, "k": k, "cos": angles.cos(), "sin": angles.sin()}, {"gamma": 0.05})
+
+
 OP = Op(
     "kuramoto_step",
     [
@@ -31,6 +47,9 @@ OP = Op(
         memory_efficient.backend_of("oscbench.ops.kuramoto.sdpa"),
     ],
     automatic=lambda call: ["sdpa"],
+    counted=_counted,
+    sampled=_sampled,
+    rank=2,
 )
 
 
@@ -77,3 +96,6 @@ def kuramoto_step(
     chosen = OP.choose(backend, call_of(q, **options))
     new: tuple[Tensor, Tensor] = chosen.load()(q, k, cos, sin, **options)
     return new
+
+
+op = OP

@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from oscbench.ops import checks, memory_efficient
-from oscbench.ops.dispatch import Backend, Op, call_of
+from oscbench.ops.dispatch import Backend, call_of
+from oscbench.ops.op import Draw, Op, OpSize, Sample
+from oscbench.ops.operations import Operations, pair_products, softmax_stage
 
 
 def _reference() -> Callable[..., Any]:
@@ -23,6 +25,16 @@ def _sdpa() -> Callable[..., Any]:
     return sdpa.run
 
 
+def _counted(heads: int, tokens: int, width: int, *, value_width: int | None = None) -> Operations:
+    """Scores and values, so 2BHN²(d + d_v) FLOPs, which is 4BHN²d; and a softmax."""
+    channels = width + (width if value_width is None else value_width)
+    return pair_products(heads, tokens, channels) + softmax_stage(heads, tokens)
+
+
+def _sampled(size: OpSize, draw: Draw) -> Sample:
+    return Sample({name: draw(*size.shape) for name in ("q", "k", "v")})
+
+
 OP = Op(
     "softmax_attention",
     [
@@ -31,6 +43,10 @@ OP = Op(
         memory_efficient.backend_of("oscbench.ops.softmax.sdpa"),
     ],
     automatic=lambda call: ["sdpa"],
+    counted=_counted,
+    sampled=_sampled,
+    kernels_of="sdpa",
+    rank=0,
 )
 
 
@@ -70,3 +86,6 @@ def softmax_attention(
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     out: Tensor = chosen.load()(q, k, v, scale=scale, is_causal=is_causal, key_padding_mask=key_padding_mask)
     return out
+
+
+op = OP

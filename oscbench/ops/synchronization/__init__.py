@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from oscbench.ops import checks, triton_tools
-from oscbench.ops.dispatch import Backend, Call, Op, call_of
+from oscbench.ops.dispatch import Backend, Call, call_of
+from oscbench.ops.op import Draw, Op, OpSize, Sample
+from oscbench.ops.operations import Operations, pair_products
 from oscbench.ops.triton_tools import MAX_WIDTH, WIDTH_STEP
 
 
@@ -82,6 +85,28 @@ def _automatic(call: Call) -> list[str]:
     return ["triton", "blocked"] if call.device.type == "cuda" else ["blocked"]
 
 
+def _counted(heads: int, tokens: int, width: int, *, value_width: int | None = None) -> Operations:
+    """Squared distances and values, so 2BHN²(d + d_v) FLOPs; a pair's locking; and the order parameter.
+
+    A pair has S² = exp(-2αΔ²) - Δ²/(Kr)² with Δ² from the products, and its root.
+    """
+    rows, pairs, phases = heads * tokens, heads * tokens * tokens, heads * tokens * width
+    channels = width + (width if value_width is None else value_width)
+    # Δ² takes two additions beside the product, S² a multiply-add and a comparison.
+    stage = Operations(elementwise=4 * pairs, exponentials=pairs, roots=pairs)
+    norms_and_sums = Operations(reductions=2 * rows, divisions=rows)
+    # Mean cosine, mean sine and their length, a channel.
+    order = Operations(trigonometric=2 * phases, reductions=3 * heads * width)
+    return pair_products(heads, tokens, channels) + stage + norms_and_sums + order
+
+
+def _sampled(size: OpSize, draw: Draw) -> Sample:
+    # With this spread about half of the pairs lock, so no backend has an easy case.
+    omega = draw(*size.shape) * (0.45 / math.sqrt(size.width))
+    leaves = {"omega": omega, "theta": draw(*size.shape) * 0.5, "v": draw(*size.shape)}
+    return Sample(leaves, {"coupling": 1.3, "alpha": 1.0, "edge": 0.05, "validate": False})
+
+
 OP = Op(
     "selective_synchronization",
     [
@@ -92,6 +117,9 @@ OP = Op(
         Backend("triton", _triton, _why_not_triton, note="our own kernels, forward and backward"),
     ],
     automatic=_automatic,
+    counted=_counted,
+    sampled=_sampled,
+    rank=4,
 )
 
 
@@ -169,3 +197,6 @@ def _per_head(op: str, what: str, value: float | Tensor, omega: Tensor) -> Tenso
             f"{checks.shape_of(omega)}; got {checks.shape_of(tensor)}"
         )
     return tensor.to(wide).expand(heads)
+
+
+op = OP

@@ -118,7 +118,7 @@ synchronize.register_autograd(_pull_back, setup_context=_keep)
 @register_flop_formula(torch.ops.oscbench.selective_synchronization_flex)
 def _forward_flops(omega_shape: Any, order_shape: Any, v_shape: Any, *rest: Any, **named: Any) -> int:
     batch, heads, tokens, width = omega_shape
-    return attention_flops("selective_synchronization", batch, heads, tokens, width, v_shape[-1])
+    return attention_flops("selective_synchronization", batch, heads, tokens, width, value_width=v_shape[-1])
 
 
 def run(

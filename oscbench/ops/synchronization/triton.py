@@ -254,7 +254,9 @@ synchronize.register_autograd(_pull_back, setup_context=_keep)
 
 def _flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
     batch, heads, tokens, width = omega_shape
-    return attention_flops("selective_synchronization", batch, heads, tokens, width, int(v_shape[-1]))
+    return attention_flops(
+        "selective_synchronization", batch, heads, tokens, width, value_width=int(v_shape[-1])
+    )
 
 
 @register_flop_formula(torch.ops.oscbench.selective_synchronization_triton)

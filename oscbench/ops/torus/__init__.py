@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from oscbench.ops import checks, memory_efficient
-from oscbench.ops.dispatch import Backend, Call, Op, call_of
+from oscbench.ops.dispatch import Backend, Call, call_of
+from oscbench.ops.op import Draw, Op, OpSize, Sample
+from oscbench.ops.operations import Operations, pair_products, softmax_stage
 
 
 def _reference() -> Callable[..., Any]:
@@ -43,6 +45,18 @@ def _automatic(call: Call) -> list[str]:
     return ["blocked", "sdpa"] if with_self or call.device.type == "cpu" else ["sdpa", "blocked"]
 
 
+def _counted(heads: int, tokens: int, width: int) -> Operations:
+    """Scores and mean sines of n = `width` angles, each a (cos, sin), so 8BHN²n FLOPs; a softmax; and the angles themselves."""
+    angles = heads * tokens * width
+    # Sine and cosine of an angle; drift and lag turn them (4 each), gate and tangent scale (2 each).
+    own = Operations(trigonometric=2 * angles, elementwise=12 * angles)
+    return pair_products(heads, tokens, 4 * width) + softmax_stage(heads, tokens) + own
+
+
+def _sampled(size: OpSize, draw: Draw) -> Sample:
+    return Sample({"theta": draw(*size.shape), "gate": draw(*size.shape)}, {"include_self": False})
+
+
 OP = Op(
     "torus_attention",
     [
@@ -52,6 +66,10 @@ OP = Op(
         memory_efficient.backend_of("oscbench.ops.torus.sdpa"),
     ],
     automatic=_automatic,
+    counted=_counted,
+    sampled=_sampled,
+    pair_numbers=lambda width: width,
+    rank=3,
 )
 
 
@@ -121,3 +139,6 @@ def _broadcasts(op: str, what: str, x: Tensor, theta: Tensor) -> None:
             f"{op}: {what} is {checks.shape_of(x)}, "
             f"which does not broadcast to theta {checks.shape_of(theta)}"
         )
+
+
+op = OP

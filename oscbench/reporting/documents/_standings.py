@@ -11,6 +11,7 @@ from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.roles import basis
 from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.analysis.study import Study, assemble
 from oscbench.records import suite_name
@@ -79,7 +80,7 @@ def standings_table(experiment: Experiment, threshold: Threshold | None = None) 
         if threshold:
             found = failures(standing.cells, threshold)
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
-        flops = [v for r in standing.finished if np.isfinite(v := value_of(r, "flops"))]
+        flops = [v for r in standing.finished if np.isfinite(v := value_of(r, basis("compute")))]
         rows.append(
             [
                 *cells,

@@ -10,13 +10,13 @@ from urllib.parse import quote
 from oscbench import words
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded, headline, value_of
+from oscbench.analysis.roles import quantities
 from oscbench.analysis.selection import Entry, anchor_of, entry_of
 from oscbench.records import Record, Store
 from oscbench.reporting.page.blocks import Page, Part
 from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
 
 FILE = "records.html"
-_COSTS = {"params": "Parameters", "flops": "FLOPs", "training_s": "Training"}
 
 
 def records_page(
@@ -66,7 +66,7 @@ def _table(anchor: str, cells: Sequence[Record], address: Callable[[Record], str
     columns: list[Reads[Record]] = [
         Reads("Cell", lambda r: f"{r.mechanism}:{r.variant}, seed {r.seed}", "left"),
         Reads(words.capitalised(_label(cells)), lambda r: number_cell(headline(r), _unit(r), 5)),
-        *(Reads(heading, number(name)) for name, heading in _COSTS.items()),
+        *(Reads(one.role["column"], number(one.name)) for one in quantities("column")),
         Reads("Status", lambda r: r.status if r.reason is None else f"{r.status}: {r.reason}", "left"),
         Reads("Record", lambda r: r.identity, "left"),
     ]

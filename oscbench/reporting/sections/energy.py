@@ -9,24 +9,24 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, known_measure, missing_reason
 from oscbench.analysis.frame import value_of
+from oscbench.analysis.roles import Quantity, quantities
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table
 
-ENERGY = {
-    "Joules a forward pass": "forward_energy_j",
-    "Joules a training step": "step_energy_j",
-    "A sample, forward": "forward_energy_a_sample_j",
-    "A sample, step": "step_energy_a_sample_j",
-}
+
+def energies() -> list[Quantity]:
+    """Whatever is energy, in the order of its columns."""
+    return sorted(quantities("energy"), key=lambda one: one.role["energy"])
 
 
 def energy_reason(experiment: Experiment) -> str:
     """Why there is no energy table, in one line; empty where there is one."""
-    names = (*ENERGY.values(), "energy")
-    if known_measure(experiment, tuple(ENERGY.values()))[0] is not None:
+    names = [one.name for one in energies()]
+    if known_measure(experiment, names)[0] is not None:
         return ""
-    return missing_reason(experiment, names, "energy")
+    asked_by = energies()[0].measure
+    return missing_reason(experiment, [*names, asked_by], asked_by)
 
 
 def energy_table(experiment: Experiment) -> Table | None:
@@ -35,13 +35,13 @@ def energy_table(experiment: Experiment) -> Table | None:
         return None
     columns = (
         Column("Mechanism", "left"),
-        *(Column(heading) for heading in ENERGY),
+        *(Column(one.role["energy"][1]) for one in energies()),
         Column("Counter", "left"),
     )
     rows, raw = [], []
     for standing in experiment.standings:
         cells = []
-        for name in ENERGY.values():
+        for name in (one.name for one in energies()):
             values = [v for r in standing.finished if math.isfinite(v := value_of(r, name))]
             median = float(np.median(values)) if values else math.nan
             cells.append(
@@ -66,12 +66,15 @@ def _why(standing: Standing, name: str) -> str:
 
 
 def _counters(standing: Standing) -> str:
-    names = (
-        r.measures["step_energy_j"].details.get("counter")
+    """What the joules of a step were read from."""
+    steps = [one.name for one in energies() if "a_step" in one.role]
+    found = [
+        r.measures[name].details.get("counter")
         for r in standing.finished
-        if "step_energy_j" in r.measures
-    )
-    return ", ".join(sorted({str(name) for name in names if name}))
+        for name in steps
+        if name in r.measures
+    ]
+    return ", ".join(sorted({str(name) for name in found if name}))
 
 
 class Energy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, anchor, identify, measure_label
-from oscbench.analysis.statistics.seeds import summarise_censored
 from oscbench.analysis.study import Study
 from oscbench.records import Measurement
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
@@ -45,14 +43,6 @@ def _measure_cell(measurements: Sequence[Measurement]) -> Cell:
         return Cell("")
     values = [float(m.value) for m in measurements if m.value is not None]
     unit = measurements[0].unit
-    if any("censored_at" in m.details for m in measurements):
-        censored = summarise_censored([math.nan if m.value is None else float(m.value) for m in measurements])
-        middle = (
-            words.quantity(censored.median, unit)
-            if math.isfinite(censored.median)
-            else "never by the median run"
-        )
-        return Cell(f"{middle} ({censored.reached}/{censored.n} reached it)", censored.median)
     if not values:
         reasons = sorted({m.reason for m in measurements if m.reason})
         return Cell(f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING)

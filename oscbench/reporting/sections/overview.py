@@ -20,6 +20,7 @@ from oscbench.reporting.page.figure import Picture, Plan, canvas, finish, scaled
 from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
 from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.verdict import improvement
+from oscbench.settings import name_of
 
 Rows = Sequence[tuple[Question, Comparison]]
 _SPELLED, _TASKS = 3, 2
@@ -234,7 +235,7 @@ def _mean(comparison: Comparison) -> float:
 
 
 def _row_name(question: Question) -> str:
-    over = f", mean over {words.setting_name(question.varied)}" if question.varied else ""
+    over = f", mean over {name_of(question.varied)}" if question.varied else ""
     return f"{question.label.replace('_', ' ')}{over}"
 
 

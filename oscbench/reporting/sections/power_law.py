@@ -21,6 +21,7 @@ from oscbench.reporting.page.figure import Picture, Plan, axis_label, finish, le
 from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.settings import name_of
 
 DECADE = 10.0
 
@@ -31,7 +32,7 @@ def scaling_table(sweep: Sweep, fits: Fits) -> Table | None:
         return None
     overs = list(dict.fromkeys(fit.over for fit in fits.found))
     caption = (
-        f"Power law {fits.of} = a · x^(−exponent) over x = {' and over x = '.join(map(words.setting_name, overs))}, fitted to the means over "
+        f"Power law {fits.of} = a · x^(−exponent) over x = {' and over x = '.join(map(name_of, overs))}, fitted to the means over "
         "seeds in logarithms. "
         "The t interval takes each seed's effect on the exponent; the bootstrap over seeds is narrower than it says (a 95 % interval covers "
         "89 % at eight seeds, 84 % at five). The error is that of the points about the law, and a large one says that it is none"
@@ -46,7 +47,7 @@ def _row(fit: Fit) -> tuple[Cell, ...]:
     law = fit.scaling.law
     return (
         Cell(fit.name),
-        Cell(words.setting_name(fit.over)),
+        Cell(name_of(fit.over)),
         Cell(words.signed(f"{law.exponent:.3f}"), law.exponent),
         _interval_cell(fit.scaling.exponent_t),
         _interval_cell(fit.scaling.exponent),
@@ -90,10 +91,10 @@ def scaling_picture(sweep: Sweep, fits: Fits) -> Picture:
             aside = 1.02 ** (place - (len(drawn) - 1) / 2)
             _draw(axes, below, fit, fits.unit, look_of(sweep.entry(fit.name)), aside)
         below.axhline(0.0, color=MUTED, linewidth=0.9)
-        title = f"{words.capitalised(fits.of)} as a power of the {words.setting_name(over)}"
+        title = f"{words.capitalised(fits.of)} as a power of the {name_of(over)}"
         axes.set_title(axis_label(title, fits.unit))
         _ticks(axes, below, drawn, fits.unit)
-        below.set_xlabel(words.capitalised(words.setting_name(over)))
+        below.set_xlabel(words.capitalised(name_of(over)))
         below.set_ylabel("Residual [%]")
         legend(figure, axes)
         alt = f"Above: {title}, means over seeds as points and laws as lines, both axes logarithmic. Below: the residuals. "

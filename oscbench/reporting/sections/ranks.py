@@ -12,6 +12,7 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, measure_label, median_of, speed_measure
 from oscbench.analysis.ranking import RESAMPLES, Placed, Ranking, chances, draws, placed, rankings
+from oscbench.analysis.roles import basis
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import FRONT, Block, Folded
 from oscbench.reporting.page.scores import score_axis, score_cell
@@ -43,7 +44,7 @@ def cost_ratios(study: Study) -> dict[str, Ratios]:
     for experiment in study.experiments:
         speed = speed_measure(experiment)
         pairs = {
-            s.name: (median_of(s, speed)[0] if speed else math.nan, median_of(s, "flops")[0])
+            s.name: (median_of(s, speed)[0] if speed else math.nan, median_of(s, basis("compute"))[0])
             for s in experiment.standings
             if s.finished
         }
@@ -220,7 +221,7 @@ def scores_table(experiment: Experiment) -> Table:
             if speed
             else []
         ),
-        Reads("FLOPs", lambda s: number_cell(*median_of(s, "flops"))),
+        Reads("FLOPs", lambda s: number_cell(*median_of(s, basis("compute")))),
     ]
     caption = f"{experiment.task_label}: {words.lowered(experiment.metric_label)} over seeds{better}"
     table = Table.of(

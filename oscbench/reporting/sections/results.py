@@ -15,6 +15,7 @@ from oscbench.analysis.experiment import (
     median_of,
     speed_measure,
 )
+from oscbench.analysis.roles import quantities
 from oscbench.analysis.statistics.seeds import Interval, Summary
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
@@ -26,7 +27,7 @@ from oscbench.reporting.page.table import Cell, Reads, Table, number_cell, sorte
 def results_table(experiment: Experiment) -> Table:
     """Every entry: the headline metric over its seeds, what it cost, and its health flags."""
     speed = speed_measure(experiment)
-    costs = ["params", "flops", *([speed] if speed else [])]
+    costs = [*(one.name for one in quantities("basis")), *([speed] if speed else [])]
     caption = f"{experiment.metric_label} over seeds; ± is half the 95 % t interval of the mean"
     if experiment.direction in ("higher", "lower"):
         caption += f"; {experiment.direction} is better"
@@ -67,7 +68,8 @@ def _scores(experiment: Experiment) -> list[Reads[Standing]]:
 
 
 def _cost(experiment: Experiment, measure: str) -> Reads[Standing]:
-    heading = {"params": "Parameters", "flops": "FLOPs"}.get(measure) or measure_label(experiment, measure)
+    short = {one.name: one.role["column"] for one in quantities("basis")}
+    heading = short.get(measure) or measure_label(experiment, measure)
     return Reads(heading, lambda s: number_cell(*median_of(s, measure), 4))
 
 

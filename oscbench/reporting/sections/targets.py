@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.costs.targets import joules_to_target, steps_to_target
+from oscbench.analysis.costs.targets import spent_to_target, steps_to_target
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
+from oscbench.analysis.roles import quantities
 from oscbench.analysis.statistics.seeds import mean_interval, summarise_censored
 from oscbench.analysis.study import Study
 from oscbench.records import Record
@@ -101,7 +102,7 @@ def targets_table(experiment: Experiment, asked: Sequence[float] = ()) -> Table 
         "them did not get there. Known to the steps between two validations; seconds, FLOPs and joules are steps times those of a "
         "step, an estimate"
     )
-    headings = ["Reached it", "Steps", "Quartiles", "Seconds", "Training FLOPs", "Joules"]
+    headings = ["Reached it", "Steps", "Quartiles", *(one.role["a_step"] for one in quantities("a_step"))]
     if reference is not None:
         caption += (
             f". Steps over {reference.name}'s: geometric mean over paired seeds with 95 % t interval of its logarithm, where all of them "
@@ -121,12 +122,13 @@ def targets_table(experiment: Experiment, asked: Sequence[float] = ()) -> Table 
 
 
 def _spent(cells: Sequence[Record], curve: str, level: float) -> dict[str, list[float]]:
-    """Steps, seconds, FLOPs and joules of every run until the level; NaN where it never got there."""
+    """Steps of every run until the level, and what was spent on them; NaN where it never got there."""
     return {
         "steps": [_or_nan(steps_to_target(r.curves[curve], level)) for r in cells],
-        "seconds": [_times(r, curve, level, "step_s") for r in cells],
-        "flops": [_times(r, curve, level, "training_flops") for r in cells],
-        "joules": [_or_nan(joules_to_target(r, curve, level).value) for r in cells],
+        **{
+            one.name: [_or_nan(spent_to_target(r, curve, level, one.name).value) for r in cells]
+            for one in quantities("a_step")
+        },
     }
 
 
@@ -154,9 +156,7 @@ def _effort_cells(
         _median(spent["steps"], "1", True),
         Cell(words.reached_between(steps.low_quartile, steps.high_quartile)),
         *([] if over is None else [over]),
-        _median(spent["seconds"], "s", _knows(cells, "step_s")),
-        _median(spent["flops"], "FLOP", _knows(cells, "training_flops")),
-        _median(spent["joules"], "J", _knows(cells, "step_energy_j")),
+        *(_median(spent[one.name], *_known(cells, one.name)) for one in quantities("a_step")),
     )
 
 
@@ -164,12 +164,10 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _times(record: Record, curve: str, level: float, measure: str) -> float:
-    return _or_nan(steps_to_target(record.curves[curve], level)) * value_of(record, measure)
-
-
-def _knows(cells: Sequence[Record], measure: str) -> bool:
-    return all(math.isfinite(value_of(r, measure)) for r in cells)
+def _known(cells: Sequence[Record], measure: str) -> tuple[str, bool]:
+    """The unit of a measure, and whether every cell has a value of it."""
+    units = [r.measures[measure].unit for r in cells if measure in r.measures]
+    return (units or ["1"])[0], all(math.isfinite(value_of(r, measure)) for r in cells)
 
 
 def _median(values: Sequence[float], unit: str, known: bool) -> Cell:

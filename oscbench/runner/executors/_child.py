@@ -19,6 +19,7 @@ import psutil
 from oscbench import catalog
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.executors import Died, Event, Job, Measured, Progressed, Recorded, Told, Trained
+from oscbench.runner.kinds import kind_of
 
 LEAVE_S = 10.0
 """How long a process that has handed over its record, or was asked to stop, may take to end."""
@@ -132,12 +133,7 @@ def listen(children: Sequence[Child], seconds: float) -> None:
 
 def modules(cell: Cell) -> list[str]:
     """What the fork server imports once for all cells: the worker, what its first cell names, torch's lazy parts."""
-    spec = cell.spec
-    named = {("measures", measure["name"]) for measure in spec.get("measures", ())}
-    if spec["kind"] in ("train", "floor"):
-        named.add(("tasks", spec["task"]["name"]))
-    if spec["kind"] == "train":
-        named |= {("backbones", spec["model"]["name"]), ("mechanisms", spec["mechanism"]["name"])}
+    named = set(kind_of(cell.spec).imports(cell.spec))
     # The first optimiser step imports torch._dynamo, which takes seconds.
     return ["oscbench.runner.worker", "torch._dynamo", *sorted(catalog.module(*one) for one in named)]
 

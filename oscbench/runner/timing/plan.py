@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import psutil
 import torch
 from pydantic import ValidationError
 
 from oscbench import catalog, ops
 from oscbench.errors import nearest
+from oscbench.machine.environment import memory_of
+from oscbench.ops.op import OpSize
+from oscbench.records import identity, protocol
+from oscbench.records.timed import timed
+from oscbench.runner.cell_spec import Cell
 from oscbench.runner.timing.models import make_model
-from oscbench.runner.timing.ops import OpSize, kernels_on, literal_bytes, literal_width
+from oscbench.runner.timing.ops import kernels_on, literal_bytes
 from oscbench.settings import spelled
-from oscbench.suite import SuiteError, explain
+from oscbench.suite import LoadedSuite, SuiteError, explain
 from oscbench.suite.timing import ContenderEntry, Setting, TimingSuite
 
 VERSION = 1
@@ -23,6 +27,19 @@ LITERAL = ("reference", "sdpa[math]")
 ONLY_KEYS = ("batch", "tokens")
 
 Spec = dict[str, Any]
+
+
+def timing_cells(loaded: LoadedSuite, only: list[str], asked: str, device: str) -> list[Cell]:
+    """Every cell of a suite that times, as `training_cells` has those of one that trains."""
+    del asked  # a record of times says the device alone
+    suite, source = loaded.suite, loaded.source
+    if not isinstance(suite, TimingSuite):
+        raise TypeError(f"{source}: not a suite that times")
+    given = {"source": source, **suite.model_dump(mode="json", exclude_unset=True)}
+    return [
+        Cell(loaded.label, suite.description, given, spec, identity(spec), protocol(spec))
+        for spec in timing_specs(suite, source, device, only)
+    ]
 
 
 def timing_specs(suite: TimingSuite, source: str, device: str, only: list[str]) -> list[Spec]:
@@ -72,7 +89,7 @@ def _spec(
         "kind": "timing",
         "family": suite.family,
         "task": {"name": f"timing_{suite.family}"},
-        "mechanism": {"name": "softmax"},
+        "mechanism": {"name": timed(contenders)},
         "variant": f"B{batch}-N{tokens}-{label}",
         "seed": 0,
         "setting_label": label,
@@ -117,7 +134,8 @@ def _contenders(suite: TimingSuite, source: str, device: str) -> list[Spec]:
 
 def _op_contenders(entry: ContenderEntry, where: str, device: str) -> list[Spec]:
     here = [str(name) for name in ops.backends(entry.name, device)]
-    kernels = [f"sdpa[{name}]" for name in kernels_on(device)] if entry.name == "softmax_attention" else []
+    fused = ops.op_of(entry.name).kernels_of
+    kernels = [f"{fused}[{name}]" for name in kernels_on(device)] if fused else []
     wanted = here + kernels if entry.backends == ["all"] else entry.backends
     for name in wanted:
         if name not in here + kernels:
@@ -149,7 +167,7 @@ def left_out(spec: Spec, contender: Spec) -> str | None:
         return None
     # A literal backend with n numbers a pair reaches the same memory at √n times fewer tokens.
     size = op_size(spec)
-    limit = spec["setting"]["literal_up_to"] / literal_width(contender["name"], size) ** 0.5
+    limit = spec["setting"]["literal_up_to"] / ops.op_of(contender["name"]).pair_numbers(size.width) ** 0.5
     if size.tokens > limit:
         return f"its N × N tensors are left out beyond {limit:.0f} tokens"
     return None
@@ -191,13 +209,6 @@ def op_size(spec: Spec) -> OpSize:
     setting = spec["setting"]
     width = setting["width"] // setting["heads"]
     return OpSize(spec["batch"], setting["heads"], spec["tokens"], width, setting["causal"])
-
-
-def memory_of(device: str) -> int:
-    """Bytes of memory that a device has."""
-    if device == "cuda":
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    return int(psutil.virtual_memory().total)
 
 
 def _selected(specs: list[Spec], only: list[str]) -> list[Spec]:

@@ -26,13 +26,13 @@ from oscbench.machine.idle import wait_for_idle
 from oscbench.measures.latency import measurement, nothing
 from oscbench.measures.memory import cuda_peaks, memory_measurement, no_memory
 from oscbench.records import Measurement
+from oscbench.runner.cell_spec import Progress
 from oscbench.runner.timing.models import make_batch, make_model, model_contender, model_cost
 from oscbench.runner.timing.ops import Cost, op_cost, op_pass, prepare
 from oscbench.runner.timing.plan import Spec, left_out, op_size
 
 PATIENCE_S = 5.0
 LABELS = {"forward": "forward pass", "backward": "backward pass", "step": "training step"}
-Progress = Callable[[int, int], None]
 
 
 def run_timing(

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from oscbench.measures import History, Subject
 from oscbench.models.backbones import Backbone
+from oscbench.models.step import take_step
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
+from oscbench.runner.cell_spec import Progress
 from oscbench.runner.training.checkpoint import Checkpoints, Training
-from oscbench.tasks import Batch, Task
+from oscbench.tasks import Task
 
 VERSION = 2
 """Raised when the same recipe would train to other values: 2 is the fused AdamW, which rounds otherwise."""
@@ -26,9 +27,6 @@ VALIDATIONS = 50
 
 class DivergedError(Exception):
     """The loss is no longer a number."""
-
-
-Progress = Callable[[int, int], None]
 
 
 def learning_rate_factor(step: int, total: int, warmup: float, final: float = 0.0) -> float:
@@ -81,19 +79,6 @@ def data_generators(seed: int) -> tuple[torch.Generator, torch.Generator]:
     return order, augmentation
 
 
-def update(
-    model: torch.nn.Module, task: Task, batch: Batch, optimizer: torch.optim.Optimizer, clip: float | None
-) -> torch.Tensor:
-    """One step of the optimiser on one batch; returns the loss before it."""
-    loss = task.loss(model(batch.inputs).prediction, batch)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if clip is not None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    return loss
-
-
 def train(
     subject: Subject,
     settings: dict[str, Any],
@@ -136,9 +121,9 @@ def train(
             started = time.perf_counter()
             history.waiting_seconds += started - asked
             batch = batch.to(device)
-            loss = update(model, task, batch, optimizer, settings["clip"])
+            loss = take_step(model, task, batch, optimizer, settings["clip"])
             schedule.step()
-            value = float(loss.detach())  # waits for the device, so the clock is true
+            value = float(loss)  # waits for the device, so the clock is true
             history.step_seconds.append(time.perf_counter() - started)
             history.losses.append(value)
             at.stepped()

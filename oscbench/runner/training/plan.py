@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +9,9 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
-from oscbench.errors import UserError, first_line, nearest
+from oscbench.errors import UserError, first_line
 from oscbench.records import identity, protocol
 from oscbench.runner.cell_spec import Cell
-from oscbench.runner.timing.plan import timing_specs
 from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, own_space, with_values
@@ -24,7 +22,6 @@ from oscbench.suite import (
     LoadedSuite,
     Suite,
     SuiteError,
-    TimingSuite,
     check_compared,
     expand,
     explain,
@@ -35,28 +32,22 @@ from oscbench.suite.schema import Match
 from oscbench.suite.tune import Tune
 
 
-def make_plan(
-    loaded: LoadedSuite,
-    *,
-    only: list[str],
-    device: str | None,
-    has_gpu: Callable[[], bool] = torch.cuda.is_available,
-) -> list[Cell]:
-    """Resolve every cell of a suite, and refuse before anything runs what cannot run.
+def training_cells(loaded: LoadedSuite, only: list[str], asked: str, device: str) -> list[Cell]:
+    """Every cell of a suite that trains.
 
     Args:
-        loaded: the suite.
+        loaded: the suite, of kind `train`.
         only: which cells.
-        device: instead of the suite's.
-        has_gpu: whether there is one where the cells will run, which need not be here.
+        asked: `auto`, `cpu` or `cuda`, as the suite or the command line says it.
+        device: which of them that is.
 
     Raises:
-        SuiteError: an unknown name or setting, an impossible size, or a device that is not there; one line with the place.
+        SuiteError: an unknown name or setting, or an impossible size; one line with the place.
     """
     suite, source = loaded.suite, loaded.source
-    if isinstance(suite, TimingSuite):
-        return _timing_cells(suite, loaded, only, usable_device(device or suite.device, has_gpu))
-    shared = _shared_spec(suite, source, usable_device(device or suite.device, has_gpu))
+    if not isinstance(suite, Suite):
+        raise TypeError(f"{source}: not a suite that trains")
+    shared = _shared_spec(suite, source, device)
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
     requests = expand(suite, source)
@@ -70,7 +61,7 @@ def make_plan(
         named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
         _prove_buildable(spec, named)
         _prove_searchable(suite, request, spec, named)
-        given = {**_given(suite, request, spec, source, device or suite.device), **declared}
+        given = {**_given(suite, request, spec, source, asked), **declared}
         entries[request.mechanism, request.variant] = _Entry(spec, given, protocol(spec))
     cells = []
     for request in select(requests, only):
@@ -122,15 +113,6 @@ def _declared(suite: Suite, requests: list[CellRequest], source: str) -> dict[st
             raise SuiteError(f"{source}: {error}") from error
     found = {"compare": suite.compare, "margin": suite.margin, "positions": suite.positions}
     return {key: value for key, value in found.items() if value}
-
-
-def _timing_cells(suite: TimingSuite, loaded: LoadedSuite, only: list[str], device: str) -> list[Cell]:
-    """Cells that time and do not train."""
-    given = {"source": loaded.source, **suite.model_dump(mode="json", exclude_unset=True)}
-    return [
-        Cell(loaded.label, suite.description, given, spec, identity(spec), protocol(spec))
-        for spec in timing_specs(suite, loaded.source, device, only)
-    ]
 
 
 def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
@@ -267,20 +249,3 @@ def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], 
         for value in axis.ends():
             there = f"{where}: tune, {key} = {value}"
             _prove_buildable(with_values(spec, {key: value}, there), there)
-
-
-def usable_device(wanted: str, has_gpu: Callable[[], bool] = torch.cuda.is_available) -> str:
-    """`auto`, `cpu` or `cuda` to what is there.
-
-    Raises:
-        SuiteError: CUDA was asked for and there is none.
-    """
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise SuiteError(
-            f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {nearest(wanted, ("auto", "cpu", "cuda"))}'
-        )
-    if wanted == "cuda" and not has_gpu():
-        raise SuiteError("device: got cuda, but there is no CUDA device where cells run; allowed: auto, cpu")
-    if wanted == "auto":
-        return "cuda" if has_gpu() else "cpu"
-    return wanted

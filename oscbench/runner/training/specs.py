@@ -38,6 +38,13 @@ def task_of(spec: dict[str, Any]) -> tuple[type[Task], Any]:
     return task_class, task_class.Config.model_validate(without_name(spec["task"]))
 
 
+def headline_of(spec: dict[str, Any]) -> tuple[str, str]:
+    """Label of a spec's task, and the measure that is its headline."""
+    task_class, config = task_of(spec)
+    label, metric = task_class.headline(config)
+    return label, metric.name
+
+
 def parts_of(spec: dict[str, Any]) -> Parts:
     """Load what a resolved spec names; the model is the entry's own where it has settings of its own."""
     task_class, task_config = task_of(spec)
@@ -105,7 +112,7 @@ def match_spec(spec: dict[str, Any], inputs: Any, measured: Measured | None = No
 
 def time_requests(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """Specs whose hidden units have to be measured before this one's model can be built, in the order in which they can be."""
-    if spec["kind"] != "train":
+    if "match" not in spec:  # nothing of it is trained
         return []
     reference = reference_spec(spec)
     own = [spec] if wanted_match(spec)["by"] == "time" else []

@@ -42,7 +42,7 @@ def load_trained(record: Record, results: Path) -> Backbone:
         WeightsError: there are none, or they do not fit.
     """
     path = Store(results).weights_path(record)
-    if record.spec.get("kind") != "train" or record.matching is None:
+    if record.matching is None:
         raise WeightsError(f"{path}: the record has no trained model")
     parts = parts_of(record.spec)
     inputs = parts.task_class.describe(parts.task_config)

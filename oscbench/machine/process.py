@@ -1,0 +1,26 @@
+"""How this process computes: threads, determinism, denormals."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+
+def prepare_process(spec: dict[str, Any], *, deterministic: bool = True) -> torch.device:
+    """Threads as the spec of a cell says, and its device.
+
+    Args:
+        spec: of the cell.
+        deterministic: training wants the same result twice, timing the kernels that people run.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    device = torch.device(spec["device"])
+    # The weights of what is hardly heard become denormals, on which a step can take ten times as long.
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(spec["threads"])
+    torch.use_deterministic_algorithms(deterministic, warn_only=device.type == "cuda")
+    # Filling memory that is written anyway made 180 of the 700 calls of a small model's training step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return device
