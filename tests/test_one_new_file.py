@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import PATIENCE_S, TINY, copied_package, environment
+from command_line import PATIENCE_S, SUPPORT, TINY, copied_package, environment
 from throwaway_files import MEASURE, OP, SECTION
 
 TESTS = Path(__file__).parent
@@ -41,10 +41,10 @@ def python(package, folder, *arguments):
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=folder,
-        env=environment() | {"PYTHONPATH": f"{package}:{TESTS}:{TESTS / 'ops'}", "COLUMNS": "1000"},
+        env=environment() | {"PYTHONPATH": f"{package}:{SUPPORT}", "COLUMNS": "1000"},
         capture_output=True,
         text=True,
-        timeout=5 * PATIENCE_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -92,10 +92,10 @@ def laws(package, folder):
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-k", "mean_of_all", str(TESTS / "ops" / "test_laws.py")],
         cwd=folder,
-        env=environment() | {"PYTHONPATH": f"{package}:{TESTS}:{TESTS / 'ops'}"},
+        env=environment() | {"PYTHONPATH": f"{package}:{SUPPORT}"},
         capture_output=True,
         text=True,
-        timeout=5 * PATIENCE_S,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from command_line import SUPPORT
+from command_line import environment as around
 
-import oscbench
 from oscbench.ops import triton_tools
 
 pytestmark = pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
 
 
 def child(task, **environment):
-    found = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    script = Path(__file__).with_name("triton_child.py")
-    found["PYTHONPATH"] = os.pathsep.join(map(str, (Path(oscbench.__file__).parents[1], *script.parents[:2])))
+    kept = {name: value for name, value in around().items() if name != "TRITON_INTERPRET"}
+    script = SUPPORT / "triton_child.py"
     result = subprocess.run(
-        [sys.executable, script, task], capture_output=True, text=True, env=found | environment, check=False
+        [sys.executable, script, task], capture_output=True, text=True, env=kept | environment, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from command_line import environment as around
 
-import oscbench
 from oscbench.ops import kope_attention, triton_tools
 
 pytestmark = pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
 
-HERE = Path(__file__)
 NUMBERS = """
 import json
 import draws
@@ -139,8 +136,7 @@ for kernel in (turn_kernel, turn_gradient_kernel):
 def child(tmp_path, code, **environment):
     script = tmp_path / "child.py"
     script.write_text(code)
-    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    kept["PYTHONPATH"] = os.pathsep.join(map(str, (Path(oscbench.__file__).parents[1], *HERE.parents[:2])))
+    kept = {name: value for name, value in around().items() if name != "TRITON_INTERPRET"}
     result = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, env=kept | environment, check=False
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from test_tuning import record_of
+from trial_records import record_of
 
 from oscbench.records import Store
 from oscbench.records.identity import protocol

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
 
 import pytest
 from command_line import run
+from trial_records import BEST, record_of
 
 from oscbench.records import Store
 from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
-from oscbench.records.schema import Curve, Measurement, MechanismCard, Record
 from oscbench.runner import session
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Machine, Recorded
@@ -27,7 +26,6 @@ SPACE = (
     "{train.learning_rate: {low: 1e-4, high: 1e-2, log: true}, settings.gamma: {choices: [0.02, 0.1, 0.2]}}"
 )
 TUNE = f"{{trials: 6, seeds: 2, extend: 0, space: {SPACE}}}"
-BEST = 2e-3
 
 
 @pytest.fixture
@@ -42,42 +40,6 @@ def planned(tiny):
 
 def begun(loaded, cells):
     return searches(loaded.suite, loaded.source, cells)
-
-
-def score_of(cell):
-    """Best at one learning rate and the smallest gamma; seeds differ a little."""
-    distance = abs(math.log(recipe(cell.spec)["learning_rate"] / BEST))
-    return 1.0 - 0.1 * distance - cell.spec["mechanism"].get("gamma", 0.0) + 1e-3 * cell.spec["seed"]
-
-
-def record_of(cell, status="ok"):
-    """What a runner would leave of a trial cell with a made-up score."""
-    value = score_of(cell)
-    now = datetime.now(UTC)
-    metric = Measurement(value=value, unit="1", label="validation accuracy", direction="higher")
-    measures = {"validation_accuracy": metric, "flops": Measurement(value=100, unit="FLOP", label="flops")}
-    return Record(
-        identity=cell.identity,
-        suite=cell.suite,
-        protocol=cell.protocol,
-        task="digits",
-        task_label="",
-        mechanism=cell.spec["mechanism"]["name"],
-        variant=cell.spec["variant"],
-        seed=cell.spec["seed"],
-        status=status,
-        device="cpu",
-        metric="accuracy",
-        card=MechanismCard(name="x", label="x", idea="", citation="", traits={}),
-        spec_given={},
-        spec=cell.spec,
-        versions={},
-        measures=measures if status == "ok" else {},
-        curves={"train_loss": Curve(label="", unit="", x=(7.0,), y=(1.0,))},
-        started_utc=now,
-        finished_utc=now,
-        seconds=2.0,
-    )
 
 
 def all_records(cells):

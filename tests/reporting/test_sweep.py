@@ -8,6 +8,7 @@ import re
 
 import pytest
 from synthetic_records import make_record, replaced
+from varied_records import LAWS, NOISE, SHARES, error_law, point, records
 
 from oscbench import words
 from oscbench.analysis.fairness import busy_notes
@@ -15,37 +16,12 @@ from oscbench.analysis.frame import Loaded, newest
 from oscbench.analysis.study import assemble
 from oscbench.analysis.sweeps.laws import scaling_fits
 from oscbench.analysis.sweeps.sweep import label_parts, smallest_reaching
-from oscbench.records import protocol
 from oscbench.reporting import build_report
 from oscbench.reporting.page.blocks import Facts, Plan, walk
 from oscbench.reporting.page.verdict import sweep_answers
 from oscbench.reporting.render.html import EMBEDDED_BYTES
 from oscbench.reporting.sections.power_law import PowerLaw, scaling_picture, scaling_table
 from oscbench.reporting.sections.sweep import SweepSection, overall_table, shares_table, values_table
-
-SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
-NOISE = (0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002)
-
-
-def point(mechanism, share, seed, value, key="task.fraction", name="data", train=3, **changes):
-    made = make_record(mechanism, seed, suite=f"{name}[{key}={share}]", value=value, epochs=train, **changes)
-    top, low = key.split(".")
-    spec = made.spec | {top: {**made.spec.get(top, {}), low: share}}
-    return made.model_copy(update={"spec": spec, "protocol": protocol(spec)})
-
-
-def error_law(exponent, scale=0.1):
-    """Accuracy whose error falls as a power of the share, with the same noise in logarithms at every share."""
-    return lambda share, seed: 1 - scale * share**-exponent * math.exp(20 * NOISE[seed])
-
-
-def records(laws, shares=SHARES, seeds=8, **changes):
-    return [
-        point(mechanism, share, seed, law(share, seed), **changes)
-        for mechanism, law in laws.items()
-        for share in shares
-        for seed in range(seeds)
-    ]
 
 
 def report_of(found):
@@ -55,9 +31,6 @@ def report_of(found):
 def only_sweep(found):
     (sweep,) = report_of(found).sweeps
     return sweep
-
-
-LAWS = {"plain": error_law(0.3), "wave": error_law(0.3, 0.07)}
 
 
 def test_labels_come_apart_as_they_were_made():

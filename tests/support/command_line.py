@@ -23,11 +23,13 @@ TINY = {
     "floors": "false",  # they are cells of their own, with tests of their own
 }
 PATIENCE_S = 600.0  # a machine that many share may need minutes to start a process
+SUPPORT = Path(__file__).parent
+"""Modules that tests share, and that their child processes import."""
 
 
 def environment(*folders):
-    """This process's, in which modules of these folders and of the tests can be imported, and the package by all means."""
-    paths = [*folders, Path(__file__).parent, Path(oscbench.__file__).parents[1]]
+    """This process's, in which modules of these folders and of `tests/support` can be imported, and the package by all means."""
+    paths = [*folders, SUPPORT, Path(oscbench.__file__).parents[1]]
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published_records import measured
+from published_records import record as published_record
 from synthetic_records import make_record, toy_suite
-from test_reporting_published import measured
-from test_reporting_published import record as published_record
-from test_reporting_timing import SIZES, timing_record
-from test_reporting_varied import LAWS
-from test_reporting_varied import records as varied_records
+from timing_records import SIZES, timing_record
+from varied_records import LAWS
+from varied_records import records as varied_records
 
 from oscbench.records import Store
 from oscbench.reporting import build_report

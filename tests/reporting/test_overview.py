@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from synthetic_records import make_record
-from test_reporting_varied import LAWS
-from test_reporting_varied import records as varied_records
+from varied_records import LAWS
+from varied_records import records as varied_records
 
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import assemble
