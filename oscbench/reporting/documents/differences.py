@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from oscbench import words
 from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.study import Study
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents._forest import Row, forest
 from oscbench.reporting.documents._standings import comparison_cells, report_of
@@ -13,16 +16,16 @@ _ASKED = (
         "digits, 50 to 800 steps",
         "training_efficiency_digits",
         "kope:default,softmax:kope-flops",
-        "equal FLOPs, same learned positions",
+        "equal FLOPs",
     ),
     (
         "digits, 50 to 800 steps",
         "training_efficiency_digits",
         "kope:default,rope:values",
-        "same positions, values rotated in both",
+        "values rotated in both",
     ),
-    ("digits, tuned", "vision_tuned", "kope,softmax", "equal search, same learned positions"),
-    ("digits, tuned", "vision_tuned", "rope,softmax", "equal search, same learned positions"),
+    ("digits, tuned", "vision_tuned", "kope,softmax", "equal search"),
+    ("digits, tuned", "vision_tuned", "rope,softmax", "equal search"),
     (
         "digits, 20 fresh seeds",
         "kope_values",
@@ -35,21 +38,21 @@ _ASKED = (
         "kope:default,softmax:kope-flops",
         "equal FLOPs; ink alone counts as well",
     ),
-    ("agreement", "agreement", "fixed_query,softmax", "equal parameters, same added positions"),
+    ("agreement", "agreement", "fixed_query,softmax", "equal parameters"),
     (
         "spoken words",
         "keywords",
         "kope,softmax",
-        "equal parameters, same learned positions; KoPE has its phases too",
+        "equal parameters",
     ),
     (
         "spoken words",
         "keywords",
         "fixed_query,softmax",
-        "equal parameters; softmax has learned positions, fixed query its anchors alone",
+        "equal parameters",
     ),
 )
-"""Where, suite, pair, and what is equal between the two or differs besides the mechanism."""
+"""Where, suite, pair, and what is equal between the two or differs besides the mechanism; of positions their records tell."""
 _HEAD = """# Which differences answer the question?
 
 Accuracy of one entry minus another's, paired by seed, of the suites where positions and starts do not decide by themselves. Made from the
@@ -62,7 +65,9 @@ over seeds, each for itself; the tests, corrected over what each suite asks, sta
 def document(loaded: Loaded) -> Document:
     """A forest plot of the pairs, and the same as a table."""
     found = [
-        (where, beside, c) for where, suite, pair, beside in _ASKED if (c := _comparison(loaded, suite, pair))
+        (where, f"{beside}; {_positions(study, c)}", c)
+        for where, suite, pair, beside in _ASKED
+        for study, c in _comparison(loaded, suite, pair)
     ]
     rows = [Row(f"{where}: {c.name}", c) for where, _, c in found]
     if not rows:
@@ -73,18 +78,35 @@ def document(loaded: Loaded) -> Document:
     return Document(f"{_HEAD}{picture}\n{table(headings, cells)}\n", files)
 
 
-def _comparison(loaded: Loaded, suite: str, pair: str) -> Comparison | None:
-    """One pair of a suite, over all of its values where it varies, corrected with the suite's other pairs here."""
+def _comparison(loaded: Loaded, suite: str, pair: str) -> list[tuple[Study, Comparison]]:
+    """One pair of a suite, over all of its values where it varies, corrected with the suite's other pairs here; none without records."""
     pairs = [asked for _, name, asked, _ in _ASKED if name == suite]
     report = report_of(loaded, (suite,), pairs)
-    if report is None:
-        return None
     treatment, baseline = pair.split(",")
-    for c in report.comparisons:
+    for c in report.comparisons if report else ():
         names = [{str(e), e.mechanism} for e in c.pair.__dict__.values()]
-        if treatment in names[0] and baseline in names[1] and c.paired:
-            return c
-    return None
+        if report and treatment in names[0] and baseline in names[1] and c.paired:
+            return [(report, c)]
+    return []
+
+
+def _positions(study: Study, comparison: Comparison) -> str:
+    """Where the tokens' places come from on both sides, as their records say."""
+    ours, theirs = (
+        sorted(
+            {
+                position_of(record)
+                for experiment in study.experiments
+                for standing in experiment.standings
+                if standing.entry == entry
+                for record in standing.finished
+            }
+        )
+        for entry in (comparison.pair.treatment, comparison.pair.baseline)
+    )
+    if ours == theirs:
+        return f"positions {words.listed(ours)} in both"
+    return f"positions {words.listed(ours)} against {words.listed(theirs)}"
 
 
 def _cells(comparison: Comparison) -> tuple[str, str, str]:
