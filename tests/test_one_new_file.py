@@ -102,8 +102,7 @@ def laws(package, folder):
 
 def test_op_is_held_to_the_laws(package, tmp_path):
     kept = laws(package, tmp_path)
-    assert kept.returncode == 0, kept.stdout
-    assert " passed" in kept.stdout
+    assert kept.returncode == 0, kept.stdout  # it would be 5 if no law were about the op
     path = package / "oscbench" / "ops" / "mean_of_all.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(
