@@ -47,9 +47,7 @@ def run(
         list[str] | None,
         typer.Option(help="tensorboard, wandb, trackio or mlflow: told of every record; may be repeated."),
     ] = None,
-    executor: Annotated[
-        str, typer.Option(help="Where cells run: local, or what an installed package adds.")
-    ] = "local",
+    executor: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="host:port of the executor's cluster; by default this machine.")
     ] = None,

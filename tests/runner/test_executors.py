@@ -12,7 +12,7 @@ from fake_executor import NATURE, Fake, InMemory, Watching, record_text
 
 from oscbench.records import Record
 from oscbench.runner import pool as pools
-from oscbench.runner.executors import ExecutorError, Machine, Needs
+from oscbench.runner.executors import ExecutorError, Machine, Needs, Options, ray
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.placement import Placement
 from oscbench.runner.plan import make_plan
@@ -328,9 +328,20 @@ def test_a_measurement_that_breaks_is_left_to_the_cells_and_not_kept(tiny):
     [
         (["--executor", "locale"], '--executor: got "locale"; did you mean "local"?'),
         (["--address", "head:6379"], "--address head:6379: the local executor has none"),
+        (["--executor", "ray", "--address", "ray://head:1"], "--address ray://head:1: give host:port"),
+        (["--executor", "ray", "--address", "127.0.0.1:1"], "--address 127.0.0.1:1: nothing answers there"),
     ],
 )
-def test_mistakes_about_the_executor_are_one_line_with_code_2(tiny, oscbench, options, expected):
+def test_mistakes_about_the_executor_are_one_line_with_code_2(tiny, oscbench, options, expected, monkeypatch):
+    monkeypatch.setattr(ray, "_is_installed", lambda: True)
     ended = oscbench("run", tiny(), *options)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert expected in ended.err
+
+
+def test_ray_that_is_not_installed_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setattr(ray, "_is_installed", lambda: False)
+    with pytest.raises(
+        ExecutorError, match=r'^--executor ray: Ray is not installed; pip install "oscbench\[ray\]"$'
+    ):
+        ray.Ray(Options())

@@ -25,7 +25,9 @@ class Local:
 
     def __init__(self, options: Options) -> None:
         if options.address is not None:
-            raise ExecutorError(f"--address {options.address}: the local executor has none")
+            raise ExecutorError(
+                f"--address {options.address}: the local executor has none; give --executor ray"
+            )
         self._keeping = options.keeping
         gpus = torch.cuda.device_count()
         self._machine = Machine(HERE, cores(), gpus, options.jobs, nature(gpus))
