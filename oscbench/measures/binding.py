@@ -91,7 +91,7 @@ class Binding(Measure):
             if kind == "fg_ari":
                 details["ceiling"] = _ceiling(seen, self.config.clustered)
             if kind in ("gini", "weighted_synchrony"):
-                details["from"] = "CLS" if seen.num_special else "patches"
+                details["from"] = "CLS" if seen.num_special == 1 else "patches"
             found[f"binding_{name}"] = Measurement(
                 value=by_layer[-1],
                 unit="fraction" if kind == "attention" else "1",
@@ -129,8 +129,8 @@ class _Seen:
 
     def rows(self, layer: int) -> Tensor:
         """What the CLS token, or else each patch, gives patches, as shares of that."""
-        first = 0 if self.num_special else self.num_special
-        last = 1 if self.num_special else None
+        # Several special tokens are queries, of which none reads for the whole image.
+        first, last = (0, 1) if self.num_special == 1 else (self.num_special, None)
         given = self.attention[layer][..., first:last, self.num_special :].double().clamp_min(0.0)
         return given / given.sum(-1, keepdim=True).clamp_min(1e-12)
 

@@ -144,7 +144,8 @@ def compose(
     Returns:
         `images` (CHUNK, 1, size, size) uint8 with black 0 and full ink 224; `classes` (CHUNK, max_digits) int64, -1 where a scene has
         fewer digits; `masks` (CHUNK, max_digits, size, size) bool, whole shapes with their hidden parts; `visible` (CHUNK, size, size)
-        int64, which digit a pixel shows, -1 for none; and where there is a relation, `relation` (CHUNK,) bool, whether it holds.
+        int64, which digit a pixel shows, -1 for none; `clutter` (CHUNK, size, size) bool, pixels of clutter or look-alikes that
+        no digit hides; and where there is a relation, `relation` (CHUNK,) bool, whether it holds.
     """
     most = config.max_digits
 
@@ -185,12 +186,14 @@ def compose(
     for layer in torch.cat((pieces, wrong, digits.flip(1)), dim=1).unbind(1):
         images = torch.where(layer > INK, layer, torch.maximum(images, layer))
     shapes = digits > INK
+    clutter = (torch.cat((pieces, wrong), dim=1) > INK).any(1) & ~shapes.any(1)
     images = images + config.noise * torch.randn(images.shape, generator=generator)
     return {
         "images": (16.0 + 208.0 * images).round().clamp(0, 255).to(torch.uint8)[:, None],
         "classes": torch.where(present, classes, -1),
         "masks": shapes,
         "visible": torch.where(shapes.any(1), shapes.int().argmax(1), -1),
+        "clutter": clutter,
         **related,
     }
 

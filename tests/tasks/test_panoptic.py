@@ -1,0 +1,268 @@
+"""Panoptic quality by its literal definition, matching that is the cheapest of all, and maps merged from queries."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+import torch
+from torch import Tensor
+
+from oscbench import catalog
+from oscbench.models.backbones.queries import Queries, QueriesConfig
+from oscbench.ops.flops import flop_counter
+from oscbench.tasks import ImageInputs
+from oscbench.tasks.scene_panoptic import CLASSES, STUFF, ScenePanoptic, ScenePanopticConfig
+from oscbench.tasks.support.panoptic import (
+    INSTANCES,
+    UNLABELLED,
+    _matching,
+    merged,
+    panoptic_loss,
+    segments_of,
+)
+from oscbench.tasks.support.panoptic_quality import panoptic_counts, qualities
+
+CPU = torch.device("cpu")
+SMALL = {"train_scenes": 60, "validation_scenes": 10, "test_scenes": 30}
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path_factory.getbasetemp() / "panoptic-store"))
+
+
+def made(**settings: object) -> ScenePanoptic:
+    return ScenePanoptic(ScenePanopticConfig.model_validate({**SMALL, **settings}))
+
+
+def literal(
+    found: Tensor, ours: list[int], truth: Tensor, theirs: list[int], classes: int, crowd: list[bool]
+) -> Tensor:
+    """Segment by segment and pixel by pixel, as in the paper and its authors' code."""
+    counts = torch.zeros(classes, 4, dtype=torch.float64)
+    mine = {i: {p for p, v in enumerate(found.flatten().tolist()) if v == i} for i in range(len(ours))}
+    real = {j: {p for p, v in enumerate(truth.flatten().tolist()) if v == j} for j in range(len(theirs))}
+    void = {p for p, v in enumerate(truth.flatten().tolist()) if v == -1}
+    used, met = set(), set()
+    for i, a in mine.items():
+        for j, b in real.items():
+            if crowd[j] or ours[i] != theirs[j]:
+                continue
+            union = len((a - void) | b)
+            if union and len(a & b) / union > 0.5:
+                counts[ours[i], 0] += len(a & b) / union
+                counts[ours[i], 1] += 1
+                used.add(i)
+                met.add(j)
+    for j, b in real.items():
+        if b and j not in met and not crowd[j]:
+            counts[theirs[j], 3] += 1
+    for i, a in mine.items():
+        if not a or i in used:
+            continue
+        excused = len(a & void) + sum(len(a & real[j]) for j in real if crowd[j] and theirs[j] == ours[i])
+        if excused / len(a) <= 0.5:
+            counts[ours[i], 2] += 1
+    return counts
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_counts_are_their_literal_definition(seed: int) -> None:
+    """Random maps, in which answers are the truth with errors, some pixels void, some segments crowds, and some of none."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def whole(high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=generator)
+
+    number, rows = int(whole(5, 1)), int(whole(4, 1)) + 1
+    truth = whole(number + 1, rows, 3).repeat_interleave(3, 0).repeat_interleave(3, 1) - 1
+    theirs = whole(3, number).tolist()
+    found = torch.where(
+        torch.rand(truth.shape, generator=generator) < 0.75, truth, whole(number + 1, *truth.shape) - 1
+    )
+    ours = [c if torch.rand(1, generator=generator) < 0.7 else int(whole(3, 1)) for c in theirs]
+    crowd = (torch.rand(number, generator=generator) < 0.25).tolist()
+    expected = literal(found, ours, truth, theirs, 3, crowd)
+    assert torch.allclose(panoptic_counts(found, ours, truth, theirs, 3, crowd), expected)
+
+
+def test_what_is_degenerate_counts_as_the_paper_has_it() -> None:
+    nothing, one = torch.full((4, 4), -1), torch.zeros(4, 4, dtype=torch.int64)
+    # Nothing there and nothing said; a segment in void alone is no mistake; one that is missed; one that is made up.
+    assert panoptic_counts(nothing, [], nothing, [], 2).sum() == 0
+    assert panoptic_counts(one, [1], nothing, [], 2).sum() == 0
+    assert panoptic_counts(nothing, [], one, [1], 2)[1].tolist() == [0, 0, 0, 1]
+    other = torch.ones(4, 4, dtype=torch.int64)
+    assert panoptic_counts(one, [0], other, [0, 1], 2).tolist() == [[0, 0, 1, 0], [0, 0, 0, 1]]
+    assert panoptic_counts(one, [1], one, [1], 2)[1].tolist() == [1, 1, 0, 0]
+    # Exactly half is not matched.
+    half = torch.tensor([[0, 0, 1, 1]])
+    assert panoptic_counts(half, [0, 1], torch.zeros(1, 4, dtype=torch.int64), [0], 2)[0].tolist() == [
+        0,
+        0,
+        1,
+        1,
+    ]
+    found = qualities(torch.tensor([[1.6, 2, 1, 1], [0, 0, 2, 0], [0, 0, 0, 0]]))
+    assert found[0].tolist() == pytest.approx([1.6 / 3, 0.8, 2 / 3])
+    assert found[1].tolist() == [0, 0, 0]
+    assert bool(found[2].isnan().all())
+    assert torch.allclose(found[0, 0], found[0, 1] * found[0, 2])
+
+
+def labels(*rows: list[int]) -> Tensor:
+    return torch.tensor([rows])
+
+
+def test_segments_are_read_from_labels() -> None:
+    classes, masks = segments_of(labels([0, 8, UNLABELLED], [17, 17, 8]))
+    assert classes.tolist() == [[0, 1, 2]]
+    assert masks[0].tolist() == [[1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1], [0, 0, 0, 1, 1, 0]]
+    classes, masks = segments_of(torch.cat((labels([0, 8]), labels([0, 0]), labels([255, 255]))))
+    assert classes.tolist() == [[0, 1], [0, -1], [-1, -1]]
+    assert masks[1:, 1].sum() == masks[2].sum() == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_matching_is_the_cheapest_of_all(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits, masks = torch.randn(1, 4, 4, generator=generator), torch.randn(1, 4, 12, generator=generator)
+    given = torch.tensor([0, 8, 9])[torch.randint(3, (1, 3, 4), generator=generator)]
+    wanted, truth = segments_of(given)
+    known = torch.ones(1, 12)
+    _, query, segment = _matching(logits, masks, wanted, truth, known)
+
+    def cost(q: int, s: int) -> float:
+        x, t = masks[0, q].double(), truth[0, s].double()
+        crossed = torch.nn.functional.binary_cross_entropy_with_logits(x, t)
+        dice = 1 - (2 * (x.sigmoid() * t).sum() + 1) / (x.sigmoid().sum() + t.sum() + 1)
+        return float(5 * crossed + 5 * dice - 2 * logits[0, q].softmax(-1)[wanted[0, s]])
+
+    best = min(
+        sum(cost(q, s) for s, q in enumerate(order)) for order in permutations(range(4), wanted.shape[1])
+    )
+    assert sum(cost(int(q), int(s)) for q, s in zip(query, segment, strict=True)) == pytest.approx(
+        best, abs=1e-4
+    )
+
+
+def certain(task: ScenePanoptic, targets: Tensor, queries: int = 6) -> Tensor:
+    """A prediction that says exactly what is there, in another order."""
+    wanted, truth = segments_of(targets)
+    count, most = wanted.shape
+    scores = torch.full((count, queries, len(CLASSES) + 1), -20.0)
+    scores[..., -1] = 20.0
+    masks = torch.full((count, queries, truth.shape[-1]), -20.0)
+    for place in range(most):
+        query = queries - 1 - place
+        there = wanted[:, place] >= 0
+        scores[there, query, -1] = -20.0
+        scores[there, query, wanted[there, place]] = 20.0
+        masks[there, query] = 40.0 * truth[there, place] - 20.0
+    return torch.cat((scores, masks), -1)
+
+
+def test_who_knows_it_all_has_all_and_loses_nothing() -> None:
+    task = made()
+    batch = next(task.batches("test", 30))
+    right = certain(task, batch.targets)
+    found = task.scored([(right, batch)])
+    assert {name: score.value for name, score in found.items()} == dict.fromkeys(
+        ("pq", "sq", "rq", "pq_things", "pq_stuff"), 1.0
+    )
+    assert task.loss(right, batch).item() < 1e-3
+    wrong = right.roll(1, 0)
+    assert task.loss(wrong, batch).item() > 3.0
+    assert task.scored([(wrong, batch)])["pq_things"].value < 0.1
+    parts = [(right[:7], type(batch)(batch.inputs[:7], batch.targets[:7]))]
+    parts += [(wrong[7:], type(batch)(batch.inputs[7:], batch.targets[7:]))]
+    counts = [task.count(*part)["segments"] for part in parts]
+    assert task.scored(parts)["pq"].value == task.finish({"segments": counts[0] + counts[1]})["pq"].value
+
+
+def test_labels_tell_things_clutter_and_empty_space() -> None:
+    task = made()
+    parts = task.scenes.compose("test", "classes", "visible", "clutter", "masks", "images")
+    targets = task.splits["test"].targets
+    assert torch.equal((targets == 8), parts["clutter"])
+    assert not bool((parts["clutter"] & (parts["visible"] >= 0)).any())
+    for scene in range(5):
+        for index in range(3):
+            shown = parts["visible"][scene] == index
+            if bool(shown.any()):
+                expected = (int(parts["classes"][scene, index]) + 2) * INSTANCES + index
+                assert set(targets[scene][shown].tolist()) == {expected}
+    ink = parts["images"][:, 0].float()
+    assert float(ink[targets == 8].mean()) > 2 * float(ink[targets == 0].mean())
+
+
+def test_a_merge_keeps_what_is_sure_and_joins_stuff() -> None:
+    sure, masks = torch.full((4, 13), -20.0), torch.full((4, 8), -20.0)
+    for query, (name, pixels) in enumerate([(0, [0, 1]), (0, [2, 3]), (5, [4, 5]), (12, [6, 7])]):
+        sure[query, name] = 20.0
+        masks[query, pixels] = 20.0
+    found, names = merged(sure, masks, STUFF)
+    assert names == [0, 5]
+    assert found.tolist() == [0, 0, 0, 0, 1, 1, -1, -1], "nothing is said where only a query of none is"
+    # Of a mask of four pixels another query has two: less than four fifths are left, and it goes.
+    masks[2] = torch.tensor([-20.0] * 2 + [10.0] * 4 + [-20.0] * 2)
+    found, names = merged(sure, masks, STUFF)
+    assert names == [0]
+    assert found.tolist() == [0, 0, 0, 0, -1, -1, -1, -1]
+    unsure = torch.zeros(4, 13)
+    assert merged(unsure, masks, STUFF)[1] == []
+
+
+def test_void_moves_no_mask_and_an_image_of_void_alone_is_none() -> None:
+    task = made()
+    batch = next(task.batches("test", 4))
+    prediction = torch.randn(4, 6, len(CLASSES) + 1 + 1024, generator=torch.Generator().manual_seed(0))
+    prediction.requires_grad_()
+    targets = batch.targets.clone()
+    targets[:, 16:] = UNLABELLED
+    targets[3] = UNLABELLED
+    (gradient,) = torch.autograd.grad(panoptic_loss(prediction, targets, len(CLASSES)), prediction)
+    of_masks = gradient[..., len(CLASSES) + 1 :].unflatten(-1, (32, 32))
+    assert bool((of_masks[:, :, 16:] == 0).all())
+    assert bool((of_masks[:3, :, :16] != 0).any())
+    assert bool((of_masks[3] == 0).all())
+    assert bool(gradient.isfinite().all())
+
+
+def test_floor_finds_empty_space_alone() -> None:
+    task = made()
+    found = task.evaluate(task.floor("chance"), "test", CPU)
+    assert found["pq_things"].value == 0.0
+    assert 0.2 < found["pq_stuff"].value < 0.5  # of two kinds it finds one
+
+
+@pytest.mark.parametrize("name", [n for n in catalog.names("mechanisms") if n != "ssa"])
+def test_queries_hear_all_patches_and_masks_are_of_their_pixels(name: str) -> None:
+    found = catalog.load("mechanisms", name)
+    config = QueriesConfig(width=16, heads=2, layers=2, patch=4, queries=3)
+    model = (
+        Queries(config, ImageInputs(1, 8, 12, 4), found, found.Config(), hidden=None, seed=0).double().eval()
+    )
+    images = torch.randn(2, 1, 8, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before = model(images).prediction
+    assert before.shape == (2, 3, 5 + 96)
+    images[0, :, 4:, 8:] += 1.0
+    moved = (model(images).prediction - before).abs()
+    assert bool((moved[0, :, :5].amax(-1) > 0).all())
+    assert bool((moved[1] == 0).all())
+
+
+def test_flops_of_queries_are_those_that_run() -> None:
+    found = catalog.load("mechanisms", "softmax")
+    model = Queries(
+        QueriesConfig(width=16, heads=2, layers=2),
+        ImageInputs(1, 8, 12, 4),
+        found,
+        found.Config(),
+        hidden=None,
+        seed=0,
+    )
+    with flop_counter() as counter, torch.no_grad():
+        model(torch.zeros(1, 1, 8, 12))
+    assert counter.get_total_flops() == model.flops()
