@@ -7,16 +7,14 @@ pixel's patch (where EoMT upsamples by convolutions). Queries are special tokens
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.mechanisms import Context
+from oscbench.mechanisms import Context, Positions
 from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.dense import DenseConfig, images_of
-from oscbench.models.backbones.vision import patches_of
+from oscbench.models.backbones.vision import patches_along, patches_of
 from oscbench.models.positions import image_positions
 
 
@@ -41,32 +39,21 @@ class Queries(Backbone):
     Config = QueriesConfig
     version = 1
 
-    def __init__(
-        self,
-        config: QueriesConfig,
-        inputs: Any,
-        mechanism_class: type,
-        mechanism_config: Any,
-        *,
-        hidden: int | None,
-        seed: int,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.config, self.inputs = config, inputs
-        if inputs.height % config.patch or inputs.width % config.patch:
-            raise ValueError(
-                f"patch {config.patch} does not divide images of {inputs.height} × {inputs.width}"
-            )
-        grid = (inputs.height // config.patch, inputs.width // config.patch)
-        self.positions = image_positions(*grid, config.queries)
+    def build_front(self) -> Positions:
+        """A linear map of each patch, and the queries."""
+        config, inputs = self.config, self.inputs
+        self.positions = image_positions(*patches_along(inputs, config.patch), config.queries)
         self.patches = nn.Linear(inputs.channels * config.patch**2, config.width)
         self.queries = nn.Embedding(config.queries, config.width)
-        self.surround(mechanism_class, mechanism_config, self.positions, hidden=hidden, seed=seed)
-        width = self.trunk.output_width
-        self.classes = nn.Linear(width, inputs.num_classes + 1)
+        return self.positions
+
+    def build_head(self, seed: int) -> None:
+        """Linear maps of queries to classes and of patches to pixels, and two layers from queries to masks."""
+        del seed
+        config, width = self.config, self.trunk.output_width
+        self.classes = nn.Linear(width, self.inputs.num_classes + 1)
         self.masks = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.embedding))
         self.pixels = nn.Linear(width, config.embedding * config.patch**2)
-        self.begin(seed)
 
     @property
     def num_tokens(self) -> int:
