@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from oscbench.records.shape import mistake
 from oscbench.records.timed import of_second_schema
 
 Status = Literal["ok", "diverged", "oom", "unsupported", "failed"]
@@ -156,3 +157,10 @@ class Record(_Frozen):
         return (
             of_second_schema(given) if isinstance(given, dict) and given.get("schema_version") == 1 else given
         )
+
+    @model_validator(mode="after")
+    def _as_reports_read_it(self) -> Self:
+        details = {name: one.details for name, one in self.measures.items()}
+        if wrong := mistake(self.spec, self.spec_given, self.environment, details):
+            raise ValueError(wrong)
+        return self

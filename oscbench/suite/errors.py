@@ -10,9 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 from oscbench.errors import UserError, nearest
 
+LONGEST = 1200
+"""Characters of a message: a mistake may quote a value, and a value may be all of a suite."""
+
 
 class SuiteError(UserError):
-    """A suite that cannot be run as it stands."""
+    """A suite that cannot be run as it stands; of a long message the beginning and the end are kept."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST - 300]} … {text[-300:]}")
 
 
 def place(parts: Sequence[Any]) -> str:

@@ -187,3 +187,13 @@ def test_a_mistake_at_a_long_value_of_what_varies_stays_short(tmp_path):
         load_points(str(path))
     assert "vary: at train.epochs=" in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_a_message_that_quotes_a_long_value_stays_short(tmp_path):
+    tune = f"{{trials: 2, space: {{model.position: {{choices: [{{a: {'x' * 9000}}}, none]}}}}}}"
+    with pytest.raises(SuiteError) as caught:
+        load_suite(str(written(tmp_path, tune=tune)))
+    said = str(caught.value)
+    assert len(said) < 1300
+    assert "tune.space: got" in said
+    assert "is no position; there are:" in said
