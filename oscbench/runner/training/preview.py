@@ -20,6 +20,8 @@ from oscbench.runner.training.loop import total_steps, train
 from oscbench.runner.training.specs import match_spec, parts_of, recipe
 
 TIMED_STEPS = 3
+TIMED_FLOPS = 2e11
+"""Of a step that is timed on a processor, which then takes seconds; a larger one is timed on fewer examples, and counted up."""
 
 
 def preview(cell: Cell, probe_size: int) -> Preview:
@@ -54,33 +56,47 @@ def _built_and_timed(cell: Cell, probe_size: int) -> Preview:
         told = f"needs {needed / 2**30:,.0f} of {there / 2**30:,.0f} GiB"
         return Preview(cell, num_parameters(planned), trouble=told)
     model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
-    batch_size = spec["train"]["batch_size"]
+    flops, batch_size = model.flops(), spec["train"]["batch_size"]
+    timed_size = timed_batch(batch_size, flops, device)
     num_steps = total_steps(task, spec["train"])
-    sizes = Preview(cell, num_parameters(model), model.flops(), matched.residual, num_steps)
+    sizes = Preview(cell, num_parameters(model), flops, matched.residual, num_steps)
     probe = next(task.batches("validation", probe_size)).to(device)
-    subject = Subject(model, task, probe, device, batch_size)
+    subject = Subject(model, task, probe, device, timed_size)
     started = time.perf_counter()
     try:
-        _first_steps(subject, spec)
+        _first_steps(subject, recipe(spec) | {"batch_size": timed_size}, spec["seed"])
     except Exception as error:
         return replace(sizes, trouble=f"{type(error).__name__}: {first_line(error)}")
     spent = time.perf_counter() - started
     steps = subject.history.step_seconds
     # The first step also pays for warming up; evaluation adds its share of what is not a step.
-    a_step = min(steps)
+    a_step = min(steps) * batch_size / timed_size
     seconds = a_step * num_steps * 1.1 + (spent - sum(steps))
     return replace(sizes, estimate=seconds)
+
+
+def timed_batch(batch_size: int, flops: int, device: torch.device) -> int:
+    """Examples of a step that is timed: those of training, or on a processor as many as cost no more than `TIMED_FLOPS`.
+
+    Args:
+        batch_size: of training.
+        flops: of a sample's forward pass; a step costs three times as many.
+        device: where the step is taken.
+    """
+    if device.type != "cpu":
+        return batch_size
+    return max(1, min(batch_size, int(TIMED_FLOPS / (3 * max(1, flops)))))
 
 
 class _EnoughError(Exception):
     """The steps that were to be timed are done."""
 
 
-def _first_steps(subject: Subject, spec: dict[str, Any]) -> None:
+def _first_steps(subject: Subject, settings: dict[str, Any], seed: int) -> None:
     def stop(done: int, total: int) -> None:
         if done >= min(TIMED_STEPS, total):
             raise _EnoughError
 
     progress: Progress = stop
     with contextlib.suppress(_EnoughError):
-        train(subject, recipe(spec), spec["seed"], progress)
+        train(subject, settings, seed, progress)
