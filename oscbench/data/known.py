@@ -156,6 +156,19 @@ def _photographs_mistake(folder: Path) -> str | None:
     return f"val/{lost[0]}/ is not there" if lost else None
 
 
+def _arc_mistake(folder: Path) -> str | None:
+    """Tasks to train on, and tasks that are scored."""
+    for split in ("training", "evaluation"):
+        if next((folder / split).glob("*.json"), None) is None:
+            return f"{split}/ holds no .json file"
+    return None
+
+
+def _shards_mistake(folder: Path) -> str | None:
+    """One tar file at least, wherever it lies."""
+    return None if next(folder.rglob("*.tar"), None) else "holds no .tar file"
+
+
 _ALL = (
     Known(
         "enwik8",
@@ -256,6 +269,20 @@ _ALL = (
         (),
         whole_folder=True,
         mistake=ade20k_mistake,
+    ),
+    Known(
+        "arc_agi_1",
+        "ARC-AGI-1, the folder with training/*.json and evaluation/*.json (Chollet, arXiv 1911.01547); rules on grids",
+        (),
+        whole_folder=True,
+        mistake=_arc_mistake,
+    ),
+    Known(
+        "datacomp_medium",
+        "DataComp's medium pool, the folder of .tar files that its downloader leaves (Gadre et al., arXiv 2304.14108); images with captions",
+        (),
+        whole_folder=True,
+        mistake=_shards_mistake,
     ),
     Known(
         "imagenet100",

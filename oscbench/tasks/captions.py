@@ -13,25 +13,31 @@ split alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from oscbench.data.prepared import prepared
 from oscbench.models.backbones.dual import Dual
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, TaskConfig
 from oscbench.tasks.digits import digit_splits
-from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.contrast import info_nce, nearest_means_the_same
+from oscbench.tasks.support.dual_floors import TwoTowers
+from oscbench.tasks.support.floors import histogram, logistic
+from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
 from oscbench.tasks.support.scene_composition import placed
 
 DATA_SEED = 20_261_128
 PREPARATION = "captions v1"
 SPLITS = ("train", "validation", "test")
+SHOWN = 6
+"""Captions of which a record shows the nearest image."""
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 VOCABULARY = ("<pad>", "a", "above", "below", "left", "right", "of", *DIGITS)
 IDS = {word: index for index, word in enumerate(VOCABULARY)}
@@ -111,6 +117,25 @@ class Captions(InMemoryTask):
         """An image, and up to six words."""
         return DualInputs(1, config.size, config.size, len(VOCABULARY), WORDS)
 
+    @classmethod
+    def floors(cls, config: CaptionsConfig) -> dict[str, str]:
+        """No image at all, and a bag of pixels."""
+        del config
+        return {
+            "chance": "all captions are alike, whatever the image",
+            "bag": f"{BAGS['vision']}, one class for each meaning of training",
+        }
+
+    def floor(self, name: str) -> torch.nn.Module:
+        """One of them: an image is embedded as how likely each meaning is, a caption as the meanings that have its digits."""
+        if name == "chance":
+            return TwoTowers(self.inputs, lambda images: images.new_zeros(len(images), NUM_MEANINGS), said)
+        towers = TwoTowers(self.inputs, lambda images: images, said)
+        images = [Batch(towers.images(batch.inputs), batch.targets) for batch in self.fitting()]
+        likely = logistic(images, histogram(images), lambda meanings: meanings, NUM_MEANINGS)
+        towers.see = lambda images: likely.predict(images).exp()
+        return towers
+
     def tensors(self) -> dict[str, Tensor]:
         """All images and meanings."""
         return super().tensors() | {"alone.inputs": self.alone.inputs, "alone.targets": self.alone.targets}
@@ -143,18 +168,11 @@ class Captions(InMemoryTask):
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """InfoNCE [nats], the mean of both directions; a pair that means the same as another is no negative of it."""
-        images, captions = prediction.unbind(1)
-        same = batch.targets[:, None] == batch.targets
-        same = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-        logits = (images @ captions.T).masked_fill(same, float("-inf"))
-        own = torch.arange(len(logits), device=logits.device)
-        return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
+        return info_nce(prediction, batch.targets)
 
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
         """1 where an image is nearer to its own caption than to any other of the batch."""
-        images, captions = prediction.unbind(1)
-        nearest = (images @ captions.T).argmax(1)
-        return (batch.targets[nearest] == batch.targets).float()
+        return nearest_means_the_same(prediction, batch.targets)
 
     @torch.no_grad()
     def evaluate(
@@ -173,7 +191,10 @@ class Captions(InMemoryTask):
             for key in ("top_1", "pair", "axis"):
                 scores[f"{name}_{key}"] = _score(found[key][seen])
                 scores[f"{name}_{key}_held_out_pairs"] = _score(found[key][~seen])
-            scores[f"{name}_text_to_image"] = _score(self._backwards(images, meanings, gallery))
+            nearest, own = self._backwards(images, meanings, gallery)
+            scores[f"{name}_text_to_image"] = _score(own.flatten())
+            scenes = self._nearest_scenes(nearest[0].cpu(), own[0].cpu())
+            scores[name] = replace(scores[name], details={"scenes": scenes})
             blind = images.mean(0, keepdim=True).expand_as(images)
             scores[f"{name}_text_alone"] = _score(self._compared(blind, meanings, gallery)["swap"][seen])
             scores[f"{name}_single_digits"] = _score(self._single(towers, device, batch_size))
@@ -199,11 +220,24 @@ class Captions(InMemoryTask):
             found["axis"].append((nearest // len(PAIRS) == meanings // len(PAIRS)).double())
         return {name: torch.stack(parts).mean(0) for name, parts in found.items()}
 
-    def _backwards(self, images: Tensor, meanings: Tensor, gallery: Tensor) -> Tensor:
-        """Whether the nearest of a gallery of one image for each meaning is the caption's own, for each caption of both wordings."""
+    def _backwards(self, images: Tensor, meanings: Tensor, gallery: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest image of a gallery of one for each meaning, for each caption of both wordings (2, meanings), and whether it is its own.
+
+        An image is told by its place in the split.
+        """
         first = torch.stack([(meanings == meaning).nonzero()[0, 0] for meaning in range(NUM_MEANINGS)])
         nearest = (gallery @ normalize(images[first], dim=-1).T).argmax(-1)
-        return (nearest == torch.arange(NUM_MEANINGS, device=images.device)).double().flatten()
+        return first[nearest], (nearest == torch.arange(NUM_MEANINGS, device=images.device)).double()
+
+    def _nearest_scenes(self, nearest: Tensor, own: Tensor) -> list[dict[str, Any]]:
+        """Captions, evenly spaced, with the image that is nearest to each: a hexadecimal digit a pixel, rows parted by `/`."""
+        found = []
+        for meaning in range(0, NUM_MEANINGS, NUM_MEANINGS // SHOWN):
+            image = self.splits["test"].inputs[nearest[meaning]] // 16
+            rows = ("".join(f"{level:x}" for level in row) for row in image.tolist())
+            words = " ".join(caption(meaning, 0))
+            found.append({"caption": words, "image": "/".join(rows), "own": bool(own[meaning])})
+        return found
 
     def _single(self, towers: Dual, device: torch.device, batch_size: int) -> Tensor:
         """Whether an image of one digit is nearest to "a" and that digit, of the ten."""
@@ -305,6 +339,16 @@ def caption(meaning: int, way: int) -> list[str]:
     relation, pair = divmod(meaning, len(PAIRS))
     said, heard = (DIGITS[PAIRS[pair][place]] for place in ((0, 1) if way == 0 else (1, 0)))
     return ["a", said, *RELATIONS[relation][way].split(), "a", heard]
+
+
+def said(ids: Tensor) -> Tensor:
+    """Captions (B, 6) as the meanings that they fit, (B, NUM_MEANINGS) shares: one, or for a digit alone all that have it."""
+    same = (ids[:, None, None] == CAPTIONS.to(ids.device)).all(-1).any(1)
+    named = (CAPTIONS[0].to(ids.device)[None, :, :, None] == ids[:, None, None]).logical_and(
+        ids[:, None, None] >= IDS[DIGITS[0]]
+    )
+    fits = torch.where(same.any(1, keepdim=True), same, named.any(-1).any(-1))
+    return fits / fits.sum(1, keepdim=True)
 
 
 def _filled(words: list[str]) -> list[int]:

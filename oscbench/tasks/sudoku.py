@@ -21,12 +21,13 @@ from typing import Literal
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, GridInputs, Metric, Score, Split, TaskConfig
+from oscbench.tasks.support.grid_floors import Looped
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.sudoku_boards import (
     GEOMETRIES,
@@ -157,6 +158,28 @@ class Sudoku(InMemoryTask):
         label = f"{which} boards wholly right at {config.headline_loops}× the training loops"
         metric = Metric(cls.metric.name, label, cls.metric.unit, cls.metric.direction)
         return f"{cls.label} {config.side} × {config.side}", metric
+
+    @classmethod
+    def floors(cls, config: SudokuConfig) -> dict[str, str]:
+        """Cells that hear no other, and a board's digits without their places."""
+        del config
+        return {
+            "chance": "in every cell the digit that training's solutions have most often there",
+            "bag": "in every blank the digit that stands least often among the board's givens",
+        }
+
+    def floor(self, name: str) -> torch.nn.Module:
+        """One of them."""
+        side, solutions = self.config.side, self.splits["train"].targets
+        if name == "chance":
+            shares = one_hot(solutions - 1, side).double().mean(0).float()
+            return Looped(lambda boards: shares.expand(len(boards), -1, -1))
+
+        def rare(boards: Tensor) -> Tensor:
+            counts = one_hot(boards, side + 1)[..., 1:].sum(1, keepdim=True)
+            return -counts.float().expand(-1, boards.shape[1], -1)
+
+        return Looped(rare)
 
     def tensors(self) -> dict[str, Tensor]:
         """All boards of all splits."""

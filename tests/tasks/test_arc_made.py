@@ -16,7 +16,7 @@ from torch import Tensor
 from oscbench import catalog
 from oscbench.models.backbones.grid import Grid, GridConfig
 from oscbench.models.trunk import Output
-from oscbench.tasks.arc_made import ArcMade, ArcMadeConfig
+from oscbench.tasks.arc_made import DATA_SEED, ArcMade, ArcMadeConfig
 from oscbench.tasks.support import arc_canvas, arc_rules
 from oscbench.tasks.support.arc_rules import LARGEST, PRIMITIVES, Step, applied, example, random_grid, rules
 
@@ -258,3 +258,24 @@ def test_a_rules_token_is_heard_by_its_cells() -> None:
 def test_data_are_fixed() -> None:
     assert made().data_hash() == made().data_hash()
     assert made().data_hash() != made(hidden_grids=5).data_hash()
+
+
+def test_floors_solve_what_needs_no_other_cell_and_nothing_else() -> None:
+    task = made(train_rules=20, train_pairs=60)
+    assert set(ArcMade.floors(task.config)) == {"chance", "bag"}
+    same, own = (task.floor(name) for name in ("chance", "bag"))
+    found = task.evaluate(same, "test", torch.device("cpu"))
+    assert {score.value for score in found.values()} == {0.0}, "a rule changes every grid that it is shown on"
+    train, _ = rules(20, 3, seed=DATA_SEED)
+    alone = torch.tensor([rule[0].primitive == "recolour" and len(rule) == 1 for rule in train])
+    assert alone.any()
+    right = torch.cat(
+        [task.scores(own(batch.inputs).prediction, batch) for batch in task.batches("test", 256)]
+    )
+    recoloured = alone[torch.cat([batch.inputs[:, 0] for batch in task.batches("test", 256)])]
+    assert right[recoloured].mean() == 1.0, "a colour's new name is told by the colour alone"
+    assert right[~recoloured].mean() < 0.2
+    before = copy.deepcopy(same.state_dict())
+    task._adapt(same, task.unseen[0], 0, torch.device("cpu"))
+    assert all(torch.equal(value, before[key]) for key, value in same.state_dict().items())
+    task.evaluate(own, "test", torch.device("cpu"))

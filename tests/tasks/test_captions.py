@@ -18,6 +18,7 @@ from oscbench.ops.flops import flop_counter
 from oscbench.tasks import Batch
 from oscbench.tasks.captions import (
     CAPTIONS,
+    IDS,
     NUM_MEANINGS,
     PAIRS,
     VOCABULARY,
@@ -27,6 +28,7 @@ from oscbench.tasks.captions import (
     compose,
     exchanged,
     held_out,
+    said,
 )
 from oscbench.tasks.digits import digit_splits
 
@@ -271,3 +273,25 @@ def test_data_are_fixed_and_settings_that_fit_nothing_are_refused() -> None:
         CaptionsConfig(max_scale=17)
     with pytest.raises(ValidationError, match="must rise"):
         CaptionsConfig(min_scale=14, max_scale=13)
+
+
+def test_floors_bind_nothing() -> None:
+    task = made(images_per_meaning=8, test_images=2)
+    blind, bag = (task.evaluate(task.floor(name), "test", CPU) for name in ("chance", "bag"))
+    assert blind["accuracy"].value == blind["accuracy_text_alone"].value == 0.5
+    assert blind["accuracy_top_1"].value == pytest.approx(1 / 160)
+    assert blind["accuracy_single_digits"].value == pytest.approx(0.1)
+    assert bag["accuracy"].value == pytest.approx(0.5, abs=0.1), (
+        "how much ink there is says nothing of who is above"
+    )
+    assert 0 < bag["accuracy_top_1"].value < 0.1
+    assert bag["accuracy_single_digits"].count == 20
+
+
+def test_a_caption_fits_its_meaning_and_a_digit_all_that_have_it() -> None:
+    for way in CAPTIONS:
+        assert torch.equal(said(way), torch.eye(NUM_MEANINGS))
+    (three,) = said(torch.tensor([[IDS["a"], IDS["three"], 0, 0, 0, 0]]))
+    fits = [meaning for meaning in range(NUM_MEANINGS) if 3 in PAIRS[meaning % 90]]
+    assert three.nonzero().flatten().tolist() == fits
+    assert three.sum() == pytest.approx(1.0)

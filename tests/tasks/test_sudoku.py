@@ -16,6 +16,7 @@ from oscbench import catalog
 from oscbench.errors import UserError
 from oscbench.models.backbones.grid import Grid, GridConfig
 from oscbench.models.trunk import Output
+from oscbench.tasks import Batch
 from oscbench.tasks.sudoku import Sudoku, SudokuConfig
 from oscbench.tasks.support.sudoku_boards import (
     GEOMETRIES,
@@ -364,3 +365,21 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
 def test_settings_that_fit_nothing_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SudokuConfig.model_validate({**SMALL, **settings})
+
+
+def test_floors_hear_no_cell_and_say_the_same_after_every_loop() -> None:
+    task = made()
+    assert set(Sudoku.floors(task.config)) == {"chance", "bag"}
+    chance, bag = (task.floor(name) for name in ("chance", "bag"))
+    solution = torch.tensor(whole_solution(FOUR, random.Random(0)))
+    one_digit_missing = torch.where(solution == 2, 0, solution)[None]
+    board = Batch(one_digit_missing, solution[None])
+    assert task.scores(bag(board.inputs).prediction, board).item() == 1.0
+    prediction = chance(torch.stack((solution, torch.zeros_like(solution))), loops=3).prediction
+    assert prediction.shape == (2, 3, 16, 4)
+    assert torch.equal(prediction[0], prediction[1])
+    assert torch.equal(prediction[:, 0], prediction[:, 2])
+    for floor in (chance, bag):
+        found = task.evaluate(floor, "test", torch.device("cpu"))
+        assert found["boards_solved"].value < 0.2
+        assert "boards_solved_vote_majority" in found

@@ -19,12 +19,18 @@ from oscbench.reporting.page.blocks import SUITE, Block, Heading, per_experiment
 from oscbench.reporting.page.table import Cell, Column, Table
 
 _LENGTH = re.compile(r"_at_(\d+)x$")
+_THOUGHT = re.compile(r"_loops_\d+$|_vote_\w+$")
+"""What the section on more time to think shows."""
 
 
 def subsets_table(experiment: Experiment) -> Table | None:
     """The metric on each subset, `<metric>_<subset>` in the records; None where the task has none."""
     prefix = f"{experiment.metric}_"
-    names = [n for n in _names(experiment) if n.startswith(prefix) and not _LENGTH.search(n)]
+    names = [
+        n
+        for n in _names(experiment)
+        if n.startswith(prefix) and not _LENGTH.search(n) and not _THOUGHT.search(n)
+    ]
     headings = {n: words.capitalised(n.removeprefix(prefix).replace("_", " ")) for n in names}
     caption = f"{experiment.metric_label} on parts of the test split, mean ± 95 % t interval over seeds"
     if not names:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from oscbench.tasks.support.arc_rules import Grid
 BACKGROUND, BORDER, NUM_MARKS = 10, 11, 12
 """What stands on a canvas besides the ten colours: nothing, and a line below and right of the grid, which shows its shape."""
 NUM_VIEWS = 8
+"""In a grid's own colours."""
 
 
 def placed(grid: Grid, side: int) -> Grid:
@@ -35,6 +38,11 @@ def read(canvas: Grid) -> Grid | None:
     return grid if grid.size and (grid < BACKGROUND).all() else None
 
 
+def as_text(grid: Grid) -> str:
+    """A grid for records: the digits of its colours, rows parted by `/`."""
+    return "/".join("".join(str(int(colour)) for colour in row) for row in grid)
+
+
 def moved(canvases: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
     """Canvases (B, side, side), several of each example, moved to a random place that leaves all of an example's inside."""
     count, side, _ = canvases[0].shape
@@ -51,14 +59,30 @@ def moved(canvases: Sequence[Tensor], generator: torch.Generator) -> list[Tensor
 
 
 def viewed(grid: Grid, view: int) -> Grid:
-    """A grid turned by `view` quarters, and transposed from the fifth view on."""
-    turned = np.rot90(grid, view % 4)
-    return turned.T if view >= 4 else turned
+    """A grid in one of its views: eight symmetric ones in its own colours, then the same in other colours, and so on.
+
+    Of eight, each is turned by `view` quarters, and transposed from the fifth on.
+    """
+    colouring, symmetry = divmod(view, NUM_VIEWS)
+    turned = np.rot90(colours_of(colouring)[grid], symmetry % 4)
+    return turned.T if symmetry >= 4 else turned
 
 
 def unviewed(grid: Grid, view: int) -> Grid:
     """The grid whose view this is."""
-    return np.rot90(grid.T if view >= 4 else grid, -(view % 4))
+    colouring, symmetry = divmod(view, NUM_VIEWS)
+    turned = np.rot90(grid.T if symmetry >= 4 else grid, -(symmetry % 4))
+    return np.argsort(colours_of(colouring))[turned]
+
+
+@cache
+def colours_of(colouring: int) -> Grid:
+    """What each of the ten colours becomes: itself under colouring 0, otherwise 1 to 9 in a fixed random order; 0 is always the ground."""
+    found = np.arange(BACKGROUND)
+    if colouring:
+        random.Random(f"colouring {colouring}").shuffle(others := found[1:].tolist())
+        found[1:] = others
+    return found
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from scipy import ndimage
 
 Grid = npt.NDArray[np.int64]
 LARGEST = 8
-"""Side of the largest grid, before and after."""
+"""Side of the largest grid, before and after, where nothing else is said."""
+SMALLEST = 3
+"""Side of the smallest grid that objects are put on."""
 PROBES = 40
 """Grids on which rules are told apart."""
 
@@ -139,8 +141,8 @@ def applied(rule: Rule, grid: Grid) -> Grid:
 
 
 def random_grid(source: random.Random, most: int = LARGEST) -> Grid:
-    """A grid of 3 to `most` rows and columns with two to four objects: rectangles, hollow or full, and strokes, of one colour each."""
-    height, width = source.randint(3, most), source.randint(3, most)
+    """A grid of `SMALLEST` to `most` cells a side with two to four objects: rectangles, hollow or full, and strokes, of one colour each."""
+    height, width = source.randint(SMALLEST, most), source.randint(SMALLEST, most)
     grid = np.zeros((height, width), dtype=np.int64)
     for _ in range(source.randint(2, 4)):
         tall, wide = source.randint(1, max(1, height - 1)), source.randint(1, max(1, width - 1))
@@ -154,25 +156,25 @@ def random_grid(source: random.Random, most: int = LARGEST) -> Grid:
     return grid
 
 
-def example(rule: Rule, source: random.Random, tries: int = 100) -> tuple[Grid, Grid]:
+def example(rule: Rule, source: random.Random, tries: int = 100, largest: int = LARGEST) -> tuple[Grid, Grid]:
     """A grid that the rule changes into something that is not empty and no larger than allowed, and what it makes of it."""
     doubled = any(step.primitive == "repeat" for step in rule)
     for _ in range(tries):
-        grid = random_grid(source, LARGEST // 2 if doubled else LARGEST)
+        grid = random_grid(source, largest // 2 if doubled else largest)
         after = applied(rule, grid)
-        if max(after.shape) <= LARGEST and after.any() and not np.array_equal(grid, after):
+        if max(after.shape) <= largest and after.any() and not np.array_equal(grid, after):
             return grid, after
     raise ValueError(f"{rule} changes none of {tries} grids")
 
 
-def rules(train: int, test: int, seed: int) -> tuple[list[Rule], list[Rule]]:
+def rules(train: int, test: int, seed: int, largest: int = LARGEST) -> tuple[list[Rule], list[Rule]]:
     """Rules of training and of the test, no two of which do the same to all of some probing grids.
 
     Training has every primitive by itself with one choice at least, then compositions of two; the test has compositions alone, of
     pairs of primitives that stand together, in this order, in no rule of training.
     """
     source = random.Random(seed)
-    probes = [random_grid(random.Random(f"{seed}/{index}")) for index in range(PROBES)]
+    probes = [random_grid(random.Random(f"{seed}/{index}"), largest) for index in range(PROBES)]
     shuffled = {name: source.sample(choices, len(choices)) for name, (_, choices) in PRIMITIVES.items()}
     # A first choice of every primitive, then second choices, …
     singles: list[Rule] = [
@@ -190,7 +192,7 @@ def rules(train: int, test: int, seed: int) -> tuple[list[Rule], list[Rule]]:
         found: list[Rule] = []
         for rule in wanted:
             signature = _signature(rule, probes)
-            if len(found) < count and signature not in known and _often_works(rule, source):
+            if len(found) < count and signature not in known and _often_works(rule, source, largest):
                 known.add(signature)
                 found.append(rule)
         return found
@@ -215,11 +217,11 @@ def _signature(rule: Rule, probes: list[Grid]) -> bytes:
     return b"|".join(bytes(grid.shape) + grid.astype(np.uint8).tobytes() for grid in made)
 
 
-def _often_works(rule: Rule, source: random.Random) -> bool:
+def _often_works(rule: Rule, source: random.Random, largest: int) -> bool:
     """Whether one grid in some shows what the rule does."""
     try:
         for _ in range(10):
-            example(rule, source, tries=20)
+            example(rule, source, tries=20, largest=largest)
     except ValueError:
         return False
     return True

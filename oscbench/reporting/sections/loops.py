@@ -1,0 +1,191 @@
+"""The headline metric against how long a model is let think: loops in training and at the test, and votes over several views."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.floors import is_floor
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.analysis.study import Study
+from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.figure import (
+    Picture,
+    Plan,
+    axis_label,
+    canvas,
+    finish,
+    line_of_means,
+    name_ends,
+    scaled,
+)
+from oscbench.reporting.page.style import look_of, settings
+from oscbench.reporting.page.table import Cell, Reads, Table
+
+_LOOPS = re.compile(r"_(\w+)_loops_(\d+)$")
+_VOTE = "_vote_"
+BOUNDS = {"random": "one view at random", "any": "some view right"}
+"""Columns of votes that no vote can give: what picking blindly, or knowing the truth, would."""
+
+
+def kinds_of(experiment: Experiment) -> dict[str, list[int]]:
+    """Kinds of examples that were scored after several numbers of loops, and those numbers."""
+    found: dict[str, set[int]] = {}
+    for name in _names(experiment):
+        if match := _LOOPS.fullmatch(name.removeprefix(experiment.metric)):
+            found.setdefault(match[1], set()).add(int(match[2]))
+    return {kind: sorted(loops) for kind, loops in sorted(found.items(), reverse=True)}
+
+
+def loops_table(experiment: Experiment, kind: str, loops: Sequence[int]) -> Table:
+    """A row an entry, a column a number of loops."""
+    columns = [Reads[Standing]("Mechanism", lambda s: s.name, "left")]
+    columns += [
+        Reads(f"{count} loops", partial(_cell, experiment, f"{experiment.metric}_{kind}_loops_{count}"))
+        for count in loops
+    ]
+    caption = (
+        f"{experiment.metric_label}: {kind} examples after so many loops, mean ± 95 % t interval over seeds"
+    )
+    return _table(experiment, f"loops-{kind}", caption, columns, [f"{kind}_loops_{count}" for count in loops])
+
+
+def votes_table(experiment: Experiment) -> Table | None:
+    """A row an entry, a column a way to choose among its answers to several views; None where nothing was voted on."""
+    prefix = f"{experiment.metric}{_VOTE}"
+    ways = sorted(
+        {n.removeprefix(prefix) for n in _names(experiment) if n.startswith(prefix)}, key=_bounds_outside
+    )
+    if not ways:
+        return None
+    columns = [Reads[Standing]("Mechanism", lambda s: s.name, "left")]
+    columns += [Reads(BOUNDS.get(way, f"by {way}"), partial(_cell, experiment, prefix + way)) for way in ways]
+    caption = "Choosing among answers to several views of an example, without looking at the rules; the outer columns are bounds"
+    return _table(experiment, "votes", caption, columns, [f"vote_{way}" for way in ways])
+
+
+def _bounds_outside(way: str) -> tuple[int, str]:
+    return ({"random": 0, "any": 2}.get(way, 1), way)
+
+
+def _table(
+    experiment: Experiment, name: str, caption: str, columns: Sequence[Reads[Standing]], parts: Sequence[str]
+) -> Table:
+    shown = [s for s in _entries(experiment) if any(_values(experiment, s, part) for part in parts)]
+    raw = tuple(row for standing in shown for row in _raw(experiment, standing, parts))
+    table = Table.of(f"{experiment.slug}-{name}", caption, columns, shown, lambda s: {}, anchor)
+    return Table(table.name, table.caption, table.columns, table.rows, raw, table.links)
+
+
+def _raw(experiment: Experiment, standing: Standing, parts: Sequence[str]) -> list[dict[str, Any]]:
+    rows = []
+    for part in parts:
+        values = _values(experiment, standing, part)
+        ends = mean_interval(values)
+        mean = float(np.mean(values)) if values else None
+        numbers = {
+            "measure": f"{experiment.metric}_{part}",
+            "mean": mean,
+            "t_low": ends.low,
+            "t_high": ends.high,
+            "n": len(values),
+        }
+        rows.append(identify(experiment, standing) | numbers)
+    return rows
+
+
+def _cell(experiment: Experiment, name: str, standing: Standing) -> Cell:
+    values = _values(experiment, standing, name.removeprefix(f"{experiment.metric}_"))
+    if not values:
+        return Cell(words.MISSING)
+    ends, mean = mean_interval(values), float(np.mean(values))
+    half = words.half_width(ends.low, ends.high, experiment.unit)
+    return Cell(f"{words.quantity(mean, experiment.unit)} {half}".strip(), mean)
+
+
+def _values(experiment: Experiment, standing: Standing, part: str) -> list[float]:
+    found = (value_of(record, f"{experiment.metric}_{part}") for record in standing.finished)
+    return [value for value in found if np.isfinite(value)]
+
+
+def _entries(experiment: Experiment) -> list[Standing]:
+    """Finished entries that think; a floor says the same after every loop."""
+    return [s for s in experiment.standings if s.finished and not is_floor(s.cells[0])]
+
+
+def _names(experiment: Experiment) -> set[str]:
+    return {
+        name
+        for s in _entries(experiment)
+        for r in s.finished
+        for name in r.measures
+        if name.startswith(experiment.metric)
+    }
+
+
+def loops_picture(experiment: Experiment, kind: str, loops: Sequence[int]) -> Picture:
+    """One line an entry: the mean over seeds after each number of loops."""
+    with matplotlib.rc_context(settings()):
+        figure, axes = canvas(3.1)
+        ends, told = [], []
+        for standing in _entries(experiment):
+            found = [(n, v) for n in loops if (v := _values(experiment, standing, f"{kind}_loops_{n}"))]
+            if not found:
+                continue
+            look = look_of(standing.entry)
+            points = [(float(np.mean(values)), mean_interval(values)) for _, values in found]
+            x = np.array([count for count, _ in found], dtype=np.float64)
+            line_of_means(axes, x, points, experiment.unit, standing.name, look)
+            ends.append((float(scaled(points[-1][0], experiment.unit)), standing.name, look.colour))
+            told.append(
+                f"{standing.name} " + ", ".join(words.quantity(mean, experiment.unit) for mean, _ in points)
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(loops, [str(count) for count in loops])
+        axes.minorticks_off()
+        axes.autoscale_view()
+        name_ends(figure, axes, ends)
+        axes.set_xlabel("Loops at the test")
+        title = f"{words.capitalised(kind)} examples against loops"
+        axes.set_title(f"{title}\n{axis_label(experiment.metric_label, experiment.unit)}")
+        numbers = ", ".join(map(str, loops))
+        alt = f"Lines: {experiment.metric_label}, {kind} examples, after {numbers} loops. {'; '.join(told)}."
+        return finish(figure, experiment.slug, f"loops-{kind}", title, alt)
+
+
+class Loops:
+    """A figure and a table for each kind of examples, and votes."""
+
+    title = "More time to think"
+    rank = 42
+    page = SUITE
+
+    def blocks(self, study: Study) -> list[Block]:
+        """Nothing where no task was scored after several numbers of loops."""
+        found = per_experiment(study, self._of)
+        note = (
+            "A loop is one pass through all blocks; an entry's first number of them is that of its training."
+        )
+        return [Prose((note,), "quiet"), *found] if found else []
+
+    def _of(self, experiment: Experiment) -> list[Block]:
+        kinds = {kind: loops for kind, loops in kinds_of(experiment).items() if len(loops) > 1}
+        found: list[Block] = []
+        for kind, loops in kinds.items():
+            found += [
+                Plan(1, partial(loops_picture, experiment, kind, loops)),
+                loops_table(experiment, kind, loops),
+            ]
+        votes = votes_table(experiment)
+        return found + ([votes] if votes else [])
+
+
+section = Loops
