@@ -247,6 +247,10 @@ def test_cells_whose_times_are_compared_are_alone_and_on_machines_of_one_kind(ce
                 "family": "ops",
                 "reference": "x",
                 "setting": {"passes": ["f"]},
+                "setting_label": "D64",
+                "batch": 1,
+                "tokens": 8,
+                "contenders": [],
             },
         )
 
