@@ -76,7 +76,7 @@ class Case:
 
     def run(self, inputs: Inputs, backend: str, **options: Any) -> Tensor:
         """The op on inputs; two results are stacked."""
-        out = ops.function_of(self.op)(**inputs, **options, backend=backend)
+        out = FUNCTIONS[self.op](**inputs, **options, backend=backend)
         return torch.cat(out, dim=-1) if isinstance(out, tuple) else out
 
     def skip_unless_runs(self, backend: str, inputs: Inputs, **options: Any) -> None:
@@ -128,6 +128,9 @@ def gradient_floor(out: Tensor, weight: Tensor, x: Tensor, bound: float) -> floa
     unit = float((weight.double() * out.detach().double()).norm()) / size if size else 0.0
     return 4.0 * rounding * unit / bound
 
+
+FUNCTIONS = {name: ops.function_of(name) for name in ops.op_names()}
+"""Found once: a compiler that looks into a case would trace the search."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "softmax_attention": {"is_causal": False},

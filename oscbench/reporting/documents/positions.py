@@ -32,15 +32,24 @@ def _of(experiment: Experiment) -> str:
         if standing.summary is None:
             continue
         given = standing.cells[0].spec_given
-        model = given["mechanism"]["model"] if isinstance(given["mechanism"], dict) else {}
+        entry = given.get("mechanism", {})  # a floor has none
+        model = entry.get("model", {})
         start = f"spread {model['embedding_spread']:g}" if model.get("embedding_spread") else ""
         label = standing.label.split(" · ")[0]
-        settings = given["mechanism"]["settings"]
+        settings = entry.get("settings", {})
         told = ", ".join([f"{key} {value}" for key, value in settings.items()] + ([start] if start else []))
         mean = words.quantity(standing.summary.mean, experiment.unit, 4)
         half = words.half_width(
             standing.summary.interval.low, standing.summary.interval.high, experiment.unit
         )
-        rows.append((label, told, str(given["position"]), f"{mean} {half}".strip(), str(standing.summary.n)))
+        rows.append(
+            (
+                label,
+                told,
+                str(given.get("position", "")) or "(floor)",
+                f"{mean} {half}".strip(),
+                str(standing.summary.n),
+            )
+        )
     headings = ("Mechanism", "Settings", "Position", experiment.metric_label, "Seeds")
     return f"\n## {experiment.title}\n\n{table(headings, rows, numbers=2)}\n"
