@@ -249,12 +249,18 @@ def test_interrupted_search_leaves_its_ledger_and_goes_on_to_the_same(tiny, tmp_
     monkeypatch.setattr(session, "make_executor", lambda name, options: Scored(options))
     suite, results, whole = tiny(tune=TUNE), tmp_path / "results", tmp_path / "whole"
     assert oscbench("run", suite, "--results", whole).code == 0
-    monkeypatch.setattr(Scored, "patience", 11)  # two rounds of four cells, and three cells of the third
+    monkeypatch.setattr(
+        Scored, "patience", 11
+    )  # five trials of two cells, whoever's they are, and a cell of a sixth
     ended = oscbench("run", suite, "--results", results)
     assert ended.code == 130
     assert "Traceback" not in ended.err
     begun_entries = read_ledger(ledger_path(Store(results), "tiny")).entries
-    assert [(len(entry.trials), entry.finished) for entry in begun_entries] == [(2, False)] * 2
+    assert not any(entry.finished for entry in begun_entries)
+    assert sum(len(entry.trials) for entry in begun_entries) in (
+        4,
+        5,
+    )  # the last one's score may not have been told yet
     assert len(Store(results).read_all()[0]) == 11
     monkeypatch.setattr(Scored, "patience", math.inf)
     assert oscbench("run", suite, "--results", results).code == 0
