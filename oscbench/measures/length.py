@@ -6,14 +6,13 @@ null with `unsupported` and the reason.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
-from oscbench.ops.dispatch import UnsupportedError
-from oscbench.records.schema import Measurement
-from oscbench.tasks import LengthError
+from oscbench.measures._other_inputs import evaluated_on
 
 TOKENS_AT_ONCE = 8192
 
@@ -39,32 +38,13 @@ class Length(Measure):
         found = Findings()
         for factor in self.config.factors:
             name = f"{subject.task.metric.name}_at_{factor}x"
-            found.measures[name] = _evaluated(subject, factor)
+            found.measures[name] = evaluated_on(
+                subject,
+                partial(subject.task.at_length, factor),
+                lambda task: max(1, TOKENS_AT_ONCE // task.inputs.length),
+                f"inputs {factor} times as long",
+            )
         return found
-
-
-def _evaluated(subject: Subject, factor: int) -> Measurement:
-    """The metric at one length, or null and why."""
-    metric = subject.task.metric
-    value, count, reason = None, 0, None
-    try:
-        longer = subject.task.at_length(factor)
-        batch_size = max(1, TOKENS_AT_ONCE // longer.inputs.length)
-        score = longer.evaluate(subject.model, "test", subject.device, batch_size)[metric.name]
-        value, count = score.value, score.count
-    except LengthError as error:
-        reason = f"unavailable: {error}"
-    except UnsupportedError as error:
-        reason = f"unsupported: {error}"
-    return Measurement(
-        value=value,
-        unit=metric.unit,
-        label=f"{metric.label}, inputs {factor} times as long",
-        direction=metric.direction,
-        n=count,
-        method="measured" if reason is None else "unavailable",
-        reason=reason,
-    )
 
 
 measure = Length

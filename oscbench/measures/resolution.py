@@ -6,14 +6,13 @@ reason.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
-from oscbench.ops.dispatch import UnsupportedError
-from oscbench.records.schema import Measurement
-from oscbench.tasks import LengthError
+from oscbench.measures._other_inputs import evaluated_on
 
 PIXELS_AT_ONCE = 2**18
 
@@ -38,32 +37,13 @@ class Resolution(Measure):
         """Evaluate on the test split of every size."""
         found = Findings()
         for size in self.config.sizes:
-            found.measures[f"{subject.task.metric.name}_at_{size}"] = _evaluated(subject, size)
+            found.measures[f"{subject.task.metric.name}_at_{size}"] = evaluated_on(
+                subject,
+                partial(subject.task.at_size, size),
+                lambda task: max(1, PIXELS_AT_ONCE // (task.inputs.height * task.inputs.width)),
+                f"images of {size} × {size}",
+            )
         return found
-
-
-def _evaluated(subject: Subject, size: int) -> Measurement:
-    """The metric at one size, or null and why."""
-    metric = subject.task.metric
-    value, count, reason = None, 0, None
-    try:
-        other = subject.task.at_size(size)
-        batch_size = max(1, PIXELS_AT_ONCE // size**2)
-        score = other.evaluate(subject.model, "test", subject.device, batch_size)[metric.name]
-        value, count = score.value, score.count
-    except LengthError as error:
-        reason = f"unavailable: {error}"
-    except UnsupportedError as error:
-        reason = f"unsupported: {error}"
-    return Measurement(
-        value=value,
-        unit=metric.unit,
-        label=f"{metric.label}, images of {size} × {size}",
-        direction=metric.direction,
-        n=count,
-        method="measured" if reason is None else "unavailable",
-        reason=reason,
-    )
 
 
 measure = Resolution
