@@ -13,12 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
+from oscbench.tasks import Batch, ImageInputs, Metric, Score
 from oscbench.tasks.support.floors import Floor
-from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.panoptic import INSTANCES, merged, panoptic_loss, parted, segments_of
 from oscbench.tasks.support.panoptic_quality import panoptic_counts, qualities
-from oscbench.tasks.support.scene_composition import SPLITS, SceneConfig, Scenes, first_with_objects
+from oscbench.tasks.support.scene_composition import SceneConfig, ScenePixels, Scenes
 
 EMPTY, CLUTTER, DIGITS = 0, 1, 2
 CLASSES = ("empty", "clutter", *(f"digit_{digit}" for digit in range(10)))
@@ -41,7 +40,7 @@ class ScenePanopticConfig(SceneConfig):
     max_overlap: float = Field(default=0.3, ge=0.0, le=1.0)
 
 
-class ScenePanoptic(InMemoryTask):
+class ScenePanoptic(ScenePixels):
     """Segments and their classes."""
 
     Config = ScenePanopticConfig
@@ -54,13 +53,7 @@ class ScenePanoptic(InMemoryTask):
     def __init__(self, config: ScenePanopticConfig) -> None:
         self.config = config
         self.inputs = self.describe(config)
-        self.scenes = Scenes(config)
-        wanted = ("images", "classes", "visible", "clutter")
-        made = {split: self.scenes.kept(split, *wanted) for split in SPLITS}
-        self.training_scenes = self.scenes.training_rows((made["train"]["classes"] >= 0).sum(1))
-        made["train"] = {name: part[self.training_scenes] for name, part in made["train"].items()}
-        self.splits = {split: Batch(part["images"], labels_of(part)) for split, part in made.items()}
-        self.spread, self.mean = torch.std_mean(made["train"]["images"].float())
+        self.read(Scenes(config), ("images", "classes", "visible", "clutter"), labels_of)
 
     @classmethod
     def describe(cls, config: ScenePanopticConfig) -> ImageInputs:
@@ -80,19 +73,6 @@ class ScenePanoptic(InMemoryTask):
         scores = torch.full((1, 1, len(CLASSES) + 1 + pixels), SURE)
         scores[..., 1 : len(CLASSES) + 1] = -SURE
         return Floor(lambda images: scores.expand(len(images), -1, -1))
-
-    def ready(self, batch: Batch) -> Batch:
-        """Normalised images and whole numbers."""
-        return Batch((batch.inputs.float() - self.mean) / self.spread, batch.targets.long())
-
-    def input_range(self) -> tuple[Tensor, Tensor]:
-        """Bytes 0 and 255."""
-        low, high = (((level - self.mean) / self.spread).view(1, 1, 1) for level in (0.0, 255.0))
-        return low, high
-
-    def objects(self, split: Split, count: int) -> tuple[Batch, Tensor]:
-        """Scenes, and which of their digits a pixel shows."""
-        return first_with_objects(self, self.scenes, split, count)
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Of classes and masks after the best matching."""

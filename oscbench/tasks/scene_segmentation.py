@@ -16,10 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from oscbench.tasks import Batch, ImageInputs, LengthError, Split
-from oscbench.tasks.support.scene_composition import SPLITS, SceneConfig, Scenes, first_with_objects
+from oscbench.tasks import Batch, ImageInputs, LengthError
+from oscbench.tasks.support.scene_composition import SceneConfig, ScenePixels, Scenes
 from oscbench.tasks.support.segmentation import Segmentation
 
+PARTS = ("images", "classes", "visible")
 CLASSES = ("background", *(f"digit_{digit}" for digit in range(10)))
 
 
@@ -33,7 +34,7 @@ class SceneSegmentationConfig(SceneConfig):
     size: int = Field(default=32, ge=16)
 
 
-class SceneSegmentation(Segmentation):
+class SceneSegmentation(ScenePixels, Segmentation):
     """The digit, or none, that each pixel belongs to."""
 
     Config = SceneSegmentationConfig
@@ -45,13 +46,7 @@ class SceneSegmentation(Segmentation):
     def __init__(self, config: SceneSegmentationConfig) -> None:
         self.config = config
         self.inputs = self.describe(config)
-        self.scenes = Scenes(config)
-        made = {split: self.scenes.kept(split, "images", "classes", "visible") for split in SPLITS}
-        digits = (made["train"]["classes"] >= 0).sum(1)
-        self.training_scenes = self.scenes.training_rows(digits)
-        made["train"] = {name: part[self.training_scenes] for name, part in made["train"].items()}
-        self.splits = {split: Batch(part["images"], labels_of(part)) for split, part in made.items()}
-        self.spread, self.mean = torch.std_mean(made["train"]["images"].float())
+        self.read(Scenes(config), PARTS, labels_of)
 
     @classmethod
     def describe(cls, config: SceneSegmentationConfig) -> ImageInputs:
@@ -63,19 +58,6 @@ class SceneSegmentation(Segmentation):
         """Without places: digits may be anywhere."""
         return {name: idea for name, idea in super().floors(config).items() if name != "place"}
 
-    def ready(self, batch: Batch) -> Batch:
-        """Normalised images and whole numbers."""
-        return Batch((batch.inputs.float() - self.mean) / self.spread, batch.targets.long())
-
-    def input_range(self) -> tuple[Tensor, Tensor]:
-        """Bytes 0 and 255; an empty place is 16 and full ink 224, before noise."""
-        low, high = (((level - self.mean) / self.spread).view(1, 1, 1) for level in (0.0, 255.0))
-        return low, high
-
-    def objects(self, split: Split, count: int) -> tuple[Batch, Tensor]:
-        """Scenes, and which of their digits a pixel shows."""
-        return first_with_objects(self, self.scenes, split, count)
-
     def at_size(self, size: int) -> SceneSegmentation:
         """Test scenes of another side, with as many digits of the same sides, as bright as the model was trained to see them."""
         if size < self.config.max_scale:
@@ -86,7 +68,7 @@ class SceneSegmentation(Segmentation):
         other.config = self.config.model_copy(update={"size": size})
         other.inputs = self.describe(other.config)
         other.scenes = Scenes(other.config)
-        made = other.scenes.kept("test", "images", "classes", "visible")
+        made = other.scenes.kept("test", *PARTS)
         other.splits = {"test": Batch(made["images"], labels_of(made))}
         return other
 

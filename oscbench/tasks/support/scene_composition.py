@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 
 import torch
 from pydantic import Field, model_validator
@@ -19,6 +20,7 @@ from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, Split, Task, TaskConfig, draw_number
 from oscbench.tasks.digits import digit_splits
 from oscbench.tasks.support.digit_pairs import CHUNK, TRIES, pair, relation_of, unlike_places
+from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 SCENE_SEED = 20_260_105
@@ -134,6 +136,46 @@ def first_with_objects(task: Task, scenes: Scenes, split: Split, count: int) -> 
     """The first scenes of a validation or test split as a model reads them, and which digit each pixel shows, -1 for none."""
     batch = next(task.batches(split, count))
     return batch, scenes.kept(split, "visible")["visible"][: len(batch.inputs)]
+
+
+class ScenePixels(InMemoryTask):
+    """What tasks share that ask about every pixel of a scene: scenes composed and kept, and read as normalised images.
+
+    Attributes:
+        scenes: of the three splits.
+        training_scenes: rows of the training scenes that the share keeps.
+        mean: of the pixels of those, as bytes.
+        spread: of the same.
+    """
+
+    scenes: Scenes
+    training_scenes: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def read(
+        self, scenes: Scenes, wanted: Sequence[str], targets: Callable[[dict[str, Tensor]], Tensor]
+    ) -> None:
+        """Take in three splits: parts of scenes, see `compose`, and what is asked of them."""
+        self.scenes = scenes
+        made = {split: scenes.kept(split, *wanted) for split in SPLITS}
+        self.training_scenes = scenes.training_rows((made["train"]["classes"] >= 0).sum(1))
+        made["train"] = {name: part[self.training_scenes] for name, part in made["train"].items()}
+        self.splits = {split: Batch(part["images"], targets(part)) for split, part in made.items()}
+        self.spread, self.mean = torch.std_mean(made["train"]["images"].float())
+
+    def ready(self, batch: Batch) -> Batch:
+        """Normalised images and whole numbers."""
+        return Batch((batch.inputs.float() - self.mean) / self.spread, batch.targets.long())
+
+    def input_range(self) -> tuple[Tensor, Tensor]:
+        """Bytes 0 and 255; an empty place is 16 and full ink 224, before noise."""
+        low, high = (((level - self.mean) / self.spread).view(1, 1, 1) for level in (0.0, 255.0))
+        return low, high
+
+    def objects(self, split: Split, count: int) -> tuple[Batch, Tensor]:
+        """Scenes, and which of their digits a pixel shows."""
+        return first_with_objects(self, self.scenes, split, count)
 
 
 def compose(
