@@ -11,10 +11,9 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from oscbench.ops.masking import allowed, silence
-from oscbench.ops.phases import at_least_float32
-from oscbench.ops.softmax.reference import masked_softmax
+from oscbench.ops.softmax import reference
 
 Kind = Literal["coupling", "state", "frequency"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -47,23 +46,23 @@ class Disorder:
         T = 30, A = (M − Mᵀ)/2 and M normal with deviation σ, one A for the oscillator of each head and token, whatever the sequence.
         """
         if self.kind == "state":
-            return _unit(settled + self._noise(settled))
+            return normalize(settled + self._noise(settled), dim=-1)
         if self.kind == "coupling":
             return settled
         from torchdiffeq import odeint  # loads only where it is used
+
+        from oscbench.ops.fixed_query.ode import flow, unit
 
         heads, tokens, size = settled.shape[1:]
         own = self._noise(settled.new_empty(heads, tokens, size, size))
         turning = (own - own.mT) / 2
 
         def right_hand_side(_: Tensor, z: Tensor) -> Tensor:
-            z = _unit(z)
-            drive = pull - (pull * z).sum(-1, keepdim=True) * z
-            return (turning @ z[..., None])[..., 0] + drive
+            return (turning @ unit(z)[..., None])[..., 0] + flow(pull, z)
 
         times = torch.tensor([0.0, HORIZON], dtype=settled.dtype, device=settled.device)
         path = odeint(right_hand_side, settled, times, method="dopri5", rtol=TOLERANCE, atol=TOLERANCE)
-        return _unit(path[-1])
+        return unit(path[-1])
 
     def softmax_attention(
         self, q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, key_padding_mask: Tensor | None
@@ -75,19 +74,17 @@ class Disorder:
         """
         if self.kind != "coupling":
             raise ValueError(f"softmax attention has couplings only; got disorder of its {self.kind}")
-        hears = allowed(q.shape[-2], q.device, is_causal=is_causal, key_padding_mask=key_padding_mask)
-        k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
-        scores = at_least_float32(q) @ at_least_float32(k).mT * q.shape[-1] ** -0.5
-        weights = masked_softmax(scores + self._noise(scores), hears)
-        return (weights @ at_least_float32(v)).to(v.dtype)
+        return reference.run(
+            q,
+            k,
+            v,
+            scale=q.shape[-1] ** -0.5,
+            is_causal=is_causal,
+            key_padding_mask=key_padding_mask,
+            disturb=lambda scores: scores + self._noise(scores),
+        )
 
     def _noise(self, like: Tensor) -> Tensor:
         """σ ε."""
         drawn = torch.randn(like.shape, generator=self.generator, dtype=torch.float32)
         return self.strength * drawn.to(like)
-
-
-def _unit(x: Tensor) -> Tensor:
-    """x/‖x‖ over the last axis."""
-    length: Tensor = x.norm(dim=-1, keepdim=True)
-    return x / length.clamp_min(1e-12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,10 +18,19 @@ def masked_softmax(scores: Tensor, hears: Tensor) -> Tensor:
 
 
 def run(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float, is_causal: bool, key_padding_mask: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float,
+    is_causal: bool,
+    key_padding_mask: Tensor | None,
+    disturb: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """softmax(q kᵀ · scale) v."""
+    """softmax(q kᵀ · scale) v; scores pass through `disturb` first, where it is given."""
     hears = allowed(q.shape[-2], q.device, is_causal=is_causal, key_padding_mask=key_padding_mask)
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
     scores = at_least_float32(q) @ at_least_float32(k).mT * scale
+    if disturb is not None:
+        scores = disturb(scores)
     return (masked_softmax(scores, hears) @ at_least_float32(v)).to(v.dtype)
