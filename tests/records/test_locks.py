@@ -30,19 +30,20 @@ def test_a_lock_is_held_by_one_and_free_afterwards(tmp_path, kind):
         assert theirs
 
 
-def test_a_lease_of_a_killed_process_is_taken_over(tmp_path):
+@pytest.mark.parametrize("kind", ["auto", "lease"])
+def test_a_lock_dies_with_its_process(tmp_path, kind):
     code = f"""
 import sys
 from pathlib import Path
 from oscbench.records import Store
-with Store(Path({str(tmp_path)!r}), locks="lease").lock("mine", "a") as held:
+with Store(Path({str(tmp_path)!r}), locks={kind!r}).lock("mine", "a") as held:
     print(held, flush=True)
     sys.stdin.read()
 """
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    store = Store(tmp_path, locks="lease")
+    store = Store(tmp_path, locks=kind)
     try:
         assert holder.stdout.readline() == "True\n"
         with store.lock("mine", "a") as held:

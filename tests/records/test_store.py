@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -242,31 +239,6 @@ def test_lock_is_held_by_one_and_free_afterwards(store):
         raise RuntimeError
     with store.lock("mine", "a") as again:
         assert again
-
-
-def test_lock_dies_with_its_process(store):
-    code = f"""
-import sys
-from pathlib import Path
-from oscbench.records import Store
-with Store(Path({str(store.root)!r})).lock("mine", "a") as held:
-    print(held, flush=True)
-    sys.stdin.read()
-"""
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout.readline() == "True\n"
-        with store.lock("mine", "a") as held:
-            assert not held
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
-        with store.lock("mine", "a") as held:
-            assert held
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def test_read_all_leaves_out_what_is_no_record_of_this_folder(store):
