@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from oscbench.records import Record, Store
 from oscbench.runner.cell import lost_record
@@ -35,6 +35,7 @@ from oscbench.runner.executors import (
 from oscbench.runner.interrupt import Interrupt
 from oscbench.runner.measurements import Measurements, Request
 from oscbench.runner.placement import Placement, needs_of
+from oscbench.runner.progress import Reporter
 from oscbench.runner.training.checkpoint import Checkpoints
 
 Flow = Generator[list[Cell], list[Record], None]
@@ -45,19 +46,6 @@ MISSED_S = 30.0
 """An executor that no longer knows of a job, and has not told its end for so long, has lost it."""
 MOST_LOSSES = 3
 """So often a cell begins again elsewhere because what ran it was lost."""
-
-
-class Reporter(Protocol):
-    """Who is told how it goes."""
-
-    def started(self, cell: Cell) -> None:
-        """A cell has started."""
-
-    def progress(self, cell: Cell, done: int, total: int) -> None:
-        """A cell has done so many of its steps."""
-
-    def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
-        """A cell has its record: computed now, or found (`reused`)."""
 
 
 @dataclass

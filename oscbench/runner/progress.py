@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -32,6 +32,19 @@ def shown(cell: Cell, title: str) -> str:
     """`kope default seed 0`, with what sets it apart from the other cells of a run: its point, that it is a trial, or a floor."""
     name = f"floor {cell.name}" if cell.spec["kind"] == "floor" else cell.name
     return name if cell.suite == title else f"{cell.suite} {name}"
+
+
+class Reporter(Protocol):
+    """Who is told how it goes."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell has started."""
+
+    def progress(self, cell: Cell, done: int, total: int) -> None:
+        """A cell has done so many of its steps."""
+
+    def finished(self, cell: Cell, record: Record, *, reused: bool) -> None:
+        """A cell has its record: computed now, or found (`reused`)."""
 
 
 class Bars:

@@ -17,7 +17,7 @@ from oscbench import catalog
 from oscbench.errors import UserError, first_line
 from oscbench.records import Record
 from oscbench.runner.cell_spec import Cell
-from oscbench.runner.pool import Reporter
+from oscbench.runner.progress import Reporter
 
 PROJECT = "oscbench"
 
