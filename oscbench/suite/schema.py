@@ -90,6 +90,8 @@ class MechanismEntry(Strict):
         match: makes a control of it, matched otherwise than the suite; what it leaves out is the suite's. Its reference is
             a model as the suite matches it, so `{by: flops, reference: kope}` is what the suite's own KoPE spends.
         tune: what its search may choose besides the suite's `tune.space`.
+        first: place -> value in its search's first trial, as in `{model.position: learned}`, where that is not what the suite says; the
+            place stays open.
         seeds: run the first so many of the suite's seeds alone, where an entry is worth less time; the report says what is underpowered.
     """
 
@@ -101,6 +103,7 @@ class MechanismEntry(Strict):
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     match: Match | None = None
     tune: Space = Field(default_factory=dict)
+    first: dict[str, Any] = Field(default_factory=dict)
     seeds: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
@@ -266,6 +269,10 @@ class Suite(Strict):
             if entry.tune and self.tune is None:
                 raise ValueError(
                     f"mechanisms[{index}].tune: adds to a search that the suite does not ask for"
+                )
+            if entry.first and self.tune is None:
+                raise ValueError(
+                    f"mechanisms[{index}].first: begins a search that the suite does not ask for"
                 )
             if entry.seeds is not None and entry.seeds > len(self.seeds):
                 raise ValueError(

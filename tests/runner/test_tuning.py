@@ -66,6 +66,20 @@ def test_first_trial_is_what_the_suite_gives(planned):
     assert recipe(first["softmax"].spec)["learning_rate"] == 3e-3
 
 
+def test_an_entry_may_say_where_its_search_begins(planned):
+    entries = "[softmax, {name: kope, first: {settings.gamma: 0.2, train.learning_rate: 4e-3}}]"
+    loaded, cells = planned(mechanisms=entries, train="{epochs: 1, learning_rate: 3e-3}")
+    found = begun(loaded, cells)
+    first = {key_of(one.cell)[0]: one.ask()[0].spec for one in found}
+    assert recipe(first["softmax"])["learning_rate"] == 3e-3
+    assert recipe(first["kope"])["learning_rate"] == 4e-3
+    assert first["kope"]["mechanism"]["gamma"] == 0.2
+    search(found, all_records)
+    kope = ledger_of(found).entries[1]
+    assert kope.given_trial is kope.trials[0]
+    assert {row.values["settings.gamma"] for row in kope.trials} > {0.2}, "the place stays open"
+
+
 def test_trials_are_cells_of_their_own_label_on_seeds_of_their_own(planned):
     loaded, cells = planned(measures="[params, flops, health]")
     one = begun(loaded, cells)[0]
@@ -409,6 +423,22 @@ def test_what_the_suite_gives_is_marked_in_the_ledger(planned):
         (
             {"mechanisms": "[{name: kope, tune: {settings.gamma: {choices: [1]}}}]", "tune": ""},
             "mechanisms[0].tune: adds to a search that the suite does not ask for",
+        ),
+        (
+            {"mechanisms": "[{name: kope, first: {settings.gamma: 1}}]", "tune": ""},
+            "mechanisms[0].first: begins a search that the suite does not ask for",
+        ),
+        (
+            {"mechanisms": "[kope, {name: softmax, first: {settings.gamma: 0.1}}]"},
+            "first.settings.gamma: its search has no such place",
+        ),
+        (
+            {"mechanisms": "[{name: kope, first: {settings.gamma: 0.3}}]"},
+            "first.settings.gamma: got 0.3, which is none of its choices",
+        ),
+        (
+            {"mechanisms": "[{name: kope, first: {train.learning_rate: 1}}]"},
+            "first.train.learning_rate: got 1, which does not lie between 0.0001 and 0.01",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from oscbench.records import identity, protocol
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
-from oscbench.runner.training.space import check_names, own_space, with_values
+from oscbench.runner.training.space import check_names, first_values, own_space, with_values
 from oscbench.runner.training.specs import match_spec, parts_of
 from oscbench.settings import spelled
 from oscbench.suite import (
@@ -244,8 +244,10 @@ def _prove_buildable(spec: dict[str, Any], where: str) -> None:
 
 
 def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], where: str) -> None:
-    """Build with every choice and with both ends of every range, the rest as given."""
+    """Build with every choice and with both ends of every range, the rest as given; and with the entry's first trial."""
     for key, axis in own_space(suite, request).items():
         for value in axis.ends():
             there = f"{where}: tune, {key} = {value}"
             _prove_buildable(with_values(spec, {key: value}, there), there)
+    if first := first_values(suite, request, where):
+        _prove_buildable(with_values(spec, first, f"{where}: first"), f"{where}: first")

@@ -20,7 +20,14 @@ from oscbench.records.ledger import Extension, Ledger, LedgerEntry, TrialRow, sh
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import position_of
 from oscbench.runner.training.extension import MOST_TRIALS, beyond, ends_reached, widened
-from oscbench.runner.training.space import given_values, own_space, rounded, trial_spec, with_values
+from oscbench.runner.training.space import (
+    first_values,
+    given_values,
+    own_space,
+    rounded,
+    trial_spec,
+    with_values,
+)
 from oscbench.runner.training.specs import parts_of
 from oscbench.suite import Suite, SuiteError, expand
 from oscbench.suite.tune import Axis, Tune
@@ -44,12 +51,14 @@ class Search:
         cell: one of its reported cells, as the suite gives it.
         space: place -> what may be chosen.
         tune: what the suite asks for.
+        first: place -> value in the first trial, where that is not what the suite gives.
         rows: trials so far.
     """
 
     cell: Cell
     space: dict[str, Axis]
     tune: Tune
+    first: dict[str, Any] = field(default_factory=dict)
     rows: list[TrialRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -63,8 +72,8 @@ class Search:
         self._study = optuna.create_study(sampler=self._guided)
         self._failed = optuna.trial.TrialState.FAIL
         self._distributions = {key: _distribution(axis) for key, axis in self.space.items()}
-        # The first trial is what the suite gives, as far as that lies in the space.
-        given = given_values(self.cell.spec, self.space)
+        # The first trial is what the suite and the entry give, as far as that lies in the space.
+        given = {**given_values(self.cell.spec, self.space), **self.first}
         self._study.enqueue_trial({key: _position(self.space[key], value) for key, value in given.items()})
         self._asked: Any = None
         self._values: dict[str, Any] = {}
@@ -179,8 +188,8 @@ class Search:
         return min(scored, key=self._loss) if scored else None
 
     def _given(self) -> dict[str, Any] | None:
-        """What the suite itself says, as the sampler would hand it out; None where the space does not hold all of it."""
-        given = given_values(self.cell.spec, self.space)
+        """What suite and entry say, as the sampler would hand it out; None where the space does not hold all of it."""
+        given = {**given_values(self.cell.spec, self.space), **self.first}
         if given.keys() != self.space.keys():
             return None
         return {key: _value(axis, _position(axis, given[key])) for key, axis in self.space.items()}
@@ -221,10 +230,13 @@ def searches(suite: Suite, source: str, cells: list[Cell]) -> list[Search]:
     if suite.tune is None:
         return []
     requests = {(request.mechanism, request.variant): request for request in expand(suite, source)}
-    first: dict[Key, Cell] = {}
+    like: dict[Key, Cell] = {}
     for cell in cells:
-        first.setdefault(key_of(cell), cell)
-    return [Search(cell, own_space(suite, requests[key]), suite.tune) for key, cell in first.items()]
+        like.setdefault(key_of(cell), cell)
+    return [
+        Search(cell, own_space(suite, request), suite.tune, first_values(suite, request, source))
+        for request, cell in ((requests[key], cell) for key, cell in like.items())
+    ]
 
 
 def search(found: list[Search], run: Run, note: Callable[[], object] = lambda: None) -> None:

@@ -33,6 +33,27 @@ def own_space(suite: Suite, request: CellRequest) -> dict[str, Axis]:
     return {key: axis for key, axis in own if axis is not None}
 
 
+def first_values(suite: Suite, request: CellRequest, where: str) -> dict[str, Any]:
+    """What the entry says of its first trial.
+
+    Raises:
+        SuiteError: a place that its search does not have, or a value outside what may be chosen there; one line with the place.
+    """
+    space, entry = own_space(suite, request), suite.mechanisms[request.index]
+    for key, value in entry.first.items():
+        if key not in space:
+            raise SuiteError(f"{where}: first.{key}: its search has no such place; {nearest(key, space)}")
+        if not _inside(space[key], value):
+            raise SuiteError(f"{where}: first.{key}: got {value!r}, which {_extent(space[key])}")
+    return entry.first
+
+
+def _extent(axis: Axis) -> str:
+    if axis.choices is not None:
+        return f"is none of its choices, {plain(axis.choices)}"
+    return f"does not lie between {axis.low} and {axis.high}"
+
+
 def _own_axis(request: CellRequest, key: str, axis: Axis) -> Axis | None:
     """What of an axis is open to an entry; None where nothing is."""
     mechanism, name = catalog.load("mechanisms", request.mechanism), _name(key)
