@@ -98,8 +98,9 @@ def compare(
 
     Returns:
         Columns `suite`, `task`, `treatment`, `baseline`, `unit` and `direction` of the metric, `n` paired seeds, `difference` with
-        `low` and `high` (95 % t interval), `p` and `p_adjusted` (sign flips; Holm over the question), `verdict`, and `why`: the reason
-        where there is no difference, or no verdict.
+        `low` and `high` (95 % t interval), `adjusted_low` and `adjusted_high` (the intervals of a question that hold together,
+        Bonferroni), `p` and `p_adjusted` (sign flips; Holm over the question), `verdict`, and `why`: the reason where there is no
+        difference, or no verdict.
 
     Raises:
         UserError: No records, an unknown suite, or an unknown entry.
@@ -134,6 +135,8 @@ def compare(
                 "difference": comparison.paired.mean if comparison.paired else math.nan,
                 "low": comparison.paired.interval.low if comparison.paired else math.nan,
                 "high": comparison.paired.interval.high if comparison.paired else math.nan,
+                "adjusted_low": comparison.adjusted.low if comparison.adjusted else math.nan,
+                "adjusted_high": comparison.adjusted.high if comparison.adjusted else math.nan,
                 "p": comparison.paired.p if comparison.paired else math.nan,
                 "p_adjusted": comparison.p_holm,
                 "verdict": comparison.verdict,

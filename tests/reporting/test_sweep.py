@@ -152,9 +152,10 @@ def test_the_test_over_all_values_is_a_table_with_its_csv():
     sweep = only_sweep(list(map(slowed, records(LAWS | {"ring": error_law(0.3, 0.2)}))))
     table = overall_table(sweep)
     headings = [column.heading for column in table.columns]
-    assert headings[1:8] == [
+    assert headings[1:9] == [
         "Difference",
         "95 % interval",
+        "All at once 95 %",
         "p",
         "p (Holm)",
         "P(better)",
@@ -170,6 +171,7 @@ def test_the_test_over_all_values_is_a_table_with_its_csv():
         assert row["Training speed"].text.count(words.TIMES) == 2, "from the slowest value to the fastest"
         assert float(line["difference"]) == whole.paired.mean, "the file rounds nothing"
         assert float(line["t_low"]) == whole.paired.interval.low
+        assert float(line["adjusted_low"]) == whole.adjusted.low < whole.paired.interval.low
         assert float(line["p_holm"]) == whole.p_holm
         assert float(line["speed_ratio"]) == whole.costs.speed < whole.costs_to.speed
         assert float(line["speed_ratio_to"]) == whole.costs_to.speed
@@ -184,7 +186,9 @@ def test_the_table_over_all_values_has_bca_from_ten_seeds_and_tells_refusals():
     ten = overall_table(only_sweep(records({"plain": law(0), "wave": law(0.01)}, seeds=10)))
     assert ten.columns[3].heading == "BCa 95 %"
     assert "bca_low" in written(ten)[0]
-    assert "BCa 95 %" not in [column.heading for column in overall_table(only_sweep(records(LAWS))).columns]
+    one = [column.heading for column in overall_table(only_sweep(records(LAWS))).columns]
+    assert "BCa 95 %" not in one
+    assert "All at once 95 %" not in one, "of one comparison it is the interval itself"
     odd = [r.model_copy(update={"data_hash": f"{r.mechanism}"}) for r in records(LAWS)]
     table = overall_table(only_sweep(odd))
     assert len(table.rows[0]) == len(table.columns)

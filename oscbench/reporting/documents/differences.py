@@ -32,12 +32,6 @@ _ASKED = (
         "kope:frozen-unmixed,rope",
         "RoPE that rotates values too, and RoPE; equal parameters and FLOPs",
     ),
-    (
-        "counting in scenes",
-        "training_efficiency",
-        "kope:default,softmax:kope-flops",
-        "equal FLOPs; ink alone counts as well",
-    ),
     ("agreement", "agreement", "fixed_query,softmax", "equal parameters"),
     (
         "spoken words",

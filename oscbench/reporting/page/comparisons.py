@@ -18,7 +18,8 @@ def comparison_table(
     place: Mapping[str, Any],
     link: Callable[[Comparison], str | None],
 ) -> Table:
-    """Effect, interval, test and cost of every comparison; BCa intervals only where some comparison has ten seeds.
+    """Effect, interval, test and cost of every comparison; BCa intervals only where some comparison has ten seeds, and intervals that
+    hold together only where a question has several comparisons.
 
     Args:
         name: Of the table's file.
@@ -28,7 +29,9 @@ def comparison_table(
         link: Where the numbers of a comparison come from.
     """
     from_ten = any(c.paired and c.paired.bca for c in comparisons)
-    columns = [c for c in COLUMNS if from_ten or c is not _BCA]
+    several = any(c.adjusted and c.tested > 1 for c in comparisons)
+    left_out = [column for column, there in ((_BCA, from_ten), (_ADJUSTED, several)) if not there]
+    columns = [column for column in COLUMNS if column not in left_out]
     return Table.of(name, caption, columns, comparisons, lambda c: dict(place) | comparison_numbers(c), link)
 
 
@@ -47,6 +50,12 @@ def _bca(c: Comparison, paired: Paired) -> str:
     return words.interval(paired.bca.low, paired.bca.high, c.unit) if paired.bca else "none"
 
 
+def _adjusted(c: Comparison, paired: Paired) -> str:
+    if c.adjusted is None:
+        return _ALONE if paired.n < 2 else "none"
+    return words.interval(c.adjusted.low, c.adjusted.high, c.unit)
+
+
 def _chance(c: Comparison, paired: Paired) -> Cell:
     ends = paired.improvement_interval
     share = "" if paired.improvement is None else f"{paired.improvement:.2f}"
@@ -63,11 +72,14 @@ def _ratio(of: Callable[[Costs], float], show: Callable[[float], str]) -> Callab
 
 _ALONE = "one seed: none"
 _BCA: Reads[Comparison] = Reads("BCa 95 %", _of_paired(_bca))
+_ADJUSTED: Reads[Comparison] = Reads("All at once 95 %", _of_paired(_adjusted))
+"""Bonferroni over the comparisons of the question: its intervals hold together, as Holm's p do."""
 COLUMNS: tuple[Reads[Comparison], ...] = (
     Reads("Comparison", lambda c: c.name, "left"),
     Reads("Difference", _of_paired(lambda c, p: Cell(words.difference(p.mean, c.unit, False), p.mean))),
     Reads("95 % interval", _of_paired(_interval)),
     _BCA,
+    _ADJUSTED,
     Reads("p", _of_paired(lambda _, p: sorted_by(words.p_value(p.p), p.p))),
     Reads("p (Holm)", _of_paired(lambda c, _: sorted_by(words.p_value(c.p_holm), c.p_holm))),
     Reads("P(better)", _of_paired(_chance)),
@@ -96,6 +108,8 @@ def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
         raw |= {"median": paired.median, "std": paired.std}
         raw |= {"t_low": paired.interval.low, "t_high": paired.interval.high}
         raw |= {"bca_low": paired.bca.low, "bca_high": paired.bca.high} if paired.bca else {}
+        if comparison.adjusted:
+            raw |= {"adjusted_low": comparison.adjusted.low, "adjusted_high": comparison.adjusted.high}
         raw |= {"p": paired.p, "p_holm": comparison.p_holm, "comparisons_tested": comparison.tested}
         raw |= {"probability_of_improvement": paired.improvement}
         if paired.improvement_interval:
