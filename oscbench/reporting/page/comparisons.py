@@ -18,8 +18,9 @@ def comparison_table(
     place: Mapping[str, Any],
     link: Callable[[Comparison], str | None],
 ) -> Table:
-    """Effect, interval, test and cost of every comparison; BCa intervals only where some comparison has ten seeds, and intervals that
-    hold together only where a question has several comparisons.
+    """Effect, interval, test and cost of every comparison.
+
+    BCa intervals only where some comparison has ten seeds, and intervals that hold together only where a question has several.
 
     Args:
         name: Of the table's file.
