@@ -43,7 +43,7 @@ def expand(suite: Suite, source: str) -> list[CellRequest]:
     """All cells, seed by seed, so that an interrupted run has whole comparisons.
 
     Raises:
-        SuiteError: two entries have the same mechanism and variant.
+        SuiteError: two entries have the same mechanism and variant, or one that is crossed with positions is unknown or has none.
     """
     variants: dict[tuple[str, str], CellRequest] = {}
     for index, entry in enumerate(suite.mechanisms):
@@ -71,13 +71,16 @@ def crossing(suite: Suite, entry: MechanismEntry) -> list[str]:
     """Positions that the suite crosses an entry with: none where the entry says its own, and only those that its mechanism can have.
 
     Raises:
-        SuiteError: there are none of these.
+        SuiteError: there are none of these, or there is no such mechanism.
     """
-    if entry.position or "position" in {**entry.grid, **entry.settings}:
+    if not suite.positions or entry.position or "position" in {**entry.grid, **entry.settings}:
         return []
-    allowed = catalog.load("mechanisms", entry.name).positions(entry.settings) if suite.positions else ()
+    try:
+        allowed = catalog.load("mechanisms", entry.name).positions(entry.settings)
+    except catalog.UnknownNameError as error:
+        raise SuiteError(str(error)) from error
     crossed = [position for position in suite.positions if position in allowed]
-    if suite.positions and not crossed:
+    if not crossed:
         raise SuiteError(
             f"{entry.name} can have none of the suite's positions; it can have {', '.join(allowed)}; say its `position`"
         )

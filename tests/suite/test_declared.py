@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oscbench.runner.plan import make_plan
-from oscbench.suite import SuiteError, load_suite
+from oscbench.suite import SuiteError, expand, load_suite
 
 MECHANISMS = "[softmax, kope, {name: rope, variant: values, settings: {rotate_values: true}}]"
 
@@ -60,3 +60,12 @@ def test_mistakes_are_one_line(changes, expected, tiny):
         planned(tiny, **changes)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_positions_crossed_with_an_unknown_mechanism_are_refused_with_the_place(tiny):
+    """Whoever expands a suite that nobody has planned, as a report counting what is unfinished, is told so as well."""
+    loaded = load_suite(str(tiny(mechanisms="[softmax, oftmax]", positions="[learned]")))
+    with pytest.raises(
+        SuiteError, match=r'tiny.yaml: mechanisms\[1\]: got "oftmax"; did you mean "softmax"\?'
+    ):
+        expand(loaded.suite, loaded.source)
