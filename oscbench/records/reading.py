@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from oscbench.records import packed
 from oscbench.records.schema import Record
 
+LONGEST = 500
+"""Characters of a reason, which names a key of the file, whatever that holds."""
+
 
 @dataclass(frozen=True)
 class Damaged:
@@ -53,7 +56,13 @@ def parsed(text: bytes, path: Path) -> Record | Damaged:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "file"
-        return Damaged(path, f"{place}: {first['msg']}")
+        return Damaged(path, _told(f"{place}: {first['msg']}"))
+
+
+def _told(reason: str) -> str:
+    """A reason that fits into a line and can be shown anywhere."""
+    cut = reason if len(reason) <= LONGEST else f"{reason[: LONGEST // 2]} … {reason[-LONGEST // 2 :]}"
+    return "".join(letter if letter.isprintable() else "�" for letter in cut)
 
 
 def contents(path: Path) -> Contents:

@@ -131,6 +131,20 @@ def test_damaged_file_is_named_set_aside_and_nothing_is_lost(store, content, rea
     assert store.write(record()) == path
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["9" * 5000, "two\nlines", "\x1b[31mred", "\u202eolleh"],
+    ids=["long", "lines", "escape", "backwards"],
+)
+def test_a_key_of_any_kind_is_told_of_in_a_line(store, key):
+    path = store.write(record())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: 1}))
+    (damaged,) = store.read_all()[1]
+    assert "Extra inputs are not permitted" in damaged.reason
+    assert len(damaged.reason) < 600
+    assert damaged.reason.isprintable()
+
+
 def test_record_from_another_schema_is_damaged_and_not_misread(store):
     path = store.write(record())
     text = json.loads(path.read_text())

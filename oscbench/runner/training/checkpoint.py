@@ -220,11 +220,14 @@ def prove_usable(url: str) -> None:
     """Refuse a place that cannot be before anything runs; a folder is made only once there is something to write.
 
     Raises:
-        CheckpointsError: fsspec does not know the protocol, lacks the package for it, or a file is in the way.
+        CheckpointsError: fsspec does not know the protocol, lacks the package for it, a file is in the way, or no file system
+            takes the name.
     """
     try:
         files, path = _reached(url)
-        taken = files.isfile(path)
+        taken = files.info(path)["type"] == "file"
+    except FileNotFoundError:
+        return
     except Exception as error:  # each protocol has its own kinds
         raise CheckpointsError(f"--checkpoints {url}: cannot be used ({first_line(error)})") from error
     if taken:
