@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -47,6 +47,8 @@ class Subject:
         device: where the model is.
         batch_size: of training.
         history: of training, empty before it.
+        rehearse: trains a copy of a model for the first so many steps of the cell's own recipe, on its data and in their order, and says
+            whether its loss stayed a number; None where nothing is trained.
     """
 
     model: Backbone
@@ -55,6 +57,7 @@ class Subject:
     device: torch.device
     batch_size: int
     history: History = field(default_factory=History)
+    rehearse: Callable[[Backbone, int], bool] | None = None
 
     def first_examples(self, split: Split, count: int, batch_size: int = 64) -> Iterator[Batch]:
         """The first so many examples of a split, in batches of one size (but for the last), on the model's device."""

@@ -184,7 +184,7 @@ def _less_contrast(images: Tensor, factor: float) -> Tensor:
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Drawn on the CPU, so that it is the same on every device."""
+    """Drawn on the CPU, so that a GPU beside it sees the same."""
     return torch.randn(like.shape, generator=generator).to(like)
 
 

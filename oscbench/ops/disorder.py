@@ -28,7 +28,7 @@ class Disorder:
     Attributes:
         kind: `coupling`, `state` or `frequency`.
         strength: σ.
-        generator: of the noise, on the CPU, so that it is the same on every device.
+        generator: of the noise, on the CPU, so that a GPU beside it sees the same.
     """
 
     kind: Kind

@@ -1,7 +1,7 @@
 """Locks between runs on one results folder: file locks, which die with their process, or leases where a file system keeps none.
 
 A lease is a file that its holder touches again and again. Whoever finds one that nobody has touched for a minute takes it over, so
-that two may hold it for a moment if its holder stood still: a cell is then computed twice, to the same record, and written once.
+that two may hold it for a moment if its holder stood still: a cell is then computed twice and written once.
 """
 
 from __future__ import annotations

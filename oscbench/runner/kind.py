@@ -65,7 +65,7 @@ class Kind(Protocol):
     """Cells of one kind: what they need around them, what they do, and what their records are called.
 
     Attributes:
-        deterministic: the same cell gives the same result twice, at the price of slower kernels.
+        deterministic: the same cell gives the same result twice on one kind of processor, at the price of slower kernels.
         times: it takes times and nothing else: no other cell may run beside it, and it has no result that ranks.
         trains: it ends with a trained model, which leaves checkpoints on its way and may be kept.
     """

@@ -220,7 +220,7 @@ class Suite(Strict):
         compare: the comparisons that the suite confirms, as in `kope - rope:values`: the family of its correction. Whatever else is
             compared explores. Never part of a cell, as is the margin.
         margin: largest difference that counts as none, with its unit: `0.5 points` or `0.01 bits`.
-        threads: CPU threads of a cell; part of its identity, so that a resumed run is bitwise the same.
+        threads: CPU threads of a cell; part of its identity, since sums of several threads round otherwise.
         device: `auto`, `cpu` or `cuda`.
         measures: what is measured beside the task's metric.
         tune: a search before the reported seeds.

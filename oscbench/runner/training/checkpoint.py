@@ -1,7 +1,7 @@
 """Where a training stood, so that a cell that is killed goes on there: model, optimiser, schedule, streams and history.
 
-Law: killed at any step and gone on, the record is the same bit for bit except for times. What is not kept is built again from
-the seed: the start values, the data, and what measures saw before training.
+Law: killed at any step and gone on on the same kind of processor, the record is the same bit for bit except for times. What is not
+kept is built again from the seed: the start values, the data, and what measures saw before training.
 """
 
 from __future__ import annotations

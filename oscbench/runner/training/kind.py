@@ -15,7 +15,7 @@ from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome, Preview
 from oscbench.runner.scores import as_measured, scored
 from oscbench.runner.training.checkpoint import Checkpoints
-from oscbench.runner.training.loop import curves_of, data_generators, train
+from oscbench.runner.training.loop import curves_of, data_generators, rehearsal, train
 from oscbench.runner.training.match_time import measure_all
 from oscbench.runner.training.preview import preview
 from oscbench.runner.training.specs import headline_of, match_spec, parts_of, recipe, wanted_match
@@ -59,6 +59,7 @@ class Training:
             )
         probe = next(task.batches("validation", PROBE_SIZE)).to(device)
         subject = Subject(model, task, probe, device, spec["train"]["batch_size"])
+        subject.rehearse = rehearsal(subject, recipe(spec), spec["seed"])
         outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
         measures = _measures(spec)
         _gather(outcome.findings, (measure.before(subject) for measure in measures))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -85,12 +87,15 @@ def train(
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    *,
+    until: int | None = None,
 ) -> None:
     """Train in place; the history is filled, and its curves come back from `curves_of`, after a divergence too.
 
     Validates after each epoch, though at most `VALIDATIONS` times, or every `validate_every` steps where given, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
-    Where a checkpoint is kept of this cell, training goes on from there.
+    Where a checkpoint is kept of this cell, training goes on from there. With `until` it ends after so many steps of the same schedule,
+    and nothing is validated.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -104,20 +109,23 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"], final)
     )
+    end = steps if until is None else min(until, steps)
     every = settings.get("validate_every")
     at = Training(model, optimizer, schedule, order, augmentation, history)
     if checkpoints and (kept := checkpoints.load()):
         at.restore(kept)
 
     def validate() -> None:
+        if until is not None:
+            return
         value = task.evaluate(model, "validation", device)[task.metric.name].value
         history.validation.append((at.done, value))
 
     model.train()
-    while at.done < steps:
+    while at.done < end:
         batches = at.epoch(task, settings["batch_size"])
         asked = time.perf_counter()
-        for batch in itertools.islice(batches, steps - at.done):
+        for batch in itertools.islice(batches, end - at.done):
             started = time.perf_counter()
             history.waiting_seconds += started - asked
             batch = batch.to(device)
@@ -139,6 +147,21 @@ def train(
             at.validated = at.done
             validate()
     history.training_seconds = sum(history.step_seconds)
+
+
+def rehearsal(subject: Subject, settings: dict[str, Any], seed: int) -> Callable[[Backbone, int], bool]:
+    """What `Subject.rehearse` is for this recipe; the cell's own training is as if nothing had been rehearsed."""
+
+    def rehearse(model: Backbone, steps: int) -> bool:
+        stand_in = replace(subject, model=model, history=History())
+        with torch.random.fork_rng():
+            try:
+                train(stand_in, settings, seed, lambda done, total: None, until=steps)
+            except DivergedError:
+                return False
+        return True
+
+    return rehearse
 
 
 def curves_of(task: Task, history: History) -> dict[str, Curve]:
