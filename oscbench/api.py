@@ -147,6 +147,25 @@ def compare(
     )
 
 
+def dynamics(results: str | Path = "results", suites: Sequence[str] = ()) -> pd.DataFrame:
+    """What each layer did while it trained, of suites that list the measure `training_dynamics`, for `plot.dynamics`.
+
+    Args:
+        results: Folder of the records.
+        suites: Names or labels of suites; all when empty.
+
+    Returns:
+        One row a cell, quantity, layer and optimiser step: `suite`, `task`, `entry`, `seed`, `quantity`, `layer` (from 0), `step`, `value`.
+
+    Raises:
+        UserError: No records, or an unknown suite.
+    """
+    from oscbench.analysis import frame
+    from oscbench.analysis.dynamics import dynamics as followed
+
+    return followed(frame.load(Path(results), suites).records)
+
+
 def build_model(
     mechanism: str,
     task: str,

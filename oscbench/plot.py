@@ -1,4 +1,4 @@
-"""Pictures from Python: what came out (`forest`), and a mechanism at work on one input, as the page of a suite shows it.
+"""Pictures from Python: what came out (`forest`), what layers did while they trained (`dynamics`), and a mechanism at work on one input.
 
 `attention`, `phases`, `order`, `locking` and `settling` take a model and a batch of its inputs. Every function gives a Matplotlib figure,
 drawn without pyplot, so that a script or notebook may save or show it.
@@ -6,7 +6,7 @@ drawn without pyplot, so that a script or notebook may save or show it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from oscbench import words
 from oscbench.analysis.selection import Entry
 from oscbench.records.diagnostics import Diagnostics
 from oscbench.reporting.page import at_work
+from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
 from oscbench.reporting.page.style import INK, look_of
 
@@ -58,6 +59,26 @@ def forest(table: pd.DataFrame, *, title: str = "") -> Figure:
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=INK)
     return figure
+
+
+def dynamics(table: pd.DataFrame, *, quantities: Sequence[str] = ()) -> Figure:
+    """Order, synchrony and concentration of each layer while models trained: means over seeds with their 95 % t intervals.
+
+    Args:
+        table: Of `oscbench.dynamics`, of one suite and task.
+        quantities: A row of panels each; by default order, synchrony and Gini, as far as there are any.
+
+    Raises:
+        ValueError: Nothing of the kind is in the table, or more than one task is.
+    """
+    wanted = list(quantities or QUANTITIES)
+    shown = [quantity for quantity in wanted if (table["quantity"] == quantity).any()]
+    if not shown:
+        raise ValueError(NOTHING.format(f"the table has none of {', '.join(wanted)}"))
+    if len(table[["suite", "task"]].drop_duplicates()) > 1:
+        raise ValueError(NOTHING.format("the table has several suites or tasks; choose one"))
+    entries = sorted(table["entry"].unique())
+    return draw_dynamics(table, {name: (_short(name), look_of(_entry(name))) for name in entries}, shown)
 
 
 def _forest_panel(axes: Axes, part: pd.DataFrame, unit: str) -> None:

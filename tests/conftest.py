@@ -20,6 +20,20 @@ class Ended(NamedTuple):
     err: str
 
 
+@pytest.fixture(autouse=True)
+def process_as_it_was():
+    """Cells prepare the process that they run in; other tests share it, and get its settings back."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        if threads and threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def tiny(tmp_path):
     """Write the tiny suite, with lines of one's own instead of its mechanisms or recipe."""

@@ -83,6 +83,20 @@ def attention_inside(weights: Tensor, objects: Tensor) -> Inside | None:
     return Inside(float(mass.mean()), float(share.mean()), int(asked.sum()))
 
 
+def reading_rows(weights: Tensor, special: Tensor) -> Tensor:
+    """What the CLS token gives ordinary tokens, as shares of that: (B, H, N, N) -> (B, H, 1, tokens).
+
+    Where there is no CLS, or several special tokens, of which none reads for the whole input, what each ordinary token gives them.
+
+    Args:
+        weights: of attention, rows over receivers.
+        special: (N,) bool, true for CLS, registers and queries.
+    """
+    readers = special if int(special.sum()) == 1 else ~special
+    given = weights[..., readers, :][..., ~special].double().clamp_min(0.0)
+    return given / given.sum(-1, keepdim=True).clamp_min(1e-12)
+
+
 def gini(rows: Tensor) -> Tensor:
     """Gini coefficient of each row (…, N) of weights ≥ 0, 0 for even ones: Σ_i (2i - N - 1) p_(i) / (N Σ p), as in KoPE, arXiv 2604.07904."""
     count = rows.shape[-1]

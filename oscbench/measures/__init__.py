@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from oscbench.models.backbones import Backbone
-from oscbench.records.schema import HealthRow, Measurement
+from oscbench.records.schema import Curve, HealthRow, Measurement
 from oscbench.roles import Role
 from oscbench.tasks import Batch, Split, Task
 
@@ -26,12 +26,14 @@ class MeasureConfig(BaseModel):
 class History:
     """What training left behind: seconds and loss of every step, and the validation metric by step, in order.
 
-    `waiting_seconds` went by between steps until the next batch was there.
+    `waiting_seconds` went by between steps until the next batch was there. `followed` is what measures saw on the way, by name:
+    (optimiser step, value), in order. All of it stands in checkpoints.
     """
 
     step_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     validation: list[tuple[float, float]] = field(default_factory=list)
+    followed: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     training_seconds: float = 0.0
     waiting_seconds: float = 0.0
 
@@ -81,6 +83,8 @@ class Findings:
 class Measure(ABC):
     """Looks at a cell before its first step and after its last one; what cannot be measured is null with its reason.
 
+    One that gives `steps` also looks while the cell trains, and what it sees becomes curves.
+
     `roles` says what its quantities are for, by their names in records, as plain literals that reports read from the file.
     """
 
@@ -100,6 +104,24 @@ class Measure(ABC):
     @abstractmethod
     def after(self, subject: Subject) -> Findings:
         """After the last step."""
+
+    def steps(self, total: int) -> Container[int] | None:
+        """After which optimiser steps `during` is asked, of 0 (before the first) to `total`; None for 0 and every validation."""
+        del total
+        return ()
+
+    def during(self, subject: Subject) -> Mapping[str, float]:
+        """Values by name, kept in `History.followed` with the step.
+
+        A cell that was killed goes on with a new measure, which knows nothing of earlier steps: whatever it needs stands in the history.
+        """
+        del subject
+        return {}
+
+    def curves(self, history: History) -> dict[str, Curve]:
+        """What it saw during training as curves of the record; of a training that diverged as far as it went."""
+        del history
+        return {}
 
     @classmethod
     def unavailable(cls) -> str | None:

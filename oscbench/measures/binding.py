@@ -25,6 +25,7 @@ from torch import Tensor
 from oscbench.instruments.synchrony import (
     attention_inside,
     gini,
+    reading_rows,
     synchrony,
     walked,
     weighted_synchrony,
@@ -129,10 +130,8 @@ class _Seen:
 
     def rows(self, layer: int) -> Tensor:
         """What the CLS token, or else each patch, gives patches, as shares of that."""
-        # Several special tokens are queries, of which none reads for the whole image.
-        first, last = (0, 1) if self.num_special == 1 else (self.num_special, None)
-        given = self.attention[layer][..., first:last, self.num_special :].double().clamp_min(0.0)
-        return given / given.sum(-1, keepdim=True).clamp_min(1e-12)
+        weights = self.attention[layer]
+        return reading_rows(weights, torch.arange(weights.shape[-1]) < self.num_special)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ weighted by attention, and the share of its parameters whose gradient is exactly
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -63,6 +64,17 @@ def phase_quantities(phases: Tensor, weights: Tensor) -> dict[str, float]:
     return {"order_parameter": float(order.mean()), "synchrony": float(synchrony.mean())}
 
 
+def layer_quantities(found: Mapping[str, Tensor], special: Tensor) -> dict[str, float]:
+    """All quantities of one layer's diagnostics: the mechanism's own numbers, and those of its attention and phases."""
+    quantities = {name: float(value.detach()) for name, value in found.items() if value.numel() == 1}
+    if "attention" in found:
+        weights = found["attention"].detach()
+        quantities |= attention_quantities(weights, special)
+        if "phases" in found:
+            quantities |= phase_quantities(found["phases"].detach(), weights)
+    return quantities
+
+
 class Health(Measure):
     """Diagnostics by layer, and flags for a mixing that is the identity or a gradient that is dead."""
 
@@ -80,14 +92,10 @@ class Health(Measure):
         model = subject.model
         special = model.context(subject.probe.inputs).positions.special
         output, dead = _with_gradients(subject)
-        rows = []
-        for layer, found in enumerate(output.diagnostics):
-            quantities = {name: float(value.detach()) for name, value in found.items() if value.numel() == 1}
-            if "attention" in found:
-                quantities |= attention_quantities(found["attention"].detach(), special)
-                if "phases" in found:
-                    quantities |= phase_quantities(found["phases"].detach(), found["attention"].detach())
-            rows.append(HealthRow(when=when, layer=layer, quantities=quantities))
+        rows = [
+            HealthRow(when=when, layer=layer, quantities=layer_quantities(found, special))
+            for layer, found in enumerate(output.diagnostics)
+        ]
         share = Measurement(
             value=dead,
             unit="fraction",

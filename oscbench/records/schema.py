@@ -48,12 +48,16 @@ class Measurement(_Frozen):
 
 
 class Curve(_Frozen):
-    """One quantity followed through training, for example validation accuracy against the optimiser step."""
+    """One quantity followed through training, for example validation accuracy against the optimiser step.
+
+    Of a quantity that every layer has, each layer's is a curve of its own, `order_parameter/0`, and says which `layer` it is.
+    """
 
     label: str
     unit: str
     direction: Direction = "none"
     x_label: str = "step"
+    layer: Count | None = None
     x: tuple[FiniteFloat, ...]
     y: tuple[float, ...]
 

@@ -60,17 +60,7 @@ def test_record_says_what_was_asked_resolved_and_found(finished):
     assert {row.when for row in record.health} == {"start", "end"}
 
 
-@pytest.fixture
-def here():
-    """Cells prepare their process; this one is shared with other tests and gets its settings back."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
-    torch.set_flush_denormal(False)
-
-
-def test_denormals_are_zero_where_cells_run(finished, here):
+def test_denormals_are_zero_where_cells_run(finished):
     """On x86 they cost a step up to ten times its time; the smallest normal number halved is one."""
     from oscbench.machine.process import prepare_process
 
@@ -105,7 +95,7 @@ def training_inputs(cell):
     return first, batches
 
 
-def test_all_mechanisms_of_a_seed_see_the_same_data(finished, here):
+def test_all_mechanisms_of_a_seed_see_the_same_data(finished):
     from oscbench.runner.plan import make_plan
     from oscbench.suite import load_suite
 
@@ -241,7 +231,7 @@ def test_every_label_holds_a_whole_suite_and_nothing_is_computed_twice(finished,
     }
 
 
-def test_dry_run_shows_sizes_and_what_is_there_and_changes_nothing(finished, tmp_path, here):
+def test_dry_run_shows_sizes_and_what_is_there_and_changes_nothing(finished, tmp_path):
     from oscbench.runner.session import dry_run
 
     before = stamps(finished)

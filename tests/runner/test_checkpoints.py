@@ -33,7 +33,7 @@ def planned(tmp_path_factory):
         "match: {by: none}\n"
         "train: {epochs: 3, batch_size: 64, warmup: 0.1, weight_decay: 0.1}\n"
         f"mechanisms: [{', '.join(catalog.names('mechanisms'))}]\n"
-        "measures: [health]\nseeds: 1\n"
+        "measures: [health, {name: training_dynamics, points: 6}]\nseeds: 1\n"
     )
     cells = {
         cell.spec["mechanism"]["name"]: cell
@@ -136,8 +136,8 @@ def test_asked_to_stop_it_ends_after_the_step_in_progress_and_goes_on_there(plan
         (lambda whole: b"", "is no checkpoint"),
         (lambda whole: b"[1]\n" + whole, "is no checkpoint"),
         (
-            lambda whole: whole.replace(b'"format": 1', b'"format": 9', 1),
-            r"another version \(format 9, here 1\)",
+            lambda whole: whole.replace(b'"format": 2', b'"format": 9', 1),
+            r"another version \(format 9, here 2\)",
         ),
     ],
 )

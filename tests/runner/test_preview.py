@@ -13,14 +13,6 @@ from oscbench.runner.training.preview import TIMED_FLOPS, timed_batch
 from oscbench.suite import load_suite
 
 
-@pytest.fixture(autouse=True)
-def as_it_was():
-    """A dry run makes its process one for training; other tests need theirs as it was."""
-    yield
-    torch.set_flush_denormal(False)
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.mark.parametrize(
     ("flops", "expected"), [(1e6, 128), (TIMED_FLOPS / 3 / 128, 128), (TIMED_FLOPS / 31, 10), (1e15, 1)]
 )

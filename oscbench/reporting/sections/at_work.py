@@ -1,6 +1,7 @@
 """The mechanism at work, as pictures.
 
-Order and synchrony over depth, before and after training, come from every record; attention, phases, locking and ways to fixed points of one
+Order and synchrony over depth, before and after training, come from every record, and over training from those of suites that list the
+measure `training_dynamics`; attention, phases, locking and ways to fixed points of one
 test example from those whose weights were kept.
 """
 
@@ -14,11 +15,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from oscbench.analysis.dynamics import dynamics
 from oscbench.analysis.experiment import Experiment, Standing, health_means
 from oscbench.analysis.study import Study
+from oscbench.records import Record
 from oscbench.records.diagnostics import Diagnostics, read_diagnostics
 from oscbench.reporting.page import at_work
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.dynamics import QUANTITIES as FOLLOWED
+from oscbench.reporting.page.dynamics import draw_dynamics, shown_layers
 from oscbench.reporting.page.figure import WIDTH, Picture, Plan, finish, name_ends
 from oscbench.reporting.page.style import INK, look_of, settings
 
@@ -67,6 +72,28 @@ def _in_words(
         ends = [means.get((quantity, name, layer, "end"), np.nan) for layer in (layers[0], layers[-1])]
         found.append(f"{quantity.replace('_', ' ')} {' to '.join(f'{value:.2f}' for value in ends)}")
     return f"{name} {', '.join(found)}"
+
+
+def dynamics_picture(experiment: Experiment) -> Picture:
+    """Order, synchrony and concentration of some layers while entries trained."""
+    entries = {str(s.entry): s for s in experiment.standings}
+    table = dynamics(record for s in experiment.standings for record in s.finished)
+    shown = [quantity for quantity in FOLLOWED if (table["quantity"] == quantity).any()]
+    last = shown_layers(table)[-1]
+    with matplotlib.rc_context(settings()):
+        named = {name: (s.name, look_of(s.entry)) for name, s in sorted(entries.items())}
+        figure = draw_dynamics(table, named, shown)
+        title = "Order, synchrony and concentration over training"
+        told = []
+        for quantity in shown:
+            of_last = table[(table["quantity"] == quantity) & (table["layer"] == last)]
+            means = of_last.groupby(["entry", "step"])["value"].mean()
+            told += [
+                f"{FOLLOWED[quantity].lower()} of {entries[name].name} {means[name].iloc[0]:.2f} to {means[name].iloc[-1]:.2f}"
+                for name in means.index.unique("entry")
+            ]
+        alt = f"Lines: {title}, by layer. From start to end in layer {last + 1}: {'; '.join(told)}."
+        return finish(figure, experiment.slug, "over training", title, alt)
 
 
 def example_picture(
@@ -136,7 +163,7 @@ class AtWork:
     page = SUITE
 
     def blocks(self, study: Study) -> list[Block]:
-        """Depth from records; one test example where there are weights."""
+        """Depth and training from records; one test example where there are weights."""
         found = per_experiment(study, partial(_of, study))
         if found and not study.diagnostics:
             found.append(
@@ -151,6 +178,14 @@ class AtWork:
         return found
 
 
+def is_followed(record: Record) -> bool:
+    """Whether the record says of a single layer what happened while it trained, and the picture shows it."""
+    return any(
+        curve.layer is not None and name.rpartition("/")[0] in FOLLOWED
+        for name, curve in record.curves.items()
+    )
+
+
 def _of(study: Study, experiment: Experiment) -> list[Block]:
     found: list[Block] = [
         Plan(3, partial(example_picture, experiment, kind, seen))
@@ -160,6 +195,8 @@ def _of(study: Study, experiment: Experiment) -> list[Block]:
     layers = {layer for quantity, _, layer, _ in means if quantity in QUANTITIES}
     if len(layers) > 1:
         found.append(Plan(5, partial(depth_picture, experiment)))
+    if any(is_followed(record) for s in experiment.standings for record in s.finished):
+        found.append(Plan(3, partial(dynamics_picture, experiment)))
     return found
 
 

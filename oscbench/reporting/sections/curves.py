@@ -148,7 +148,9 @@ class Curves:
         return [Prose((note,), "quiet"), *found] if found else []
 
     def _of(self, experiment: Experiment) -> list[Block]:
-        names = sorted({name for s in experiment.standings for r in s.finished for name in r.curves})
+        cells = [r for s in experiment.standings for r in s.finished]
+        # Those of single layers are drawn together, in the section on mechanisms at work.
+        names = sorted({name for r in cells for name, curve in r.curves.items() if curve.layer is None})
         own = [name for name in names if experiment.metric in name]
         others = [name for name in names if name not in own]
         drawn = [

@@ -24,7 +24,7 @@ from oscbench.machine.environment import commit
 from oscbench.measures import History
 from oscbench.tasks import Batch, Task
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a checkpoint holds other things: older ones are then begun anew."""
 
 

@@ -64,9 +64,11 @@ class Training:
         measures = _measures(spec)
         _gather(outcome.findings, (measure.before(subject) for measure in measures))
         try:
-            train(subject, recipe(spec), spec["seed"], progress, checkpoints)
+            train(subject, recipe(spec), spec["seed"], progress, checkpoints, measures)
         finally:
             outcome.curves = curves_of(task, subject.history)
+            for measure in measures:
+                outcome.curves |= measure.curves(subject.history)
         outcome.findings.measures |= _results(task, subject)
         _gather(outcome.findings, (measure.after(subject) for measure in measures))
         return model

@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from oscbench.measures import History, Subject
+from oscbench.measures import History, Measure, Subject
 from oscbench.models.backbones import Backbone
 from oscbench.models.step import take_step
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.runner.cell_spec import Progress
 from oscbench.runner.training.checkpoint import Checkpoints, Training
+from oscbench.runner.training.looking import Looking
 from oscbench.tasks import Task
 
 VERSION = 2
@@ -61,6 +62,16 @@ def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.op
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, settings["beta2"]), fused=True)
 
 
+def make_schedule(
+    optimizer: torch.optim.Optimizer, settings: dict[str, Any], steps: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The optimiser's learning rates from step to step."""
+    final = settings.get("final_learning_rate", 0.0) / settings["learning_rate"]
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"], final)
+    )
+
+
 def total_steps(task: Task, settings: dict[str, Any]) -> int:
     """Optimiser steps of the whole training."""
     if "steps" in settings:
@@ -87,6 +98,7 @@ def train(
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    measures: Sequence[Measure] = (),
     *,
     until: int | None = None,
 ) -> None:
@@ -94,8 +106,8 @@ def train(
 
     Validates after each epoch, though at most `VALIDATIONS` times, or every `validate_every` steps where given, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
-    Where a checkpoint is kept of this cell, training goes on from there. With `until` it ends after so many steps of the same schedule,
-    and nothing is validated.
+    Where a checkpoint is kept of this cell, training goes on from there. Measures look when they ask to, outside of the time of steps.
+    With `until` it ends after so many steps of the same schedule, and nothing is validated.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -105,21 +117,22 @@ def train(
     torch.manual_seed(named_seed(seed, "dropout"))
     optimizer = make_optimizer(model, settings)
     steps = total_steps(task, settings)
-    final = settings.get("final_learning_rate", 0.0) / settings["learning_rate"]
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, steps, settings["warmup"], final)
-    )
+    schedule = make_schedule(optimizer, settings, steps)
     end = steps if until is None else min(until, steps)
     every = settings.get("validate_every")
     at = Training(model, optimizer, schedule, order, augmentation, history)
+    look = Looking(subject, measures, steps)
     if checkpoints and (kept := checkpoints.load()):
         at.restore(kept)
+    else:
+        look.at(0)
 
     def validate() -> None:
         if until is not None:
             return
         value = task.evaluate(model, "validation", device)[task.metric.name].value
         history.validation.append((at.done, value))
+        look.validated(at.done)
 
     model.train()
     while at.done < end:
@@ -137,6 +150,7 @@ def train(
             at.stepped()
             if not math.isfinite(value):
                 raise DivergedError(f"the loss is {value} at step {at.done} of {steps}")
+            look.at(at.done)
             progress(at.done, steps)
             if every and at.done % every == 0 and at.done < steps:
                 validate()
