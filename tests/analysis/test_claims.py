@@ -175,6 +175,25 @@ def test_a_level_is_asked_of_the_whole_interval() -> None:
     assert outcome(settled, "level", entry="wave", measure="nothing", at_most=0.9)[0] == "not tested"
 
 
+def test_a_level_over_a_floor_takes_each_cells_own_floor_off() -> None:
+    def over(by: float) -> list[Record]:
+        made = []
+        for r, x in zip(cells("wave", [0.9] * 8), NOISE, strict=True):
+            one = measured(r, bound=0.5 + 10 * x)
+            floors = {"floors": {"places": [0.1, 0.5 + 9 * x - by], "alone": 0.4}}
+            bound = one.measures["bound"].model_copy(update={"details": floors})
+            made.append(one.model_copy(update={"measures": {**one.measures, "bound": bound}}))
+        return made
+
+    given = {"entry": "wave", "measure": "bound", "at_least": 0.0}
+    verdict, text = outcome(over(0.05), "level", **given, over="places")
+    assert verdict == "holds"
+    assert "over the floor places 5.0 %" in text, "of the last layer"
+    assert outcome(over(-0.05), "level", **given, over="places")[0] == "does not hold"
+    assert outcome(over(0.05), "level", **given, over="alone")[0] == "holds"
+    assert outcome(over(0.05), "level", **given, over="nowhere")[0] == "not tested"
+
+
 def test_fails_less_counts_seeds() -> None:
     given = WAVE | {"measure": "accuracy", "level": 0.85}
     good, bad = [0.97] * 8, [0.5] * 7 + [0.97]

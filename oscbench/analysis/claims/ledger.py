@@ -103,11 +103,16 @@ class Count(_OfPair):
 
 
 class Level(_OfSuite):
-    """Does a measure of an entry lie within bounds, its interval over seeds and all?"""
+    """Does a measure of an entry lie within bounds, its interval over seeds and all?
+
+    Attributes:
+        over: A floor among the measure's details that is taken off first, cell by cell; its last value where it has several, by layer.
+    """
 
     rule: Literal["level"]
     entry: str
     measure: str
+    over: str | None = None
     at_least: float | None = None
     at_most: float | None = None
 

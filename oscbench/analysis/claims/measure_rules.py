@@ -21,15 +21,15 @@ from oscbench.records import Record
 
 
 def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
-    """A measure within bounds: its 95 % interval over seeds must lie inside."""
+    """A measure, or what it is over a floor, within bounds: its 95 % interval over seeds must lie inside."""
     return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
 
 
 def _level(ask: Level, cells: Sequence[Record]) -> Finding:
-    known = [r for r in cells if math.isfinite(value_of(r, ask.measure))]
+    known = [(r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _floor(r, ask))]
     if not known:
         return absent(ask)
-    values = [value_of(r, ask.measure) for r in known]
+    values = [value for _, value in known]
     ends, mean = mean_interval(values), float(np.mean(values))
     low, high = (ends.low, ends.high) if ends.exists else (mean, mean)
     outcome: Outcome = "undecided"
@@ -37,8 +37,9 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
         outcome = "holds"
     elif high < ask.lowest or low > ask.highest:
         outcome = "does not hold"
-    measurement = known[0].measures[ask.measure]
+    measurement = known[0][0].measures[ask.measure]
     unit, what = measurement.unit, ask.what or words.lowered(measurement.label)
+    what += f" over the floor {ask.over.replace('_', ' ')}" if ask.over else ""
     bounds = [f"at least {words.quantity(ask.at_least, unit)}"] if ask.at_least is not None else []
     bounds += [f"at most {words.quantity(ask.at_most, unit)}"] if ask.at_most is not None else []
     text = (
@@ -46,6 +47,15 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     return Finding(ask, outcome, text)
+
+
+def _floor(record: Record, ask: Level) -> float:
+    """What the ask takes off; NaN where this record's measure has no such floor."""
+    if ask.over is None:
+        return 0.0
+    measured = record.measures.get(ask.measure)
+    floor = (measured.details if measured else {}).get("floors", {}).get(ask.over, math.nan)
+    return float(floor[-1] if isinstance(floor, list) else floor)
 
 
 def losses(asks: Sequence[Loses], evidence: Evidence) -> list[Finding]:
