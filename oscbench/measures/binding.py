@@ -33,7 +33,7 @@ from oscbench.instruments.synchrony import (
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Measurement
-from oscbench.tasks.support.grouping import clusters, foreground_ari, patch_objects, upsampled
+from oscbench.tasks.support.segments.grouping import clusters, foreground_ari, patch_objects, upsampled
 
 SEED = 20_261_203
 BATCH_SIZE = 50

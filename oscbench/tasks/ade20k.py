@@ -21,9 +21,9 @@ from oscbench.data.known import ade20k_mistake
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, ImageInputs
-from oscbench.tasks.support.labelled_pictures import Labelling, decoded_with_labels, labelled
-from oscbench.tasks.support.pictures import pillow
-from oscbench.tasks.support.stored_segmentation import StoredSegmentation, StoredSegmentationConfig
+from oscbench.tasks.support.images.labelled_pictures import Labelling, decoded_with_labels, labelled
+from oscbench.tasks.support.images.pictures import pillow
+from oscbench.tasks.support.images.stored_segmentation import StoredSegmentation, StoredSegmentationConfig
 from oscbench.tasks.support.training_subsets import training_rows
 
 NUM_CLASSES = 150

@@ -25,9 +25,9 @@ from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, GridInputs, Metric
-from oscbench.tasks.support.arc_canvas import NUM_MARKS, NUM_VIEWS, placed, viewed
-from oscbench.tasks.support.arc_files import MOST, ArcTask, Pair, packaged, read_folder, refuse_leaks
-from oscbench.tasks.support.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
+from oscbench.tasks.support.arc.canvas import NUM_MARKS, NUM_VIEWS, placed, viewed
+from oscbench.tasks.support.arc.files import MOST, ArcTask, Pair, packaged, read_folder, refuse_leaks
+from oscbench.tasks.support.arc.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
 
 PREPARATION = "arc v1"
 

@@ -21,9 +21,9 @@ from torch import Tensor
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, GridInputs, Metric
-from oscbench.tasks.support.arc_canvas import NUM_MARKS, NUM_VIEWS, placed
-from oscbench.tasks.support.arc_rules import LARGEST, SMALLEST, Rule, example, rules
-from oscbench.tasks.support.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
+from oscbench.tasks.support.arc.canvas import NUM_MARKS, NUM_VIEWS, placed
+from oscbench.tasks.support.arc.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
+from oscbench.tasks.support.arc.rules import LARGEST, SMALLEST, Rule, example, rules
 
 DATA_SEED = 20_261_127
 PREPARATION = "arc_made v1"

@@ -18,9 +18,9 @@ from oscbench.data.known import CAMVID_SPLITS, camvid_mistake
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, ImageInputs
-from oscbench.tasks.support.labelled_pictures import Labelling, decoded_with_labels, labelled
-from oscbench.tasks.support.pictures import pillow
-from oscbench.tasks.support.stored_segmentation import StoredSegmentation, StoredSegmentationConfig
+from oscbench.tasks.support.images.labelled_pictures import Labelling, decoded_with_labels, labelled
+from oscbench.tasks.support.images.pictures import pillow
+from oscbench.tasks.support.images.stored_segmentation import StoredSegmentation, StoredSegmentationConfig
 
 CLASSES = (
     "sky",

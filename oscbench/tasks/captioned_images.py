@@ -23,11 +23,11 @@ from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, Task, TaskConfig
-from oscbench.tasks.support.caption_sources import LAYOUT, Captioned, captioned
-from oscbench.tasks.support.contrast import info_nce, nearest_means_the_same
-from oscbench.tasks.support.dual_floors import TwoTowers
-from oscbench.tasks.support.pictures import decoded, pillow
-from oscbench.tasks.support.text_words import WORDS_AND_PUNCTUATION, words_of
+from oscbench.tasks.support.captions.contrast import info_nce, nearest_means_the_same
+from oscbench.tasks.support.captions.floors import TwoTowers
+from oscbench.tasks.support.captions.sources import LAYOUT, Captioned, captioned
+from oscbench.tasks.support.images.pictures import decoded, pillow
+from oscbench.tasks.support.text.words import WORDS_AND_PUNCTUATION, words_of
 
 PREPARATION = "captioned_images v1"
 HELD_OUT = {"validation": 0.05, "test": 0.05}

@@ -27,11 +27,11 @@ from oscbench.models.backbones.dual import Dual
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, TaskConfig
 from oscbench.tasks.digits import digit_splits
-from oscbench.tasks.support.contrast import info_nce, nearest_means_the_same
-from oscbench.tasks.support.dual_floors import TwoTowers
+from oscbench.tasks.support.captions.contrast import info_nce, nearest_means_the_same
+from oscbench.tasks.support.captions.floors import TwoTowers
 from oscbench.tasks.support.floors import histogram, logistic
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
-from oscbench.tasks.support.scene_composition import placed
+from oscbench.tasks.support.scenes.composition import placed
 
 DATA_SEED = 20_261_128
 PREPARATION = "captions v1"

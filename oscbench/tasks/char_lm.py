@@ -27,7 +27,7 @@ from oscbench.errors import UserError
 from oscbench.settings import added
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks.support.floors import Floor
-from oscbench.tasks.support.ngrams import NGrams
+from oscbench.tasks.support.text.ngrams import NGrams
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453

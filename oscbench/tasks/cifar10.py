@@ -21,8 +21,8 @@ from oscbench.data.known import CIFAR10_CLASSES, class_folders_mistake
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, ImageInputs, Metric
-from oscbench.tasks.support.pictures import decoded, pictures_below, pillow
-from oscbench.tasks.support.stored_images import StoredImages, StoredImagesConfig, as_batch
+from oscbench.tasks.support.images.pictures import decoded, pictures_below, pillow
+from oscbench.tasks.support.images.stored import StoredImages, StoredImagesConfig, as_batch
 
 SIDE, NUM_CLASSES = 32, 10
 PIXELS = 3 * SIDE * SIDE

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Split
-from oscbench.tasks.support.digit_pairs import RELATIONS, SIZE_GAP
 from oscbench.tasks.support.floors import histogram, logistic, logistic_each
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
-from oscbench.tasks.support.scene_composition import SPLITS, SceneConfig, Scenes, first_with_objects
+from oscbench.tasks.support.scenes.composition import SPLITS, SceneConfig, Scenes, first_with_objects
+from oscbench.tasks.support.scenes.digit_pairs import RELATIONS, SIZE_GAP
 
 QUESTIONS = {
     "which": "which digits in cluttered scenes",

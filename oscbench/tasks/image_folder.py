@@ -19,9 +19,9 @@ from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError, first_line
 from oscbench.tasks import ImageInputs, Metric
-from oscbench.tasks.support.pictures import Picture, decoded, pictures_below, pillow
-from oscbench.tasks.support.saved_datasets import is_saved, saved_classes, saved_pictures
-from oscbench.tasks.support.stored_images import StoredImages, StoredImagesConfig, as_batch
+from oscbench.tasks.support.images.pictures import Picture, decoded, pictures_below, pillow
+from oscbench.tasks.support.images.saved_datasets import is_saved, saved_classes, saved_pictures
+from oscbench.tasks.support.images.stored import StoredImages, StoredImagesConfig, as_batch
 
 PREPARATION = "image_folder v1"
 TEST_FOLDERS = ("val", "validation", "test")

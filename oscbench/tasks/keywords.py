@@ -20,10 +20,10 @@ from oscbench.data.known import KEYWORDS
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, FrameInputs, Metric, TaskConfig
-from oscbench.tasks.support import speech_synthesis as synthesis
 from oscbench.tasks.support.in_memory import Classification
-from oscbench.tasks.support.log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
-from oscbench.tasks.support.wave_files import read_wave
+from oscbench.tasks.support.sound import speech_synthesis as synthesis
+from oscbench.tasks.support.sound.log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
+from oscbench.tasks.support.sound.wave_files import read_wave
 
 PREPARATION = "keywords v1"
 SPLITS = ("train", "validation", "test")

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Score
 from oscbench.tasks.support.floors import Floor
-from oscbench.tasks.support.panoptic import INSTANCES, merged, panoptic_loss, parted, segments_of
-from oscbench.tasks.support.panoptic_quality import panoptic_counts, qualities
-from oscbench.tasks.support.scene_composition import SceneConfig, ScenePixels, Scenes
+from oscbench.tasks.support.scenes.composition import SceneConfig, ScenePixels, Scenes
+from oscbench.tasks.support.segments.panoptic import INSTANCES, merged, panoptic_loss, parted, segments_of
+from oscbench.tasks.support.segments.panoptic_quality import panoptic_counts, qualities
 
 EMPTY, CLUTTER, DIGITS = 0, 1, 2
 CLASSES = ("empty", "clutter", *(f"digit_{digit}" for digit in range(10)))

@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from oscbench.tasks import Batch, ImageInputs, LengthError
-from oscbench.tasks.support.scene_composition import SceneConfig, ScenePixels, Scenes
-from oscbench.tasks.support.segmentation import Segmentation
+from oscbench.tasks.support.scenes.composition import SceneConfig, ScenePixels, Scenes
+from oscbench.tasks.support.segments.segmentation import Segmentation
 
 PARTS = ("images", "classes", "visible")
 CLASSES = ("background", *(f"digit_{digit}" for digit in range(10)))

@@ -23,8 +23,8 @@ from oscbench.errors import UserError
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, Draw, FrameInputs, Metric, TaskConfig, draw_number
 from oscbench.tasks.support.in_memory import Classification
-from oscbench.tasks.support.log_mel import NUM_BINS, NUM_FRAMES, log_mel
-from oscbench.tasks.support.wave_files import read_wave
+from oscbench.tasks.support.sound.log_mel import NUM_BINS, NUM_FRAMES, log_mel
+from oscbench.tasks.support.sound.wave_files import read_wave
 
 PREPARATION = "spoken_digits v1"
 RATE = 8_000

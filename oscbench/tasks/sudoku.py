@@ -29,7 +29,7 @@ from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, GridInputs, Metric, Score, Split, TaskConfig
 from oscbench.tasks.support.grid_floors import Looped
 from oscbench.tasks.support.in_memory import InMemoryTask
-from oscbench.tasks.support.sudoku_boards import (
+from oscbench.tasks.support.sudoku.boards import (
     GEOMETRIES,
     LEVELS,
     Geometry,
@@ -37,8 +37,8 @@ from oscbench.tasks.support.sudoku_boards import (
     level_of,
     make_boards,
 )
-from oscbench.tasks.support.sudoku_files import read_pairs
-from oscbench.tasks.support.sudoku_votes import Answers, sample_energy, votes
+from oscbench.tasks.support.sudoku.files import read_pairs
+from oscbench.tasks.support.sudoku.votes import Answers, sample_energy, votes
 
 DATA_SEED = 20_261_126
 PREPARATION = "sudoku v1"

@@ -23,10 +23,10 @@ from torch.nn.functional import cross_entropy
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
-from oscbench.tasks.support import text_sources as sources
 from oscbench.tasks.support.floors import Floor
-from oscbench.tasks.support.ngrams import NGrams
-from oscbench.tasks.support.text_words import (
+from oscbench.tasks.support.text import sources as sources
+from oscbench.tasks.support.text.ngrams import NGrams
+from oscbench.tasks.support.text.words import (
     BOS,
     EOS,
     PAD,

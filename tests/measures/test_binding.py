@@ -13,7 +13,7 @@ from oscbench.instruments.synchrony import attention_inside, gini, synchrony, wa
 from oscbench.measures import Subject
 from oscbench.measures.binding import Binding, BindingConfig
 from oscbench.models.trunk import Output
-from oscbench.tasks.support.grouping import patch_objects
+from oscbench.tasks.support.segments.grouping import patch_objects
 
 CONFIG = BindingConfig(examples=24, clustered=12)
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from oscbench.errors import UserError
 from oscbench.models.trunk import Output
 from oscbench.tasks.arc import Arc, ArcConfig, chosen
-from oscbench.tasks.support import arc_canvas, arc_files
-from oscbench.tasks.support.arc_rules import Step, applied, random_grid
+from oscbench.tasks.support.arc import canvas as arc_canvas
+from oscbench.tasks.support.arc import files as arc_files
+from oscbench.tasks.support.arc.rules import Step, applied, random_grid
 
 CPU = torch.device("cpu")
 SMALL = {"max_side": 5, "canvas": 7, "adaptation_steps": 2, "adaptation_batch": 4}

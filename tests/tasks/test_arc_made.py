@@ -17,8 +17,9 @@ from oscbench import catalog
 from oscbench.models.backbones.grid import Grid, GridConfig
 from oscbench.models.trunk import Output
 from oscbench.tasks.arc_made import DATA_SEED, ArcMade, ArcMadeConfig
-from oscbench.tasks.support import arc_canvas, arc_rules
-from oscbench.tasks.support.arc_rules import LARGEST, PRIMITIVES, Step, applied, example, random_grid, rules
+from oscbench.tasks.support.arc import canvas as arc_canvas
+from oscbench.tasks.support.arc import rules as arc_rules
+from oscbench.tasks.support.arc.rules import LARGEST, PRIMITIVES, Step, applied, example, random_grid, rules
 
 SMALL = {
     "train_rules": 14,

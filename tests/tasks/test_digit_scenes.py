@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from oscbench.suite.errors import explain
 from oscbench.tasks.digit_scenes import DigitScenes, DigitScenesConfig
 from oscbench.tasks.digits import Digits, DigitsConfig, digit_splits
-from oscbench.tasks.support.digit_pairs import CHUNK, pair
-from oscbench.tasks.support.scene_composition import compose
+from oscbench.tasks.support.scenes.composition import compose
+from oscbench.tasks.support.scenes.digit_pairs import CHUNK, pair
 from oscbench.tasks.support.training_subsets import training_rows
 
 SMALL = {"train_scenes": 300, "validation_scenes": 40, "test_scenes": 60}
@@ -96,7 +96,7 @@ def test_digits_stay_inside_and_absent_ones_leave_no_trace() -> None:
 
 
 def test_look_alikes_have_a_digits_ink_in_other_places() -> None:
-    from oscbench.tasks.support.scene_composition import _exchanged, _quarter
+    from oscbench.tasks.support.scenes.composition import _exchanged, _quarter
 
     scans = digit_splits()["train"].inputs[:6].view(2, 3, 1, 8, 8)
     for shift in (1, 2, 3):
@@ -288,5 +288,5 @@ def test_what_cannot_be_is_told_in_a_line(settings: dict[str, object], expected:
 def test_scenes_are_kept_between_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path))
     first = made()
-    monkeypatch.setattr("oscbench.tasks.support.scene_composition.compose", None)
+    monkeypatch.setattr("oscbench.tasks.support.scenes.composition.compose", None)
     assert made().data_hash() == first.data_hash()

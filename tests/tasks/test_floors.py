@@ -16,7 +16,7 @@ from oscbench.tasks.char_lm import CharLM, CharLMConfig
 from oscbench.tasks.digits import Digits, DigitsConfig
 from oscbench.tasks.recall import Recall, RecallConfig
 from oscbench.tasks.support.floors import histogram, logistic, moments
-from oscbench.tasks.support.ngrams import NGrams
+from oscbench.tasks.support.text.ngrams import NGrams
 
 CPU = torch.device("cpu")
 VOCABULARY = 5

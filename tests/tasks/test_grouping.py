@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from oscbench.tasks.support.grouping import (
+from oscbench.tasks.support.segments.grouping import (
     clusters,
     foreground_ari,
     mean_best_overlap,

@@ -16,7 +16,7 @@ from oscbench.errors import UserError
 from oscbench.tasks import Batch, cifar10
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
 from oscbench.tasks.image_folder import ImageFolder, ImageFolderConfig
-from oscbench.tasks.support.stored_images import channel_statistics, cropped
+from oscbench.tasks.support.images.stored import channel_statistics, cropped
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,9 @@ from oscbench.errors import UserError
 from oscbench.models.backbones.frames import Frames, FramesConfig
 from oscbench.models.matching import num_parameters
 from oscbench.tasks.keywords import Keywords, KeywordsConfig, features_of, recordings
-from oscbench.tasks.support import speech_synthesis as synthesis
-from oscbench.tasks.support.log_mel import RATE, hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
-from oscbench.tasks.support.wave_files import read_wave
+from oscbench.tasks.support.sound import speech_synthesis as synthesis
+from oscbench.tasks.support.sound.log_mel import RATE, hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
+from oscbench.tasks.support.sound.wave_files import read_wave
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from oscbench.errors import UserError
 from oscbench.tasks import Batch
 from oscbench.tasks.ade20k import Ade20k, Ade20kConfig
 from oscbench.tasks.camvid import CLASSES, CamVid, CamVidConfig
-from oscbench.tasks.support.labelled_pictures import Labelling, decoded_with_labels
-from oscbench.tasks.support.segmentation import IGNORED
+from oscbench.tasks.support.images.labelled_pictures import Labelling, decoded_with_labels
+from oscbench.tasks.support.segments.segmentation import IGNORED
 
 COUNTS = {"train": 6, "val": 2, "test": 3}
 

@@ -13,7 +13,7 @@ from oscbench.models.backbones.queries import Queries, QueriesConfig
 from oscbench.ops.flops import flop_counter
 from oscbench.tasks import ImageInputs
 from oscbench.tasks.scene_panoptic import CLASSES, STUFF, ScenePanoptic, ScenePanopticConfig
-from oscbench.tasks.support.panoptic import (
+from oscbench.tasks.support.segments.panoptic import (
     INSTANCES,
     UNLABELLED,
     _matching,
@@ -21,7 +21,7 @@ from oscbench.tasks.support.panoptic import (
     panoptic_loss,
     segments_of,
 )
-from oscbench.tasks.support.panoptic_quality import panoptic_counts, qualities
+from oscbench.tasks.support.segments.panoptic_quality import panoptic_counts, qualities
 
 CPU = torch.device("cpu")
 SMALL = {"train_scenes": 60, "validation_scenes": 10, "test_scenes": 30}

@@ -13,8 +13,12 @@ from torch import Tensor
 from oscbench.models.trunk import Output
 from oscbench.tasks import Batch, LengthError
 from oscbench.tasks.scene_segmentation import CLASSES, SceneSegmentation, SceneSegmentationConfig, labels_of
-from oscbench.tasks.support.pixel_floors import most_frequent_at, most_frequent_pixel, window_logistic
-from oscbench.tasks.support.segmentation import IGNORED, confusion, intersection_over_union
+from oscbench.tasks.support.segments.pixel_floors import (
+    most_frequent_at,
+    most_frequent_pixel,
+    window_logistic,
+)
+from oscbench.tasks.support.segments.segmentation import IGNORED, confusion, intersection_over_union
 
 CPU = torch.device("cpu")
 SMALL = {"train_scenes": 200, "validation_scenes": 20, "test_scenes": 40}

@@ -18,7 +18,7 @@ from oscbench.models.backbones.grid import Grid, GridConfig
 from oscbench.models.trunk import Output
 from oscbench.tasks import Batch
 from oscbench.tasks.sudoku import Sudoku, SudokuConfig
-from oscbench.tasks.support.sudoku_boards import (
+from oscbench.tasks.support.sudoku.boards import (
     GEOMETRIES,
     Geometry,
     dig,
@@ -30,8 +30,8 @@ from oscbench.tasks.support.sudoku_boards import (
     split_of,
     whole_solution,
 )
-from oscbench.tasks.support.sudoku_files import read_pairs
-from oscbench.tasks.support.sudoku_votes import Answers, sample_energy, votes
+from oscbench.tasks.support.sudoku.files import read_pairs
+from oscbench.tasks.support.sudoku.votes import Answers, sample_energy, votes
 
 SMALL = {"side": 4, "train_boards": 30, "validation_boards": 6, "test_boards": 12, "voting_boards": 5}
 FOUR, NINE = GEOMETRIES[4], GEOMETRIES[9]

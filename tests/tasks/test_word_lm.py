@@ -17,8 +17,8 @@ from oscbench.data import KNOWN, Known, add
 from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
 from oscbench.tasks import LengthError
-from oscbench.tasks.support.text_sources import python_documentation
-from oscbench.tasks.support.text_words import (
+from oscbench.tasks.support.text.sources import python_documentation
+from oscbench.tasks.support.text.words import (
     BOS,
     EOS,
     PAD,

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, GridInputs, Score, Split, TaskConfig
-from oscbench.tasks.support.arc_canvas import (
+from oscbench.tasks.support.arc.canvas import (
     NUM_MARKS,
     Answer,
     as_text,
@@ -30,7 +30,7 @@ from oscbench.tasks.support.arc_canvas import (
     unviewed,
     viewed,
 )
-from oscbench.tasks.support.arc_rules import Grid
+from oscbench.tasks.support.arc.rules import Grid
 from oscbench.tasks.support.grid_floors import OwnMark
 from oscbench.tasks.support.in_memory import InMemoryTask
 

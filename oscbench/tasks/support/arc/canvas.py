@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oscbench.tasks.support.arc_rules import Grid
+from oscbench.tasks.support.arc.rules import Grid
 
 BACKGROUND, BORDER, NUM_MARKS = 10, 11, 12
 """What stands on a canvas besides the ten colours: nothing, and a line below and right of the grid, which shows its shape."""

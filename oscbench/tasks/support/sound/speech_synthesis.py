@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from oscbench.errors import UserError, first_line
 from oscbench.models.trunk import named_seed
-from oscbench.tasks.support.log_mel import RATE
+from oscbench.tasks.support.sound.log_mel import RATE
 
 SPEECH_SEED = 20_260_103
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-029")

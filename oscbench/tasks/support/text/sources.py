@@ -17,7 +17,7 @@ from typing import Any
 from oscbench.data import KNOWN, locate
 from oscbench.data.store import form_mistake
 from oscbench.errors import UserError, first_line
-from oscbench.tasks.support.text_words import Documents
+from oscbench.tasks.support.text.words import Documents
 
 STORY_END = "<|endoftext|>"
 EXCLUDED = ("site-packages", "dist-packages", "test", "tests", "__pycache__", "lib2to3", "idlelib")

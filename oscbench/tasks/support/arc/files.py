@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from oscbench.errors import UserError, first_line
-from oscbench.tasks.support.arc_rules import Grid
+from oscbench.tasks.support.arc.rules import Grid
 
 SPLITS = ("training", "evaluation")
 MOST = 30

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot, softplus
 
-from oscbench.tasks.support.panoptic_quality import VOID
+from oscbench.tasks.support.segments.panoptic_quality import VOID
 
 INSTANCES = 8
 """A label is class · INSTANCES + instance; stuff has instance 0 alone."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from oscbench.errors import UserError, first_line
-from oscbench.tasks.support.pictures import SUFFIXES, Picture, pillow
+from oscbench.tasks.support.images.pictures import SUFFIXES, Picture, pillow
 
 LAYOUT = "give a .csv or .tsv file with the columns path and caption, or a folder of .tar files with NAME.jpg and NAME.txt in them"
 PATH_COLUMNS, CAPTION_COLUMNS = ("path", "filepath", "image"), ("caption", "title", "text")

@@ -19,8 +19,8 @@ from oscbench.models.trunk import named_seed
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, Split, Task, TaskConfig, draw_number
 from oscbench.tasks.digits import digit_splits
-from oscbench.tasks.support.digit_pairs import CHUNK, TRIES, pair, relation_of, unlike_places
 from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.scenes.digit_pairs import CHUNK, TRIES, pair, relation_of, unlike_places
 from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 SCENE_SEED = 20_260_105

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from oscbench.errors import UserError, first_line
-from oscbench.tasks.support.pictures import DECODERS, SUFFIXES, pillow
-from oscbench.tasks.support.segmentation import IGNORED
+from oscbench.tasks.support.images.pictures import DECODERS, SUFFIXES, pillow
+from oscbench.tasks.support.segments.segmentation import IGNORED
 
 
 @dataclass(frozen=True)

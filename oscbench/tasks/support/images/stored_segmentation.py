@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from oscbench.tasks import Batch, TaskConfig
-from oscbench.tasks.support.segmentation import Segmentation
-from oscbench.tasks.support.stored_images import channel_statistics, crop_places
+from oscbench.tasks.support.images.stored import channel_statistics, crop_places
+from oscbench.tasks.support.segments.segmentation import Segmentation
 
 
 class StoredSegmentationConfig(TaskConfig):

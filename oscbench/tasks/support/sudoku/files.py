@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oscbench.errors import UserError
-from oscbench.tasks.support.sudoku_boards import Geometry, Pair, is_solution, solve
+from oscbench.tasks.support.sudoku.boards import Geometry, Pair, is_solution, solve
 
 
 def read_pairs(path: Path, where: str, geometry: Geometry, lines: int | None = None) -> list[Pair]:

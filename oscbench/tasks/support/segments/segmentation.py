@@ -18,7 +18,12 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
-from oscbench.tasks.support.pixel_floors import WINDOW, most_frequent_at, most_frequent_pixel, window_logistic
+from oscbench.tasks.support.segments.pixel_floors import (
+    WINDOW,
+    most_frequent_at,
+    most_frequent_pixel,
+    window_logistic,
+)
 
 IGNORED = 255
 """Label of a pixel that counts nowhere."""

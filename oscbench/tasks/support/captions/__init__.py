@@ -1,0 +1,1 @@
+"""Images with captions: where pairs come from, the contrastive loss, and floors."""

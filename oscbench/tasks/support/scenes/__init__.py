@@ -1,0 +1,1 @@
+"""Scenes composed of scanned digits, and how two of them are related."""

@@ -1,0 +1,1 @@
+"""Speech: wave files, a synthesizer's words, log-mel frames."""

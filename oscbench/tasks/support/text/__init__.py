@@ -1,0 +1,1 @@
+"""Text: sources, words, n-grams."""
