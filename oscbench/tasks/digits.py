@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -67,6 +65,10 @@ class Digits(Classification):
 
 def digit_splits(draw: int = 0) -> dict[str, Batch]:
     """Scans (n, 1, 8, 8) with ink from 0 to 1, and digits, of the three splits; every draw has the same test."""
+    # Here, since a plan reads no data: scikit-learn takes a second and 140 MB.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     data = load_digits()
     images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16.0
     labels = torch.tensor(data.target, dtype=torch.int64)

@@ -24,6 +24,9 @@ from oscbench.runner.kinds import kind_of
 LEAVE_S = 10.0
 """How long a process that has handed over its record, or was asked to stop, may take to end."""
 
+LAZY = ("torch._dynamo", "sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection")
+"""What is imported only where it is used, since a plan goes without, and most cells use."""
+
 
 class Child:
     """A process that runs one job, and dies with the process that started it.
@@ -134,8 +137,8 @@ def listen(children: Sequence[Child], seconds: float) -> None:
 def modules(cell: Cell) -> list[str]:
     """What the fork server imports once for all cells: the worker, what its first cell names, torch's lazy parts."""
     named = set(kind_of(cell.spec).imports(cell.spec))
-    # The first optimiser step imports torch._dynamo, which takes seconds.
-    return ["oscbench.runner.worker", "torch._dynamo", *sorted(catalog.module(*one) for one in named)]
+    # The first optimiser step imports torch._dynamo, and digits and floors scikit-learn: seconds of every cell.
+    return ["oscbench.runner.worker", *LAZY, *sorted(catalog.module(*one) for one in named)]
 
 
 def _run(only_measure: bool, *arguments: Any) -> None:

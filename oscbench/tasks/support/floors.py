@@ -10,10 +10,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from oscbench.models.trunk import Output
@@ -124,6 +120,12 @@ def _fitted(features: np.ndarray, wanted: np.ndarray, classes: int) -> Callable[
         only = torch.full((classes,), NEVER)
         only[there[0]] = 0.0
         return lambda seen: only.expand(len(seen), -1)
+    # Here, since a plan fits nothing: scikit-learn takes a second and 140 MB.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS))
     with warnings.catch_warnings():
         # Where the optimum lies far out, the answers have long settled.
