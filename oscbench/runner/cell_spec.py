@@ -31,6 +31,21 @@ class Keeping:
 
 
 @dataclass(frozen=True)
+class Rank:
+    """One of the processes that train a cell together, each on a device of its own.
+
+    Attributes:
+        number: from 0, which validates, measures, keeps checkpoints and makes the record.
+        of: how many there are.
+        meeting: file by which they find one another; there is none before the first comes.
+    """
+
+    number: int
+    of: int
+    meeting: str
+
+
+@dataclass(frozen=True)
 class Cell:
     """A self-contained specification: any process on any machine can run `spec` to a record.
 
@@ -59,6 +74,12 @@ class Cell:
         spec = self.spec
         mechanism, variant, seed = spec["mechanism"]["name"], spec["variant"], spec["seed"]
         return self.suite, spec["task"]["name"], mechanism, variant, seed, self.identity
+
+    @property
+    def devices(self) -> int:
+        """How many it trains on, with a process for each."""
+        train: Mapping[str, Any] = self.spec.get("train", {})
+        return int(train.get("devices", 1))
 
     @property
     def name(self) -> str:

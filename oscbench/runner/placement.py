@@ -16,11 +16,12 @@ from oscbench.runner.training.specs import time_requests
 def needs_of(cell: Cell) -> Needs:
     """What a cell needs while it runs, from its spec."""
     spec, kind = cell.spec, kind_of(cell.spec)
-    devices = int(spec["train"].get("devices", 1)) if kind.trains else 1
+    devices = cell.devices if kind.trains else 1
     on_gpu = spec["device"] == "cuda"
     return Needs(
-        cpus=int(spec["threads"]) * (1 if on_gpu else devices),
+        cpus=int(spec["threads"]) * devices,
         gpus=devices if on_gpu else 0,
+        processes=devices,
         alone=kind.times,
         alike=spec["device"] if kind.times or time_requests(spec) else None,
     )
@@ -80,12 +81,17 @@ class Placement:
         """Refuse what no machine could ever hold.
 
         Raises:
-            ExecutorError: more GPUs are needed than any machine has.
+            ExecutorError: more GPUs, or more processes on the CPU, are needed than any machine has.
         """
         most = max((room.machine.gpus for room in self._there()), default=0)
         if needs.gpus > most:
             raise ExecutorError(
                 f"a cell needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}, and no machine has more than {most}"
+            )
+        most = max((room.machine.cpus for room in self._there()), default=0)
+        if needs.processes > max(1, most):
+            raise ExecutorError(
+                f"train.devices: {needs.processes}: no machine has more than {most} core{'s' * (most > 1)}"
             )
 
     def has_gpus(self) -> bool:
@@ -158,7 +164,7 @@ class Placement:
         return [room for room in self._rooms.values() if not room.away]
 
     def _suits(self, machine: Machine, needs: Needs) -> bool:
-        if needs.gpus > machine.gpus or machine.cpus < 1:
+        if needs.gpus > machine.gpus or needs.processes > machine.cpus:
             return False
         return needs.alike is None or canonical(machine.like(needs.alike)) == self.kind(needs.alike)
 

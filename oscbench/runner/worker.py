@@ -16,29 +16,42 @@ import torch
 
 from oscbench.errors import first_line
 from oscbench.machine.process import prepare_process
+from oscbench.records import Record
 from oscbench.runner.cell import lost_record, run_cell
-from oscbench.runner.cell_spec import Cell, Keeping, Progress
+from oscbench.runner.cell_spec import Cell, Keeping, Progress, Rank
 from oscbench.runner.kinds import kind_of
+from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.match_time import measure
 from oscbench.runner.training.specs import parts_of
 from oscbench.runner.training.weights import packed
 
 REPORT_EVERY_S = 0.2
+BROKEN = ("failed", "oom")
+OTHERS_WORD_S = 5.0
+"""What breaks another process of a cell looks from the first like a lost connection: before it says so, the other's own word, or its
+death, is heard."""
 
 
-def work(cell: Cell, pipe: Connection, keeping: Keeping, gpus: str | None = None) -> None:
+def work(
+    cell: Cell, pipe: Connection, keeping: Keeping, gpus: str | None = None, rank: Rank | None = None
+) -> None:
     """Run a cell; `("progress", done, total)`, `("tell", text)`, `("weights", bytes)` and finally `("record", json)` go through the pipe.
 
-    SIGTERM ends it after the step in progress, with a checkpoint where the run keeps any.
+    SIGTERM ends it after the step in progress, with a checkpoint where the run keeps any. Of several processes the first says all this;
+    another says something where it breaks by itself, a record of that.
 
     Args:
         cell: what to run.
         pipe: to who started the process.
         keeping: what is kept beside the record.
         gpus: what `CUDA_VISIBLE_DEVICES` is to say; None for what it says already.
+        rank: which of the cell's processes this is, where it has several.
     """
     _begin(gpus)
+    if rank is not None and rank.number > 0:
+        _help(cell, pipe, rank)
+        return
     last = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -58,10 +71,20 @@ def work(cell: Cell, pipe: Connection, keeping: Keeping, gpus: str | None = None
     def keep(model: torch.nn.Module) -> None:
         pipe.send(("weights", packed(model, cell.identity)))
 
-    record = _record(cell, progress, checkpoints, keep if keeping.weights else None)
+    record = _record(cell, progress, checkpoints, keep if keeping.weights else None, rank)
+    if rank is not None and record.status in BROKEN:
+        time.sleep(OTHERS_WORD_S)
     with contextlib.suppress(BrokenPipeError):  # the parent is dead, and this process is about to be
-        pipe.send(("record", record))
+        pipe.send(("record", record.model_dump_json()))
         pipe.close()
+
+
+def _help(cell: Cell, pipe: Connection, rank: Rank) -> None:
+    """Train beside the first process."""
+    record = _record(cell, lambda done, total: None, None, None, rank)
+    if record.status in BROKEN:
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send(("record", record.model_dump_json()))
 
 
 def measure_for(cell: Cell, pipe: Connection, gpus: str | None = None) -> None:
@@ -93,14 +116,19 @@ def _record(
     progress: Progress,
     checkpoints: Checkpoints | None,
     keep: Callable[[torch.nn.Module], None] | None,
-) -> str:
-    """The cell's record as JSON; a failure where a measure gave what no record can hold."""
+    rank: Rank | None,
+) -> Record:
+    """The cell's record; a failure where a measure gave what no record can hold, or where its processes do not find one another."""
     started = datetime.now(UTC)
     try:
-        return run_cell(cell, progress, checkpoints, keep).model_dump_json()
+        if rank is not None:
+            parallel.join(rank, cell.spec["device"])
+        record = run_cell(cell, progress, checkpoints, keep)
+        record.model_dump_json()
     except Exception as error:
         reason = f"no record could be made: {type(error).__name__}: {first_line(error)}"
-        return lost_record(cell, "failed", reason, started).model_dump_json()
+        return lost_record(cell, "failed", reason, started)
+    return record
 
 
 def _die_with_parent() -> None:

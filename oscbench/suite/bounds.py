@@ -22,6 +22,8 @@ MAX_NUMBER = 10**12
 MAX_SEEDS = 10_000
 MAX_SEED = 2**32 - 1
 MAX_THREADS = 1_024
+MAX_DEVICES = 64
+"""Of one machine."""
 MAX_VARIANTS = 1_000
 """Each of them is built once, without memory, before anything runs."""
 MAX_POINTS = 1_000

@@ -12,7 +12,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from oscbench.errors import nearest
 from oscbench.settings import added, spelled
-from oscbench.suite.bounds import MAX_CELLS, MAX_SEED, MAX_SEEDS, MAX_THREADS, MAX_VARIANTS, SuiteName
+from oscbench.suite.bounds import (
+    MAX_CELLS,
+    MAX_DEVICES,
+    MAX_SEED,
+    MAX_SEEDS,
+    MAX_THREADS,
+    MAX_VARIANTS,
+    SuiteName,
+)
 from oscbench.suite.strict import Comparison, MarginText, Position, Strict, known_position
 from oscbench.suite.tune import Space, Tune
 
@@ -149,6 +157,9 @@ class Train(Strict):
         clip: largest gradient norm; null turns it off.
         validate_every: validate after so many steps, and after the last, instead of after epochs; for times to a target, which are
             otherwise known to an epoch.
+        devices: GPUs, or processes on the CPU with `threads` each, that share every batch of a cell on one machine. The batch, its order
+            and its augmentation are those of one device, and so are the losses but for rounding; only what a model draws while it trains
+            (dropout, starts drawn anew) is drawn by each for itself.
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -161,6 +172,7 @@ class Train(Strict):
     beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
     clip: float | None = Field(default=1.0, gt=0.0)
     validate_every: int | None = added(None, neutral=None, ge=1)
+    devices: int = added(1, neutral=1, ge=1, le=MAX_DEVICES)
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:
@@ -170,6 +182,8 @@ class Train(Strict):
             raise ValueError(
                 f"final_learning_rate {self.final_learning_rate} is more than learning_rate {self.learning_rate}"
             )
+        if self.devices > self.batch_size:
+            raise ValueError(f"{self.devices} devices cannot share batches of {self.batch_size}")
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -279,10 +293,16 @@ class Suite(Strict):
                     f"mechanisms[{index}].seeds: {entry.seeds} are more than the suite's {len(self.seeds)}; "
                     "an entry may run fewer seeds than the others, not other ones"
                 )
+        if self.train.devices > 1 and any(match.by == "time" for match in self._matches()):
+            raise ValueError("train.devices: matching by time measures a step on one device; match otherwise")
         shared = sorted(set(self.seeds) & set(self.tune.scoring_seeds())) if self.tune else []
         if shared:
             raise ValueError(f"seed {shared[0]} would be tuned on and reported; move tune.first_seed")
         return self
+
+    def _matches(self) -> list[Match]:
+        """The suite's matching and those of its controls."""
+        return [self.match, *(entry.match.over(self.match) for entry in self.mechanisms if entry.match)]
 
     @field_validator("seeds", mode="before")
     @classmethod

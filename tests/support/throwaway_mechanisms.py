@@ -14,6 +14,7 @@ import torch
 from oscbench.mechanisms import MechanismConfig
 from oscbench.mechanisms.softmax import Softmax
 from oscbench.ops.dispatch import UnsupportedError
+from oscbench.runner.training import parallel
 
 
 class Raises(Softmax):
@@ -35,6 +36,13 @@ class Unsupported(Softmax):
 class OutOfMemory(Softmax):
     def mix(self, layer, tokens, state, context):
         return torch.empty(2**50)
+
+
+class OneOfTwoIsOutOfMemory(Softmax):
+    def mix(self, layer, tokens, state, context):
+        if parallel.number() == 1:
+            return torch.empty(2**50)
+        return super().mix(layer, tokens, state, context)
 
 
 class Exits(Softmax):

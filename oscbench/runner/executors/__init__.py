@@ -49,12 +49,14 @@ class Needs:
     Attributes:
         cpus: processor cores.
         gpus: 0 on the CPU; more than 1 where it trains on several.
+        processes: that share its training, each with a GPU or with cores of its own.
         alone: nothing may run beside it on its machine.
         alike: the device whose times it depends on; all such cells of a run go to machines of one kind. None where any will do.
     """
 
     cpus: int = 1
     gpus: int = 0
+    processes: int = 1
     alone: bool = False
     alike: str | None = None
 

@@ -1,4 +1,4 @@
-"""A cell's process, as every executor starts it on the machine where the cell runs."""
+"""A cell's processes, as every executor starts them on the machine where the cell runs: one, or one for each of its devices."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,8 @@ from typing import Any
 import psutil
 
 from oscbench import catalog
-from oscbench.runner.cell_spec import Cell, Keeping
+from oscbench.runner.cell_spec import Cell, Keeping, Rank
 from oscbench.runner.executors import Died, Event, Job, Measured, Progressed, Recorded, Told, Trained
-from oscbench.runner.kinds import kind_of
 
 LEAVE_S = 10.0
 """How long a process that has handed over its record, or was asked to stop, may take to end."""
@@ -28,32 +29,13 @@ LAZY = ("torch._dynamo", "sklearn.datasets", "sklearn.linear_model", "sklearn.mo
 """What is imported only where it is used, since a plan goes without, and most cells use."""
 
 
-class Child:
-    """A process that runs one job, and dies with the process that started it.
-
-    Args:
-        job: what to run.
-        keeping: what is kept beside the record.
-        gpus: the GPUs that it may see, as `CUDA_VISIBLE_DEVICES` names them; None for all.
-        where: is said where the process breaks, as in ` on node-3`.
-    """
-
-    def __init__(self, job: Job, keeping: Keeping, gpus: str | None = None, where: str = "") -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(modules(job.cell))  # one that runs already stays as it is
-        self.ticket, self.where = job.ticket, where
-        self.pipe, theirs = context.Pipe(duplex=False)
-        self.ended = False
-        self._oom_kills = oom_kills()
-        arguments = (job.cell, theirs, gpus) if job.only_measure else (job.cell, theirs, keeping, gpus)
-        self.process = context.Process(
-            target=_run, args=(job.only_measure, *arguments), name=job.cell.name, daemon=True
-        )
-        _start(self.process)
-        theirs.close()
+@dataclass(frozen=True)
+class _Process:
+    process: Any
+    pipe: Connection
 
     def lives(self) -> bool:
-        """Whether the process runs. Where the fork server died, nobody hears how its children end, and they still run."""
+        """Whether it runs. Where the fork server died, nobody hears how its children end, and they still run."""
         if self.process.is_alive():
             return True
         try:
@@ -61,39 +43,113 @@ class Child:
         except psutil.NoSuchProcess:
             return False
 
+    def kill(self) -> None:
+        """End it and whatever it has started; nothing if it has ended."""
+        if self.lives():
+            kill(self.process)
+        self.pipe.close()
+
+
+class Child:
+    """The processes that run one job, and die with the process that started them.
+
+    The first of them makes the record. The others are there where a cell trains on several devices; what breaks one of them ends all.
+
+    Args:
+        job: what to run.
+        keeping: what is kept beside the record.
+        preload: what the fork server imports (`modules`); one that runs already stays as it is.
+        gpus: the GPUs that it may see, as `CUDA_VISIBLE_DEVICES` names them; None for all.
+        where: is said where a process breaks, as in ` on node-3`.
+    """
+
+    def __init__(
+        self, job: Job, keeping: Keeping, preload: Sequence[str], gpus: str | None = None, where: str = ""
+    ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(list(preload))
+        self.ticket, self.where = job.ticket, where
+        self.ended = False
+        self._oom_kills = oom_kills()
+        self._others: list[_Process] = []
+        devices = 1 if job.only_measure else job.cell.devices
+        if devices == 1:
+            self._folder = None
+            self._first = _begun(context, job, keeping, gpus)
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="oscbench-")
+        own = [None] * devices if gpus is None else gpus.split(",")
+        ranks = [Rank(number, devices, f"{self._folder.name}/meeting") for number in range(devices)]
+        self._first = _begun(context, job, keeping, own[0], ranks[0])
+        try:
+            for rank in ranks[1:]:
+                self._others.append(_begun(context, job, keeping, own[rank.number], rank))
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def ends(self) -> list[Any]:
+        """What becomes readable where there is something to hear."""
+        members = [self._first, *self._others]
+        return [
+            *(one.pipe for one in members),
+            *(one.process.sentinel for one in members if one.process.is_alive()),
+        ]
+
     def events(self) -> Iterator[Event]:
         """What it has said since the last call, and its end; `ended` then, and there is nothing more."""
-        gone = not self.lives()
-        for event in self._said():
+        gone = [one for one in (self._first, *self._others) if not one.lives()]
+        for event in self._said(self._first):
             if isinstance(event, Recorded | Measured):
-                self.process.join(LEAVE_S)
+                self._first.process.join(LEAVE_S)
                 self.kill()  # what it had to say is here: a process that hangs at exit is not waited for
             yield event
             if self.ended:
                 return
-        if gone:
-            death = self._death()
+        end = self._end(gone)
+        if end is not None:
             self.kill()
-            yield death
+            yield end
+            return
+        for one in gone:  # of the others: they have done their part
+            self._others.remove(one)
+            one.kill()
 
-    def _said(self) -> Iterator[Event]:
+    def _end(self, gone: Sequence[_Process]) -> Event | None:
+        """How the job has ended though the first has left no record: what another one said of what broke it, or a death."""
+        if self._first not in gone:
+            word = next((event for one in self._others for event in self._said(one)), None)
+            if (
+                word is not None and self._first.lives()
+            ):  # or else it is the first's death that broke the other
+                return word
+        broken = next((one for one in gone if one is self._first or one.process.exitcode), None)
+        return self._death(broken) if broken is not None else None
+
+    def _said(self, one: _Process) -> Iterator[Event]:
         # A half-written message of a killed process is nothing.
         with contextlib.suppress(EOFError, OSError):
-            while self.pipe.poll():
-                kind, *values = self.pipe.recv()
+            while one.pipe.poll():
+                kind, *values = one.pipe.recv()
                 yield _EVENTS[kind](self.ticket, *values)
 
-    def _death(self) -> Died:
-        code = self.process.exitcode
+    def _death(self, one: _Process) -> Died:
+        code = one.process.exitcode
         number = -code if code is not None and code < 0 else None
         if number is not None and oom_kills() > self._oom_kills:
             return Died(self.ticket, f"killed by the kernel{self.where}: out of memory", memory=True)
         how = f"ended with code {code}" if number is None else f"was killed by {_signal_name(number)}"
-        return Died(self.ticket, f"its process {how}{self.where} before it left a record")
+        return Died(self.ticket, f"{self._named(one)} {how}{self.where} before it left a record")
+
+    def _named(self, one: _Process) -> str:
+        if not self._others:
+            return "its process"
+        return f"process {[self._first, *self._others].index(one)} of {1 + len(self._others)}"
 
     def ask_to_stop(self) -> None:
         """Have it end after the step in progress, with a checkpoint where any are kept."""
-        self.process.terminate()
+        self._first.process.terminate()
 
     def leave(self, limit: float) -> None:
         """Wait until a process that was asked to stop has ended, hearing what it says meanwhile, so that it can; then kill it.
@@ -101,18 +157,19 @@ class Child:
         Args:
             limit: moment of `time.monotonic` after which it is not waited for.
         """
-        while self.lives() and time.monotonic() < limit:
-            for _ in self._said():
+        while self._first.lives() and time.monotonic() < limit:
+            for _ in self._said(self._first):
                 pass
-            self.process.join(0.05)
+            self._first.process.join(0.05)
         self.kill()
 
     def kill(self) -> None:
         """End it and whatever it has started; nothing if it has ended."""
         self.ended = True
-        if self.lives():
-            kill(self.process)
-        self.pipe.close()
+        for one in (self._first, *self._others):
+            one.kill()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 _EVENTS: dict[str, Any] = {
@@ -127,15 +184,16 @@ _EVENTS: dict[str, Any] = {
 
 def listen(children: Sequence[Child], seconds: float) -> None:
     """Wait until one of the processes says something or ends, at most so long."""
-    ends = [one.process.sentinel for one in children if one.process.is_alive()]
     if children:
-        wait([*(one.pipe for one in children), *ends], seconds)
+        wait([end for one in children for end in one.ends], seconds)
     else:
         time.sleep(seconds)
 
 
 def modules(cell: Cell) -> list[str]:
     """What the fork server imports once for all cells: the worker, what its first cell names, torch's lazy parts."""
+    from oscbench.runner.kinds import kind_of  # which imports torch, as a worker of Ray does not
+
     named = set(kind_of(cell.spec).imports(cell.spec))
     # The first optimiser step imports torch._dynamo, and digits and floors scikit-learn: seconds of every cell.
     return ["oscbench.runner.worker", *LAZY, *sorted(catalog.module(*one) for one in named)]
@@ -146,6 +204,18 @@ def _run(only_measure: bool, *arguments: Any) -> None:
     from oscbench.runner.worker import measure_for, work
 
     (measure_for if only_measure else work)(*arguments)
+
+
+def _begun(context: Any, job: Job, keeping: Keeping, gpus: str | None, rank: Rank | None = None) -> _Process:
+    """A process that has been started."""
+    pipe, theirs = context.Pipe(duplex=False)
+    arguments = (job.cell, theirs, gpus) if job.only_measure else (job.cell, theirs, keeping, gpus, rank)
+    process = context.Process(
+        target=_run, args=(job.only_measure, *arguments), name=job.cell.name, daemon=True
+    )
+    _start(process)
+    theirs.close()
+    return _Process(process, pipe)
 
 
 def _start(process: Any) -> None:

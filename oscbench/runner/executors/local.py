@@ -10,7 +10,7 @@ import torch
 
 from oscbench.machine.environment import cores, nature
 from oscbench.runner.executors import Event, ExecutorError, Job, Machine, Options, Started
-from oscbench.runner.executors._child import LEAVE_S, Child, listen
+from oscbench.runner.executors._child import LEAVE_S, Child, listen, modules
 
 HERE = "here"
 """The one machine's name."""
@@ -41,7 +41,7 @@ class Local:
     def submit(self, job: Job) -> None:
         """Start a process for a job."""
         visible = visible_devices(job.place.gpus) if job.place.gpus else None
-        self._children[job.ticket] = Child(job, self._keeping, visible)
+        self._children[job.ticket] = Child(job, self._keeping, modules(job.cell), visible)
         self._events.append(Started(job.ticket))
 
     def wait(self, seconds: float) -> list[Event]:

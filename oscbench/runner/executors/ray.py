@@ -35,7 +35,7 @@ from oscbench.runner.executors import (
     Progressed,
     Started,
 )
-from oscbench.runner.executors._child import LEAVE_S, Child, listen
+from oscbench.runner.executors._child import LEAVE_S, Child, listen, modules
 
 REACH_S = 5.0
 """For a cluster's port to take a connection."""
@@ -129,7 +129,7 @@ class Ray:
         )
         allowed = os.environ.get(catalog.ALLOWED, "")
         self._streams[job.ticket] = task.remote(
-            job, self._options.keeping, allowed, self._labels[place.machine]
+            job, self._options.keeping, modules(job.cell), allowed, self._labels[place.machine]
         )
         self._places[job.ticket] = place.machine
 
@@ -276,12 +276,13 @@ def _look(gpus: int) -> dict[str, Any]:
     return {"versions": versions(), "nature": nature(gpus)}
 
 
-def run_job(job: Job, keeping: Keeping, allowed: str, where: str) -> Iterator[Event]:
-    """Run a job in a process of its own, and pass on what it says; runs on the job's machine.
+def run_job(job: Job, keeping: Keeping, preload: list[str], allowed: str, where: str) -> Iterator[Event]:
+    """Run a job in a process of its own, and pass on what it says; runs on the job's machine, in a worker that loads no torch.
 
     Args:
         job: what to run.
         keeping: what is kept beside the record.
+        preload: what the fork server imports, as `modules` says it.
         allowed: whether names in suites may import modules, as `catalog.ALLOWED` says it.
         where: this machine, for people.
     """
@@ -290,7 +291,7 @@ def run_job(job: Job, keeping: Keeping, allowed: str, where: str) -> Iterator[Ev
     os.environ[catalog.ALLOWED] = allowed
     gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", []) if job.place.gpus else None
     yield Started(job.ticket)
-    child = Child(job, keeping, None if gpus is None else ",".join(gpus), f" on {where}")
+    child = Child(job, keeping, preload, None if gpus is None else ",".join(gpus), f" on {where}")
     told = 0.0
     try:
         while not child.ended:

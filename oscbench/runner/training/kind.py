@@ -14,6 +14,7 @@ from oscbench.records import Matching, Measurement, MechanismCard
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome, Preview
 from oscbench.runner.scores import as_measured, scored
+from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.loop import curves_of, data_generators, rehearsal, train
 from oscbench.runner.training.match_time import measure_all
@@ -40,8 +41,10 @@ class Training:
         progress: Progress,
         checkpoints: Checkpoints | None,
     ) -> torch.nn.Module:
-        """Train the cell's model and measure it before and after."""
+        """Train the cell's model and measure it before and after; of several processes the first alone measures."""
         spec = cell.spec
+        if cell.devices != parallel.count():
+            raise RuntimeError(f"{parallel.count()} of {cell.devices} processes are here")
         parts = parts_of(spec)
         task = parts.task_class.for_seed(parts.task_config, spec["seed"])
         outcome.data_hash = task.data_hash()
@@ -61,7 +64,7 @@ class Training:
         subject = Subject(model, task, probe, device, spec["train"]["batch_size"])
         subject.rehearse = rehearsal(subject, recipe(spec), spec["seed"])
         outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
-        measures = _measures(spec)
+        measures = _measures(spec) if parallel.number() == 0 else []
         _gather(outcome.findings, (measure.before(subject) for measure in measures))
         try:
             train(subject, recipe(spec), spec["seed"], progress, checkpoints, measures)
@@ -69,6 +72,8 @@ class Training:
             outcome.curves = curves_of(task, subject.history)
             for measure in measures:
                 outcome.curves |= measure.curves(subject.history)
+        if not parallel.leave():
+            return model
         outcome.findings.measures |= _results(task, subject)
         _gather(outcome.findings, (measure.after(subject) for measure in measures))
         return model

@@ -17,6 +17,7 @@ from oscbench.models.step import take_step
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.runner.cell_spec import Progress
+from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints, Training
 from oscbench.runner.training.looking import Looking
 from oscbench.tasks import Task
@@ -107,7 +108,8 @@ def train(
     Validates after each epoch, though at most `VALIDATIONS` times, or every `validate_every` steps where given, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
     Where a checkpoint is kept of this cell, training goes on from there. Measures look when they ask to, outside of the time of steps.
-    With `until` it ends after so many steps of the same schedule, and nothing is validated.
+    Where several processes train it (`parallel`), all of them are here, and the first alone validates and keeps checkpoints. With `until` it
+    ends after so many steps of the same schedule, and nothing is validated.
 
     Raises:
         DivergedError: a loss is not finite.
@@ -122,13 +124,14 @@ def train(
     every = settings.get("validate_every")
     at = Training(model, optimizer, schedule, order, augmentation, history)
     look = Looking(subject, measures, steps)
-    if checkpoints and (kept := checkpoints.load()):
+    if kept := parallel.from_first(checkpoints.load() if checkpoints else None):
         at.restore(kept)
     else:
         look.at(0)
+    learner = parallel.shared(model)
 
     def validate() -> None:
-        if until is not None:
+        if until is not None or parallel.number() > 0:
             return
         value = task.evaluate(model, "validation", device)[task.metric.name].value
         history.validation.append((at.done, value))
@@ -142,7 +145,8 @@ def train(
             started = time.perf_counter()
             history.waiting_seconds += started - asked
             batch = batch.to(device)
-            loss = take_step(model, task, batch, optimizer, settings["clip"])
+            parallel.draw_for(seed, at.done)
+            loss = take_step(learner, task, batch, optimizer, settings["clip"])
             schedule.step()
             value = float(loss)  # waits for the device, so the clock is true
             history.step_seconds.append(time.perf_counter() - started)
@@ -168,7 +172,7 @@ def rehearsal(subject: Subject, settings: dict[str, Any], seed: int) -> Callable
 
     def rehearse(model: Backbone, steps: int) -> bool:
         stand_in = replace(subject, model=model, history=History())
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), parallel.alone():
             try:
                 train(stand_in, settings, seed, lambda done, total: None, until=steps)
             except DivergedError:
