@@ -151,3 +151,13 @@ def test_mean_curve_goes_only_as_far_as_every_seed() -> None:
     )
     assert x.tolist() == [0, 1]
     assert y.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_numbers_near_the_largest_leave_an_axis_its_ends(direction):
+    """Which a damaged record may hold, and nobody else's figure may break of."""
+    most = np.array([1.7e308])
+    for rows in ([most, -most], [0 * most, 1 + 0 * most, -most], [np.array([1.7e308, -1.7e308]), 0 * most]):
+        for spread in (rows, [*rows, *rows, *rows], [*rows, *(np.array([0.5 + 0.01 * k]) for k in range(5))]):
+            ends = focus(spread, direction, 0.0)
+            assert ends is None or np.isfinite(ends[1] - ends[0])

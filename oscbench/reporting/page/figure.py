@@ -169,16 +169,20 @@ def focus(rows: Sequence[Floats], direction: str, include: float | None = None) 
     """
     if len(rows) < 3 or direction not in ("higher", "lower"):
         return None
-    medians = np.array([np.median(row) for row in rows])
-    away = medians - np.median(medians)
-    reach = _FENCE * max(float(np.median(np.abs(away))), float(np.median([np.ptp(row) for row in rows])))
+    with np.errstate(over="ignore", invalid="ignore"):
+        medians = np.array([np.median(row) for row in rows])
+        away = medians - np.median(medians)
+        reach = _FENCE * max(float(np.median(np.abs(away))), float(np.median([np.ptp(row) for row in rows])))
+    if not (np.isfinite(away).all() and math.isfinite(reach)):  # numbers near the largest there are
+        return None
     worse = -away if direction == "higher" else away
     kept = [row for row, distance in zip(rows, worse, strict=True) if distance <= reach]
     if len(kept) == len(rows):
         return None
     values = np.concatenate([*kept, *([] if include is None else [np.array([include])])])
-    margin = 0.06 * float(np.ptp(values)) or 1.0
-    return float(values.min()) - margin, float(values.max()) + margin
+    low, high = float(values.min()), float(values.max())
+    margin = 0.06 * (high - low) or 1.0
+    return (low - margin, high + margin) if math.isfinite(1.2 * (high - low)) else None
 
 
 def beyond(ends: tuple[float, float] | None, value: float) -> int:
@@ -208,7 +212,7 @@ def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> No
     if high - low < 0.004 * abs(high):  # matched to within rounding: show that, not the rounding
         middle = (low + high) / 2
         low, high = 0.99 * middle, 1.01 * middle
-    margin = 0.08 * (high - low) or 1.0
+    margin = (0.08 * high - 0.08 * low) or 1.0
     axes.set_xlim(low - margin, high + margin)
     power = 3 * math.floor(math.log10(abs(high)) / 3) if high else 0
     power = min(max(power, -9), 15)
