@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,6 +18,7 @@ UP, GET_FLAGS, SET_FLAGS = (
     0x8914,
 )  # of a network interface, as in <linux/if.h> and <linux/sockios.h>
 OWN_NETWORK = ["unshare", "--net", "--map-root-user"]
+PATIENCE_S = 60.0
 
 
 def loopback_up() -> None:
@@ -29,6 +29,14 @@ def loopback_up() -> None:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh14x", b"lo", flags | UP))
 
 
+def may_have_own_network(trial: list[str]) -> bool:
+    """Whether a trial that only brings the loopback up succeeds."""
+    try:
+        return subprocess.run(trial, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):  # no such program, or one that waits for something
+        return False
+
+
 def main(command: list[str]) -> None:
     """Become the command."""
     inside = [sys.executable, __file__, "--inside"]
@@ -37,16 +45,11 @@ def main(command: list[str]) -> None:
         command = command[1:]
         if not command:
             return
-    elif (
-        shutil.which("unshare")
-        and subprocess.run([*OWN_NETWORK, *inside], capture_output=True, check=False).returncode == 0
-    ):
+    elif may_have_own_network([*OWN_NETWORK, *inside]):
         command = [*OWN_NETWORK, *inside, *command]
     else:
-        print(
-            "a network of its own is not permitted here: on this machine's loopback, with ports that are free",
-            flush=True,
-        )
+        print("no network of its own is permitted here: on this machine's loopback, with ports that are free")
+        sys.stdout.flush()
     os.execvp(command[0], command)
 
 

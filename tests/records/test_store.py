@@ -419,3 +419,15 @@ def test_finding_costs_no_scan_of_the_folder_each_time(store, monkeypatch):
         assert store.find("mine", record().identity) is not None
         assert store.find("mine", "ffffffffffffffff") is None
     assert scanned == [path.parent]
+
+
+def test_what_twenty_thousand_records_hold_is_known_in_seconds(store):
+    path = store.write(record())
+    identities = [f"{number:016x}" for number in range(20_000)]
+    for one in identities:
+        path.with_name(path.name.replace(record().identity, one)).touch()
+    begun = time.process_time()
+    index = index_module.FolderIndex(path.parent)
+    assert all(len(index.names(one)) == 1 for one in identities)
+    assert index.names("f" * 16) == []
+    assert time.process_time() - begun < 10.0

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 from fake_executor import NATURE, Fake, InMemory, Watching, record_text
 
-from oscbench.records import Record
+from oscbench.machine import environment
+from oscbench.records import Record, Store
 from oscbench.runner import pool as pools
 from oscbench.runner.executors import ExecutorError, Machine, Needs, Options, ray
+from oscbench.runner.executors.local import visible_devices
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.placement import Placement
 from oscbench.runner.plan import make_plan
@@ -83,7 +87,9 @@ def test_a_thousand_nodes_of_which_a_twentieth_is_lost_each_hour_finish_every_ce
                 self.idle_before_the_end = self.idle_share()
 
     fake = Told(nodes(1000), lambda cell: seconds[cell.identity], quick_text, loss_an_hour=0.05, seed=1)
+    begun = time.process_time()
     store, told, (found,) = run(fake, wanted)
+    overhead = (time.process_time() - begun) / len(wanted)
     lost = sum(kind == "lost" for _, kind, _ in fake.log)
     again = sum(kind == "submitted" for _, kind, _ in fake.log) - len(wanted)
     assert lost > 300, "the nodes were lost in earnest"
@@ -99,7 +105,12 @@ def test_a_thousand_nodes_of_which_a_twentieth_is_lost_each_hour_finish_every_ce
     told = (
         f"idle {fake.idle_before_the_end:.2%} until the last cell began, {fake.idle_share():.1%} with the end"
     )
-    print(f"{lost} nodes lost, {again} cells begun again, {fake.now / 3600:.1f} h, {told}")
+    print(
+        f"{lost} nodes lost, {again} cells begun again, {fake.now / 3600:.1f} h, {told}, {overhead * 1e3:.2f} ms a cell"
+    )
+    assert overhead < 0.010, (
+        "seconds of the processor to place, hear and record a cell, the imagined nodes' own counted in"
+    )
     assert fake.idle_before_the_end < 0.02
 
 
@@ -322,6 +333,29 @@ def test_a_measurement_that_breaks_is_left_to_the_cells_and_not_kept(tiny):
     assert len(found) == 2
     assert store.values == {}
     assert not any(job.cell.measured for _, _, job in fake.log)
+
+
+def test_auto_is_what_the_machines_have_and_not_the_driver(tiny, tmp_path):
+    from oscbench.runner.session import run_suite
+
+    assert not torch.cuda.is_available()
+    suite = tiny(mechanisms="[softmax]", device="auto")
+    for executor, device in (("fake_executor:OneGpu", "cuda"), ("fake_executor:NoGpu", "cpu")):
+        results = tmp_path / device
+        assert run_suite(str(suite), results=results, only=[], overrides=[], executor=executor) == 0
+        (record,), _ = Store(results).read_all()
+        assert record.device == record.spec["device"] == device
+
+
+def test_the_gpus_of_a_cell_are_named_as_this_process_sees_them(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_devices((0, 3)) == "0,3"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-7a,9")
+    assert visible_devices((0, 2)) == "4,9"
+    assert visible_devices((1,)) == "GPU-7a"
+    assert environment._index(torch.device("cuda")) == "4", "and so stands in the record"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7a")
+    assert environment._index(torch.device("cuda")) == "GPU-7a"
 
 
 # Bad input

@@ -232,3 +232,16 @@ class Watching:
 
     def expect(self, more):
         pass
+
+
+class NoGpu(Fake):
+    """As `--executor fake_executor:NoGpu` makes it."""
+
+    gpus = 0
+
+    def __init__(self, options):
+        super().__init__([Machine("imagined", 1, self.gpus, nature=NATURE)])
+
+
+class OneGpu(NoGpu):
+    gpus = 1
