@@ -28,23 +28,25 @@ def trained(cells, folder=None, *, every=1e9, killed_at=None):
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["oscbench.runner.worker", "torch._dynamo", "sklearn.datasets"])
-    records = context.SimpleQueue()
+    records, theirs = context.Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as meetings:
         of = cells[0].devices
         members = [
             context.Process(
                 target=_member,
-                args=(cells, number, of, meetings, records, folder, every, killed_at),
+                args=(cells, number, of, meetings, theirs, folder, every, killed_at),
                 daemon=True,
             )
             for number in range(of)
         ]
         for one in members:
             one.start()
+        theirs.close()
         found = []
         try:
             while killed_at is None and len(found) < len(cells):
-                found.append(Record.model_validate_json(records.get()))
+                assert records.poll(PATIENCE_S), "no record came"
+                found.append(Record.model_validate_json(records.recv()))  # EOFError where all have died
             members[0].join(PATIENCE_S)
             assert members[0].exitcode == (0 if killed_at is None else -signal.SIGKILL)
             for one in members[1:] if killed_at is None else []:
@@ -74,4 +76,4 @@ def _member(cells, number, of, meetings, records, folder, every, killed_at):
             kept = Checkpoints(str(folder), cell.identity, every, clock=lambda: now)
         record = run_cell(cell, progress, kept)
         if number == 0:
-            records.put(record.model_dump_json())
+            records.send(record.model_dump_json())
