@@ -314,6 +314,21 @@ def test_on_a_phone_a_table_is_cards(browser: Any, folder: Path) -> None:
     page.context.close()
 
 
+@pytest.mark.parametrize("name", ["index.html", "suite-toy.html", "suite-data.html"])
+def test_on_a_phone_no_card_is_cut(browser: Any, folder: Path, name: str) -> None:
+    page = visit(browser, folder / name, viewport=PHONE)
+    page.evaluate(OPEN_ALL)
+    # As long as a treatment's name gets, with its difference; blanks in it do not break.
+    page.evaluate(
+        "document.querySelectorAll('table.cards td.left:not(:empty)').forEach(cell => { cell.textContent ="
+        " '− selective synchronization (position=learned, locked) −12.50'.replaceAll(' ', '\u00a0') })"
+    )
+    cut = "[...document.querySelectorAll('table.cards')].filter(one => one.scrollWidth > one.parentElement.clientWidth).length"
+    assert page.locator("table.cards").count() > 0
+    assert page.evaluate(cut) == 0
+    page.context.close()
+
+
 def test_the_contents_stay_in_sight(browser: Any, folder: Path) -> None:
     page = visit(browser, folder / "suite-toy.html")
     page.locator("nav.contents a", has_text="Learning curves").click()

@@ -223,7 +223,7 @@ def scores_table(experiment: Experiment) -> Table:
         ),
         Reads("FLOPs", lambda s: number_cell(*median_of(s, basis("compute")))),
     ]
-    caption = f"{experiment.task_label}: {words.lowered(experiment.metric_label)} over seeds{better}"
+    caption = f"{experiment.title}: {words.lowered(experiment.metric_label)} over seeds{better}"
     table = Table.of(
         f"{experiment.slug}-scores", caption, columns, experiment.standings, lambda s: {}, anchor
     )
