@@ -7,10 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
-from oscbench.ops.flops import attention_flops
-from oscbench.ops.synchronization import dense, sparse, tiles
+from oscbench.ops.synchronization import dense, registration, sparse, tiles
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.synchronization.plan import Scratch, Tile, dense_tiles, sizes_for
 
@@ -111,64 +109,7 @@ def synchronize_backward(
     )  # fmt: skip
 
 
-@synchronize_backward.register_fake
-def _backward_shapes(
-    grad: Tensor,
-    mean: Tensor,
-    total: Tensor,
-    omega: Tensor,
-    order: Tensor,
-    v: Tensor,
-    coupling: Tensor,
-    alpha: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, ...]:
-    del grad, mean, total, rest
-    return tuple(x.new_empty(x.shape) for x in (omega, order, v, coupling, alpha))
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:6], *output)
-    ctx.options = inputs[6:]
-    ctx.mark_non_differentiable(output[1])
-
-
-def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tensor | None, ...]:
-    del grad_total
-    *inputs, mean, total = ctx.saved_tensors
-    found = synchronize_backward(grad, mean, total, *inputs, *ctx.options)
-    return (*found, None, None, None, None, None)
-
-
-synchronize.register_autograd(_pull_back, setup_context=_keep)
-
-
-def _flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
-    batch, heads, tokens, width = omega_shape
-    return attention_flops(
-        "selective_synchronization", batch, heads, tokens, width, value_width=int(v_shape[-1])
-    )
-
-
-@register_flop_formula(torch.ops.oscbench.selective_synchronization)
-def _forward_flops(
-    omega_shape: torch.Size, order_shape: Any, v_shape: torch.Size, *rest: Any, **named: Any
-) -> int:
-    return _flops(omega_shape, v_shape)
-
-
-@register_flop_formula(torch.ops.oscbench.selective_synchronization_backward)
-def _backward_flops(
-    grad: Any,
-    mean: Any,
-    total: Any,
-    omega_shape: torch.Size,
-    order: Any,
-    v_shape: torch.Size,
-    *rest: Any,
-    **named: Any,
-) -> int:
-    return 2 * _flops(omega_shape, v_shape)
+registration.register("selective_synchronization", synchronize, synchronize_backward)
 
 
 def run(

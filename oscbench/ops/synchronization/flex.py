@@ -14,12 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
-from torch.utils.flop_counter import register_flop_formula
 
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
-from oscbench.ops.synchronization import blocked, tiles
+from oscbench.ops.synchronization import blocked, registration, tiles
 from oscbench.ops.synchronization.order import order_parameter
 
 
@@ -96,29 +94,18 @@ def _synchronize_shapes(omega: Tensor, order: Tensor, v: Tensor, *rest: Any) -> 
     return v.new_empty(v.shape), v.new_empty((*v.shape[:3], 1), dtype=torch.float32)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:6], *output)
-    ctx.options = inputs[6:]
-    ctx.mark_non_differentiable(output[1])
-
-
-def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tensor | None, ...]:
-    del grad_total
-    *inputs, mean, total = ctx.saved_tensors
-    edge, is_causal = ctx.options
-    found = blocked.synchronize_backward(
-        grad, at_least_float32(mean), total, *inputs, None, edge, is_causal, False
+def _backward(
+    grad: Tensor, mean: Tensor, total: Tensor, *inputs: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    *given, edge, is_causal = inputs
+    found: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = blocked.synchronize_backward(
+        grad, at_least_float32(mean), total, *given, None, edge, is_causal, False
     )
-    return (*found, None, None, None)
+    return found
 
 
-synchronize.register_autograd(_pull_back, setup_context=_keep)
-
-
-@register_flop_formula(torch.ops.oscbench.selective_synchronization_flex)
-def _forward_flops(omega_shape: Any, order_shape: Any, v_shape: Any, *rest: Any, **named: Any) -> int:
-    batch, heads, tokens, width = omega_shape
-    return attention_flops("selective_synchronization", batch, heads, tokens, width, value_width=v_shape[-1])
+registration.differentiate(synchronize, _backward)
+registration.count_forward("selective_synchronization_flex")
 
 
 def run(

@@ -10,11 +10,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
-from oscbench.ops.flops import attention_flops
 from oscbench.ops.masking import silence
-from oscbench.ops.synchronization import tiles, triton_kernels
+from oscbench.ops.synchronization import registration, tiles, triton_kernels
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.triton_tools import interpreting
 
@@ -220,55 +218,7 @@ def synchronize_backward(
     )
 
 
-@synchronize_backward.register_fake
-def _backward_shapes(
-    grad: Tensor,
-    mean: Tensor,
-    total: Tensor,
-    omega: Tensor,
-    order: Tensor,
-    v: Tensor,
-    coupling: Tensor,
-    alpha: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, ...]:
-    del grad, mean, total, rest
-    return tuple(x.new_empty(x.shape) for x in (omega, order, v, coupling, alpha))
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*inputs[:6], *output)
-    ctx.options = inputs[6:]
-    ctx.mark_non_differentiable(output[1])
-
-
-def _pull_back(ctx: Any, grad: Tensor, grad_total: Tensor | None) -> tuple[Tensor | None, ...]:
-    del grad_total
-    *inputs, mean, total = ctx.saved_tensors
-    found = synchronize_backward(grad.contiguous(), mean, total, *inputs, *ctx.options)
-    return (*found, None, None, None)
-
-
-synchronize.register_autograd(_pull_back, setup_context=_keep)
-
-
-def _flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:
-    batch, heads, tokens, width = omega_shape
-    return attention_flops(
-        "selective_synchronization", batch, heads, tokens, width, value_width=int(v_shape[-1])
-    )
-
-
-@register_flop_formula(torch.ops.oscbench.selective_synchronization_triton)
-def _forward_flops(omega_shape: Any, order_shape: Any, v_shape: Any, *rest: Any, **named: Any) -> int:
-    return _flops(omega_shape, v_shape)
-
-
-@register_flop_formula(torch.ops.oscbench.selective_synchronization_triton_backward)
-def _backward_flops(
-    grad: Any, mean: Any, total: Any, omega_shape: Any, order: Any, v_shape: Any, *rest: Any, **named: Any
-) -> int:
-    return 2 * _flops(omega_shape, v_shape)
+registration.register("selective_synchronization_triton", synchronize, synchronize_backward)
 
 
 def run(
