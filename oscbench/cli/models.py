@@ -34,7 +34,7 @@ def evaluate(
     """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs."""
     allow(allow_imports)
     from oscbench import words
-    from oscbench.runner import trained
+    from oscbench.runner.trained import evaluation as trained
 
     found = trained.scores_of(
         record, results, task, settings or [], split=split.value, length=length, device=device
@@ -60,6 +60,6 @@ def generate(
 ) -> None:
     """Let a trained language model go on with a text."""
     allow(allow_imports)
-    from oscbench.runner import trained
+    from oscbench.runner.trained import evaluation as trained
 
     print(trained.text_of(record, results, prompt, tokens, temperature=temperature, seed=seed, device=device))

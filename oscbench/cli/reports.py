@@ -51,7 +51,7 @@ def report(
     from oscbench.reporting import build_report
 
     if results.is_dir() and Store(results).files(".safetensors"):
-        from oscbench.runner.diagnosing import (
+        from oscbench.runner.trained.diagnostics import (
             diagnose,
         )  # which loads torch, for models that have kept their weights
 

@@ -26,10 +26,10 @@ from oscbench.runner.measurements import Measurements
 from oscbench.runner.placement import Placement, needs_of
 from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool
-from oscbench.runner.preview import preview
+from oscbench.runner.preview.cells import preview
+from oscbench.runner.preview.search import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.progress import reporter
 from oscbench.runner.reporters import RecordReporters, Telling
-from oscbench.runner.search_preview import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
 from oscbench.runner.training.search import search, searches, with_choices

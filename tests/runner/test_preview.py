@@ -7,7 +7,7 @@ import torch
 
 from oscbench.records import Store
 from oscbench.runner.plan import make_plan
-from oscbench.runner.preview import preview
+from oscbench.runner.preview.cells import preview
 from oscbench.runner.training import preview as previewing
 from oscbench.runner.training.preview import TIMED_FLOPS, timed_batch
 from oscbench.suite import load_suite

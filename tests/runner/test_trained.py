@@ -9,7 +9,7 @@ from command_line import records, run
 import oscbench
 from oscbench.errors import UserError
 from oscbench.records import Store
-from oscbench.runner.trained import task_for
+from oscbench.runner.trained.evaluation import task_for
 
 LANGUAGE = {
     "task": "{name: char_lm, length: 32, windows: 64, evaluation_windows: 4}",

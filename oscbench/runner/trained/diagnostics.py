@@ -10,7 +10,7 @@ from oscbench.models.diagnosed import diagnosed
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.records import Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import is_trial
-from oscbench.runner.trained import task_for
+from oscbench.runner.trained.evaluation import task_for
 from oscbench.runner.training.weights import load_trained
 
 

@@ -1,0 +1,1 @@
+"""Kept weights at work again: scored, continued, looked into."""
