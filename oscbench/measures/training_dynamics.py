@@ -7,11 +7,12 @@ attention-weighted synchrony of what CLS, or where there is none each token, giv
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from oscbench.instruments.synchrony import gini, reading_rows, weighted_synchrony
 from oscbench.measures import Findings, History, Measure, MeasureConfig, Subject
@@ -59,11 +60,7 @@ class TrainingDynamics(Measure):
         for layer, seen in enumerate(model(subject.probe.inputs, diagnostics=True).diagnostics):
             quantities = layer_quantities(seen, special)
             if "attention" in seen and bool((~special).any()):
-                rows = reading_rows(seen["attention"], special)
-                quantities["gini"] = float(gini(rows).mean())
-                if "phases" in seen:
-                    phases = seen["phases"][..., ~special, :]
-                    quantities["weighted_synchrony"] = float(weighted_synchrony(rows, phases).mean())
+                quantities |= _read(seen, special)
             found |= {f"{name}/{layer}": value for name, value in quantities.items()}
         model.train(was_training)
         return found
@@ -82,6 +79,20 @@ class TrainingDynamics(Measure):
                     y=tuple(value for _, value in seen),
                 )
         return found
+
+
+def _read(seen: Mapping[str, Tensor], special: Tensor) -> dict[str, float]:
+    """Of what the reading tokens hear; of one that hears no ordinary token, nothing can be said."""
+    rows = reading_rows(seen["attention"], special)
+    hears = rows.sum(-1) > 0.0
+    if not bool(hears.any()):
+        return {}
+    found = {"gini": float(gini(rows)[hears].mean())}
+    if "phases" in seen:
+        found["weighted_synchrony"] = float(
+            weighted_synchrony(rows, seen["phases"][..., ~special, :])[hears].mean()
+        )
+    return found
 
 
 measure = TrainingDynamics

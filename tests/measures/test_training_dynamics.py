@@ -10,7 +10,7 @@ from measure_subjects import make_subject
 
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.measures.health import Health
-from oscbench.measures.training_dynamics import TrainingDynamics, TrainingDynamicsConfig
+from oscbench.measures.training_dynamics import TrainingDynamics, TrainingDynamicsConfig, _read
 from oscbench.runner.training.loop import DivergedError, train
 
 RECIPE = {
@@ -78,6 +78,14 @@ def test_the_reading_token_is_cls_and_only_patches_count() -> None:
     waves = torch.exp(1j * found["phases"][:, :, 1:].double())
     synchrony = (rows[..., None] * waves).sum(-2).abs().mean()
     assert seen["weighted_synchrony/1"] == pytest.approx(float(synchrony), rel=1e-6)
+
+
+def test_nothing_is_said_of_a_reader_that_hears_nobody() -> None:
+    special = torch.tensor([True, False, False, False])
+    weights = torch.eye(4).expand(1, 2, 4, 4).clone()
+    assert _read({"attention": weights}, special) == {}
+    weights[0, 1, 0] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    assert _read({"attention": weights}, special) == {"gini": pytest.approx(2 / 3)}, "of the head that hears"
 
 
 class Restless(Measure):

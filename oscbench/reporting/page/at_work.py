@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ MOST_LINKED = 64
 """Tokens of a locking graph; of more some are left out, evenly."""
 MOST_PATHS = 16
 """Oscillators whose ways are drawn."""
+LETTERS_AN_INCH = 11
+"""Of a bold title."""
 _TIMES = np.linspace(0.0, 6.0, 49)
 
 
@@ -101,12 +104,18 @@ def phases(rows: Sequence[Row], title: str) -> Figure:
     return figure
 
 
+def _entitle(figure: Figure, title: str) -> None:
+    """A title over all panels, on as many lines as the figure's width asks for."""
+    lines = textwrap.wrap(title, int(LETTERS_AN_INCH * figure.get_figwidth()))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+
+
 def _panels(rows: Sequence[Row], title: str) -> tuple[Figure, list[list[Axes]]]:
     """A row of panels for each mechanism: the image, and a panel a layer."""
     images = any(row.image is not None for row in rows)
     columns = max(len(row.fields) for row in rows) + images
     figure = Figure(figsize=(0.9 + PANEL * columns, 0.45 + PANEL * 1.1 * len(rows)), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+    _entitle(figure, title)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -162,7 +171,7 @@ def locking(rows: Sequence[Linked], title: str) -> Figure:
     """Tokens on a circle in their order, the first at the top; a line between two that are locked, the stronger the darker."""
     columns = max(len(row.pairs) for row in rows)
     figure = Figure(figsize=(0.5 + 1.45 * columns, 0.45 + 1.7 * len(rows)), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+    _entitle(figure, title)
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -227,7 +236,7 @@ def paths(found: Settling, title: str) -> Figure:
     """
     count = len(found.rest)
     figure = Figure(figsize=(0.6 + 1.45 * count, 3.1), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold", color=INK)
+    _entitle(figure, title)
     above, below = figure.subplots(2, count, squeeze=False, height_ratios=(1.6, 1))
     for layer, (rest, anchors) in enumerate(zip(found.rest, found.anchors, strict=True)):
         kept = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), MOST_PATHS)).round().astype(int))
