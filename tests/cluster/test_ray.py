@@ -161,7 +161,15 @@ def said(results):
 
 
 def gone(*processes):
-    wait_until(lambda: not any(psutil.pid_exists(one) for one in processes), "its processes are gone")
+    wait_until(lambda: not any(map(runs, processes)), "its processes are gone")
+
+
+def runs(process):
+    """Whether a process has not ended; one that nobody has asked for its exit code has."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_smoke_suite_on_two_nodes_has_the_values_that_it_has_here(cluster, tmp_path):
