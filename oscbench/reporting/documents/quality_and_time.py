@@ -134,6 +134,8 @@ def _draw(axes: Axes, experiment: Experiment, points: Sequence[_Point]) -> None:
         axes.plot([point.time], [mean], look.marker, color=look.colour, markerfacecolor=fill, markersize=6)
     if experiment.direction == "lower":
         axes.invert_yaxis()
+    worst, best = axes.get_ylim()
+    axes.set_ylim(worst, best + 0.2 * (best - worst))  # room for names above the best
     axes.axvline(1.0, color=MUTED, linewidth=0.7)
     axes.set_xlim(0.9, max(point.time for point in points) + 0.25)
     label = axis_label(experiment.metric_label, experiment.unit, 30)
