@@ -37,13 +37,13 @@ class Watch:
         self.before = peak()
 
     @contextlib.contextmanager
-    def one(self):
-        """An example, which may not take longer than the bound."""
+    def one(self, figures=0):
+        """An example, which may not take longer than the bound, and half a second more for each figure that it may draw."""
         started = time.process_time()
         yield
         spent = time.process_time() - started
         self.longest = max(self.longest, spent)
-        assert spent < SECONDS
+        assert spent < SECONDS + figures / 2
 
     def end(self, how, count=1):
         """So many examples have ended so; figures are told now and then."""
