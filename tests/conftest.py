@@ -14,6 +14,16 @@ from command_line import TINY
 os.environ["OSCBENCH_ALLOW_IMPORTS"] = "1"  # throwaway mechanisms of tests are modules of their own
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """What a test captured, as text that a worker of pytest-xdist can send: a path that is no text may stand in it."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
 class Ended(NamedTuple):
     code: int
     out: str

@@ -70,11 +70,16 @@ def control_notes(records: Iterable[Record]) -> list[str]:
         {
             f"{r.mechanism}:{r.variant} is a control: matched by {r.matching.by}"
             + (f" to {r.matching.reference}" if r.matching.reference else "")
-            + f", where the suite matches by {r.spec['match']['by']} to {r.spec['match']['reference']['name']}"
+            + _suite_matching(r.spec.get("match"))
             for r in records
             if r.matching and r.matching.control
         }
     )
+
+
+def _suite_matching(match: dict[str, Any] | None) -> str:
+    """How the suite matches the others; nothing of a record that does not say."""
+    return f", where the suite matches by {match['by']} to {match['reference']['name']}" if match else ""
 
 
 def _values(values: Iterable[str]) -> list[str]:

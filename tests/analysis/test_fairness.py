@@ -27,6 +27,10 @@ def test_control_is_not_refused_but_labelled():
     assert control_notes([*wave, *control]) == [
         "plain:wave-flops is a control: matched by flops to wave, where the suite matches by params to plain"
     ]
+    silent = [
+        r.model_copy(update={"spec": {k: v for k, v in r.spec.items() if k != "match"}}) for r in control
+    ]
+    assert control_notes(silent) == ["plain:wave-flops is a control: matched by flops to wave"]
 
 
 def test_unlike_matching_that_nobody_asked_for_is_still_refused():
