@@ -171,6 +171,9 @@ def test_a_level_is_asked_of_the_whole_interval() -> None:
     assert verdict == "holds"
     assert "asked for at least 90.0 %, 8 seeds" in text
     assert outcome(settled, "level", **given, at_least=0.95)[0] == "undecided"
+    assert outcome(settled[:7], "level", **given, at_least=0.9)[0] == "undecided", (
+        "a verdict takes eight seeds"
+    )
     assert outcome(settled, "level", **given, at_most=0.9)[0] == "does not hold"
     assert outcome(settled, "level", entry="wave", measure="nothing", at_most=0.9)[0] == "not tested"
 

@@ -21,7 +21,7 @@ from oscbench.records import Record
 
 
 def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
-    """A measure, or what it is over a floor, within bounds: its 95 % interval over seeds must lie inside."""
+    """A measure, or what it is over a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
     return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
 
 
@@ -33,7 +33,9 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
     ends, mean = mean_interval(values), float(np.mean(values))
     low, high = (ends.low, ends.high) if ends.exists else (mean, mean)
     outcome: Outcome = "undecided"
-    if low >= ask.lowest and high <= ask.highest:
+    if len(values) < VERDICT_SEEDS:
+        pass  # an estimate
+    elif low >= ask.lowest and high <= ask.highest:
         outcome = "holds"
     elif high < ask.lowest or low > ask.highest:
         outcome = "does not hold"
