@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
+from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records.schema import Measurement
@@ -16,8 +15,9 @@ _HEAD = """# Who stands worse images?
 
 Models trained on clean scans, tested on changed ones: noise, covered patches, less contrast, images changed on purpose by projected gradient
 descent; and how far confidence is from accuracy on clean ones. Every model sees the same changed images, but for the attack, which is each
-one's own. Means with 95 % t intervals over seeds, each for itself; the tests stand in [claims](claims.md#a3). Made from the
-[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+one's own. Where two have other positions, a difference may be theirs. Means with 95 % t intervals over seeds, each for itself; the tests
+stand in [claims](claims.md#a3). Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`;
+no number is typed.
 """
 _NAMES = ("accuracy_", "calibration_error")
 
@@ -37,6 +37,7 @@ def _of(experiment: Experiment) -> str:
     }
     headings = ("Images", *(one.label for one in entries))
     scores = [(_told(label), *(_score(one, name) for one in entries)) for name, label in changes.items()]
+    scores.insert(0, ("Positions", *(position_of(one.finished[0]) for one in entries)))
     reference = next(one for one in entries if one.entry.mechanism == "softmax")
     others = [one for one in entries if one is not reference]
     gains = [
@@ -72,8 +73,8 @@ def _score(standing: Standing, name: str) -> str:
 
 def _gain(standing: Standing, reference: Standing, name: str) -> str:
     theirs = {record.seed: value_of(record, name) for record in reference.finished}
-    gains: Sequence[float] = [
+    gains = [
         value_of(record, name) - theirs[record.seed] for record in standing.finished if record.seed in theirs
     ]
-    ends, unit = mean_interval(list(gains)), standing.finished[0].measures[name].unit
+    ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
     return f"{words.difference(sum(gains) / len(gains), unit)} {words.interval(ends.low, ends.high, unit)}"
