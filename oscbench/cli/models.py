@@ -34,11 +34,9 @@ def evaluate(
     """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs."""
     allow(allow_imports)
     from oscbench import words
-    from oscbench.runner.trained import evaluation as trained
+    from oscbench.runner.trained.evaluation import scores_of
 
-    found = trained.scores_of(
-        record, results, task, settings or [], split=split.value, length=length, device=device
-    )
+    found = scores_of(record, results, task, settings or [], split=split.value, length=length, device=device)
     print_table(
         [
             {"measure": name, "value": words.quantity(float(one.value), one.unit, 4), "n": f"{one.n:,}"}
@@ -60,6 +58,6 @@ def generate(
 ) -> None:
     """Let a trained language model go on with a text."""
     allow(allow_imports)
-    from oscbench.runner.trained import evaluation as trained
+    from oscbench.runner.trained.evaluation import text_of
 
-    print(trained.text_of(record, results, prompt, tokens, temperature=temperature, seed=seed, device=device))
+    print(text_of(record, results, prompt, tokens, temperature=temperature, seed=seed, device=device))

@@ -19,6 +19,8 @@ from oscbench.analysis.statistics.multiplicity import simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Record
 
+_FEW = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
+
 
 def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
     """A measure, or what it is over a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
@@ -32,13 +34,6 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
     values = [value for _, value in known]
     ends, mean = mean_interval(values), float(np.mean(values))
     low, high = (ends.low, ends.high) if ends.exists else (mean, mean)
-    outcome: Outcome = "undecided"
-    if len(values) < VERDICT_SEEDS:
-        pass  # an estimate
-    elif low >= ask.lowest and high <= ask.highest:
-        outcome = "holds"
-    elif high < ask.lowest or low > ask.highest:
-        outcome = "does not hold"
     measurement = known[0][0].measures[ask.measure]
     unit, what = measurement.unit, ask.what or words.lowered(measurement.label)
     what += f" over the floor {ask.over.replace('_', ' ')}" if ask.over else ""
@@ -48,6 +43,13 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
         f"{ask.entry}: {what} {words.quantity(mean, unit)} {words.interval(low, high, unit)}, asked for "
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
+    if len(values) < VERDICT_SEEDS:
+        return Finding(ask, "undecided", text, _FEW)
+    outcome: Outcome = "undecided"
+    if low >= ask.lowest and high <= ask.highest:
+        outcome = "holds"
+    elif high < ask.lowest or low > ask.highest:
+        outcome = "does not hold"
     return Finding(ask, outcome, text)
 
 
@@ -105,7 +107,7 @@ def _judged(ask: Loses, gains: Floats, text: str, level: float) -> Finding:
         p, against = sign_flip_p(gains, np.random.default_rng(0)), ""
     text = f"{text}, {p_told(p)}{against} ({ask.suite})"
     if len(gains) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, f"estimates only: a verdict takes {VERDICT_SEEDS} seeds")
+        return Finding(ask, "undecided", text, _FEW)
     if p <= ALPHA and gain.low > -margin:
         return Finding(ask, "holds", text)
     if corrected.high < -margin:

@@ -59,19 +59,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.mark_non_differentiable(output[1])
 
 
-def _gradients_like(
-    grad: Tensor,
-    mean: Tensor,
-    total: Tensor,
-    omega: Tensor,
-    order: Tensor,
-    v: Tensor,
-    coupling: Tensor,
-    alpha: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, ...]:
-    del grad, mean, total, rest
-    return tuple(x.new_empty(x.shape) for x in (omega, order, v, coupling, alpha))
+def _gradients_like(grad: Tensor, mean: Tensor, total: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
+    del grad, mean, total
+    return tuple(x.new_empty(x.shape) for x in inputs[:5])
 
 
 def _flops(omega_shape: torch.Size, v_shape: torch.Size) -> int:

@@ -74,7 +74,8 @@ class Search:
         self._distributions = {key: _distribution(axis) for key, axis in self.space.items()}
         # The first trial is what the suite and the entry give, as far as that lies in the space.
         given = {**given_values(self.cell.spec, self.space), **self.first}
-        self._study.enqueue_trial({key: _position(self.space[key], value) for key, value in given.items()})
+        self._begins = {key: _position(self.space[key], value) for key, value in given.items()}
+        self._study.enqueue_trial(self._begins)
         self._asked: Any = None
         self._values: dict[str, Any] = {}
         self.extensions: list[Extension] = []
@@ -189,10 +190,9 @@ class Search:
 
     def _given(self) -> dict[str, Any] | None:
         """What suite and entry say, as the sampler would hand it out; None where the space does not hold all of it."""
-        given = {**given_values(self.cell.spec, self.space), **self.first}
-        if given.keys() != self.space.keys():
+        if self._begins.keys() != self.space.keys():
             return None
-        return {key: _value(axis, _position(axis, given[key])) for key, axis in self.space.items()}
+        return {key: _value(axis, self._begins[key]) for key, axis in self.space.items()}
 
     def entry(self) -> LedgerEntry:
         """Its part of the ledger."""
