@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from oscbench import catalog
+from oscbench.records.ledger import is_trial
 from oscbench.runner.cell import run_cell
 from oscbench.runner.plan import make_plan
 from oscbench.runner.training.checkpoint import STOPPED, Checkpoints, prove_usable
+from oscbench.runner.training.search import searches
 from oscbench.suite import load_suite
 
 STEPS = 21
@@ -57,13 +59,13 @@ def said(record):
     return json.dumps(dumped, sort_keys=True)
 
 
-def killed(cell, folder, at, every):
+def killed(cell, folder, at, every, steps=STEPS):
     """Run a cell that dies when it has done `at` steps, with a checkpoint after every so many steps."""
     now = 0.0
 
     def progress(done, total):
         nonlocal now
-        assert total == STEPS
+        assert total == steps
         now = 60.0 * done
         if done == at:
             raise KilledError
@@ -98,6 +100,28 @@ def test_killed_at_any_step_and_gone_on_the_record_is_the_same(planned, tmp_path
     record, steps = gone_on(cell, folder)
     assert steps == list(range(last + 1, STEPS + 1)), "and not more was done again than since the checkpoint"
     assert said(record) == whole
+
+
+def test_a_trial_of_a_search_is_no_exception(tmp_path):
+    """A trial sees no test data, which its record must not gain by going on."""
+    path = tmp_path / "search.yaml"
+    path.write_text(
+        "task: {name: digits, shift: 2, fraction: 0.4}\n"
+        "model: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2}\n"
+        "match: {by: none}\n"
+        "train: {epochs: 3, batch_size: 64, warmup: 0.1, weight_decay: 0.1}\n"
+        "mechanisms: [softmax, kope]\nseeds: 1\n"
+        "tune: {trials: 2, seeds: 2, steps: 14, extend: 0, space: {train.learning_rate: {low: 1e-4, high: 1e-2, log: true}}}\n"
+    )
+    loaded = load_suite(str(path))
+    for one in searches(loaded.suite, loaded.source, make_plan(loaded, only=[], device="cpu")):
+        for cell in one.ask():
+            whole = run_cell(cell, lambda done, total: None)
+            assert is_trial(whole.suite)
+            killed(cell, tmp_path / "kept", 11, 4, steps=14)
+            record, steps = gone_on(cell, tmp_path / "kept")
+            assert steps == [9, 10, 11, 12, 13, 14]
+            assert said(record) == said(whole)
 
 
 @pytest.mark.parametrize("at", [7, 8, 14, 15, 20, 21])
