@@ -213,9 +213,12 @@ def test_levels_of_health_times_and_counts() -> None:
         return [make_record("lock", seed).model_copy(update={"health": row}) for seed, row in enumerate(rows)]
 
     bound = {"entry": "lock", "quantity": "locked_share", "when": "end", "at_most": 0.5}
-    assert outcome(locked(0.1, 0.12, 0.11), "quantity", **bound)[0] == "holds"
-    assert outcome(locked(0.9, 0.92, 0.91), "quantity", **bound)[0] == "does not hold"
-    assert outcome(locked(0.3, 0.7, 0.5), "quantity", **bound)[0] == "undecided"
+    assert outcome(locked(*[0.1, 0.12] * 4), "quantity", **bound)[0] == "holds"
+    assert outcome(locked(*[0.9, 0.92] * 4), "quantity", **bound)[0] == "does not hold"
+    assert outcome(locked(*[0.1, 0.9] * 4), "quantity", **bound)[0] == "undecided"
+    verdict, text = outcome(locked(*[0.1, 0.12] * 3), "quantity", **bound)
+    assert verdict == "undecided"
+    assert "a verdict takes 8 seeds" in text, "as of every other rule over seeds"
 
     def measured(
         mechanism: str, name: str, value: float, variant: str = "default", **details: object

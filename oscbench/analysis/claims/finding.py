@@ -7,8 +7,10 @@ from typing import Literal
 
 from oscbench import words
 from oscbench.analysis.claims.ledger import Ask
+from oscbench.analysis.comparison import VERDICT_SEEDS
 
 Outcome = Literal["holds", "does not hold", "undecided", "not tested"]
+FEW_SEEDS = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, Outcome, absent
+from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
+from oscbench.analysis.comparison import VERDICT_SEEDS
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records import Record
 
 
 def quantities(asks: Sequence[Quantity], evidence: Evidence) -> list[Finding]:
-    """A quantity of health within bounds: its 95 % interval over seeds must lie inside."""
+    """A quantity of health within bounds: its 95 % interval over eight seeds or more must lie inside."""
     return [_quantity(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
 
 
@@ -38,16 +39,18 @@ def _quantity(ask: Quantity, cells: Sequence[Record]) -> Finding:
     bounds += [f"at most {ask.at_most:g}"] if ask.at_most is not None else []
     floor = -math.inf if ask.at_least is None else ask.at_least
     top = math.inf if ask.at_most is None else ask.at_most
-    outcome: Outcome = "undecided"
-    if low >= floor and high <= top:
-        outcome = "holds"
-    elif high < floor or low > top:
-        outcome = "does not hold"
     name = ask.what or ask.quantity.replace("_", " ")
     text = (
         f"{ask.entry}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], asked for {' and '.join(bounds)}, "
         f"{len(values)} seeds ({ask.suite})"
     )
+    if len(values) < VERDICT_SEEDS:
+        return Finding(ask, "undecided", text, FEW_SEEDS)
+    outcome: Outcome = "undecided"
+    if low >= floor and high <= top:
+        outcome = "holds"
+    elif high < floor or low > top:
+        outcome = "does not hold"
     return Finding(ask, outcome, text)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent, p_told
 from oscbench.analysis.claims.ledger import Level, Loses
 from oscbench.analysis.comparison import VERDICT_SEEDS
 from oscbench.analysis.frame import value_of
@@ -18,8 +18,6 @@ from oscbench.analysis.statistics.equivalence import read_margin
 from oscbench.analysis.statistics.multiplicity import simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Record
-
-_FEW = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
 
 
 def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
@@ -44,7 +42,7 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     if len(values) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, _FEW)
+        return Finding(ask, "undecided", text, FEW_SEEDS)
     outcome: Outcome = "undecided"
     if low >= ask.lowest and high <= ask.highest:
         outcome = "holds"
@@ -107,7 +105,7 @@ def _judged(ask: Loses, gains: Floats, text: str, level: float) -> Finding:
         p, against = sign_flip_p(gains, np.random.default_rng(0)), ""
     text = f"{text}, {p_told(p)}{against} ({ask.suite})"
     if len(gains) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, _FEW)
+        return Finding(ask, "undecided", text, FEW_SEEDS)
     if p <= ALPHA and gain.low > -margin:
         return Finding(ask, "holds", text)
     if corrected.high < -margin:

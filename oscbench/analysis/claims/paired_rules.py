@@ -14,7 +14,7 @@ from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence, comparison_of
-from oscbench.analysis.claims.finding import Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent, p_told
 from oscbench.analysis.claims.ledger import Ask, Difference, FailsLess, Sooner
 from oscbench.analysis.comparison import VERDICT_SEEDS, Comparison
 from oscbench.analysis.costs.targets import steps_to_target
@@ -67,8 +67,7 @@ def _unfit(ask: Ask, c: Comparison, text: str) -> Finding | None:
     if c.withheld:
         return Finding(ask, "undecided", text, c.withheld, declared)
     if c.paired.n < VERDICT_SEEDS:
-        few = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
-        return Finding(ask, "undecided", text, few, declared)
+        return Finding(ask, "undecided", text, FEW_SEEDS, declared)
     if c.direction not in ("higher", "lower"):
         return Finding(ask, "undecided", text, "its metric has no better side", declared)
     return None
