@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from oscbench.runner.cell_spec import Progress
 from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints, Training
 from oscbench.runner.training.looking import Looking
-from oscbench.tasks import Task
+from oscbench.tasks import Batch, Task
 
 VERSION = 2
 """Raised when the same recipe would train to other values: 2 is the fused AdamW, which rounds otherwise."""
@@ -114,15 +114,11 @@ def train(
     Raises:
         DivergedError: a loss is not finite.
     """
-    model, task, device, history = subject.model, subject.task, subject.device, subject.history
-    order, augmentation = data_generators(seed)
-    torch.manual_seed(named_seed(seed, "dropout"))
-    optimizer = make_optimizer(model, settings)
+    model, task, history = subject.model, subject.task, subject.history
     steps = total_steps(task, settings)
-    schedule = make_schedule(optimizer, settings, steps)
     end = steps if until is None else min(until, steps)
     every = settings.get("validate_every")
-    at = Training(model, optimizer, schedule, order, augmentation, history)
+    at = _begun(subject, settings, seed)
     look = Looking(subject, measures, steps)
     if kept := parallel.from_first(checkpoints.load() if checkpoints else None):
         at.restore(kept)
@@ -133,38 +129,60 @@ def train(
     def validate() -> None:
         if until is not None or parallel.number() > 0:
             return
-        value = task.evaluate(model, "validation", device)[task.metric.name].value
+        value = task.evaluate(model, "validation", subject.device)[task.metric.name].value
         history.validation.append((at.done, value))
         look.validated(at.done)
 
     model.train()
     while at.done < end:
-        batches = at.epoch(task, settings["batch_size"])
-        asked = time.perf_counter()
+        batches = _awaited(at.epoch(task, settings["batch_size"]), history)
         for batch in itertools.islice(batches, end - at.done):
-            started = time.perf_counter()
-            history.waiting_seconds += started - asked
-            batch = batch.to(device)
             parallel.draw_for(seed, at.done)
-            loss = take_step(learner, task, batch, optimizer, settings["clip"])
-            schedule.step()
-            value = float(loss)  # waits for the device, so the clock is true
-            history.step_seconds.append(time.perf_counter() - started)
-            history.losses.append(value)
-            at.stepped()
-            if not math.isfinite(value):
-                raise DivergedError(f"the loss is {value} at step {at.done} of {steps}")
+            loss = _learnt(at, learner, subject, batch, settings["clip"])
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss is {loss} at step {at.done} of {steps}")
             look.at(at.done)
             progress(at.done, steps)
             if every and at.done % every == 0 and at.done < steps:
                 validate()
             if checkpoints and at.done < steps and checkpoints.due():
                 checkpoints.save(at.captured())
-            asked = time.perf_counter()
         if at.done == steps or (not every and (at.done - at.validated) * VALIDATIONS >= steps):
             at.validated = at.done
             validate()
     history.training_seconds = sum(history.step_seconds)
+
+
+def _begun(subject: Subject, settings: dict[str, Any], seed: int) -> Training:
+    """A training before its first step, each of its streams at the beginning."""
+    order, augmentation = data_generators(seed)
+    torch.manual_seed(named_seed(seed, "dropout"))
+    optimizer = make_optimizer(subject.model, settings)
+    schedule = make_schedule(optimizer, settings, total_steps(subject.task, settings))
+    return Training(subject.model, optimizer, schedule, order, augmentation, subject.history)
+
+
+def _awaited(batches: Iterator[Batch], history: History) -> Iterator[Batch]:
+    """The same batches; how long training waited for each goes into the history."""
+    asked = time.perf_counter()
+    for batch in batches:
+        history.waiting_seconds += time.perf_counter() - asked
+        yield batch
+        asked = time.perf_counter()
+
+
+def _learnt(
+    at: Training, learner: torch.nn.Module, subject: Subject, batch: Batch, clip: float | None
+) -> float:
+    """The loss of a batch that the model has learnt from; how long it took goes into the history."""
+    started = time.perf_counter()
+    loss = take_step(learner, subject.task, batch.to(subject.device), at.optimizer, clip)
+    at.schedule.step()
+    value = float(loss)  # waits for the device, so the clock is true
+    at.history.step_seconds.append(time.perf_counter() - started)
+    at.history.losses.append(value)
+    at.stepped()
+    return value
 
 
 def rehearsal(subject: Subject, settings: dict[str, Any], seed: int) -> Callable[[Backbone, int], bool]:
