@@ -19,6 +19,7 @@ from oscbench.ops.decode import Cache
 from oscbench.ops.disorder import Disorder
 from oscbench.ops.operations import Operations
 from oscbench.ops.phases import add_wrapped, circle, wrap
+from oscbench.ops.precision import widened
 from oscbench.positions import POSITIONS, parted
 
 State = tuple[Tensor, ...] | None
@@ -188,8 +189,8 @@ class EuclideanStream:
     features_per_channel = 1
 
     def enter(self, x: Tensor) -> Tensor:
-        """Embeddings become tokens."""
-        return x
+        """Embeddings become tokens, in at least the precision of their sums."""
+        return widened(x)
 
     def norm(self, width: int) -> nn.Module:
         """Normalisation before a branch."""
@@ -210,8 +211,8 @@ class AngularStream:
     features_per_channel = 2
 
     def enter(self, x: Tensor) -> Tensor:
-        """Embeddings are read as angles [rad]."""
-        return wrap(x)
+        """Embeddings are read as angles [rad], in at least the precision of their sums."""
+        return wrap(widened(x))
 
     def norm(self, width: int) -> nn.Module:
         """Angles need none."""
@@ -247,7 +248,8 @@ class Mechanism(nn.Module, ABC):
     their module has the headings Idea, Equation, Symbols, Deviations, Cost. `examples` are settings that the property tests over the
     catalog try beside the defaults. `own_position` says what tells it order without positions added to tokens, if anything does,
     and `own_position_setting` which of its settings turns that on and off, None where it is always on. `disorders` are the kinds of
-    `oscbench.ops.disorder` that its `mix` heeds where `disorder` is set on a trained model.
+    `oscbench.ops.disorder` that its `mix` heeds where `disorder` is set on a trained model. `draws_anew` says that every training
+    pass draws from a generator of its own on the host, so that no pass can be repeated or captured.
     """
 
     Config: ClassVar[type[MechanismConfig]] = MechanismConfig
@@ -259,6 +261,7 @@ class Mechanism(nn.Module, ABC):
     own_position_setting: ClassVar[str | None] = None
     disorders: ClassVar[tuple[str, ...]] = ()
     disorder: Disorder | None = None
+    draws_anew: bool = False
     stream: Stream = EuclideanStream()
     why_not_cached: str = "its file keeps nothing for the tokens to come"
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from oscbench.mechanisms import Context
 from oscbench.ops import decode, torus_attention
 from oscbench.ops.masking import silence
+from oscbench.ops.precision import as_given
 from oscbench.ops.torus.heard import heard
 
 
@@ -50,14 +51,15 @@ class Hearing:
             weights = decode.torus_weights(self.theta, self.gate, self.others, **known)
             return (weights @ values[..., : weights.shape[-1], :].to(weights.dtype)).to(values.dtype)
         padding = self.context.key_padding_mask
-        return heard(
-            self.theta,
-            self.gate,
-            values,
-            **known,
-            is_causal=self.context.is_causal,
-            key_padding_mask=padding,
-        )
+        with as_given(self.theta.device):
+            return heard(
+                self.theta,
+                self.gate,
+                values,
+                **known,
+                is_causal=self.context.is_causal,
+                key_padding_mask=padding,
+            )
 
     def successors(self) -> Tensor:
         """Σ_u A_tu sin(θ_{u+1} - θ_t); who has no successor pulls nobody."""

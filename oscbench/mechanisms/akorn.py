@@ -133,6 +133,7 @@ class AKOrN(Mechanism):
         if noisy:
             self.seed = int(torch.randint(2**31, (1,), generator=shape.generator, device="cpu"))
             self.register_buffer("noise", _noise(self.seed, shape), persistent=False)
+            self.draws_anew = config.redraw
             if config.redraw:
                 self.register_buffer("num_draws", torch.zeros((), dtype=torch.int64))
 

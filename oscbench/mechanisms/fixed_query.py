@@ -47,6 +47,7 @@ from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.fixed_query.cost import IMPLEMENTATIONS, fixed_query_stage
 from oscbench.ops.fixed_query.stages import fixed_point, pull, read_out
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
+from oscbench.ops.precision import as_given, widened
 
 if TYPE_CHECKING:
     from oscbench.ops.fixed_query.ode import Settled
@@ -121,15 +122,18 @@ class FixedQuery(Mechanism):
         """Pull, settle, read out, project."""
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
+        attend = self._analytic
+        if self.config.dynamics == "ode":
+            q, k, v, attend = widened(q), widened(k), widened(v), self._integrate
         anchors = self._anchors(layer, q, context)
-        attend = self._integrate if self.config.dynamics == "ode" else self._analytic
         out = None
         if self.disorder is not None:
             attend = self._disturbed
         else:
             out = self._hear_kept(layer, q, k, v, anchors, context)
         if out is None:
-            out, _ = attend(q, k, v, anchors, context)
+            with as_given(q.device):
+                out, _ = attend(q, k, v, anchors, context)
         update = maps.out(self.merge_heads(out))
         if not context.diagnostics:
             return Mixed(update)

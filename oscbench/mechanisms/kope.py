@@ -226,7 +226,7 @@ class KoPE(Mechanism):
         gamma = self.gamma()
         pairs = torch.cat(state, dim=-1)
         mean = (
-            softmax_attention(q, k, pairs, **context.hearing())
+            softmax_attention(q.to(pairs.dtype), k.to(pairs.dtype), pairs, **context.hearing())
             if senders is None
             else decode.softmax_attention(q, *senders)
         )

@@ -43,6 +43,7 @@ from oscbench.mechanisms import (
 from oscbench.ops import decode, selective_synchronization
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
+from oscbench.ops.precision import as_given
 from oscbench.ops.synchronization.order import order_parameter
 
 CALIBRATION_SAMPLES = 16
@@ -100,7 +101,9 @@ class SSA(Mechanism):
     def mix(self, layer: int, tokens: Tensor, state: State, context: Context) -> Mixed:
         """Selective synchronization of the layer's frequencies, projected."""
         maps = self.layers[layer]
-        omega, theta, v = (self.split_heads(m(tokens)) for m in (maps.omega, maps.theta, maps.v))
+        with as_given(tokens.device):  # who locks is decided by differences of frequencies
+            omega, theta = (self.split_heads(m(tokens)) for m in (maps.omega, maps.theta))
+        v = self.split_heads(maps.v(tokens)).to(omega.dtype)
         update = maps.out(self.merge_heads(self._hear(layer, omega, theta, v, context)))
         if not context.diagnostics:
             return Mixed(update)

@@ -17,7 +17,7 @@ def scaled_rms_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
     whole = x.dtype in (torch.float32, torch.float64) and (scale is None or scale.dtype == x.dtype)
     if torch.compiler.is_compiling() or not whole:
         normed: Tensor = torch.nn.functional.rms_norm(x, x.shape[-1:])
-        return normed if scale is None else (normed * scale).to(x.dtype)
+        return (normed if scale is None else normed * scale).to(x.dtype)
     made: Tensor = _ScaledRMSNorm.apply(x, scale)  # type: ignore[no-untyped-call]
     return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from oscbench.ops.dispatch import Backend, BackendName, Call, UnsupportedError, observed
 from oscbench.ops.operations import Operations
+from oscbench.ops.precision import is_autocast, shielded
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class Op:
         """
         backend = self._automatic(call) if wanted == "auto" else self._by_name(wanted, call)
         observed(self.name, backend.name)
+        if is_autocast(call.device):
+            return replace(backend, load=lambda: shielded(backend.load(), call.device))
         return backend
 
     def _automatic(self, call: Call) -> Backend:

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from oscbench.ops import checks
 from oscbench.ops.operations import Operations, linear_operations
+from oscbench.ops.precision import as_given
 
 PHASE_EPSILON = 1e-5
 
@@ -127,13 +128,18 @@ def mix_phases(cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
             f"{op}: cos is {checks.shape_of(cos)}, so mix must be {(cos.shape[1], pairs, pairs)}; "
             f"got mix {checks.shape_of(mix)} and sin {checks.shape_of(sin)}"
         )
-    if torch.compiler.is_compiling() or cos.dtype != mix.dtype or cos.dtype != at_least_float32(cos).dtype:
-        wide = at_least_float32(cos).dtype
-        mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
-        scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
-        return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
-    mixed: tuple[Tensor, Tensor] = _MixPhases.apply(cos, sin, mix)  # type: ignore[no-untyped-call]
-    return mixed
+    with as_given(cos.device):
+        if (
+            torch.compiler.is_compiling()
+            or cos.dtype != mix.dtype
+            or cos.dtype != at_least_float32(cos).dtype
+        ):
+            wide = at_least_float32(cos).dtype
+            mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
+            scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
+            return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
+        mixed: tuple[Tensor, Tensor] = _MixPhases.apply(cos, sin, mix)  # type: ignore[no-untyped-call]
+        return mixed
 
 
 class _MixPhases(torch.autograd.Function):
