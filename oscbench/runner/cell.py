@@ -17,7 +17,7 @@ from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome
 from oscbench.runner.kinds import kind_of
 from oscbench.runner.training.checkpoint import Checkpoints
-from oscbench.runner.training.loop import DivergedError
+from oscbench.runner.training.pending import DivergedError
 
 
 def run_cell(

@@ -160,6 +160,12 @@ class Train(Strict):
         devices: GPUs, or processes on the CPU with `threads` each, that share every batch of a cell on one machine. The batch, its order
             and its augmentation are those of one device, and so are the losses but for rounding; only what a model draws while it trains
             (dropout, starts drawn anew) is drawn by each for itself.
+        precision: `fp32`; `tf32`, whose matrix products on a GPU round to ten bits; or `bf16`, whose linear maps and attention take
+            bfloat16 products (autocast). Weights, sums, losses, phases, angles and locking stay in 32 bits, and so do validation and test.
+        compile: take steps through `torch.compile`; an epoch's smaller last batch goes without.
+        accumulate: predict a batch in so many parts, each again on the way back, so that memory is a part's; the loss and its gradient are
+            the whole batch's but for rounding.
+        graph: capture the step as a CUDA graph and replay it; an epoch's smaller last batch goes without.
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -173,6 +179,10 @@ class Train(Strict):
     clip: float | None = Field(default=1.0, gt=0.0)
     validate_every: int | None = added(None, neutral=None, ge=1)
     devices: int = added(1, neutral=1, ge=1, le=MAX_DEVICES)
+    precision: Literal["fp32", "tf32", "bf16"] = added("fp32", neutral="fp32")
+    compile: bool = added(False, neutral=False)
+    accumulate: int = added(1, neutral=1, ge=1)
+    graph: bool = added(False, neutral=False)
 
     @model_validator(mode="after")
     def _one_length(self) -> Train:
@@ -184,6 +194,14 @@ class Train(Strict):
             )
         if self.devices > self.batch_size:
             raise ValueError(f"{self.devices} devices cannot share batches of {self.batch_size}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batches of {self.batch_size} do not divide into {self.accumulate} equal parts")
+        if self.graph and self.accumulate > 1:
+            raise ValueError("a captured step takes its batch whole; leave out graph or accumulate")
+        asked = {"compile": self.compile, "accumulate": self.accumulate > 1, "graph": self.graph}
+        alone = [key for key, is_asked in asked.items() if is_asked]
+        if self.devices > 1 and alone:
+            raise ValueError(f"{alone[0]} is for one device; leave out {alone[0]} or devices")
         return self
 
     def resolved(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from measure_subjects import make_subject
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.measures.health import Health
 from oscbench.measures.training_dynamics import TrainingDynamics, TrainingDynamicsConfig, _read
-from oscbench.runner.training.loop import DivergedError, train
+from oscbench.runner.training.loop import train
+from oscbench.runner.training.pending import DivergedError
 
 RECIPE = {
     "batch_size": 64,

@@ -22,6 +22,7 @@ import torch
 from oscbench.errors import UserError, first_line
 from oscbench.machine.environment import commit
 from oscbench.measures import History
+from oscbench.runner.training.graph import with_own_rates
 from oscbench.tasks import Batch, Task
 
 FORMAT = 2
@@ -97,7 +98,7 @@ class Training:
         with torch.no_grad():
             for name, tensor in self._tensors().items():
                 tensor.copy_(kept["tensors"][name])
-        self.optimizer.load_state_dict(kept["optimizer"])
+        with_own_rates(self.optimizer, lambda: self.optimizer.load_state_dict(kept["optimizer"]))
         self.schedule.load_state_dict(kept["schedule"])
         self.done, self.validated, self.taken = kept["place"]
         self.order.set_state(kept["streams"][0])

@@ -13,13 +13,15 @@ import torch
 
 from oscbench.measures import History, Measure, Subject
 from oscbench.models.backbones import Backbone
-from oscbench.models.step import take_step
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.runner.cell_spec import Progress
 from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints, Training
+from oscbench.runner.training.graph import rates_on_device
+from oscbench.runner.training.learner import stepper
 from oscbench.runner.training.looking import Looking
+from oscbench.runner.training.pending import DivergedError, Pending
 from oscbench.tasks import Batch, Task
 
 VERSION = 2
@@ -27,10 +29,6 @@ VERSION = 2
 
 VALIDATIONS = 50
 """At most so many validations in a run: epochs of a single batch would spend more time on them than on training."""
-
-
-class DivergedError(Exception):
-    """The loss is no longer a number."""
 
 
 def learning_rate_factor(step: int, total: int, warmup: float, final: float = 0.0) -> float:
@@ -60,7 +58,9 @@ def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.op
             {"params": matrices, "weight_decay": decay, "lr": factor * rate},
             {"params": others, "weight_decay": 0.0, "lr": factor * rate},
         ]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, settings["beta2"]), fused=True)
+    return torch.optim.AdamW(
+        groups, lr=rate, betas=(0.9, settings["beta2"]), fused=True, capturable=settings.get("graph", False)
+    )
 
 
 def make_schedule(
@@ -124,32 +124,38 @@ def train(
         at.restore(kept)
     else:
         look.at(0)
-    learner = parallel.shared(model)
+    learn = stepper(model, task, at.optimizer, settings)
 
     def validate() -> None:
         if until is not None or parallel.number() > 0:
             return
+        pending.read()
         value = task.evaluate(model, "validation", subject.device)[task.metric.name].value
         history.validation.append((at.done, value))
         look.validated(at.done)
 
     model.train()
-    while at.done < end:
-        batches = _awaited(at.epoch(task, settings["batch_size"]), history)
-        for batch in itertools.islice(batches, end - at.done):
-            parallel.draw_for(seed, at.done)
-            loss = _learnt(at, learner, subject, batch, settings["clip"])
-            if not math.isfinite(loss):
-                raise DivergedError(f"the loss is {loss} at step {at.done} of {steps}")
-            look.at(at.done)
-            progress(at.done, steps)
-            if every and at.done % every == 0 and at.done < steps:
+    with Pending(history, subject.device, steps) as pending:
+        while at.done < end:
+            batches = _awaited(at.epoch(task, settings["batch_size"]), history)
+            for batch in itertools.islice(batches, end - at.done):
+                parallel.draw_for(seed, at.done)
+                pending.begin()
+                loss = learn(batch.to(subject.device))
+                at.schedule.step()
+                at.stepped()
+                pending.end(loss)
+                look.at(at.done)
+                progress(at.done, steps)
+                if every and at.done % every == 0 and at.done < steps:
+                    validate()
+                if checkpoints and at.done < steps and checkpoints.due():
+                    pending.read()
+                    checkpoints.save(at.captured())
+            pending.read()
+            if at.done == steps or (not every and (at.done - at.validated) * VALIDATIONS >= steps):
+                at.validated = at.done
                 validate()
-            if checkpoints and at.done < steps and checkpoints.due():
-                checkpoints.save(at.captured())
-        if at.done == steps or (not every and (at.done - at.validated) * VALIDATIONS >= steps):
-            at.validated = at.done
-            validate()
     history.training_seconds = sum(history.step_seconds)
 
 
@@ -159,6 +165,8 @@ def _begun(subject: Subject, settings: dict[str, Any], seed: int) -> Training:
     torch.manual_seed(named_seed(seed, "dropout"))
     optimizer = make_optimizer(subject.model, settings)
     schedule = make_schedule(optimizer, settings, total_steps(subject.task, settings))
+    if settings.get("graph", False):
+        rates_on_device(optimizer, subject.device)
     return Training(subject.model, optimizer, schedule, order, augmentation, subject.history)
 
 
@@ -169,20 +177,6 @@ def _awaited(batches: Iterator[Batch], history: History) -> Iterator[Batch]:
         history.waiting_seconds += time.perf_counter() - asked
         yield batch
         asked = time.perf_counter()
-
-
-def _learnt(
-    at: Training, learner: torch.nn.Module, subject: Subject, batch: Batch, clip: float | None
-) -> float:
-    """The loss of a batch that the model has learnt from; how long it took goes into the history."""
-    started = time.perf_counter()
-    loss = take_step(learner, subject.task, batch.to(subject.device), at.optimizer, clip)
-    at.schedule.step()
-    value = float(loss)  # waits for the device, so the clock is true
-    at.history.step_seconds.append(time.perf_counter() - started)
-    at.history.losses.append(value)
-    at.stepped()
-    return value
 
 
 def rehearsal(subject: Subject, settings: dict[str, Any], seed: int) -> Callable[[Backbone, int], bool]:

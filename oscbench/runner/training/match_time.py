@@ -10,8 +10,9 @@ from oscbench.instruments.clock import Contender, Effort, Timed, clock_for, inte
 from oscbench.machine.environment import environment
 from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, MatchingError, StepRatio, match_time, median_with_spread
-from oscbench.models.step import take_step
 from oscbench.runner.cell_spec import Measured
+from oscbench.runner.training.graph import rates_on_device
+from oscbench.runner.training.learner import stepper
 from oscbench.runner.training.loop import data_generators, make_optimizer
 from oscbench.runner.training.specs import (
     Parts,
@@ -84,7 +85,10 @@ def training_step(model: Backbone, task: Task, batch: Batch, settings: dict[str,
     model.calibrate(batch.inputs)
     model.train()
     optimizer = make_optimizer(model, {**settings, "learning_rate": 0.0})
-    return Contender(lambda: take_step(model, task, batch, optimizer, settings["clip"]))
+    if settings.get("graph", False):
+        rates_on_device(optimizer, batch.inputs.device)
+    learn = stepper(model, task, optimizer, settings)
+    return Contender(lambda: learn(batch))
 
 
 def step_ratio(model: Timed, reference: Timed) -> StepRatio:

@@ -28,7 +28,7 @@ from oscbench.suite import (
     select,
 )
 from oscbench.suite.errors import place, without_name
-from oscbench.suite.schema import Match
+from oscbench.suite.schema import Match, Train
 from oscbench.suite.tune import Tune
 
 
@@ -47,6 +47,7 @@ def training_cells(loaded: LoadedSuite, only: list[str], asked: str, device: str
     suite, source = loaded.suite, loaded.source
     if not isinstance(suite, Suite):
         raise TypeError(f"{source}: not a suite that trains")
+    _prove_device(suite.train, device, source)
     shared = _shared_spec(suite, source, device)
     for index, entry in enumerate(suite.mechanisms):
         _load("mechanisms", entry.name, f"{source}: mechanisms[{index}].name")
@@ -235,12 +236,29 @@ def _prove_buildable(spec: dict[str, Any], where: str) -> None:
     try:
         matched = match_spec(spec, inputs)
         with torch.device("meta"):
-            parts.build(spec["mechanism"], matched.hidden, spec["seed"], inputs)
+            model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], inputs)
     except ValueError as error:
         raise SuiteError(f"{where}: {error}") from error
     except Exception as error:  # sizes that torch refuses, or whatever stands in somebody's mechanism
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise SuiteError(f"{where}: the model cannot be built: {reason}") from error
+    for key in ("accumulate", "graph"):
+        if model.trunk.mechanism.draws_anew and key in spec["train"]:
+            raise SuiteError(
+                f"{where}: draws its start anew in every pass, which train.{key} would repeat; leave out {key}, or switch that off"
+            )
+
+
+def _prove_device(train: Train, device: str, source: str) -> None:
+    """Refuse what only a GPU can do where cells run without one."""
+    only = {"precision": "rounds matrix products on a GPU", "graph": "captures a step on a GPU"}
+    asked = {"precision": train.precision == "tf32", "graph": train.graph}
+    for key, what in only.items():
+        if asked[key] and device != "cuda":
+            value = str(getattr(train, key)).lower()
+            raise SuiteError(
+                f"{source}: train.{key}: {value} {what}, and cells run on the {device} here; leave it out"
+            )
 
 
 def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], where: str) -> None:

@@ -13,6 +13,9 @@ from oscbench.runner.cell_spec import Measured
 from oscbench.suite.errors import without_name
 from oscbench.tasks import Task
 
+STEP_SETTINGS = ("precision", "compile", "accumulate", "graph")
+"""Of a recipe: how a step is taken, beside what it learns; each stands in a spec only where it is not neutral."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -125,4 +128,5 @@ def request_key(spec: dict[str, Any]) -> str:
     request = {key: spec[key] for key in named if key in spec}
     versions = {key: version for key, version in spec["versions"].items() if key != "measures"}
     train = {"batch_size": spec["train"]["batch_size"], "clips": spec["train"]["clip"] is not None}
+    train |= {key: spec["train"][key] for key in STEP_SETTINGS if key in spec["train"]}
     return digest({**request, "versions": versions, "train": train})
