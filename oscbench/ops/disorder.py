@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from oscbench.ops.fixed_query.turning import turned
 from oscbench.ops.softmax import reference
 
 Kind = Literal["coupling", "state", "frequency"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-HORIZON, TOLERANCE = 30.0, 1e-6
-"""Of the integration under frequency disorder, as published [time of the literal pull]."""
+HORIZON = 30.0
+"""Of the motion under frequency disorder, as published [time of the literal pull]."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +43,16 @@ class Disorder:
     def states(self, settled: Tensor, pull: Tensor) -> Tensor:
         """Where oscillators (B, H, N, n) rest that settled at fixed points under a pull of the same shape.
 
-        `state` gives z + σ ε, brought back to the sphere. `frequency` integrates ż = A z + (I − z zᵀ) h from the fixed point to
+        `state` gives z + σ ε, brought back to the sphere. `frequency` lets them follow ż = A z + (I − z zᵀ) h from the fixed point to
         T = 30, A = (M − Mᵀ)/2 and M normal with deviation σ, one A for the oscillator of each head and token, whatever the sequence.
         """
         if self.kind == "state":
             return normalize(settled + self._noise(settled), dim=-1)
         if self.kind == "coupling":
             return settled
-        from torchdiffeq import odeint  # loads only where it is used
-
-        from oscbench.ops.fixed_query.ode import flow, unit
-
         heads, tokens, size = settled.shape[1:]
         own = self._noise(settled.new_empty(heads, tokens, size, size))
-        turning = (own - own.mT) / 2
-
-        def right_hand_side(_: Tensor, z: Tensor) -> Tensor:
-            return (turning @ unit(z)[..., None])[..., 0] + flow(pull, z)
-
-        times = torch.tensor([0.0, HORIZON], dtype=settled.dtype, device=settled.device)
-        path = odeint(right_hand_side, settled, times, method="dopri5", rtol=TOLERANCE, atol=TOLERANCE)
-        return unit(path[-1])
+        return turned(settled, pull, (own - own.mT) / 2, HORIZON)
 
     def softmax_attention(
         self, q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, key_padding_mask: Tensor | None

@@ -7,11 +7,15 @@ import math
 import pytest
 import torch
 from measure_subjects import make_subject
+from torch import Tensor
+from torch.nn.functional import normalize
+from torchdiffeq import odeint
 
 from oscbench.measures.disorder import DisorderConfig, DisorderMeasure
 from oscbench.measures.settling import Settling, SettlingConfig, distances_over_time
 from oscbench.ops import softmax_attention
 from oscbench.ops.disorder import KINDS, Disorder
+from oscbench.ops.fixed_query.turning import turned
 
 
 def noise(kind: str, strength: float, seed: int = 0) -> Disorder:
@@ -62,6 +66,34 @@ def test_a_turning_oscillator_lags_behind_its_fixed_point_by_the_arcsine_of_its_
     omega = float(drawn[0, 0, 1, 0] - drawn[0, 0, 0, 1]) / 2
     rest = disorder.states(torch.nn.functional.normalize(pull, dim=-1), pull)[0, 0, 0]
     assert math.atan2(float(rest[1]), float(rest[0])) == pytest.approx(math.asin(omega / 2.0), abs=1e-5)
+
+
+@pytest.mark.parametrize(("size", "strength"), [(2, 0.3), (2, 3.0), (3, 5.0), (8, 0.5), (8, 2.0), (32, 1.0)])
+def test_turning_oscillators_are_where_a_solver_brings_them(size: int, strength: float) -> None:
+    """Locked ones and, where turning is the stronger, those that never rest."""
+    generator = torch.Generator().manual_seed(size)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(*shape, size, generator=generator, dtype=torch.float64)
+
+    start, pull, own = normalize(drawn(2, 3, 4), dim=-1), drawn(2, 3, 4), strength * drawn(3, 4, size)
+    turning = (own - own.mT) / 2
+
+    def right_hand_side(_: Tensor, z: Tensor) -> Tensor:
+        return (turning @ z[..., None])[..., 0] + pull - (pull * z).sum(-1, keepdim=True) * z
+
+    for horizon in (0.01, 3.0):
+        times = torch.tensor([0.0, horizon], dtype=torch.float64)
+        path = odeint(right_hand_side, start, times, method="dopri5", rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(turned(start, pull, turning, horizon), path[-1], rtol=1e-7, atol=1e-7)
+
+
+def test_a_long_time_and_a_strong_pull_overflow_nothing() -> None:
+    pull = torch.tensor([[3e4, 4e4], [0.0, 0.0], [1e-30, 0.0]])
+    start = normalize(torch.tensor([[-1.0, 0.3]]).expand(3, 2), dim=-1)
+    found = turned(start, pull, torch.zeros(2, 2), 1e3)
+    torch.testing.assert_close(found[0], torch.tensor([0.6, 0.8]))
+    torch.testing.assert_close(found[1:], start[1:])
 
 
 def test_the_metric_under_disorder_is_measured_where_there_is_such_a_part() -> None:
