@@ -278,9 +278,8 @@ def _unsettled(records: Sequence[Record]) -> str:
     worst = max((abs(m.residual) for m in matchings if m.residual is not None), default=math.nan)
     spread = max((m.spread for m in matchings if m.spread is not None), default=math.nan)
     known = f", known to ± {spread:.1%}" if math.isfinite(spread) else ", with too few steps timed to know it"
-    allowed = max(
-        (float(r.spec["match"]["tolerance"]) for r in records if "match" in r.spec), default=math.nan
-    )
+    asked = [match["tolerance"] for r in records if (match := r.spec.get("match")) and "tolerance" in match]
+    allowed = max(map(float, asked), default=math.nan)
     return f"off by {worst:.1%}{known}" + (f"; both may be {allowed:.1%}" if math.isfinite(allowed) else "")
 
 

@@ -230,7 +230,7 @@ def _tuning(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
         values = dict(spec.get("tuned", {}))
         for place in tune["space"]:
             kind, _, name = place.partition(".")
-            if kind == "settings" and name in spec["mechanism"]:
+            if kind == "settings" and name in spec.get("mechanism", {}):
                 values[name] = spec["mechanism"][name]
             if kind == "model" and name in spec.get("own_model", {}):
                 values[name] = position_of(cells[-1]) if name == "position" else spec["own_model"][name]

@@ -15,6 +15,9 @@ from oscbench.records.schema import Curve, HealthRow, Measurement
 from oscbench.roles import Role
 from oscbench.tasks import Batch, Split, Task
 
+FEW_EXAMPLES = 16
+"""That a measure looks at in a dry run, which takes its time."""
+
 
 class MeasureConfig(BaseModel):
     """Settings of a measure, as they stand in a suite; unknown keys are refused."""
@@ -122,6 +125,13 @@ class Measure(ABC):
         """What it saw during training as curves of the record; of a training that diverged as far as it went."""
         del history
         return {}
+
+    def smaller(self) -> tuple[MeasureConfig, float] | None:
+        """Settings that do a small part of its work, and how many times as much the whole is: a dry run takes their time and counts up.
+
+        None where it takes no time beside a training.
+        """
+        return None
 
     @classmethod
     def unavailable(cls) -> str | None:

@@ -30,7 +30,7 @@ from oscbench.instruments.synchrony import (
     walked,
     weighted_synchrony,
 )
-from oscbench.measures import Findings, Measure, MeasureConfig, Subject
+from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Measurement
 from oscbench.tasks.support.segments.grouping import clusters, foreground_ari, patch_objects, upsampled
@@ -73,6 +73,14 @@ class Binding(Measure):
         seen = _look(subject, self.config.examples)
         self._start = {} if seen is None else _quantities(seen, self.config.clustered)
         return Findings()
+
+    def smaller(self) -> tuple[BindingConfig, float]:
+        """Fewer images."""
+        config = self.config
+        few = min(config.examples, FEW_EXAMPLES)
+        clustered = max(1, round(few * config.clustered / config.examples))
+        part = config.model_copy(update={"examples": few, "clustered": clustered})
+        return part, config.examples / few
 
     def after(self, subject: Subject) -> Findings:
         """Every quantity with its floors; null with its reason where nobody says what the objects are."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from oscbench.measures import Findings, Measure, MeasureConfig, Subject
+from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.ops.disorder import KINDS, Disorder, Kind
 from oscbench.records.schema import Measurement
@@ -62,6 +62,13 @@ class DisorderMeasure(Measure):
                 )
         subject.model.train(was_training)
         return found
+
+    def smaller(self) -> tuple[DisorderConfig, float]:
+        """One draw of one strength for a few examples."""
+        config = self.config
+        few = min(config.examples, FEW_EXAMPLES)
+        part = config.model_copy(update={"strengths": config.strengths[-1:], "draws": 1, "examples": few})
+        return part, len(config.strengths) * config.draws * config.examples / few
 
     def _disturbed(self, subject: Subject, kind: Kind, strength: float) -> Measurement:
         """The metric under one disorder, averaged over draws of its noise."""

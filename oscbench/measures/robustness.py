@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from oscbench.measures import Findings, Measure, MeasureConfig, Subject
+from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Measurement
 from oscbench.tasks import Batch
@@ -73,6 +73,13 @@ class Robustness(Measure):
         found.measures["calibration_error"] = self._calibration(subject)
         subject.model.train(was_training)
         return found
+
+    def smaller(self) -> tuple[RobustnessConfig, float]:
+        """The same for a share of the images."""
+        config = self.config
+        share = min(1.0, FEW_EXAMPLES / config.examples)
+        counts = {name: max(1, round(share * getattr(config, name))) for name in ("examples", "attacked")}
+        return config.model_copy(update=counts), config.examples / counts["examples"]
 
     def _changed(self, subject: Subject, kind: str, strength: float) -> Measurement:
         """The metric under one change."""

@@ -21,6 +21,8 @@ from oscbench.records.schema import Measurement
 
 SEED = 20_261_126
 EPSILON = torch.finfo(torch.float32).eps
+FEW_STEPS = 2
+"""That a dry run takes the time of."""
 LIMIT = 1000.0
 FLAG = "sensitive to rounding: a seed's result may be another one on another kind of processor"
 
@@ -62,6 +64,11 @@ class Rounding(Measure):
         """Nothing more is found at the end."""
         del subject
         return Findings()
+
+    def smaller(self) -> tuple[RoundingConfig, float]:
+        """Fewer steps."""
+        steps = min(self.config.steps, FEW_STEPS)
+        return self.config.model_copy(update={"steps": steps}), self.config.steps / steps
 
     def _measured(
         self, value: float | None, reason: str | None, details: dict[str, float] | None = None

@@ -69,6 +69,12 @@ class Settling(Measure):
             }
         )
 
+    def smaller(self) -> tuple[SettlingConfig, float]:
+        """One start of one example's oscillators."""
+        return self.config.model_copy(
+            update={"starts": 1, "examples": 1}
+        ), self.config.starts * self.config.examples
+
     def _pulls(self, subject: Subject) -> Tensor | None:
         """h of every oscillator of the last layer at the tokens that are no padding, (·, n); None where there are none."""
         model, found = subject.model, []

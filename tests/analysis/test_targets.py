@@ -20,7 +20,7 @@ def record(joules=2.0, batch_size=64, curves=True):
         reason=None if joules else "no counter",
         details={"batch_size": 64},
     )
-    spec = {"train": {"batch_size": batch_size}}
+    spec = {"train": {"batch_size": batch_size}} if batch_size else {}
     return SimpleNamespace(
         curves={"accuracy": CURVE} if curves else {}, measures={"step_energy_j": energy}, spec=spec
     )
@@ -44,6 +44,7 @@ def test_joules_are_steps_times_joules_and_say_that_they_are_an_estimate():
         (record(), 0.9, "never reached in 30 steps"),
         (record(joules=None), 0.8, "no counter"),
         (record(batch_size=32), 0.8, "another batch size"),
+        (record(batch_size=None), 0.8, "its training's size is not told"),
         (record(curves=False), 0.8, "no curve"),
     ],
 )

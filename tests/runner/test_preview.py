@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from oscbench import catalog
+from oscbench.measures import FEW_EXAMPLES, Findings, robustness
 from oscbench.records import Store
 from oscbench.runner.plan import make_plan
 from oscbench.runner.preview.cells import preview
@@ -38,3 +40,37 @@ def test_fewer_examples_are_counted_up_to_the_whole_step(tiny, tmp_path, monkeyp
     assert whole.steps == part.steps
     # What is not a step is counted once; here steps take no time, so it is what they claim to have taken, below nothing.
     assert part.estimate + 100 == pytest.approx(8 * (whole.estimate + 100), rel=0.01)
+
+
+def test_what_measures_take_is_counted_up_from_a_part_of_it(tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def after(self, subject):
+        asked.append(self.config.examples)
+        clock.append(clock[-1] + 0.5 * self.config.examples)
+        return Findings()
+
+    clock = [0.0]
+    monkeypatch.setattr(robustness.Robustness, "after", after)
+    monkeypatch.setattr(previewing.time, "perf_counter", lambda: clock[-1])
+    monkeypatch.setattr(previewing, "train", lambda subject, *_: subject.history.step_seconds.append(1e-9))
+    seconds = []
+    for measures in ("[params]", "[params, {name: robustness, examples: 160}]"):
+        cells = make_plan(
+            load_suite(str(tiny(mechanisms="[softmax]", measures=measures))), only=[], device="cpu"
+        )
+        seconds.append(preview(cells, Store(tmp_path))[0].estimate)
+    assert asked == [FEW_EXAMPLES]
+    assert seconds[1] - seconds[0] == pytest.approx(80)
+
+
+@pytest.mark.parametrize("name", catalog.names("measures"))
+def test_a_smaller_measure_has_the_same_settings_but_for_how_much_it_does(name):
+    measure_class = catalog.load("measures", name)
+    measure = measure_class(measure_class.Config())
+    small = measure.smaller()
+    if small is not None:
+        config, times = small
+        assert type(config) is type(measure.config)
+        assert times > 1
+        assert measure_class(config).smaller()[1] == pytest.approx(1), "nothing is left to make smaller"

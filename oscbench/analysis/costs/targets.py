@@ -26,14 +26,18 @@ def spent_to_target(record: Record, curve_name: str, target: float, measure: str
     """
     curve, a_step = record.curves.get(curve_name), record.measures.get(measure)
     steps, reason = None, None
+    trained = record.spec.get("train", {}).get("batch_size")
     if curve is None:
         reason = f"the record has no curve {curve_name}"
     elif a_step is None or a_step.value is None:
         reason = a_step.reason if a_step else f"{measure} was not measured"
-    elif (
-        "batch_size" in a_step.details and a_step.details["batch_size"] != record.spec["train"]["batch_size"]
-    ):
-        reason = f"{measure} was measured on another batch size than the training's"
+    elif a_step.details.get("batch_size", trained) != trained:
+        told = (
+            "another batch size than the training's"
+            if trained
+            else "a batch, and its training's size is not told"
+        )
+        reason = f"{measure} was measured on {told}"
     else:
         steps = steps_to_target(curve, target)
         reason = f"never reached in {curve.x[-1] if curve.x else 0.0:g} steps"

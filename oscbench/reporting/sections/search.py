@@ -308,8 +308,8 @@ def _ran(standing: Standing, places: Sequence[str]) -> dict[str, Any]:
     for place in places:
         kind, _, name = place.partition(".")
         parts = {
-            "train": {**spec["train"], **spec.get("tuned", {})},
-            "settings": spec["mechanism"],
+            "train": {**spec.get("train", {}), **spec.get("tuned", {})},
+            "settings": spec.get("mechanism", {}),
             "model": {
                 **spec.get("model", {}),
                 **spec.get("own_model", {}),

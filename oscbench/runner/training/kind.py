@@ -101,8 +101,8 @@ class Training:
         return named + [("measures", measure["name"]) for measure in spec["measures"]]
 
     def preview(self, cell: Cell) -> Preview:
-        """Size, matching, and the time that its first steps say it would take."""
-        return preview(cell, PROBE_SIZE)
+        """Size, matching, and the time that its first steps and a part of its measures say it would take."""
+        return preview(cell, PROBE_SIZE, _measures(cell.spec))
 
 
 def _results(task: Task, subject: Subject) -> dict[str, Measurement]:

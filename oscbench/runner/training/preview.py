@@ -1,9 +1,10 @@
-"""A training cell before it runs: how large its model is, and how long its first steps say it would take."""
+"""A training cell before it runs: how large its model is, and how long its first steps and a part of its measures say it would take."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,11 @@ import torch
 from oscbench.errors import UserError, first_line
 from oscbench.machine.environment import memory_of
 from oscbench.machine.process import prepare_process
-from oscbench.measures import Subject
+from oscbench.measures import Measure, Subject
 from oscbench.models.matching import num_parameters
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Preview
-from oscbench.runner.training.loop import total_steps, train
+from oscbench.runner.training.loop import rehearsal, total_steps, train
 from oscbench.runner.training.specs import match_spec, parts_of, recipe
 
 TIMED_STEPS = 3
@@ -24,25 +25,26 @@ TIMED_FLOPS = 2e11
 """Of a step that is timed on a processor, which then takes seconds; a larger one is timed on fewer examples, and counted up."""
 
 
-def preview(cell: Cell, probe_size: int) -> Preview:
-    """Build a cell's model and time its first steps; what breaks here would make a record that says so.
+def preview(cell: Cell, probe_size: int, measures: Sequence[Measure]) -> Preview:
+    """Build a cell's model and time its first steps and a part of its measures; what breaks here would make a record that says so.
 
     Args:
         cell: which.
         probe_size: examples of the batch that measures look at.
+        measures: the cell's.
 
     Raises:
         UserError: data that the suite names are not there.
     """
     try:
-        return _built_and_timed(cell, probe_size)
+        return _built_and_timed(cell, probe_size, measures)
     except UserError:
         raise
     except Exception as error:
         return Preview(cell, trouble=f"{type(error).__name__}: {first_line(error)}")
 
 
-def _built_and_timed(cell: Cell, probe_size: int) -> Preview:
+def _built_and_timed(cell: Cell, probe_size: int, measures: Sequence[Measure]) -> Preview:
     spec = cell.spec
     device = prepare_process(spec)
     parts = parts_of(spec)
@@ -72,7 +74,24 @@ def _built_and_timed(cell: Cell, probe_size: int) -> Preview:
     # The first step also pays for warming up; evaluation adds its share of what is not a step.
     a_step = min(steps) * batch_size / timed_size
     seconds = a_step * num_steps * 1.1 + (spent - sum(steps))
+    if timed_size == batch_size:  # for a larger model even a small part of a measure takes minutes
+        subject.rehearse = rehearsal(subject, recipe(spec), spec["seed"])
+        seconds += sum(_measuring_seconds(measure, subject) for measure in measures)
     return replace(sizes, estimate=seconds)
+
+
+def _measuring_seconds(measure: Measure, subject: Subject) -> float:
+    """What a measure will take, from a small part of its work; one that breaks takes nothing, and its cell will say why."""
+    small = measure.smaller()
+    if small is None:
+        return 0.0
+    config, times = small
+    part = type(measure)(config)
+    started = time.perf_counter()
+    with contextlib.suppress(Exception):
+        part.before(subject)
+        part.after(subject)
+    return (time.perf_counter() - started) * times
 
 
 def timed_batch(batch_size: int, flops: int, device: torch.device) -> int:
