@@ -8,7 +8,7 @@ from typing import Any
 from oscbench import words
 from oscbench.analysis.comparison import Comparison, Costs
 from oscbench.analysis.statistics.seeds import Paired
-from oscbench.reporting.page.table import Cell, Reads, Table, sorted_by
+from oscbench.reporting.page.table import Cell, Reads, Row, Table, sorted_by
 
 
 def comparison_table(
@@ -71,6 +71,11 @@ def _ratio(of: Callable[[Costs], float], show: Callable[[float], str]) -> Callab
     )
 
 
+def verdict_of(c: Comparison) -> str:
+    """The verdict, or why there is none."""
+    return c.verdict if c.paired else f"{c.state}: {c.reason}"
+
+
 _ALONE = "one seed: none"
 _BCA: Reads[Comparison] = Reads("BCa 95 %", _of_paired(_bca))
 _ADJUSTED: Reads[Comparison] = Reads("All at once 95 %", _of_paired(_adjusted))
@@ -88,8 +93,35 @@ COLUMNS: tuple[Reads[Comparison], ...] = (
     Reads("Parameters", _ratio(lambda costs: costs.params, words.relative)),
     Reads("FLOPs", _ratio(lambda costs: costs.flops, words.relative)),
     Reads("Training speed", _ratio(lambda costs: costs.speed, words.times)),
-    Reads("Verdict", lambda c: c.verdict if c.paired else f"{c.state}: {c.reason}", "left"),
+    Reads("Verdict", verdict_of, "left"),
 )
+
+
+def difference_columns(heading: str, of: Callable[[Row], Comparison | None]) -> list[Reads[Row]]:
+    """A difference with its unit, its interval and p, of rows that hold a comparison among other things.
+
+    Args:
+        heading: Of the difference.
+        of: The comparison of a row; None where it has none, as of a baseline.
+    """
+
+    def paired(show: Callable[[Comparison, Paired], Cell]) -> Callable[[Row], Cell | str]:
+        def read(row: Row) -> Cell | str:
+            c = of(row)
+            return show(c, c.paired) if c and c.paired else words.MISSING
+
+        return read
+
+    def interval(c: Comparison, paired: Paired) -> Cell:
+        ends = paired.interval
+        return Cell(words.interval(ends.low, ends.high, c.unit), ends.low if ends.exists else None)
+
+    return [
+        Reads(heading, paired(lambda c, p: Cell(words.difference(p.mean, c.unit), p.mean))),
+        Reads("95 % interval", paired(interval)),
+        Reads("p", paired(lambda _, p: sorted_by(words.p_value(p.p), p.p))),
+        Reads("p (Holm)", paired(lambda c, _: sorted_by(words.p_value(c.p_holm), c.p_holm))),
+    ]
 
 
 def comparison_numbers(comparison: Comparison) -> dict[str, Any]:

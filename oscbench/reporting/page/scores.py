@@ -8,7 +8,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.experiment import Standing
-from oscbench.analysis.statistics.seeds import Summary
+from oscbench.analysis.statistics.seeds import Summary, mean_interval
 from oscbench.reporting.page.figure import focus
 from oscbench.reporting.page.table import Bar, Cell
 
@@ -19,6 +19,12 @@ def score_cell(summary: Summary, unit: str, ends: tuple[float, float] | None) ->
     half, mean = words.half_width(low, high, unit), words.quantity(summary.mean, unit)
     bar = Bar(low, summary.mean, high, ends) if ends and summary.interval.exists else None
     return Cell(f"{mean} {half}".strip() if half else f"{mean} (one seed)", summary.mean, bar)
+
+
+def mean_cell(values: Sequence[float], unit: str) -> Cell:
+    """`92.1 % ± 0.4`: the mean over seeds with half its 95 % t interval, which one seed has not."""
+    mean, ends = float(np.mean(values)), mean_interval(values)
+    return Cell(f"{words.quantity(mean, unit)} {words.half_width(ends.low, ends.high, unit)}".strip(), mean)
 
 
 def score_axis(standings: Sequence[Standing], direction: str) -> tuple[float, float] | None:

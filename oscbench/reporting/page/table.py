@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from oscbench import words
 
 Row = TypeVar("Row")
+Lines = Mapping[str, Any] | Iterable[Mapping[str, Any]]
+"""What a row of a table is in its CSV: one line, or several."""
 LINE = "\u2028"
 """Parts the lines of a cell."""
 
@@ -72,17 +74,17 @@ class Table:
         caption: str,
         columns: Iterable[Reads[Row]],
         rows: Iterable[Row],
-        raw: Callable[[Row], Mapping[str, Any]],
+        raw: Callable[[Row], Lines] | None = None,
         link: Callable[[Row], str | None] | None = None,
     ) -> Table:
-        """A table from its columns and the things that its rows are about."""
+        """A table from its columns and the things that its rows are about, each of which is a line of the CSV, or several."""
         reads, items = list(columns), list(rows)
         return cls(
             name,
             caption,
             tuple(Column(one.heading, one.align) for one in reads),
             tuple(tuple(_cell(one.read(item)) for one in reads) for item in items),
-            tuple(raw(item) for item in items),
+            tuple(line for item in items for line in _lines(raw(item))) if raw else (),
             tuple(link(item) for item in items) if link else (),
         )
 
@@ -110,6 +112,10 @@ class Table:
 
 def _cell(found: Cell | str) -> Cell:
     return found if isinstance(found, Cell) else Cell(found)
+
+
+def _lines(found: Lines) -> Iterable[Mapping[str, Any]]:
+    return (found,) if isinstance(found, Mapping) else found
 
 
 def _blank(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from oscbench.analysis.frame import value_of
 from oscbench.analysis.roles import Quantity, quantities
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
 
 
 def energies() -> list[Quantity]:
@@ -34,35 +36,38 @@ def energy_table(experiment: Experiment) -> Table | None:
     if energy_reason(experiment):
         return None
     columns = (
-        Column("Mechanism", "left"),
-        *(Column(one.role["energy"][1]) for one in energies()),
-        Column("Counter", "left"),
+        Reads[Standing]("Mechanism", lambda s: s.name, "left"),
+        *(Reads(one.role["energy"][1], partial(_joules, one.name)) for one in energies()),
+        Reads("Counter", _counters, "left"),
     )
-    rows, raw = [], []
-    for standing in experiment.standings:
-        cells = []
-        for name in (one.name for one in energies()):
-            values = [v for r in standing.finished if math.isfinite(v := value_of(r, name))]
-            median = float(np.median(values)) if values else math.nan
-            cells.append(
-                Cell(
-                    words.quantity(median, "J") if values else _why(standing, name),
-                    median if values else None,
-                )
-            )
-            raw.append(
-                identify(experiment, standing)
-                | {"measure": name, "median_j": median if values else None, "cells": len(values)}
-            )
-        rows.append((Cell(standing.name), *cells, Cell(_counters(standing))))
     caption = "Energy, measured with idle power subtracted, median over finished cells"
-    links = tuple(anchor(s) for s in experiment.standings)
-    return Table(f"{experiment.slug}-energy", caption, columns, tuple(rows), tuple(raw), links)
+
+    def raw(standing: Standing) -> list[dict[str, Any]]:
+        about = identify(experiment, standing)
+        return [about | _joules_raw(one.name, standing) for one in energies()]
+
+    return Table.of(f"{experiment.slug}-energy", caption, columns, experiment.standings, raw, anchor)
 
 
-def _why(standing: Standing, name: str) -> str:
+def _known(name: str, standing: Standing) -> list[float]:
+    return [v for r in standing.finished if math.isfinite(v := value_of(r, name))]
+
+
+def _joules(name: str, standing: Standing) -> Cell:
+    """The median, or why there is none."""
+    if values := _known(name, standing):
+        return number_cell(float(np.median(values)), "J")
     reasons = sorted({m.reason for r in standing.finished if (m := r.measures.get(name)) and m.reason})
-    return f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING
+    return Cell(f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING)
+
+
+def _joules_raw(name: str, standing: Standing) -> dict[str, Any]:
+    values = _known(name, standing)
+    return {
+        "measure": name,
+        "median_j": float(np.median(values)) if values else None,
+        "cells": len(values),
+    }
 
 
 def _counters(standing: Standing) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
@@ -47,14 +48,12 @@ def answers_table(study: Study) -> Table | None:
     baselines = [name for name, _ in Counter(c.baseline for c in study.comparisons).most_common()]
     columns: list[Reads[Question]] = [Reads("Suite", lambda q: q.title, "left")]
     columns += [_against(baseline) for baseline in baselines]
-    table = Table.of("answers", MEANING, columns, study.questions, lambda q: {}, lambda q: page_of(q.suite))
-    raw = (
-        {"suite": q.label, "task": q.task, "varied": q.varied, "metric": c.metric_label}
-        | comparison_numbers(c)
-        for q in study.questions
-        for c in q.comparisons
-    )
-    return Table(table.name, table.caption, table.columns, table.rows, tuple(raw), table.links)
+    return Table.of("answers", MEANING, columns, study.questions, _raw, lambda q: page_of(q.suite))
+
+
+def _raw(question: Question) -> list[dict[str, Any]]:
+    place = {"suite": question.label, "task": question.task, "varied": question.varied}
+    return [place | {"metric": c.metric_label} | comparison_numbers(c) for c in question.comparisons]
 
 
 def _against(baseline: str) -> Reads[Question]:

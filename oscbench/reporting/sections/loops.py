@@ -27,6 +27,7 @@ from oscbench.reporting.page.figure import (
     name_ends,
     scaled,
 )
+from oscbench.reporting.page.scores import mean_cell
 from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.table import Cell, Reads, Table
 
@@ -80,9 +81,9 @@ def _table(
     experiment: Experiment, name: str, caption: str, columns: Sequence[Reads[Standing]], parts: Sequence[str]
 ) -> Table:
     shown = [s for s in _entries(experiment) if any(_values(experiment, s, part) for part in parts)]
-    raw = tuple(row for standing in shown for row in _raw(experiment, standing, parts))
-    table = Table.of(f"{experiment.slug}-{name}", caption, columns, shown, lambda s: {}, anchor)
-    return Table(table.name, table.caption, table.columns, table.rows, raw, table.links)
+    return Table.of(
+        f"{experiment.slug}-{name}", caption, columns, shown, lambda s: _raw(experiment, s, parts), anchor
+    )
 
 
 def _raw(experiment: Experiment, standing: Standing, parts: Sequence[str]) -> list[dict[str, Any]]:
@@ -106,9 +107,7 @@ def _cell(experiment: Experiment, name: str, standing: Standing) -> Cell:
     values = _values(experiment, standing, name.removeprefix(f"{experiment.metric}_"))
     if not values:
         return Cell(words.MISSING)
-    ends, mean = mean_interval(values), float(np.mean(values))
-    half = words.half_width(ends.low, ends.high, experiment.unit)
-    return Cell(f"{words.quantity(mean, experiment.unit)} {half}".strip(), mean)
+    return mean_cell(values, experiment.unit)
 
 
 def _values(experiment: Experiment, standing: Standing, part: str) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,41 +35,13 @@ from oscbench.reporting.page.figure import (
 )
 from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Reads, Table
 
 
 def fronts_table(experiment: Experiment, found: Sequence[Front]) -> Table | None:
     """A row a cost: who is on the front, who might be, and who is beaten by whom."""
     if not any(front.points for front in found):
         return None
-    columns = (
-        Column("Cost", "left"),
-        Column("Not dominated", "left"),
-        Column("Not clearly dominated", "left"),
-        Column("Dominated", "left"),
-    )
-    rows, raw = [], []
-    for front in found:
-        name = (
-            front.cost
-            if front.cost.casefold() == front.label.casefold() or not front.points
-            else f"{front.cost} ({front.label})"
-        )
-        if not front.points:
-            raw.append(
-                {
-                    "suite": experiment.suite,
-                    "task": experiment.task,
-                    "cost": front.cost,
-                    "reason": front.reason,
-                }
-            )
-            continue
-        line = "; ".join(f"{p.name} ({words.quantity(p.cost, front.unit, 4)})" for p in front.line)
-        rows.append(
-            (Cell(name), Cell(line), Cell(_beaten(front, "unclear")), Cell(_beaten(front, "dominated")))
-        )
-        raw += _raw(experiment, front)
     caption = (
         f"Cost against {words.lowered(experiment.metric_label)}. Dominated: another costs no more and is no worse, and better in one of "
         "the two, whatever the true means inside the 95 % intervals are. Not clearly: on the means alone. Costs that the models "
@@ -77,10 +50,20 @@ def fronts_table(experiment: Experiment, found: Sequence[Front]) -> Table | None
     for reason in sorted({front.reason for front in found if front.reason}):
         without = ", ".join(words.lowered(f.cost) for f in found if f.reason == reason)
         caption += f". No front for {without}: {reason}"
-    return Table(f"{experiment.slug}-fronts", caption, columns, tuple(rows), tuple(raw))
+    table = Table.of(f"{experiment.slug}-fronts", caption, COLUMNS, [one for one in found if one.points])
+    return replace(table, raw=tuple(line for one in found for line in _raw(experiment, one)))
 
 
-def _beaten(front: Front, state: State) -> str:
+def _named(front: Front) -> str:
+    same = front.cost.casefold() == front.label.casefold()
+    return front.cost if same else f"{front.cost} ({front.label})"
+
+
+def _not_beaten(front: Front) -> str:
+    return "; ".join(f"{p.name} ({words.quantity(p.cost, front.unit, 4)})" for p in front.line)
+
+
+def _beaten(state: State, front: Front) -> str:
     found = [(p.name, front.places[p.name].by) for p in front.points if front.places[p.name].state == state]
     return "; ".join(f"{name} (by {_few(by)})" for name, by in found) or "none"
 
@@ -90,7 +73,19 @@ def _few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+COLUMNS: tuple[Reads[Front], ...] = (
+    Reads("Cost", _named, "left"),
+    Reads("Not dominated", _not_beaten, "left"),
+    Reads("Not clearly dominated", partial(_beaten, "unclear"), "left"),
+    Reads("Dominated", partial(_beaten, "dominated"), "left"),
+)
+
+
 def _raw(experiment: Experiment, front: Front) -> list[dict[str, Any]]:
+    """A line a point, or one that says why there is none."""
+    if not front.points:
+        about = {"suite": experiment.suite, "task": experiment.task}
+        return [about | {"cost": front.cost, "reason": front.reason}]
     by_name = {s.name: s for s in experiment.standings}
     return [
         identify(experiment, by_name[p.name])

@@ -113,9 +113,13 @@ def _table(ranking: Ranking, name: str, left: Sequence[str], costs: Mapping[str,
         *(_rank(c.title, place) for place, c in enumerate(ranking.columns, 1)),
         *(_cost(heading, costs, place) for place, heading in enumerate(COSTS)),
     ]
-    table = Table.of(name, _caption(ranking, left), columns, rows, lambda row: {})
-    raw = tuple(_raw(row.name, ranking, place) for row in rows for place in row.places)
-    return replace(table, raw=raw)
+    return Table.of(
+        name,
+        _caption(ranking, left),
+        columns,
+        rows,
+        lambda row: [_raw(row.name, ranking, place) for place in row.places],
+    )
 
 
 def _rank(title: str, place: int) -> Reads[_Row]:
@@ -224,10 +228,8 @@ def scores_table(experiment: Experiment) -> Table:
         Reads("FLOPs", lambda s: number_cell(*median_of(s, basis("compute")))),
     ]
     caption = f"{experiment.title}: {words.lowered(experiment.metric_label)} over seeds{better}"
-    table = Table.of(
-        f"{experiment.slug}-scores", caption, columns, experiment.standings, lambda s: {}, anchor
-    )
-    return replace(table, raw=())  # all of it stands in the results of the suite's page
+    # No CSV: all of it stands in the results of the suite's page.
+    return Table.of(f"{experiment.slug}-scores", caption, columns, experiment.standings, link=anchor)
 
 
 class Ranks:

@@ -11,12 +11,14 @@ import hashlib
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench import words
+from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.experiment import Standing, anchor, identify
 from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics.seeds import ALPHA, mean_interval
@@ -24,6 +26,7 @@ from oscbench.analysis.study import Study
 from oscbench.analysis.sweeps.setting import UNDECIDED, Grid, grids
 from oscbench.analysis.sweeps.sweep import listed
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Verdict
+from oscbench.reporting.page.comparisons import difference_columns
 from oscbench.reporting.page.figure import (
     Picture,
     Plan,
@@ -34,9 +37,10 @@ from oscbench.reporting.page.figure import (
     line_of_means,
     scaled,
 )
+from oscbench.reporting.page.scores import mean_cell
 from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table
 from oscbench.reporting.page.verdict import Answer
 
 _SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
@@ -135,54 +139,62 @@ def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
 
 def values_table(slug: str, same: Sequence[Grid]) -> Table:
     """Every value on every task: mean, distance from the best, p and verdict."""
-    headings = ("Result", "Minus the best", "95 % interval", "p (Holm)", "Seeds")
     key = same[0].key
-    columns = (Column("Task", "left"), Column(key), *(Column(h) for h in headings), Column("Verdict", "left"))
-    found = [_row(grid, value, standing) for grid in same for value, standing in grid.points]
     caption = (
         f"{same[0].experiment.metric_label} at each {key}, mean ± 95 % t interval over seeds, and paired differences from the best value of "
         "the same task"
     )
-    links = tuple(anchor(standing) for grid in same for _, standing in grid.points)
-    return Table(
-        f"{slug}-values",
-        caption,
-        columns,
-        tuple(row for row, _ in found),
-        tuple(raw for _, raw in found),
-        links,
+    points = [_Point(grid, value, standing) for grid in same for value, standing in grid.points]
+    columns: list[Reads[_Point]] = [
+        Reads("Task", lambda p: f"{p.grid.experiment.task_label} ({p.grid.experiment.suite})", "left"),
+        Reads(key, lambda p: Cell(f"{p.value:g}", p.value)),
+        Reads("Result", _result),
+        *(one for one in difference_columns("Minus the best", _compared) if one.heading != "p"),
+        Reads("Seeds", lambda p: Cell(str(len(p.standing.values)), float(len(p.standing.values)))),
+        Reads("Verdict", _verdict, "left"),
+    ]
+    return Table.of(f"{slug}-values", caption, columns, points, _raw, lambda p: anchor(p.standing))
+
+
+class _Point(NamedTuple):
+    """A value of a setting on a task."""
+
+    grid: Grid
+    value: float
+    standing: Standing
+
+
+def _compared(point: _Point) -> Comparison | None:
+    """With the best value; None for itself, and for one that no seed finished."""
+    return point.grid.against_best.get(point.value)
+
+
+def _result(point: _Point) -> Cell | str:
+    results = point.standing.values
+    return mean_cell(results, point.grid.experiment.unit) if results else words.MISSING
+
+
+def _verdict(point: _Point) -> str:
+    if not point.standing.values:
+        return ", ".join(sorted({record.status for record in point.standing.cells}))
+    c = _compared(point)
+    if c is None:
+        return "best"
+    return (
+        "no clear difference" if c.verdict == "worse" and point.value not in point.grid.worse else c.verdict
     )
 
 
-def _row(grid: Grid, value: float, standing: Standing) -> tuple[tuple[Cell, ...], dict[str, object]]:
-    unit, results, none = grid.experiment.unit, standing.values, Cell(words.MISSING)
-    start = (Cell(f"{grid.experiment.task_label} ({grid.experiment.suite})"), Cell(f"{value:g}", value))
-    raw = identify(grid.experiment, standing) | {
-        "setting": grid.key,
-        "value": value,
-        "unit": unit,
-        "seeds": len(results),
-    }
-    if not results:
-        states = ", ".join(sorted({record.status for record in standing.cells}))
-        return (*start, none, none, none, none, Cell("0", 0.0), Cell(states)), raw
-    ends, mean, c = mean_interval(results), grid.means[value], grid.against_best.get(value)
-    shown = f"{words.quantity(mean, unit)} {words.half_width(ends.low, ends.high, unit)}".strip()
-    raw |= {"mean": mean, "t_low": ends.low, "t_high": ends.high}
-    cells = [Cell(shown, mean), none, none, none, Cell(str(len(results)), float(len(results))), Cell("best")]
-    if c:
-        cells[5] = Cell(
-            "no clear difference" if c.verdict == "worse" and value not in grid.worse else c.verdict
-        )
+def _raw(point: _Point) -> dict[str, Any]:
+    grid, results, c = point.grid, point.standing.values, _compared(point)
+    raw = identify(grid.experiment, point.standing) | {"setting": grid.key, "value": point.value}
+    raw |= {"unit": grid.experiment.unit, "seeds": len(results)}
+    if results:
+        ends = mean_interval(results)
+        raw |= {"mean": float(np.mean(results)), "t_low": ends.low, "t_high": ends.high}
     if c and c.paired:
-        interval = c.paired.interval
-        cells[1] = Cell(words.difference(c.paired.mean, unit), c.paired.mean)
-        cells[2] = Cell(
-            words.interval(interval.low, interval.high, unit), interval.low if interval.exists else None
-        )
-        cells[3] = Cell(words.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None)
         raw |= {"minus_best": c.paired.mean, "p_holm": c.p_holm}
-    return (*start, *cells), raw
+    return raw
 
 
 def picture(name: str, grid: Grid) -> Picture:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from oscbench import words
@@ -16,7 +16,7 @@ from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.records import Measurement
 from oscbench.reporting.page.blocks import SUITE, Block, Heading, per_experiment
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table
 
 _LENGTH = re.compile(r"_at_(\d+)x$")
 _THOUGHT = re.compile(r"_loops_\d+$|_vote_\w+$")
@@ -35,17 +35,12 @@ def subsets_table(experiment: Experiment) -> Table | None:
     caption = f"{experiment.metric_label} on parts of the test split, mean ± 95 % t interval over seeds"
     if not names:
         return None
-    table = _table(experiment, "subsets", {experiment.metric: "All", **headings}, caption)
-    levels = {n: level for n in names if (level := _failure_level(experiment, n)) is not None}
-    for name, level in levels.items():
-        table = _with_failures(
-            experiment,
-            table,
-            f"Seeds below {words.quantity(level, 'fraction', 2)} in {headings[name]}",
-            name,
-            level,
-        )
-    return table
+    failures = [
+        _failures(f"Seeds below {words.quantity(level, 'fraction', 2)} in {headings[name]}", name, level)
+        for name in names
+        if (level := _failure_level(experiment, name)) is not None
+    ]
+    return _table(experiment, "subsets", {experiment.metric: "All", **headings}, caption, failures)
 
 
 def _failure_level(experiment: Experiment, name: str) -> float | None:
@@ -57,18 +52,16 @@ def _failure_level(experiment: Experiment, name: str) -> float | None:
     return None
 
 
-def _with_failures(experiment: Experiment, table: Table, heading: str, name: str, level: float) -> Table:
-    """The table with one column more: how many seeds fail, diverged ones among them."""
-    cells = []
-    for standing in experiment.standings:
-        if not standing.finished:
-            continue
+def _failures(heading: str, name: str, level: float) -> Reads[Standing]:
+    """A column that says how many seeds fail, diverged ones among them."""
+
+    def read(standing: Standing) -> Cell:
         values, _ = _found(standing, name)
         lost = sum(record.status == "diverged" for record in standing.cells)
         failed = sum(value < level for value in values) + lost
-        cells.append(Cell(f"{failed} of {len(values) + lost}", float(failed)))
-    rows = tuple((*row, cell) for row, cell in zip(table.rows, cells, strict=True))
-    return replace(table, columns=(*table.columns, Column(heading)), rows=rows)
+        return Cell(f"{failed} of {len(values) + lost}", float(failed))
+
+    return Reads(heading, read)
 
 
 def lengths_table(experiment: Experiment) -> Table | None:
@@ -93,22 +86,28 @@ def _counted(name: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
-def _table(experiment: Experiment, kind: str, headings: Mapping[str, str], caption: str) -> Table:
-    rows, raw = [], []
-    for standing in experiment.standings:
-        if not standing.finished:
-            continue
-        rows.append((Cell(standing.name), *(_cell(standing, name) for name in headings)))
-        raw += [identify(experiment, standing) | _raw(standing, name) for name in headings]
-    columns = [Column(f"{text}{_items(experiment, name)}") for name, text in headings.items()]
-    return Table(
-        f"{experiment.slug}-{kind}",
-        caption,
-        (Column("Mechanism", "left"), *columns),
-        tuple(rows),
-        tuple(raw),
-        tuple(anchor(s) for s in experiment.standings if s.finished),
-    )
+def _table(
+    experiment: Experiment,
+    kind: str,
+    headings: Mapping[str, str],
+    caption: str,
+    more: Iterable[Reads[Standing]] = (),
+) -> Table:
+    """A row an entry with a finished cell, a column a measure, and whatever is added to the right of them."""
+    columns = [
+        Reads[Standing]("Mechanism", lambda s: s.name, "left"),
+        *(
+            Reads(f"{text}{_items(experiment, name)}", partial(_cell, name))
+            for name, text in headings.items()
+        ),
+        *more,
+    ]
+
+    def raw(standing: Standing) -> list[dict[str, Any]]:
+        return [identify(experiment, standing) | _raw(standing, name) for name in headings]
+
+    shown = [standing for standing in experiment.standings if standing.finished]
+    return Table.of(f"{experiment.slug}-{kind}", caption, columns, shown, raw, anchor)
 
 
 def _items(experiment: Experiment, name: str) -> str:
@@ -126,18 +125,15 @@ def _found(standing: Standing, name: str) -> tuple[list[float], Sequence[Measure
     return [v for r in standing.finished if math.isfinite(v := value_of(r, name))], measurements
 
 
-def _cell(standing: Standing, name: str) -> Cell:
+def _cell(name: str, standing: Standing) -> Cell:
     values, measurements = _found(standing, name)
     if not values:
         reasons = sorted({m.reason for m in measurements if m.reason})
         return Cell(reasons[0] if reasons else words.MISSING)
-    interval, unit = mean_interval(values), measurements[0].unit
-    mean = sum(values) / len(values)
     few = f" ({len(values)}/{len(standing.finished)} seeds)" if len(values) < len(standing.finished) else ""
-    return Cell(
-        f"{words.quantity(mean, unit)} {words.half_width(interval.low, interval.high, unit)}".strip() + few,
-        mean,
-    )
+    interval, unit, mean = mean_interval(values), measurements[0].unit, sum(values) / len(values)
+    shown = f"{words.quantity(mean, unit)} {words.half_width(interval.low, interval.high, unit)}".strip()
+    return Cell(shown + few, mean)
 
 
 def _raw(standing: Standing, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oscbench import words
-from oscbench.analysis.experiment import anchor, identify
+from oscbench.analysis.experiment import Experiment, anchor, identify
 from oscbench.analysis.fairness import spec_differences
 from oscbench.analysis.statistics.seeds import Censored, Interval, mean_interval, summarise_censored
 from oscbench.analysis.study import Study
@@ -27,7 +27,7 @@ from oscbench.analysis.sweeps.sweep import (
     smallest_reaching,
 )
 from oscbench.reporting.page.blocks import SUITE, Block, Facts, Folded, Heading
-from oscbench.reporting.page.comparisons import comparison_table
+from oscbench.reporting.page.comparisons import comparison_table, difference_columns, verdict_of
 from oscbench.reporting.page.figure import (
     Picture,
     Plan,
@@ -39,9 +39,10 @@ from oscbench.reporting.page.figure import (
     name_ends,
     scaled,
 )
+from oscbench.reporting.page.scores import mean_cell
 from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Column, Reads, Table
 
 LOG_FROM = 4.0
 """Values that span such a factor are drawn on a logarithmic axis."""
@@ -66,27 +67,36 @@ def overall_table(sweep: Sweep) -> Table | None:
 
 def values_table(sweep: Sweep) -> Table:
     """The headline metric of every entry at every value."""
-    rows, raw = [], []
-    for name in sweep.names:
-        cells = [Cell(name)]
-        for value, experiment in sweep.points:
-            standing = sweep.standing(experiment, name)
+
+    def read(experiment: Experiment, name: str) -> Cell | str:
+        if sweep.standing(experiment, name) is None:
+            return words.MISSING
+        return mean_cell(list(sweep.by_seed(experiment, name).values()), experiment.unit)
+
+    columns = [
+        Reads("Mechanism", str, "left"),
+        *(Reads(f"{value:g}", partial(read, experiment)) for value, experiment in sweep.points),
+    ]
+    caption = f"{sweep.last.metric_label} against the {sweep.axis}, mean ± 95 % t interval over seeds"
+    return Table.of(f"{sweep.slug}-values", caption, columns, sweep.names, partial(_values_raw, sweep))
+
+
+def _values_raw(sweep: Sweep, name: str) -> Iterable[dict[str, Any]]:
+    """A line a value at which the entry ran."""
+    for value, experiment in sweep.points:
+        if standing := sweep.standing(experiment, name):
             found = list(sweep.by_seed(experiment, name).values())
-            if standing is None:
-                cells.append(Cell(words.MISSING))
-                continue
-            mean, ends = float(np.mean(found)), mean_interval(found)
-            half = words.half_width(ends.low, ends.high, experiment.unit)
-            cells.append(Cell(f"{words.quantity(mean, experiment.unit)} {half}".strip(), mean))
-            raw.append(
+            ends = mean_interval(found)
+            yield (
                 identify(experiment, standing)
-                | {"varied": sweep.key, "value": value, "mean": mean, "unit": experiment.unit}
+                | {
+                    "varied": sweep.key,
+                    "value": value,
+                    "mean": float(np.mean(found)),
+                    "unit": experiment.unit,
+                }
                 | {"t_low": ends.low, "t_high": ends.high, "seeds": len(found)}
             )
-        rows.append(tuple(cells))
-    caption = f"{sweep.last.metric_label} against the {sweep.axis}, mean ± 95 % t interval over seeds"
-    columns = (Column("Mechanism", "left"), *(Column(f"{value:g}") for value in sweep.values))
-    return Table(f"{sweep.slug}-values", caption, columns, tuple(rows), tuple(raw))
 
 
 def differences_table(sweep: Sweep) -> Table | None:
@@ -94,21 +104,19 @@ def differences_table(sweep: Sweep) -> Table | None:
     every = [one for tests in sweep.tests for one in tests]
     if not every:
         return None
-    headings = ("Difference", "95 % interval", "p", "p (Holm)", "Seeds")
-    columns = (
-        Column("Comparison", "left"),
-        Column(words.capitalised(sweep.axis)),
-        *(Column(h) for h in headings),
-        Column("Verdict", "left"),
-    )
-    found = [_difference(sweep, one) for one in every]
+    columns: list[Reads[Tested]] = [
+        Reads("Comparison", lambda one: one.comparison.name, "left"),
+        Reads(words.capitalised(sweep.axis), lambda one: Cell(f"{one.value:g}", one.value)),
+        *difference_columns("Difference", lambda one: one.comparison),
+        Reads("Seeds", _pairs),
+        Reads("Verdict", lambda one: verdict_of(one.comparison), "left"),
+    ]
     caption = (
         f"Paired differences in {words.lowered(sweep.last.metric_label)} at each value of the {sweep.axis}. Holm over all points of "
         "one pair"
     )
-    rows, raw = tuple(row for row, _ in found), tuple(line for _, line in found)
-    links = tuple(_link(one) for one in every)
-    return Table(f"{sweep.slug}-differences", caption, columns, rows, raw, links)
+    raw = partial(_difference_raw, sweep)
+    return Table.of(f"{sweep.slug}-differences", caption, columns, every, raw, _link)
 
 
 def _link(one: Tested) -> str | None:
@@ -117,9 +125,13 @@ def _link(one: Tested) -> str | None:
     )
 
 
-def _difference(sweep: Sweep, one: Tested) -> tuple[tuple[Cell, ...], dict[str, Any]]:
+def _pairs(one: Tested) -> Cell:
+    count = one.comparison.paired.n if one.comparison.paired else 0
+    return Cell(str(count), float(count))
+
+
+def _difference_raw(sweep: Sweep, one: Tested) -> dict[str, Any]:
     c = one.comparison
-    start = (Cell(c.name), Cell(f"{one.value:g}", one.value))
     raw: dict[str, Any] = {
         "suite": one.experiment.suite,
         "task": one.experiment.task,
@@ -128,23 +140,13 @@ def _difference(sweep: Sweep, one: Tested) -> tuple[tuple[Cell, ...], dict[str, 
         "treatment": str(c.pair.treatment),
         "baseline": str(c.pair.baseline),
         "unit": c.unit,
-        "verdict": one.comparison.verdict,
+        "verdict": c.verdict,
         "reason": c.reason,
     }
     if c.paired is None:
-        empty = (Cell(words.MISSING),) * 4
-        return (*start, *empty, Cell("0", 0.0), Cell(f"{c.state}: {c.reason}")), raw
-    ends = c.paired.interval
-    cells = (
-        Cell(words.difference(c.paired.mean, c.unit), c.paired.mean),
-        Cell(words.interval(ends.low, ends.high, c.unit), ends.low if ends.exists else None),
-        Cell(words.p_value(c.paired.p), c.paired.p if math.isfinite(c.paired.p) else None),
-        Cell(words.p_value(c.p_holm), c.p_holm if math.isfinite(c.p_holm) else None),
-        Cell(str(c.paired.n), float(c.paired.n)),
-        Cell(one.comparison.verdict),
-    )
-    numbers = {"difference": c.paired.mean, "t_low": ends.low, "t_high": ends.high}
-    return (*start, *cells), raw | numbers | {"p": c.paired.p, "p_holm": c.p_holm, "seeds": c.paired.n}
+        return raw
+    raw |= {"difference": c.paired.mean, "t_low": c.paired.interval.low, "t_high": c.paired.interval.high}
+    return raw | {"p": c.paired.p, "p_holm": c.p_holm, "seeds": c.paired.n}
 
 
 def shares_table(sweep: Sweep) -> Table | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,11 +14,11 @@ from oscbench.analysis.costs.targets import spent_to_target, steps_to_target
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.roles import quantities
-from oscbench.analysis.statistics.seeds import mean_interval, summarise_censored
+from oscbench.analysis.statistics.seeds import Censored, mean_interval, summarise_censored
 from oscbench.analysis.study import Study
 from oscbench.records import Record
 from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table
 
 NEAR = 0.05
 """A target is so near to what the reference reaches."""
@@ -76,49 +78,81 @@ def targets_table(experiment: Experiment, asked: Sequence[float] = ()) -> Table 
     if not (asked or chosen) or experiment.direction not in ("higher", "lower"):
         return None
     name = f"validation_{experiment.metric}"
-    standings = [s for s in experiment.standings if any(name in r.curves for r in s.finished)]
-    sign = "≤" if experiment.direction == "lower" else "≥"
     reference = _reference(experiment)
-    rows, raw, links = [], [], []
-    for level in levels:
-        shown_level = Cell(f"{sign} {words.quantity(level, experiment.unit, 4)}", level)
-        for standing in standings:
-            cells = [r for r in standing.finished if name in r.curves]
-            spent = _spent(cells, name, level)
-            over = None
-            if reference is not None:
-                others = _with_curve(reference, name)
-                over = Cell("1") if standing is reference else _over(cells, others, name, level)
-            rows.append((shown_level, Cell(standing.name), *_effort_cells(cells, spent, over)))
-            raw += [
-                identify(experiment, standing)
-                | {"seed": r.seed, "target": level}
-                | {k: v[i] for k, v in spent.items()}
-                for i, r in enumerate(cells)
-            ]
-            links.append(anchor(standing))
+    efforts = [
+        _Effort(level, standing, cells, _spent(cells, name, level))
+        for level in levels
+        for standing in experiment.standings
+        if (cells := [r for r in standing.finished if name in r.curves])
+    ]
     caption = (
         f"What it took until validation first reached a target, {how}: median over runs, each column by itself, and never where half of "
         "them did not get there. Known to the steps between two validations; seconds, FLOPs and joules are steps times those of a "
         "step, an estimate"
     )
-    headings = ["Reached it", "Steps", "Quartiles", *(one.role["a_step"] for one in quantities("a_step"))]
     if reference is not None:
         caption += (
             f". Steps over {reference.name}'s: geometric mean over paired seeds with 95 % t interval of its logarithm, where all of them "
             "got there"
         )
-        headings.insert(3, f"Over {reference.name}'s")
-    columns = (
-        Column("Target", "left"),
-        Column("Mechanism", "left"),
-        *(Column(heading) for heading in headings),
+    columns = _columns(experiment, reference, name)
+    table = Table.of(
+        f"{experiment.slug}-target",
+        caption,
+        columns,
+        efforts,
+        partial(_raw, experiment),
+        lambda one: anchor(one.standing),
     )
-    return (
-        Table(f"{experiment.slug}-target", caption, columns, tuple(rows), tuple(raw), tuple(links))
-        if rows
-        else None
-    )
+    return table if efforts else None
+
+
+class _Effort(NamedTuple):
+    """What the runs of an entry with a curve spent until a level: `spent` has the values of each run by what was spent."""
+
+    level: float
+    standing: Standing
+    cells: Sequence[Record]
+    spent: Mapping[str, Sequence[float]]
+
+    @property
+    def steps(self) -> Censored:
+        return summarise_censored(self.spent["steps"])
+
+    def median(self, measure: str) -> Cell:
+        """Of a measure; nothing where some cell has no value of it."""
+        units = [r.measures[measure].unit for r in self.cells if measure in r.measures]
+        known = all(math.isfinite(value_of(r, measure)) for r in self.cells)
+        return _median(self.spent[measure], (units or ["1"])[0]) if known else Cell(words.MISSING)
+
+
+def _columns(experiment: Experiment, reference: Standing | None, curve: str) -> list[Reads[_Effort]]:
+    sign = "≤" if experiment.direction == "lower" else "≥"
+    found: list[Reads[_Effort]] = [
+        Reads(
+            "Target", lambda e: Cell(f"{sign} {words.quantity(e.level, experiment.unit, 4)}", e.level), "left"
+        ),
+        Reads("Mechanism", lambda e: e.standing.name, "left"),
+        Reads("Reached it", lambda e: Cell(f"{e.steps.reached}/{e.steps.n}", float(e.steps.reached))),
+        Reads("Steps", lambda e: _median(e.spent["steps"], "1")),
+        Reads("Quartiles", lambda e: words.reached_between(e.steps.low_quartile, e.steps.high_quartile)),
+    ]
+    if reference is not None:
+        found.append(Reads(f"Over {reference.name}'s", partial(_over, reference, curve)))
+    return found + [
+        Reads(one.role["a_step"], partial(_Effort.median, measure=one.name)) for one in quantities("a_step")
+    ]
+
+
+def _raw(experiment: Experiment, effort: _Effort) -> list[dict[str, Any]]:
+    """A line a run."""
+    about = identify(experiment, effort.standing)
+    return [
+        about
+        | {"seed": record.seed, "target": effort.level}
+        | {name: values[place] for name, values in effort.spent.items()}
+        for place, record in enumerate(effort.cells)
+    ]
 
 
 def _spent(cells: Sequence[Record], curve: str, level: float) -> dict[str, list[float]]:
@@ -132,10 +166,13 @@ def _spent(cells: Sequence[Record], curve: str, level: float) -> dict[str, list[
     }
 
 
-def _over(cells: Sequence[Record], others: Sequence[Record], curve: str, level: float) -> Cell:
-    """Steps over those of the others at the same seeds; nothing where a run of either never got there."""
+def _over(reference: Standing, curve: str, effort: _Effort) -> Cell:
+    """Steps over the reference's at the same seeds; nothing where a run of either never got there."""
+    if effort.standing is reference:
+        return Cell("1")
     first, second = (
-        {r.seed: steps_to_target(r.curves[curve], level) for r in side} for side in (cells, others)
+        {r.seed: steps_to_target(r.curves[curve], effort.level) for r in side}
+        for side in (effort.cells, _with_curve(reference, curve))
     )
     pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
     ratios = [a / b for a, b in pairs if a and b]
@@ -147,32 +184,11 @@ def _over(cells: Sequence[Record], others: Sequence[Record], curve: str, level: 
     return Cell(f"{words.times(middle)}{interval}", middle)
 
 
-def _effort_cells(
-    cells: Sequence[Record], spent: dict[str, list[float]], over: Cell | None
-) -> tuple[Cell, ...]:
-    steps = summarise_censored(spent["steps"])
-    return (
-        Cell(f"{steps.reached}/{steps.n}", float(steps.reached)),
-        _median(spent["steps"], "1", True),
-        Cell(words.reached_between(steps.low_quartile, steps.high_quartile)),
-        *([] if over is None else [over]),
-        *(_median(spent[one.name], *_known(cells, one.name)) for one in quantities("a_step")),
-    )
-
-
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _known(cells: Sequence[Record], measure: str) -> tuple[str, bool]:
-    """The unit of a measure, and whether every cell has a value of it."""
-    units = [r.measures[measure].unit for r in cells if measure in r.measures]
-    return (units or ["1"])[0], all(math.isfinite(value_of(r, measure)) for r in cells)
-
-
-def _median(values: Sequence[float], unit: str, known: bool) -> Cell:
-    if not known:
-        return Cell(words.MISSING)
+def _median(values: Sequence[float], unit: str) -> Cell:
     middle = summarise_censored(values).median
     return Cell(words.quantity(middle, unit), middle) if math.isfinite(middle) else Cell("never", math.inf)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import matplotlib
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
@@ -33,7 +34,7 @@ from oscbench.reporting.page.blocks import SUITE, Block, Facts, Heading, Prose
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish
 from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table
 
 
 def _line(contender: str) -> str:
@@ -97,74 +98,87 @@ def _energy(records: Sequence[Record]) -> str:
 
 def _counts_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
     """FLOPs of a forward pass in closed form at every size, their growth, and the special functions at the largest."""
-    counts = {
-        (r.contender, r.tokens): r.details
-        for r in rows
-        if r.quantity == "forward" + TIME and isinstance(r.details.get("flops"), int | float)
-    }
+    counted = [row for row in rows if isinstance(row.details.get("flops"), int | float)]
+    counts = _by_contender(counted, "forward" + TIME)
     if not counts:
         return None
-    sizes = sorted({tokens for _, tokens in counts})
-    columns = (
-        Column("Contender", "left"),
-        *(Column(f"N {n}") for n in sizes),
-        Column("FLOPs grow as"),
-        Column("Sines, exponentials, roots at the largest N"),
+    flops = {c: {n: float(str(row.details["flops"])) for n, row in own.items()} for c, own in counts.items()}
+
+    def growth(contender: str) -> Cell:
+        return _growth_cell(fit_growth(list(flops[contender]), list(flops[contender].values())))
+
+    def special(contender: str) -> Cell:
+        found = counts[contender][max(counts[contender])].details.get("special_functions")
+        number = float(found) if isinstance(found, int | float) else math.nan
+        return Cell(words.quantity(number, "1"), number)
+
+    return Table.of(
+        f"{slug}-counts",
+        "Counted, not timed: FLOPs of a forward pass in closed form, by number of tokens N, over the whole batch",
+        [
+            *_by_tokens(flops, chain(*flops.values()), partial(words.quantity, unit="FLOP")),
+            Reads("FLOPs grow as", growth),
+            Reads("Sines, exponentials, roots at the largest N", special),
+        ],
+        counts,
+        lambda contender: [
+            {"contender": contender, "tokens": n, "flops": f} for n, f in flops[contender].items()
+        ],
     )
-    shown, raw = [], []
-    for contender in dict.fromkeys(c for c, _ in counts):
-        known = {n: float(str(counts[contender, n]["flops"])) for n in sizes if (contender, n) in counts}
-        special = counts[contender, max(known)].get("special_functions")
-        number = float(special) if isinstance(special, int | float) else math.nan
-        cells = [
-            Cell(words.quantity(known[n], "FLOP"), known[n]) if n in known else Cell("n/a") for n in sizes
-        ]
-        growth = fit_growth(list(known), list(known.values()))
-        shown.append(
-            (Cell(contender), *cells, _growth_cell(growth), Cell(words.quantity(number, "1"), number))
-        )
-        raw += [{"contender": contender, "tokens": n, "flops": f} for n, f in known.items()]
-    caption = "Counted, not timed: FLOPs of a forward pass in closed form, by number of tokens N, over the whole batch"
-    return Table(f"{slug}-counts", caption, columns, tuple(shown), tuple(raw))
+
+
+def _by_tokens(
+    numbers: Mapping[str, Mapping[int, float | None]], sizes: Iterable[int], written: Callable[[float], str]
+) -> list[Reads[str]]:
+    """The contender, and a column a number of tokens."""
+
+    def read(n: int, contender: str) -> Cell:
+        number = numbers.get(contender, {}).get(n)
+        return Cell(words.MISSING if number is None else written(number), number)
+
+    columns = (Reads(f"N {n}", partial(read, n)) for n in sorted(set(sizes)))
+    return [Reads("Contender", str, "left"), *columns]
+
+
+def _by_contender(rows: Sequence[TimingRow], quantity: str) -> dict[str, dict[int, TimingRow]]:
+    """Rows of a quantity by contender and number of tokens, ascending."""
+    found: dict[str, dict[int, TimingRow]] = {}
+    for row in rows:
+        if row.quantity == quantity:
+            found.setdefault(row.contender, {})[row.tokens] = row
+    return {contender: dict(sorted(own.items())) for contender, own in found.items()}
+
+
+def _values(found: Mapping[str, Mapping[int, TimingRow]]) -> dict[str, dict[int, float | None]]:
+    return {contender: {n: row.value for n, row in own.items()} for contender, own in found.items()}
 
 
 def _ratio_table(
     slug: str, name: str, rows: Sequence[TimingRow], growth: Mapping[tuple[str, str], Growth]
 ) -> Table:
     """Median ratio to the reference at every size, the exponent of time, and the share of the ceiling at the largest."""
-    ratios = {(r.contender, r.tokens): r for r in rows if r.quantity == name + RATIO}
-    times = {(r.contender, r.tokens): r for r in rows if r.quantity == name + TIME}
-    sizes = sorted({tokens for _, tokens in times})
-    columns = (
-        Column("Contender", "left"),
-        *(Column(f"N {n}") for n in sizes),
-        Column("Time grows as"),
-        Column("Of the ceiling", "left"),
+    ratios, times = _values(_by_contender(rows, name + RATIO)), _by_contender(rows, name + TIME)
+    return Table.of(
+        f"{slug}-{name.replace('_', '-')}",
+        f"{pass_name(name).capitalize()}: time over the reference's, taken in turn; by number of tokens N",
+        [
+            *_by_tokens(ratios, chain(*times.values()), "{:.2f}×".format),
+            Reads("Time grows as", lambda contender: _growth_cell(growth.get((contender, name + TIME)))),
+            Reads("Of the ceiling", lambda contender: _ceiling_cell(times[contender]), "left"),
+        ],
+        times,
+        lambda contender: [
+            _raw(row, ratios.get(contender, {}).get(n)) for n, row in times[contender].items()
+        ],
     )
-    shown, raw = [], []
-    for contender in dict.fromkeys(c for c, _ in times):
-        cells = [Cell(contender)]
-        for n in sizes:
-            row = ratios.get((contender, n))
-            value = None if row is None else row.value
-            cells.append(Cell("n/a" if value is None else f"{value:.2f}×", value))
-        cells += [_growth_cell(growth.get((contender, name + TIME))), _ceiling_cell(contender, sizes, times)]
-        shown.append(tuple(cells))
-        raw += [
-            _raw(times[contender, n], ratios.get((contender, n))) for n in sizes if (contender, n) in times
-        ]
-    caption = (
-        f"{pass_name(name).capitalize()}: time over the reference's, taken in turn; by number of tokens N"
-    )
-    return Table(f"{slug}-{name.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
 
 
-def _raw(time: TimingRow, ratio: TimingRow | None) -> dict[str, object]:
+def _raw(time: TimingRow, ratio: float | None) -> dict[str, object]:
     return {
         "contender": time.contender,
         "tokens": time.tokens,
         "seconds": time.value,
-        "ratio": None if ratio is None else ratio.value,
+        "ratio": ratio,
         "rounds": time.rounds,
         "converged": time.details.get("converged"),
         "roofline_share": time.details.get("roofline_share"),
@@ -177,40 +191,38 @@ def _peak_table(
     slug: str, quantity: str, rows: Sequence[TimingRow], growth: Mapping[tuple[str, str], Growth]
 ) -> Table:
     """Peak memory at every size and its exponent."""
-    peaks = {(r.contender, r.tokens): r for r in rows if r.quantity == quantity}
-    sizes = sorted({tokens for _, tokens in peaks})
-    columns = (Column("Contender", "left"), *(Column(f"N {n}") for n in sizes), Column("Memory grows as"))
-    shown, raw = [], []
-    for contender in dict.fromkeys(c for c, _ in peaks):
-        cells = [Cell(contender)]
-        for n in sizes:
-            row = peaks.get((contender, n))
-            value = None if row is None else row.value
-            cells.append(Cell("n/a" if value is None else words.quantity(value, "B", 3), value))
-            if row is not None:
-                raw.append({"contender": contender, "tokens": n, "bytes": value, "reason": row.reason})
-        shown.append((*cells, _growth_cell(growth.get((contender, quantity)))))
-    caption = f"Peak memory of a {pass_name(quantity.removesuffix(PEAK))} above the level before it, in a fresh process"
-    return Table(f"{slug}-{quantity.replace('_', '-')}", caption, columns, tuple(shown), tuple(raw))
+    peaks = _by_contender(rows, quantity)
+    return Table.of(
+        f"{slug}-{quantity.replace('_', '-')}",
+        f"Peak memory of a {pass_name(quantity.removesuffix(PEAK))} above the level before it, in a fresh process",
+        [
+            *_by_tokens(_values(peaks), chain(*peaks.values()), partial(words.quantity, unit="B")),
+            Reads("Memory grows as", lambda contender: _growth_cell(growth.get((contender, quantity)))),
+        ],
+        peaks,
+        lambda contender: [
+            {"contender": contender, "tokens": n, "bytes": row.value, "reason": row.reason}
+            for n, row in peaks[contender].items()
+        ],
+    )
 
 
 def _growth_cell(growth: Growth | None) -> Cell:
     if growth is None:
-        return Cell("n/a")
+        return Cell(words.MISSING)
     text = f"N^{growth.exponent:.2f}"
     if growth.low is not None and growth.high is not None:
         text += f" [{growth.low:.2f}, {growth.high:.2f}]"
     return Cell(text, growth.exponent)
 
 
-def _ceiling_cell(contender: str, sizes: Sequence[int], times: Mapping[tuple[str, int], TimingRow]) -> Cell:
+def _ceiling_cell(times: Mapping[int, TimingRow]) -> Cell:
     """Share of the binding ceiling at the largest size that was measured."""
-    for n in reversed(sizes):
-        row = times.get((contender, n))
-        share = None if row is None or row.value is None else row.details.get("roofline_share")
-        if row is not None and isinstance(share, float):
+    for n, row in sorted(times.items(), reverse=True):
+        share = row.details.get("roofline_share")
+        if row.value is not None and isinstance(share, float):
             return Cell(f"{100 * share:.0f} % of {row.details.get('bound_by')} at N {n}", share)
-    return Cell("n/a")
+    return Cell(words.MISSING)
 
 
 def _over_tokens(rows: Sequence[TimingRow], quantity: str) -> dict[str, list[tuple[int, float]]]:
