@@ -192,8 +192,18 @@ def _imported(name: str) -> Any:
 
 def _last_name(module: Any, path: Path) -> Any:
     """The class named by the file's last statement, `mechanism = KoPE`."""
+    about = path.stat()
+    named = _last_target(path, about.st_mtime_ns, about.st_size)
+    if named is None:
+        raise UnknownNameError(f"{path}: the last line must name the class, as in `mechanism = MyMechanism`")
+    return getattr(module, named)
+
+
+@lru_cache(maxsize=1000)
+def _last_target(path: Path, changed_ns: int, size: int) -> str | None:
+    """What the last statement of a file gives a value to; None where it gives none. A plan asks thousands of times."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     last = body[-1] if body else None
-    if not (isinstance(last, ast.Assign) and isinstance(last.targets[0], ast.Name)):
-        raise UnknownNameError(f"{path}: the last line must name the class, as in `mechanism = MyMechanism`")
-    return getattr(module, last.targets[0].id)
+    if isinstance(last, ast.Assign) and isinstance(last.targets[0], ast.Name):
+        return last.targets[0].id
+    return None

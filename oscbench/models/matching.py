@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from oscbench.models.backbones import Backbone
+from oscbench.models.trunk import Unstarted
 
 Mode = Literal["none", "params", "flops", "time"]
 Build = Callable[[int | None], Backbone]
@@ -73,10 +74,9 @@ def match(by: Mode, build: Build, build_reference: Build, tolerance: float = 0.0
     Raises:
         MatchingError: the closest model is further away than the tolerance.
     """
-    with torch.device("meta"):
-        usual = build(None).trunk.hidden
+    with torch.device("meta"), Unstarted():
         if by in ("none", "time"):
-            return Matched(by, usual)
+            return Matched(by, build(None).trunk.hidden)
         count = num_parameters if by == "params" else _flops
         target = count(build_reference(None))
         one, two = count(build(1)), count(build(2))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from oscbench.mechanisms import Context, Mechanism, State
 
@@ -181,6 +182,23 @@ def initialise(
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=embedding_spread, generator=generator)
+
+
+class Unstarted(TorchFunctionMode):
+    """Modules that are built meanwhile draw no start values of their own.
+
+    For models that are only planned: on the meta device there is nothing to draw, and to find that out takes PyTorch most of the time
+    of building one.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """What a function of `torch.nn.init` is given, as it is; whatever else is called, called."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def _layers(model: nn.Module) -> int:

@@ -10,12 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
 from oscbench.errors import UserError, first_line
+from oscbench.models.trunk import Unstarted
 from oscbench.records import identity, protocol
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, first_values, own_space, with_values
-from oscbench.runner.training.specs import match_spec, parts_of
+from oscbench.runner.training.specs import match_spec, parts_of, request_key
 from oscbench.settings import spelled
 from oscbench.suite import (
     CellRequest,
@@ -54,14 +55,15 @@ def training_cells(loaded: LoadedSuite, only: list[str], asked: str, device: str
     requests = expand(suite, source)
     check_names(suite, source, shared["model"]["name"])
     entries: dict[tuple[str, str], _Entry] = {}
+    proven: set[str] = set()
     declared = _declared(suite, requests, source)
     for request in requests:
         if (request.mechanism, request.variant) in entries:
             continue
         spec = _entry_spec(suite, shared, request, source)
         named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
-        _prove_buildable(spec, named)
-        _prove_searchable(suite, request, spec, named)
+        _prove_buildable(spec, named, proven)
+        _prove_searchable(suite, request, spec, named, proven)
         given = {**_given(suite, request, spec, source, asked), **declared}
         entries[request.mechanism, request.variant] = _Entry(spec, given, protocol(spec))
     cells = []
@@ -229,24 +231,33 @@ def _resolve(
     return {"name": name, **spelled(config)}
 
 
-def _prove_buildable(spec: dict[str, Any], where: str) -> None:
-    """Solve the matching and build the model without memory, so that an impossible size is refused before anything runs."""
+def _prove_buildable(spec: dict[str, Any], where: str, proven: set[str]) -> None:
+    """Solve the matching, which builds the model without memory, so that an impossible size is refused before anything runs.
+
+    Args:
+        spec: of an entry.
+        where: it stands.
+        proven: models that were built before, by `request_key`; this one is added.
+    """
+    if (key := request_key(spec)) in proven:
+        return
     parts = parts_of(spec)
     inputs = parts.task_class.describe(parts.task_config)
+    repeats = [one for one in ("accumulate", "graph") if one in spec["train"]]
     try:
         matched = match_spec(spec, inputs)
-        with torch.device("meta"):
-            model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], inputs)
+        with torch.device("meta"), Unstarted():
+            model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], inputs) if repeats else None
     except ValueError as error:
         raise SuiteError(f"{where}: {error}") from error
     except Exception as error:  # sizes that torch refuses, or whatever stands in somebody's mechanism
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise SuiteError(f"{where}: the model cannot be built: {reason}") from error
-    for key in ("accumulate", "graph"):
-        if model.trunk.mechanism.draws_anew and key in spec["train"]:
-            raise SuiteError(
-                f"{where}: draws its start anew in every pass, which train.{key} would repeat; leave out {key}, or switch that off"
-            )
+    if model is not None and model.trunk.mechanism.draws_anew:
+        raise SuiteError(
+            f"{where}: draws its start anew in every pass, which train.{repeats[0]} would repeat; leave out {repeats[0]}, or switch that off"
+        )
+    proven.add(key)
 
 
 def _prove_device(train: Train, device: str, source: str) -> None:
@@ -261,11 +272,13 @@ def _prove_device(train: Train, device: str, source: str) -> None:
             )
 
 
-def _prove_searchable(suite: Suite, request: CellRequest, spec: dict[str, Any], where: str) -> None:
+def _prove_searchable(
+    suite: Suite, request: CellRequest, spec: dict[str, Any], where: str, proven: set[str]
+) -> None:
     """Build with every choice and with both ends of every range, the rest as given; and with the entry's first trial."""
     for key, axis in own_space(suite, request).items():
         for value in axis.ends():
             there = f"{where}: tune, {key} = {value}"
-            _prove_buildable(with_values(spec, {key: value}, there), there)
+            _prove_buildable(with_values(spec, {key: value}, there), there, proven)
     if first := first_values(suite, request, where):
-        _prove_buildable(with_values(spec, first, f"{where}: first"), f"{where}: first")
+        _prove_buildable(with_values(spec, first, f"{where}: first"), f"{where}: first", proven)
