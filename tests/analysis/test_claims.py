@@ -243,6 +243,45 @@ def test_levels_of_health_times_and_counts() -> None:
     assert outcome(diverged[:1], "finishes", mechanism="wave")[0] == "holds"
 
 
+def followed(mechanism: str, lift: float, seeds: int = 8, status: str = "ok") -> list[Record]:
+    """Cells whose last of two layers rises by `lift` over 100 steps, give or take a seed's noise; the first layer falls."""
+    found = []
+    for seed in range(seeds):
+        ends = {0: (0.9, 0.1), 1: (0.2, 0.2 + lift + float(NOISE[seed]))}
+        curves = {
+            f"gini/{layer}": Curve(label="gini", unit="1", layer=layer, x=(0, 10, 100), y=(y0, y1, y1))
+            for layer, (y0, y1) in ends.items()
+        }
+        made = make_record(mechanism, seed, status=status, reason=None if status == "ok" else "NaN")
+        found.append(made.model_copy(update={"curves": made.curves | curves}))
+    return found
+
+
+def test_a_quantity_rises_where_the_last_layer_ends_above_its_start() -> None:
+    given = {"entry": "wave", "quantity": "gini"}
+    verdict, text = outcome(followed("wave", 0.1), "rises", **given)
+    assert verdict == "holds"
+    assert "gini in the last layer from 0.200 to 0.300 over 100 steps" in text
+    assert outcome(followed("wave", -0.1), "rises", **given)[0] == "does not hold"
+    assert outcome(followed("wave", 0.0), "rises", **given)[0] == "undecided"
+    verdict, text = outcome(followed("wave", 0.1, seeds=7), "rises", **given)
+    assert (verdict, "a verdict takes 8 seeds" in text) == ("undecided", True)
+    assert outcome(followed("wave", 0.1, status="diverged"), "rises", **given)[0] == "not tested"
+    assert outcome(cells("wave", [0.9] * 8), "rises", **given)[0] == "not tested", "nobody looked on the way"
+
+
+def test_an_entry_is_ahead_by_its_mean_over_training_without_its_start() -> None:
+    given = {**WAVE, "quantity": "gini"}
+    verdict, text = outcome(followed("wave", 0.1) + followed("plain", 0.0), "ahead", **given)
+    assert verdict == "holds"
+    assert "+0.1" in text
+    assert "mean over 2 points of training" in text, "before the first step nothing was trained"
+    assert outcome(followed("wave", 0.0) + followed("plain", 0.1), "ahead", **given)[0] == "does not hold"
+    lifts = [one for seed in range(8) for one in [followed("wave", 0.1 if seed % 2 else -0.1)[seed]]]
+    assert outcome(lifts + followed("plain", 0.0), "ahead", **given)[0] == "undecided"
+    assert outcome(followed("wave", 0.1), "ahead", **given)[0] == "not tested"
+
+
 def judged(*outcomes: str, real: bool = True) -> list[Judged]:
     found = []
     for number, one in enumerate(outcomes):

@@ -142,6 +142,29 @@ class Loses(_OfPair):
     margin: str | None = None
 
 
+class Rises(_OfSuite):
+    """Is a quantity of an entry's last layer higher at the end of training than before its first step?
+
+    Attributes:
+        quantity: That `training_dynamics` follows.
+    """
+
+    rule: Literal["rises"]
+    entry: str
+    quantity: str
+
+
+class Ahead(_OfPair):
+    """Is a quantity of the treatment's last layer above the baseline's while both train?
+
+    Attributes:
+        quantity: That `training_dynamics` follows.
+    """
+
+    rule: Literal["ahead"]
+    quantity: str
+
+
 class Finishes(_OfSuite):
     """Does no run of a mechanism diverge?"""
 
@@ -150,7 +173,7 @@ class Finishes(_OfSuite):
 
 
 Ask = Annotated[
-    Difference | Sooner | FailsLess | Quantity | Level | Loses | Time | Count | Finishes,
+    Difference | Sooner | FailsLess | Quantity | Level | Loses | Rises | Ahead | Time | Count | Finishes,
     Field(discriminator="rule"),
 ]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from oscbench.analysis.claims.course_rules import ahead, rises
 from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.finding import Finding
 from oscbench.analysis.claims.ledger import (
+    Ahead,
     Ask,
     Count,
     Difference,
@@ -16,6 +18,7 @@ from oscbench.analysis.claims.ledger import (
     Level,
     Loses,
     Quantity,
+    Rises,
     Sooner,
     Time,
 )
@@ -30,6 +33,8 @@ _RULES: dict[type, Callable[[Any, Evidence], list[Finding]]] = {
     Quantity: quantities,
     Level: levels,
     Loses: losses,
+    Rises: rises,
+    Ahead: ahead,
     Time: times,
     Count: counts,
     Finishes: finishes,

@@ -1,0 +1,107 @@
+"""Rules about the course of a training: what a measure that looks on the way saw in the last layer, from before the first step to the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.ledger import Ahead, Rises
+from oscbench.analysis.comparison import VERDICT_SEEDS
+from oscbench.analysis.statistics.multiplicity import simultaneous_level
+from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
+from oscbench.records import Curve, Record
+
+
+def rises(asks: Sequence[Rises], evidence: Evidence) -> list[Finding]:
+    """A quantity at the end of training less what it was at the start: its 95 % interval over eight seeds or more must lie above 0."""
+    return [_rises(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
+
+
+def _rises(ask: Rises, cells: Sequence[Record]) -> Finding:
+    curves = [curve for record in cells if (curve := last_layer(record, ask.quantity))]
+    if not curves:
+        return absent(ask)
+    changes = [curve.y[-1] - curve.y[0] for curve in curves]
+    ends, mean = mean_interval(changes), float(np.mean(changes))
+    shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
+    start, end = (float(np.mean([curve.y[at] for curve in curves])) for at in (0, -1))
+    text = (
+        f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[0].x[-1]:g} "
+        f"steps, {words.difference(mean, '1')}{shown}, {len(changes)} seeds ({ask.suite})"
+    )
+    if len(changes) < VERDICT_SEEDS:
+        return Finding(ask, "undecided", text, FEW_SEEDS)
+    outcome: Outcome = "undecided"
+    if ends.low > 0:
+        outcome = "holds"
+    elif ends.high < 0:
+        outcome = "does not hold"
+    return Finding(ask, outcome, text)
+
+
+def ahead(asks: Sequence[Ahead], evidence: Evidence) -> list[Finding]:
+    """A quantity of two entries, its mean over the points of training at which both were looked at, paired by seed.
+
+    What speaks against it is corrected over the ground's questions.
+    """
+    made = [_gains(ask, evidence) for ask in asks]
+    level = simultaneous_level(sum(bool(len(gains)) for gains, _ in made))
+    return [
+        _judged(ask, gains, points, level) if len(gains) else absent(ask)
+        for ask, (gains, points) in zip(asks, made, strict=True)
+    ]
+
+
+def _gains(ask: Ahead, evidence: Evidence) -> tuple[Floats, int]:
+    """By seed, the treatment's mean less the baseline's, and over how many points; the first, before any step, says nothing of training."""
+    sides = [
+        {r.seed: c for r in evidence.entry(name, ask.suite, ask.value) if (c := last_layer(r, ask.quantity))}
+        for name in (ask.treatment, ask.baseline)
+    ]
+    gains, points = [], 0
+    for seed in sorted(sides[0].keys() & sides[1].keys()):
+        first, second = (dict(zip(side[seed].x, side[seed].y, strict=True)) for side in sides)
+        if steps := [step for step in first if step in second and step > 0]:
+            gains.append(float(np.mean([first[step] - second[step] for step in steps])))
+            points = len(steps)
+    return np.asarray(gains, dtype=np.float64), points
+
+
+def _judged(ask: Ahead, gains: Floats, points: int, level: float) -> Finding:
+    ends, corrected = mean_interval(gains), mean_interval(gains, level)
+    p = sign_flip_p(gains, np.random.default_rng(0))
+    shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
+    text = (
+        f"{ask.treatment} − {ask.baseline}: {words.difference(float(gains.mean()), '1')}{shown} {ask.what or words_of(ask.quantity)} in the "
+        f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
+    )
+    if len(gains) < VERDICT_SEEDS:
+        return Finding(ask, "undecided", text, FEW_SEEDS)
+    if p <= ALPHA and ends.low > 0:
+        return Finding(ask, "holds", text)
+    if corrected.high < 0:
+        return Finding(ask, "does not hold", text)
+    return Finding(ask, "undecided", text, f"it could still be ahead by {ends.high:.3f}")
+
+
+def words_of(quantity: str) -> str:
+    """`weighted_synchrony` as it is read."""
+    return quantity.replace("_", " ")
+
+
+def last_layer(record: Record, quantity: str) -> Curve | None:
+    """The curve of a quantity in the last layer that has one, of a training that ended; None where nobody looked twice."""
+    found = [
+        curve
+        for name, curve in record.curves.items()
+        if curve.layer is not None and name.rpartition("/")[0] == quantity
+    ]
+    if record.status != "ok" or not found:
+        return None
+    last = max(found, key=lambda curve: curve.layer or 0)
+    return last if len(last.y) > 1 and all(map(math.isfinite, last.y)) else None
