@@ -11,6 +11,14 @@ from oscbench.records import Record, Store
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports leave all figures out, which take nine tenths of their time: for tests of what pages say."""
+    from oscbench.reporting import report
+
+    monkeypatch.setattr(report, "MAX_FIGURES", 0)
+
+
+@pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
     """Write records to a results folder and return it."""
 

@@ -295,6 +295,7 @@ def test_a_control_is_a_pair_of_its_own_and_told_as_one() -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_tells_effects_over_tasks(save: Callable[..., Path], tmp_path: Path) -> None:
     page = build_report(save(both("one", "digits") + both("two", "scenes")), tmp_path / "page")
     for text in (page.read_text(), page.with_name("report.md").read_text()):

@@ -85,6 +85,7 @@ def test_each_baseline_has_a_column_the_most_compared_first() -> None:
     assert shown(table.rows[0][2]) == "− wave −5.00 points"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_stands_after_the_answers_in_page_and_markdown(save: Save, tmp_path: Path) -> None:
     page = build_report(save(suites("a", "b")), tmp_path / "report", formats=("html", "md", "latex"))
     for path in (page, page.parent / "report.md"):

@@ -348,6 +348,7 @@ def test_every_number_leads_to_a_record_that_is_there(built: Path) -> None:
     assert set(numbers) == {"<a class="}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_records_of_one_name_in_two_folders_lead_nowhere(save: Save, tmp_path: Path) -> None:
     results = save([make_record()])
     (file,) = results.rglob("*.json")
@@ -358,6 +359,7 @@ def test_records_of_one_name_in_two_folders_lead_nowhere(save: Save, tmp_path: P
     assert ".json" not in (tmp_path / "report" / "records.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_large_report_links_rows_instead_of_numbers(
     save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +435,7 @@ def test_pages_alone_need_nothing_beside_them(save: Save, tmp_path: Path) -> Non
             assert (index.parent / address).is_file(), address
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_is_not_finished_says_so(
     save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,6 +206,7 @@ def test_cells_that_did_not_finish_are_named() -> None:
     assert "so not ranked: ring" in caption
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_holds_a_leaderboard_for_each_matching(save: Callable[..., Path], tmp_path: Path) -> None:
     settings = [(by, t, m) for by in ("params", "time") for t in ("a", "b") for m in ("plain", "wave")]
     records = [make_record(m, s, task=t, by=by, suite=by) for by, t, m in settings for s in range(2)]

@@ -264,6 +264,7 @@ def test_every_trial_is_listed_and_leads_to_its_cells(folder, tmp_path):
     assert "Search before" in html
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_trials_are_neither_compared_nor_ranked_nor_exported(folder, tmp_path):
     build_report(folder(), tmp_path / "out")
     with (tmp_path / "out" / "tables" / "cells.csv").open(encoding="utf-8") as file:

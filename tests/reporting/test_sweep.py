@@ -420,6 +420,7 @@ def test_the_page_holds_it_all(save, tmp_path):
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_points_are_no_tasks_of_their_own_among_the_ranks(save, tmp_path):
     others = [make_record(m, s, task=t) for m in LAWS for s in range(2) for t in ("reading", "counting")]
     build_report(save([*records(LAWS, seeds=2), *others]), tmp_path / "page")
@@ -512,6 +513,7 @@ def test_a_mean_that_no_single_value_bears_out_says_so():
     assert clear.verdict == "Better"
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("seeds", "told"), [(8, "with 8 seeds no p can be below 0.008"), (10, None)])
 def test_few_seeds_say_how_small_a_p_can_be(save, tmp_path, seeds, told):
     cells = [

@@ -56,6 +56,7 @@ def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path)
     assert "42 % of matmul" in html
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_trained_and_timed_records_share_a_page(records, tmp_path):
     store = Store(tmp_path / "results")
     for record in [*records, *(make_record(name, seed) for name in ("plain", "wave") for seed in range(3))]:
