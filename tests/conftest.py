@@ -40,6 +40,7 @@ def process_as_it_was():
         torch.set_flush_denormal(False)
         torch.use_deterministic_algorithms(False)
         torch.utils.deterministic.fill_uninitialized_memory = True
+        torch.set_float32_matmul_precision("highest")
         if threads and threads != torch.get_num_threads():
             torch.set_num_threads(threads)
 

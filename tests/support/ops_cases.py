@@ -1,13 +1,14 @@
 """What the law tests need to know about each op: its inputs, its variants, and how its errors are judged.
 
-Backends are not named here: every backend that `oscbench.ops.backends(op, "cpu")` lists is tested.
+Backends are not named here: every backend that `oscbench.ops.backends(op, "cpu")` lists is tested, and under `-m cuda` every backend that
+there is on a GPU.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import draws
@@ -20,6 +21,12 @@ from oscbench.ops.dispatch import call_of
 from oscbench.ops.op import OpSize, Sample
 
 Inputs = dict[str, Tensor]
+
+ON_CUDA = (
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
+)
+"""Of tests that want a GPU: `pytest -m cuda`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Case:
     gradient_options: dict[str, Any] = field(default_factory=dict)
     floor: float = 0.0
     leading: str = "q"
+    device: str = "cpu"
 
     def inputs(
         self,
@@ -75,9 +83,12 @@ class Case:
         return {name: x.to(dtype) for name, x in drawn.items()}
 
     def run(self, inputs: Inputs, backend: str, **options: Any) -> Tensor:
-        """The op on inputs; two results are stacked."""
-        out = FUNCTIONS[self.op](**inputs, **options, backend=backend)
-        return torch.cat(out, dim=-1) if isinstance(out, tuple) else out
+        """The op on inputs, which go to the case's device and whose result comes back; two results are stacked."""
+        given = {
+            name: x.to(self.device) if isinstance(x, Tensor) else x for name, x in (inputs | options).items()
+        }
+        out = FUNCTIONS[self.op](**given, backend=backend)
+        return (torch.cat(out, dim=-1) if isinstance(out, tuple) else out).cpu()
 
     def skip_unless_runs(self, backend: str, inputs: Inputs, **options: Any) -> None:
         """Ask dispatch, as the op does, whether a backend can run a call."""
@@ -85,7 +96,11 @@ class Case:
         asked |= {name: inputs[name] for name in ("drift", "lag") if name in inputs}
         if "anchors" in inputs:
             asked["oscillator_width"] = inputs["anchors"].shape[-1]
-        reason = ops.op_of(self.op).backends[backend].why_not(call_of(inputs[self.leading], **asked))
+        reason = (
+            ops.op_of(self.op)
+            .backends[backend]
+            .why_not(call_of(inputs[self.leading].to(self.device), **asked))
+        )
         if reason is not None:
             pytest.skip(reason)
 
@@ -273,13 +288,19 @@ CASES |= {name: _sampled(name) for name in ops.op_names() if name not in CASES}
 
 
 def grid(ways: tuple[bool, ...] = (False, True)) -> list[Any]:
-    """Every op, backend that runs on the CPU, variant, and causal or not."""
+    """Every op, backend, variant, and causal or not: those that run on the CPU, and on a GPU all there are."""
     return [
         pytest.param(
-            case, backend, variant, way, id=f"{op}-{backend}-{variant.name}-{'causal' if way else 'all'}"
+            replace(case, device=device),
+            backend,
+            variant,
+            way,
+            id=f"{op}-{backend}-{variant.name}-{'causal' if way else 'all'}{'-cuda' if marks else ''}",
+            marks=marks,
         )
+        for device, marks in (("cpu", ()), ("cuda", ON_CUDA))
         for op, case in CASES.items()
-        for backend in ops.backends(op, "cpu")
+        for backend in (ops.backends(op, "cpu") if device == "cpu" else ops.op_of(op).backends)
         for variant in case.variants
         for way in ways
     ]
