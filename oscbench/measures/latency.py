@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field, field_validator
 
+from oscbench.errors import first_line
 from oscbench.instruments.clock import Contender, Effort, Timed, captured, clock_for, interleave
 from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
@@ -167,8 +168,8 @@ def time_one(
         if mode == "graph":
             contender = captured(contender)
         timed = interleave({"it": contender}, clock_for(device), effort)["it"]
-    except (RuntimeError, ValueError, ImportError, OSError) as error:  # compilers fail in many ways
-        return nothing(label, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", details)
+    except Exception as error:  # a compiler's errors derive from no common class
+        return nothing(label, f"{type(error).__name__}: {first_line(error)}", details)
     return measurement(timed, label, {**details, **conditions(device)})
 
 

@@ -41,9 +41,14 @@ class UnsupportedError(ValueError):
 _observed: dict[str, set[str]] | None = None
 
 
+def observing() -> bool:
+    """Whether somebody collects what runs."""
+    return _observed is not None and not torch.compiler.is_compiling()
+
+
 def observed(op_name: str, backend: str) -> None:
     """Note which backend runs, where somebody collects that."""
-    if _observed is not None and not torch.compiler.is_compiling():
+    if _observed is not None and observing():
         _observed.setdefault(op_name, set()).add(backend)
 
 

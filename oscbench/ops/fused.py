@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
+from oscbench.ops.dispatch import observed, observing
 from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
 
 SHORT = 64
@@ -47,6 +49,7 @@ def attention(
     else:
         # A sequence of padding alone hears itself here, so that no softmax runs over nothing; then it gets 0.
         hears = ~key_padding_mask[:, None, None, :] | nobody
+        _note_kernel(attend, q, k, v, hears, scale=scale, is_causal=False)
         out = keep_nan(attend(q, k, v, attn_mask=hears, scale=scale), q)
     return out.masked_fill(nobody, 0.0)
 
@@ -55,6 +58,7 @@ def _plain(
     q: Tensor, k: Tensor, v: Tensor, attend: Attend, *, scale: float, is_causal: bool, include_self: bool
 ) -> Tensor:
     if include_self:
+        _note_kernel(attend, q, k, v, None, scale=scale, is_causal=is_causal)
         return keep_nan(attend(q, k, v, is_causal=is_causal, scale=scale), q)
     assert is_causal, "the fused form without self is causal"
     first = torch.zeros_like(v[..., :1, :])
@@ -63,6 +67,15 @@ def _plain(
         return first + 0.0 * v + (0.0 * q + 0.0 * k).sum(-1, keepdim=True)
     others = attend(q[..., 1:, :], k[..., :-1, :], v[..., :-1, :], is_causal=True, scale=scale)
     return torch.cat((first, keep_nan(others, q[..., 1:, :])), dim=-2)
+
+
+def _note_kernel(
+    attend: Attend, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, scale: float, is_causal: bool
+) -> None:
+    """Note which kernel PyTorch takes for a call, where somebody collects what runs: flash, efficient, cuDNN's or none fused."""
+    if attend is scaled_dot_product_attention and observing() and not q.is_meta:
+        choice = torch._fused_sdp_choice(q, k, v, mask, 0.0, is_causal, scale=scale)
+        observed("scaled_dot_product_attention", SDPBackend(choice).name.lower())
 
 
 def keep_nan(out: Tensor, q: Tensor) -> Tensor:

@@ -53,6 +53,10 @@ def test_record_says_what_was_asked_resolved_and_found(finished):
     assert record.spec_given["train"] == {"epochs": 1, "batch_size": 128}
     assert record.environment["threads"] == record.spec["threads"] == 1
     assert record.environment["backends_ran"]
+    softmax = records(finished)["softmax", "default", 1].environment["backends_ran"]
+    assert softmax["softmax_attention"] == ["sdpa"]
+    # Diagnostics ask for values as wide as there are tokens, which no fused kernel takes.
+    assert softmax["scaled_dot_product_attention"] == ["flash_attention", "math"]
     assert record.measures["accuracy"].n == 500
     assert record.matching.reference == "softmax"
     assert abs(record.matching.residual) < 0.01
