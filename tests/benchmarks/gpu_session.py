@@ -1,6 +1,7 @@
 """A session on a lent GPU, in parts that run side by side and write what they find line by line: exactness first, then times.
 
     session() { python tests/benchmarks/gpu_session.py --output "$OUT" "$@"; }
+    session --part all --budget 240              # everything that follows, each part a process, and one packed file of what they found
     session --part truth --device cpu            # before, where time is cheap: float64 results for `check`
     for case in $(session --list); do session --part check --case "$case" & done; wait
     session --part time --sizes 4096,1024        # alone on the GPU: backends found exact, against the fastest fused attention
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 from gpu_cases import CASES, Case
+from gpu_parts import PACKED, pack, rows_in, table, whole
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -55,12 +57,6 @@ class Lines:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print({name: value for name, value in row.items() if name != "samples"}, flush=True)
-
-
-def rows_in(folder: Path, part: str) -> list[dict[str, Any]]:
-    """All rows that runs of a part have written."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{part}*.jsonl"))]
-    return [json.loads(line) for text in texts for line in text.splitlines()]
 
 
 def error(found: Tensor, truth: Tensor, op: str) -> float:
@@ -333,30 +329,13 @@ def once(arguments: argparse.Namespace, lines: Lines) -> None:
                 lines.add(part="once", case=case.label, backend=backend, refused=first_line(refused))
 
 
-def table(folder: Path) -> None:
-    """What all parts have found, as text."""
-    checks = [row for row in rows_in(folder, "check") if "exact" in row]
-    wrong = [row for row in checks if row["exact"] is False]
-    print(f"{len(checks)} checks, {len(wrong)} wrong, {sum(row['exact'] is None for row in checks)} refused")
-    for row in wrong:
-        print("WRONG", row)
-    print(f"{'contender':36}{'N':>7}{'causal':>8}{'pass':>10}{'us':>12}{'ratio':>8}")
-    for row in rows_in(folder, "time"):
-        if "seconds" in row:
-            which = "fwd+bwd" if row["backward"] else "fwd"
-            ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-            print(
-                f"{row['name']:36}{row['tokens']:7}{row['causal']!s:>8}{which:>10}{row['seconds'] * 1e6:12.1f}{ratio:>8}"
-            )
-
-
 def main() -> None:
     """One part."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--part", choices=("truth", "check", "time", "once", "table"), default="check")
+    parser.add_argument("--part", choices=("all", "truth", "check", "time", "once", "table"), default="check")
     parser.add_argument("--case", action="append", choices=[slug(case) for case in CASES])
     parser.add_argument("--list", action="store_true", help="names of the cases, one a line")
     parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")])
@@ -383,8 +362,21 @@ def main() -> None:
         check(arguments, lines, until)
     elif arguments.part == "time":
         time_all(arguments, lines, until)
-    else:
+    elif arguments.part == "once":
         once(arguments, lines)
+    else:
+        shared = ["--output", str(arguments.output), "--device", arguments.device]
+        shared += ["--sizes", ",".join(map(str, arguments.sizes))]
+        at_once = len(arguments.cases) if arguments.device == "cuda" else 2
+        whole(
+            shared,
+            [slug(case) for case in arguments.cases],
+            at_once=at_once,
+            budget=arguments.budget,
+            say=lines.add,
+        )
+        table(arguments.output)
+        print(f"{pack(arguments.output)} lines in {arguments.output / PACKED}")
 
 
 if __name__ == "__main__":

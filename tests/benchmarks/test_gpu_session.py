@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+import time
 
+import gpu_parts
 import gpu_session
 import pytest
 
 from oscbench import ops
+from oscbench.records import packed
 
 
 def session(monkeypatch, folder, *arguments):
@@ -47,3 +51,54 @@ def test_a_part_ends_with_its_budget(monkeypatch, tmp_path, part):
     session(monkeypatch, tmp_path, "--part", part, "--case", "softmax", "--budget", "0")
     last = (tmp_path / f"{part}-softmax.jsonl").read_text().splitlines()[-1]
     assert json.loads(last)["ended"] == "the budget is spent"
+
+
+STUB = """
+import json, os, signal, sys, time
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if given.get("--case") == "crashes":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if given.get("--case") == "hangs":
+    time.sleep(1000)
+name = given["--part"] + given.get("--case", "")
+open(f"{given['--output']}/{name}.jsonl", "w").write(json.dumps(given) + chr(10))
+"""
+
+
+def test_a_part_that_crashes_or_hangs_costs_its_own_rows_alone(tmp_path):
+    def begin(arguments):
+        return subprocess.Popen([sys.executable, "-c", STUB, *arguments])
+
+    told, started = [], time.monotonic()
+    gpu_parts.whole(
+        ["--output", str(tmp_path)],
+        ["crashes", "works", "hangs"],
+        at_once=2,
+        budget=60.0,
+        say=lambda **row: told.append((row["of"], row["ended"])),
+        begin=begin,
+    )
+    assert time.monotonic() - started < 60.0
+    assert dict(told) == {
+        "check crashes": "with code -11",
+        "check works": "in time",
+        "check hangs": "stopped at its budget",
+        "time": "in time",
+    }
+    assert gpu_parts.pack(tmp_path) == 2
+    rows = [json.loads(line) for line in packed.lines(tmp_path / gpu_parts.PACKED)]
+    assert [row["--part"] for row in rows] == ["check", "time"]
+    assert all(0.0 < float(row["--budget"]) <= 60.0 for row in rows)
+
+
+def test_with_no_budget_left_nothing_is_started(tmp_path):
+    told = []
+    gpu_parts.whole(
+        ["--output", str(tmp_path)],
+        ["one"],
+        at_once=1,
+        budget=0.0,
+        say=lambda **row: told.append(row["ended"]),
+        begin=lambda arguments: pytest.fail("started"),
+    )
+    assert told == ["the budget is spent"] * 2
