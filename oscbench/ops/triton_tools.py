@@ -10,7 +10,8 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,27 +51,74 @@ def why_not(call: Call) -> str | None:
     return None
 
 
-def autotune(configs: Sequence[tuple[dict[str, int], int, int]], key: list[str]) -> Callable[[Any], Any]:
-    """`triton.autotune` over a small set; in the interpreter every candidate counts as equally fast.
+Tile = tuple[dict[str, int], int, int]
+"""Meta-parameters, warps and pipeline stages of a program."""
+
+NARROW_BYTES = 128
+"""A row of d 64 in half precision: up to there the first tile of a kernel fits, beyond it the last one."""
+
+
+class Tiled:
+    """A kernel and the tiles that it may be cut into.
+
+    Where results are to be the same twice (`torch.use_deterministic_algorithms`, as in every cell that trains), one fixed tile: another
+    one rounds otherwise, and each cell would spend its first steps on choosing. Elsewhere the fastest, timed once for sizes within a
+    factor of four.
 
     Args:
-        configs: (meta-parameters, num_warps, num_stages) of each candidate; the interpreter takes the first.
-        key: names of the arguments whose change calls for tuning again.
+        kernel: a `triton.jit` function.
+        tiles: the first for narrow rows, the last, which is the smallest, for wide ones.
+        key: names of the arguments whose change calls for timing again.
+        size: name of the argument that says how many tokens there are; None where that does not matter.
     """
-    import triton
 
-    candidates = [triton.Config(meta, num_warps=warps, num_stages=stages) for meta, warps, stages in configs]
-    # Triton's own benchmark asks for a driver, which the interpreter does not have.
-    constant = {"do_bench": lambda kernel_call, quantiles: [0.0, 0.0, 0.0]} if interpreting() else {}
-    decorator: Callable[[Any], Any] = triton.autotune(configs=candidates, key=key, **constant)
-    return decorator
+    def __init__(self, kernel: Any, tiles: Sequence[Tile], key: list[str], size: str | None) -> None:
+        self.fn = kernel
+        self.tiles = list(tiles)
+        self._key = key
+        self._size = size
+        self._tuners: dict[int, Any] = {}
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        """What launches the kernel over a grid."""
+        return partial(self._launch, grid)
+
+    def _launch(self, grid: Any, *args: Any, **constants: Any) -> Any:
+        import torch
+
+        if interpreting() or torch.are_deterministic_algorithms_enabled():
+            tile, warps, stages = fixed_tile(self, constants)
+            return self.fn[grid](*args, **constants, **tile, num_warps=warps, num_stages=stages)
+        return self._tuner(args)[grid](*args, **constants)
+
+    def _tuner(self, args: tuple[Any, ...]) -> Any:
+        import triton
+
+        count = 1 if self._size is None else int(args[self.fn.arg_names.index(self._size)])
+        near = (count - 1).bit_length() // 2
+        if near not in self._tuners:
+            configs = [
+                triton.Config(meta, num_warps=warps, num_stages=stages) for meta, warps, stages in self.tiles
+            ]
+            self._tuners[near] = triton.autotune(configs=configs, key=self._key)(self.fn)
+        return self._tuners[near]
+
+
+def tiled(tiles: Sequence[Tile], key: list[str], size: str | None = None) -> Callable[[Any], Tiled]:
+    """`Tiled` as a decorator."""
+    return lambda kernel: Tiled(kernel, tiles, key, size)
+
+
+def fixed_tile(kernel: Tiled, constants: Mapping[str, Any]) -> Tile:
+    """The tile of a kernel whose constants say how wide rows are (`BLOCK_D`, `BLOCK_V`, …) and in what (`DOT`)."""
+    blocks = [value for name, value in constants.items() if name.startswith("BLOCK_")]
+    bits = getattr(constants.get("DOT"), "primitive_bitwidth", 16)
+    return kernel.tiles[0 if max(blocks, default=0) * bits <= 8 * NARROW_BYTES else -1]
 
 
 def bare(kernel: Any) -> Any:
-    """The jitted function under autotuners and heuristics."""
-    while hasattr(kernel, "fn") and type(kernel).__name__ in ("Autotuner", "Heuristics"):
-        kernel = kernel.fn
-    return kernel
+    """The jitted function under its tiles."""
+    return kernel.fn if isinstance(kernel, Tiled) else kernel
 
 
 def compile_for(
@@ -85,7 +133,7 @@ def compile_for(
     """Compile a kernel for a GPU that need not be here, and read what the compiler made of it.
 
     Args:
-        kernel: a `triton.jit` function, bare or autotuned (not in the interpreter).
+        kernel: a `triton.jit` function, bare or `Tiled` (not in the interpreter).
         signature: type of each argument, `{"x": "*bf16", "count": "i32"}`, without the constants. Pointers are taken
             for multiples of 16, as PyTorch allocates, and so are integers written `i32:16`; without that a compiler
             cannot load in wide words, and counts come out at up to twice what runs.

@@ -15,7 +15,7 @@ from oscbench.machine.environment import environment
 from oscbench.mechanisms import Mechanism
 
 BASELINE = Path(__file__).parent / "baseline.json"
-UNTIMED = ("test_gates.py", "test_regression.py", "test_gpu_session.py")
+UNTIMED = ("test_gates.py", "test_regression.py", "test_gpu_session.py", "test_kernel_table.py")
 GATES = pytest.StashKey[dict[str, dict]]()
 
 

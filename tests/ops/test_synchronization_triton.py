@@ -76,7 +76,7 @@ def report(kernel, capability, **constants):
     kind, dot = constants.pop("kind")
     size = {"D": 24, "V": 16, "BLOCK_D": 32, "BLOCK_V": 16, "BLOCK_M": 64, "BLOCK_N": 64, "DOT": dot}
     own = {name: kind_of for name, kind_of in signature(kind).items() if name in bare(kernel).arg_names}
-    precision = {"EXACT": "ieee", "GOOD": "tf32x3" if kind == "fp32" else "ieee"}
+    precision = {"PRODUCT": "tf32x3" if kind == "fp32" else "ieee"}
     return compile_for(kernel, own, size | precision | constants, capability, num_warps=4)
 BF16, FP32 = ("bf16", tl.bfloat16), ("fp32", tl.float32)
 print(json.dumps([

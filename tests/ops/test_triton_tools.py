@@ -20,7 +20,7 @@ KERNEL = """
 import torch, triton, triton.language as tl
 from oscbench.ops import triton_tools
 
-@triton_tools.autotune([({"BLOCK": 128}, 4, 2), ({"BLOCK": 256}, 4, 2)], key=["count"])
+@triton_tools.tiled([({"BLOCK": 128}, 4, 2), ({"BLOCK": 256}, 4, 2)], key=["count"])
 @triton.jit
 def total(x, y, count, BLOCK: tl.constexpr):
     offsets = tl.arange(0, BLOCK)
@@ -44,7 +44,7 @@ def child(tmp_path, code, **environment):
 
 
 @needs_triton
-def test_autotuned_kernel_runs_in_the_interpreter(tmp_path):
+def test_tiled_kernel_runs_in_the_interpreter(tmp_path):
     code = """
 x, y = torch.ones(256, dtype=torch.float16), torch.zeros(256)
 total[(1,)](x, y, 256)

@@ -80,7 +80,7 @@ def compiled() -> None:
                 report = compile_for(
                     kernel,
                     types | (sizes if fused else {"N": "i32", "scale": "fp32"}),
-                    triton_pairwise.settings(dtype, 40, 6, "softplus", True) | tile | more,
+                    triton_pairwise.settings(dtype, 40, 6, "softplus", True, 40**-0.5) | tile | more,
                     capability,
                 )
                 # One program forms 64 x 32 pairs a turn of the loop with 128 threads.

@@ -82,7 +82,7 @@ def settle_triton(
     settle_kernel[grid(problems, tokens)](
         *given, sums, out, h, total, tokens, q.shape[1], sums.shape[2], scale,
         V=width, BLOCK_V=block_width(width), STEP=CHUNK,
-        **settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal),
+        **settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal, scale),
     )  # fmt: skip
     return out, h, total
 

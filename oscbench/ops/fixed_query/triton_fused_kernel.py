@@ -11,8 +11,8 @@ receivers' block. They come ready made; the pairs within the block are formed he
 import triton
 import triton.language as tl
 
-from oscbench.ops.fixed_query.triton_kernels import _keep, _tile, _value
-from oscbench.ops.triton_tools import autotune
+from oscbench.ops.fixed_query.triton_kernels import _keep, _pull, _tile
+from oscbench.ops.triton_tools import tiled
 
 # As in blocked.py; the norm's floor squared.
 SQUARE_FLOOR = tl.constexpr(1e-16)
@@ -41,31 +41,24 @@ def _read_state(x, state, M: tl.constexpr, V: tl.constexpr, BLOCK_C: tl.constexp
     return sums, tl.sum(x * counts[None, :], 1) + tl.load(state + V)
 
 
-@autotune(TILES, key=["N", "D", "M", "V", "FUNCTION", "CAUSAL"])
+@tiled(TILES, size="N", key=["D", "M", "V", "FUNCTION", "CAUSAL"])
 @triton.jit
 def settle_kernel(
     q_pointer, k_pointer, c_pointer, v_pointer, anchor_pointer, heard_pointer, state_pointer,
     out_pointer, h_pointer, total_pointer, N, H, STATES, scale,
     D: tl.constexpr, M: tl.constexpr, V: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     BLOCK_V: tl.constexpr, FUNCTION: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr,
-    PRECISE: tl.constexpr, STEP: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    PRECISE: tl.constexpr, FOLD: tl.constexpr, STEP: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Receivers of one block of one head: pull as in `forward_kernel`, settle, read out; grid (blocks, P)."""
     problem = tl.program_id(1).to(tl.int64)
     block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
-    h = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
-    last = tl.minimum((block + 1) * BLOCK_M, N) if CAUSAL else N
-    for start in range(0, last, BLOCK_N):
-        senders = start + tl.arange(0, BLOCK_N)
-        k = _tile(k_pointer + problem * N * D, senders, N, D, BLOCK_D, DOT)
-        c = _tile(c_pointer + problem * N * M, senders, N, M, BLOCK_C, DOT)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRODUCT) * scale
-        weights = _value(scores, FUNCTION, PRECISE)
-        if CAUSAL:
-            weights = tl.where(own[:, None] >= senders[None, :], weights, 0.0)
-        h = tl.dot(weights.to(DOT), c, h, input_precision=PRODUCT)
+    h = _pull(
+        q, k_pointer + problem * N * D, c_pointer + problem * N * M, own, block, N, scale, D, M, BLOCK_D, BLOCK_C,
+        FUNCTION, CAUSAL, DOT, PRODUCT, PRECISE, FOLD, BLOCK_M, BLOCK_N,
+    )  # fmt: skip
     _keep(h_pointer + problem * N * M, h, own, N, M, BLOCK_C)
     square = tl.maximum(tl.sum(h * h, 1), SQUARE_FLOOR, propagate_nan=tl.PropagateNan.ALL)
     x = h * tl.rsqrt(square)[:, None]
@@ -74,7 +67,7 @@ def settle_kernel(
     sums, total = _read_state(x, state, M, V, BLOCK_C, BLOCK_V)
     if CAUSAL:
         # Few senders at a time, so that the epilogue takes no registers from the loop above.
-        for start in tl.range(block * BLOCK_M, last, LOCAL, num_stages=1):
+        for start in tl.range(block * BLOCK_M, tl.minimum((block + 1) * BLOCK_M, N), LOCAL, num_stages=1):
             senders = start + tl.arange(0, LOCAL)
             anchors = _tile(anchor_pointer + problem % H * N * M, senders, N, M, BLOCK_C, tl.float32)
             values = _tile(v_pointer + problem * N * V, senders, N, V, BLOCK_V, DOT)

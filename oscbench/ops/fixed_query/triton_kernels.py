@@ -12,7 +12,7 @@ atomics: two runs agree bit by bit. Senders past the end need no mask, because w
 import triton
 import triton.language as tl
 
-from oscbench.ops.triton_tools import autotune
+from oscbench.ops.triton_tools import tiled
 
 # The order of FUNCTIONS in triton_pairwise.py.
 SOFTPLUS = tl.constexpr(0)
@@ -108,13 +108,65 @@ def _keep(base, tile, tokens, N, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
     tl.store(base + tokens[:, None].to(tl.int64) * WIDTH + columns[None, :], tile, mask=inside)
 
 
-@autotune(TILES, key=["N", "D", "M", "FUNCTION", "CAUSAL"])
+@triton.jit
+def _scaled(x, scale, DOT: tl.constexpr, FOLD: tl.constexpr):
+    """A block's own vectors times the scale, where that loses nothing; else every score is multiplied."""
+    return (x * scale).to(DOT) if FOLD else x
+
+
+@triton.jit
+def _scores(own, others, scale, PRODUCT: tl.constexpr, FOLD: tl.constexpr):
+    scores = tl.dot(own, tl.trans(others), input_precision=PRODUCT)
+    return scores if FOLD else scores * scale
+
+
+@triton.jit
+def _pull_tiles(
+    acc, first, last, q, k_base, c_base, own, N, scale, D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr, MASKED: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr,
+    PRECISE: tl.constexpr, FOLD: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Add senders first..last to what pulls a block of receivers; MASKED where some of them are in the future."""
+    for start in range(first, last, BLOCK_N):
+        senders = start + tl.arange(0, BLOCK_N)
+        k = _tile(k_base, senders, N, D, BLOCK_D, DOT)
+        c = _tile(c_base, senders, N, M, BLOCK_C, DOT)
+        weights = _value(_scores(q, k, scale, PRODUCT, FOLD), FUNCTION, PRECISE)
+        if MASKED:
+            weights = tl.where(own[:, None] >= senders[None, :], weights, 0.0)
+        acc = tl.dot(weights.to(DOT), c, acc, input_precision=PRODUCT)
+    return acc
+
+
+@triton.jit
+def _pull(
+    q, k_base, c_base, own, block, N, scale, D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr,
+    PRECISE: tl.constexpr, FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """What pulls a block of receivers, (BLOCK_M, BLOCK_C); causal, tiles before their own need no mask."""
+    q = _scaled(q, scale, DOT, FOLD)
+    acc = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
+    whole = block * BLOCK_M // BLOCK_N * BLOCK_N if CAUSAL else N
+    acc = _pull_tiles(
+        acc, 0, whole, q, k_base, c_base, own, N, scale, D, M, BLOCK_D, BLOCK_C, FUNCTION, False, DOT, PRODUCT,
+        PRECISE, FOLD, BLOCK_N,
+    )  # fmt: skip
+    if CAUSAL:
+        acc = _pull_tiles(
+            acc, whole, tl.minimum((block + 1) * BLOCK_M, N), q, k_base, c_base, own, N, scale, D, M, BLOCK_D,
+            BLOCK_C, FUNCTION, True, DOT, PRODUCT, PRECISE, FOLD, BLOCK_N,
+        )  # fmt: skip
+    return acc
+
+
+@tiled(TILES, size="N", key=["D", "M", "FUNCTION", "CAUSAL"])
 @triton.jit
 def forward_kernel(
     q_pointer, k_pointer, c_pointer, out_pointer, N, scale,
     D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr,
     CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, PRECISE: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Receivers of one block of one head; tensors (P, N, ·), grid (blocks, P)."""
     problem = tl.program_id(1).to(tl.int64)
@@ -122,27 +174,39 @@ def forward_kernel(
     block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
-    acc = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
-    last = tl.minimum((block + 1) * BLOCK_M, N) if CAUSAL else N
-    for start in range(0, last, BLOCK_N):
-        senders = start + tl.arange(0, BLOCK_N)
-        k = _tile(k_pointer + problem * N * D, senders, N, D, BLOCK_D, DOT)
-        c = _tile(c_pointer + problem * N * M, senders, N, M, BLOCK_C, DOT)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRODUCT) * scale
-        weights = _value(scores, FUNCTION, PRECISE)
-        if CAUSAL:
-            weights = tl.where(own[:, None] >= senders[None, :], weights, 0.0)
-        acc = tl.dot(weights.to(DOT), c, acc, input_precision=PRODUCT)
+    acc = _pull(
+        q, k_pointer + problem * N * D, c_pointer + problem * N * M, own, block, N, scale, D, M, BLOCK_D, BLOCK_C,
+        FUNCTION, CAUSAL, DOT, PRODUCT, PRECISE, FOLD, BLOCK_M, BLOCK_N,
+    )  # fmt: skip
     _keep(out_pointer + problem * N * M, acc, own, N, M, BLOCK_C)
 
 
-@autotune(TILES, key=["N", "D", "M", "FUNCTION", "CAUSAL"])
+@triton.jit
+def _row_tiles(
+    acc, first, last, q, grad, k_base, c_base, own, N, scale, D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr, MASKED: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr,
+    FOLD: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Add senders first..last to the gradient of a block of receivers."""
+    for start in range(first, last, BLOCK_N):
+        senders = start + tl.arange(0, BLOCK_N)
+        k = _tile(k_base, senders, N, D, BLOCK_D, DOT)
+        c = _tile(c_base, senders, N, M, BLOCK_C, DOT)
+        slopes = _slope(_scores(q, k, scale, PRODUCT, FOLD), FUNCTION)
+        slopes = slopes * tl.dot(grad, tl.trans(c), input_precision=PRODUCT)
+        if MASKED:
+            slopes = tl.where(own[:, None] >= senders[None, :], slopes, 0.0)
+        acc = tl.dot(slopes.to(DOT), k, acc, input_precision=PRODUCT)
+    return acc
+
+
+@tiled(TILES, size="N", key=["D", "M", "FUNCTION", "CAUSAL"])
 @triton.jit
 def row_gradient_kernel(
     q_pointer, k_pointer, c_pointer, grad_pointer, grad_q_pointer, N, scale,
     D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr,
     CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, PRECISE: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Σ_j (grad_i·c_j) f'(s_ij) k_j scale for the receivers of one block."""
     problem = tl.program_id(1).to(tl.int64)
@@ -150,27 +214,51 @@ def row_gradient_kernel(
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     grad = _tile(grad_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
+    q = _scaled(q, scale, DOT, FOLD)
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    last = tl.minimum((block + 1) * BLOCK_M, N) if CAUSAL else N
-    for start in range(0, last, BLOCK_N):
-        senders = start + tl.arange(0, BLOCK_N)
-        k = _tile(k_pointer + problem * N * D, senders, N, D, BLOCK_D, DOT)
-        c = _tile(c_pointer + problem * N * M, senders, N, M, BLOCK_C, DOT)
-        slopes = _slope(tl.dot(q, tl.trans(k), input_precision=PRODUCT) * scale, FUNCTION)
-        slopes = slopes * tl.dot(grad, tl.trans(c), input_precision=PRODUCT)
-        if CAUSAL:
-            slopes = tl.where(own[:, None] >= senders[None, :], slopes, 0.0)
-        acc = tl.dot(slopes.to(DOT), k, acc, input_precision=PRODUCT)
+    whole = block * BLOCK_M // BLOCK_N * BLOCK_N if CAUSAL else N
+    k_base, c_base = k_pointer + problem * N * D, c_pointer + problem * N * M
+    acc = _row_tiles(
+        acc, 0, whole, q, grad, k_base, c_base, own, N, scale, D, M, BLOCK_D, BLOCK_C, FUNCTION, False, DOT, PRODUCT,
+        FOLD, BLOCK_N,
+    )  # fmt: skip
+    if CAUSAL:
+        acc = _row_tiles(
+            acc, whole, tl.minimum((block + 1) * BLOCK_M, N), q, grad, k_base, c_base, own, N, scale, D, M, BLOCK_D,
+            BLOCK_C, FUNCTION, True, DOT, PRODUCT, FOLD, BLOCK_N,
+        )  # fmt: skip
     _keep(grad_q_pointer + problem * N * D, acc * scale, own, N, D, BLOCK_D)
 
 
-@autotune(TILES, key=["N", "D", "M", "FUNCTION", "CAUSAL"])
+@triton.jit
+def _column_tiles(
+    acc_k, acc_c, first, last, k, c, q_base, grad_base, own, N, scale, D: tl.constexpr, M: tl.constexpr,
+    BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr, MASKED: tl.constexpr, DOT: tl.constexpr,
+    PRODUCT: tl.constexpr, PRECISE: tl.constexpr, FOLD: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """Add receivers first..last to the gradients of a block of senders."""
+    for start in range(first, last, BLOCK_N):
+        receivers = start + tl.arange(0, BLOCK_N)
+        q = _tile(q_base, receivers, N, D, BLOCK_D, DOT)
+        grad = _tile(grad_base, receivers, N, M, BLOCK_C, DOT)
+        scores = _scores(k, q, scale, PRODUCT, FOLD)
+        weights = _value(scores, FUNCTION, PRECISE)
+        slopes = _slope(scores, FUNCTION) * tl.dot(c, tl.trans(grad), input_precision=PRODUCT)
+        if MASKED:
+            heard = receivers[None, :] >= own[:, None]
+            weights, slopes = tl.where(heard, weights, 0.0), tl.where(heard, slopes, 0.0)
+        acc_c = tl.dot(weights.to(DOT), grad, acc_c, input_precision=PRODUCT)
+        acc_k = tl.dot(slopes.to(DOT), q, acc_k, input_precision=PRODUCT)
+    return acc_k, acc_c
+
+
+@tiled(TILES, size="N", key=["D", "M", "FUNCTION", "CAUSAL"])
 @triton.jit
 def column_gradient_kernel(
     q_pointer, k_pointer, c_pointer, grad_pointer, grad_k_pointer, grad_c_pointer, N, scale,
     D: tl.constexpr, M: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr, FUNCTION: tl.constexpr,
     CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, PRECISE: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Σ_i (grad_i·c_j) f'(s_ij) q_i scale and Σ_i f(s_ij) grad_i for the senders of one block of BLOCK_M."""
     problem = tl.program_id(1).to(tl.int64)
@@ -178,20 +266,20 @@ def column_gradient_kernel(
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     k = _tile(k_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     c = _tile(c_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
+    k = _scaled(k, scale, DOT, FOLD)
     acc_k = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     acc_c = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
-    first = block * BLOCK_M // BLOCK_N * BLOCK_N if CAUSAL else 0
-    for start in range(first, N, BLOCK_N):
-        receivers = start + tl.arange(0, BLOCK_N)
-        q = _tile(q_pointer + problem * N * D, receivers, N, D, BLOCK_D, DOT)
-        grad = _tile(grad_pointer + problem * N * M, receivers, N, M, BLOCK_C, DOT)
-        scores = tl.dot(k, tl.trans(q), input_precision=PRODUCT) * scale
-        weights = _value(scores, FUNCTION, PRECISE)
-        slopes = _slope(scores, FUNCTION) * tl.dot(c, tl.trans(grad), input_precision=PRODUCT)
-        if CAUSAL:
-            heard = receivers[None, :] >= own[:, None]
-            weights, slopes = tl.where(heard, weights, 0.0), tl.where(heard, slopes, 0.0)
-        acc_c = tl.dot(weights.to(DOT), grad, acc_c, input_precision=PRODUCT)
-        acc_k = tl.dot(slopes.to(DOT), q, acc_k, input_precision=PRODUCT)
+    q_base, grad_base = q_pointer + problem * N * D, grad_pointer + problem * N * M
+    whole = 0
+    if CAUSAL:
+        whole = tl.cdiv(tl.minimum((block + 1) * BLOCK_M, N), BLOCK_N) * BLOCK_N
+        acc_k, acc_c = _column_tiles(
+            acc_k, acc_c, block * BLOCK_M // BLOCK_N * BLOCK_N, whole, k, c, q_base, grad_base, own, N, scale, D, M,
+            BLOCK_D, BLOCK_C, FUNCTION, True, DOT, PRODUCT, PRECISE, FOLD, BLOCK_N,
+        )  # fmt: skip
+    acc_k, acc_c = _column_tiles(
+        acc_k, acc_c, whole, N, k, c, q_base, grad_base, own, N, scale, D, M, BLOCK_D, BLOCK_C, FUNCTION, False, DOT,
+        PRODUCT, PRECISE, FOLD, BLOCK_N,
+    )  # fmt: skip
     _keep(grad_k_pointer + problem * N * D, acc_k * scale, own, N, D, BLOCK_D)
     _keep(grad_c_pointer + problem * N * M, acc_c, own, N, M, BLOCK_C)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -22,8 +23,13 @@ def block_width(width: int) -> int:
     return max(16, int(triton.next_power_of_2(width)))
 
 
-def settings(dtype: torch.dtype, width: int, values: int, function: str, is_causal: bool) -> dict[str, Any]:
-    """The kernels' constants. float32 products are three tf32 products each (`ieee` spills), never one."""
+def settings(
+    dtype: torch.dtype, width: int, values: int, function: str, is_causal: bool, scale: float
+) -> dict[str, Any]:
+    """The kernels' constants. float32 products are three tf32 products each (`ieee` spills), never one.
+
+    The scale goes into a block's own vectors where that loses nothing: in float32, and in half precision where it is a power of two.
+    """
     # The interpreter multiplies the bit patterns of bfloat16, so tiles are float32 there.
     dot = tl.float32 if interpreting() else _TYPES[dtype]
     return {
@@ -36,6 +42,7 @@ def settings(dtype: torch.dtype, width: int, values: int, function: str, is_caus
         "DOT": dot,
         "PRODUCT": "tf32x3",
         "PRECISE": dtype == torch.float32,
+        "FOLD": dtype == torch.float32 or math.frexp(scale)[0] == 0.5,
     }
 
 
@@ -63,7 +70,7 @@ def pairwise_triton(q: Tensor, k: Tensor, c: Tensor, scale: float, function: str
     """
     flat_q, flat_k, flat_c = flat(q), flat(k), flat(c)
     out = torch.empty(c.shape, dtype=torch.float32, device=c.device)
-    constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal)
+    constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal, scale)
     problems, tokens = flat_q.shape[:2]
     triton_kernels.forward_kernel[grid(problems, tokens)](
         flat_q, flat_k, flat_c, out, tokens, scale, **constants
@@ -84,7 +91,7 @@ def pairwise_triton_backward(
     """Gradients of `pairwise_triton` to q, k and c, in their dtype."""
     given = [flat(q), flat(k), flat(c), flat(grad.to(q.dtype))]
     grads = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, c)]
-    constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal)
+    constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal, scale)
     problems, tokens = given[0].shape[:2]
     programs = grid(problems, tokens)
     triton_kernels.row_gradient_kernel[programs](*given, grads[0], tokens, scale, **constants)

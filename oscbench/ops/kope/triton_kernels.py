@@ -11,7 +11,7 @@ two runs agree bit by bit. The grid is (problems, blocks of tokens), a problem b
 import triton
 import triton.language as tl
 
-from oscbench.ops.triton_tools import autotune
+from oscbench.ops.triton_tools import tiled
 
 # PHASE_EPSILON of phases.py, under the root of the mixed phases' length.
 LENGTH_FLOOR = tl.constexpr(1e-5)
@@ -92,7 +92,7 @@ def _turn(into, source, cos, sin, tokens, stride, out_stride, N, PAIRS: tl.const
     _keep_pairs(into, ahead, aside, tokens, out_stride, N, PAIRS, BLOCK_P)
 
 
-@autotune(TILES, key=["PAIRS", "TENSORS", "MIX"])
+@tiled(TILES, key=["PAIRS", "TENSORS", "MIX"])
 @triton.jit
 def turn_kernel(
     q_pointer, k_pointer, v_pointer, cos_pointer, sin_pointer, mix_pointer,
@@ -150,7 +150,7 @@ def _pull_back(
     return d_cos, d_sin
 
 
-@autotune(TILES, key=["PAIRS", "TENSORS", "MIX"])
+@tiled(TILES, key=["PAIRS", "TENSORS", "MIX"])
 @triton.jit
 def turn_gradient_kernel(
     q_grad_pointer, k_grad_pointer, v_grad_pointer, cos_grad_pointer, sin_grad_pointer,

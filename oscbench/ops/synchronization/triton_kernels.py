@@ -13,7 +13,7 @@ it cannot lock, so that inner tiles need no mask. No running maximum: 0 ≤ S �
 import triton
 import triton.language as tl
 
-from oscbench.ops.triton_tools import autotune
+from oscbench.ops.triton_tools import tiled
 
 SUM_EPSILON = tl.constexpr(1e-8)
 
@@ -31,7 +31,7 @@ def _locking(
     SPECIAL: tl.constexpr,
     CAUSAL: tl.constexpr,
 ):
-    """(S² in [0, 1], e, t) of a tile; receivers' and senders' vectors come shaped to broadcast."""
+    """(S², e, t) of a tile, S² not below 0; receivers' and senders' vectors come shaped to broadcast."""
     t = sender_norms - 2.0 * dot
     e = tl.exp2(rate * t + fade)
     square = e - (near * t + spent)
@@ -41,8 +41,9 @@ def _locking(
         square = tl.where((receivers == senders) & heard, 1.0 + 0.0 * t, square)
         if CAUSAL:
             square = tl.where(receivers >= senders, square, 0.0)
+        square = tl.minimum(square, 1.0, propagate_nan=tl.PropagateNan.ALL)
+    # Elsewhere e is at most 1 but for its rounding.
     square = tl.maximum(square, 0.0, propagate_nan=tl.PropagateNan.ALL)
-    square = tl.minimum(square, 1.0, propagate_nan=tl.PropagateNan.ALL)
     return square, e, t
 
 
@@ -59,7 +60,7 @@ def _rows(base, tokens, columns, N, D: tl.constexpr, EVEN: tl.constexpr, DOT: tl
 def _forward_tiles(
     acc, total, first, last, own, omega, near, spent, rate, fade, omega_base, value_base, norm_base, N,
     D: tl.constexpr, V: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_N: tl.constexpr,
-    SPECIAL: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr, GOOD: tl.constexpr,
+    SPECIAL: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr,
 ):  # fmt: skip
     """Add senders first..last to the sums of a block of receivers."""
     channels, value_channels = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_V)
@@ -68,17 +69,17 @@ def _forward_tiles(
         other = _rows(omega_base, senders, channels, N, D, D == BLOCK_D, DOT)
         norms = tl.load(norm_base + senders)[None, :]
         values = _rows(value_base, senders, value_channels, N, V, V == BLOCK_V, DOT)
-        dot = tl.dot(omega, tl.trans(other), input_precision=EXACT)
+        dot = tl.dot(omega, tl.trans(other), input_precision=PRODUCT)
         square, _, _ = _locking(
             dot, norms, near, spent, rate, fade, own[:, None], senders[None, :], SPECIAL, CAUSAL
         )
         strength = tl.sqrt(square)
         total += tl.sum(strength, 1)
-        acc = tl.dot(strength.to(DOT), values, acc, input_precision=GOOD)
+        acc = tl.dot(strength.to(DOT), values, acc, input_precision=PRODUCT)
     return acc, total
 
 
-@autotune(
+@tiled(
     [
         ({"BLOCK_M": 128, "BLOCK_N": 64}, 8, 3),
         ({"BLOCK_M": 128, "BLOCK_N": 64}, 4, 3),
@@ -86,14 +87,15 @@ def _forward_tiles(
         ({"BLOCK_M": 64, "BLOCK_N": 64}, 4, 3),
         ({"BLOCK_M": 64, "BLOCK_N": 32}, 4, 2),
     ],
-    key=["N", "D", "V", "CAUSAL"],
+    size="N",
+    key=["D", "V", "CAUSAL"],
 )
 @triton.jit
 def forward_kernel(
     omega_pointer, value_pointer, norm_pointer, near_pointer, spent_pointer, fade_pointer, rate_pointer,
     out_pointer, total_pointer, N, S,
     D: tl.constexpr, V: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_V: tl.constexpr, CAUSAL: tl.constexpr,
-    DOT: tl.constexpr, EXACT: tl.constexpr, GOOD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    DOT: tl.constexpr, PRODUCT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """out_i = Σ_j S_ij v_j / T_i and T_i = Σ_j S_ij + 1e-8 for BLOCK_M receivers of one head.
 
@@ -119,16 +121,16 @@ def forward_kernel(
     end = tl.cdiv(tl.minimum(first + BLOCK_M, N), BLOCK_N) * BLOCK_N
     acc, total = _forward_tiles(
         acc, total, 0, begin, own, omega, near, spent, rate, fade, omega_base, value_base, norm_base, N,
-        D, V, BLOCK_D, BLOCK_V, BLOCK_N, False, CAUSAL, DOT, EXACT, GOOD,
+        D, V, BLOCK_D, BLOCK_V, BLOCK_N, False, CAUSAL, DOT, PRODUCT,
     )  # fmt: skip
     acc, total = _forward_tiles(
         acc, total, begin, end, own, omega, near, spent, rate, fade, omega_base, value_base, norm_base, N,
-        D, V, BLOCK_D, BLOCK_V, BLOCK_N, True, CAUSAL, DOT, EXACT, GOOD,
+        D, V, BLOCK_D, BLOCK_V, BLOCK_N, True, CAUSAL, DOT, PRODUCT,
     )  # fmt: skip
     if not CAUSAL:
         acc, total = _forward_tiles(
             acc, total, end, N, own, omega, near, spent, rate, fade, omega_base, value_base, norm_base, N,
-            D, V, BLOCK_D, BLOCK_V, BLOCK_N, False, CAUSAL, DOT, EXACT, GOOD,
+            D, V, BLOCK_D, BLOCK_V, BLOCK_N, False, CAUSAL, DOT, PRODUCT,
         )  # fmt: skip
     total += SUM_EPSILON
     columns = tl.arange(0, BLOCK_V)
@@ -142,15 +144,14 @@ def _pull_tiles(
     d_values, pulled, pulls, gaps, faded, first, last, own, omega, values, grads, near, spent, fade, norms, push,
     omega_base, value_base, grad_base, norm_base, near_base, spent_base, fade_base, push_base, rate, slope_bound,
     N, ROLE: tl.constexpr, D: tl.constexpr, V: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_V: tl.constexpr,
-    BLOCK_N: tl.constexpr, SPECIAL: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr,
-    GOOD: tl.constexpr,
+    BLOCK_N: tl.constexpr, SPECIAL: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr,
 ):  # fmt: skip
     """Add partners first..last to the sums of a block of tokens; see `backward_kernel`."""
     channels, value_channels = tl.arange(0, BLOCK_D), tl.arange(0, BLOCK_V)
     for start in range(first, last, BLOCK_N):
         partners = start + tl.arange(0, BLOCK_N)
         other = _rows(omega_base, partners, channels, N, D, D == BLOCK_D, DOT)
-        dot = tl.dot(omega, tl.trans(other), input_precision=EXACT)
+        dot = tl.dot(omega, tl.trans(other), input_precision=PRODUCT)
         if ROLE == 2:  # mine are the senders; the receivers' numbers run along the columns
             near_here = tl.load(near_base + partners)[None, :]
             spent_here = tl.load(spent_base + partners)[None, :]
@@ -176,15 +177,15 @@ def _pull_tiles(
             weight -= tl.load(push_base + partners)[None, :]
         if ROLE != 2:  # I hear them
             theirs = _rows(value_base, partners, value_channels, N, V, V == BLOCK_V, DOT)
-            weight = tl.dot(grads, tl.trans(theirs), weight, input_precision=GOOD)
+            weight = tl.dot(grads, tl.trans(theirs), weight, input_precision=PRODUCT)
         if ROLE != 1:  # they hear me
             theirs = _rows(grad_base, partners, value_channels, N, V, V == BLOCK_V, DOT)
-            weight = tl.dot(values, tl.trans(theirs), weight, input_precision=GOOD)
-            d_values = tl.dot(strength.to(DOT), theirs, d_values, input_precision=GOOD)
+            weight = tl.dot(values, tl.trans(theirs), weight, input_precision=PRODUCT)
+            d_values = tl.dot(strength.to(DOT), theirs, d_values, input_precision=PRODUCT)
         weight *= inverse
         # 2 alpha = -rate ln 2. The factor 1/2 of the slope goes with the 2 of the squared distance's.
         pull = weight * (near_here - 0.6931471805599453 * rate * e)
-        pulled = tl.dot(pull.to(DOT), other, pulled, input_precision=GOOD)
+        pulled = tl.dot(pull.to(DOT), other, pulled, input_precision=PRODUCT)
         pulls += tl.sum(pull, 1)
         if ROLE != 2:
             weight *= t + norms
@@ -193,15 +194,15 @@ def _pull_tiles(
     return d_values, pulled, pulls, gaps, faded
 
 
-@autotune(
+@tiled(
     [
         ({"BLOCK_M": 64, "BLOCK_N": 64}, 4, 2),
         ({"BLOCK_M": 128, "BLOCK_N": 64}, 8, 2),
         ({"BLOCK_M": 64, "BLOCK_N": 32}, 4, 3),
-        ({"BLOCK_M": 64, "BLOCK_N": 64}, 8, 2),
         ({"BLOCK_M": 32, "BLOCK_N": 32}, 4, 2),
     ],
-    key=["N", "D", "V", "CAUSAL", "ROLE"],
+    size="N",
+    key=["D", "V", "CAUSAL", "ROLE"],
 )
 @triton.jit
 def backward_kernel(
@@ -209,7 +210,7 @@ def backward_kernel(
     fade_pointer, push_pointer, rate_pointer, d_value_pointer, d_omega_pointer, gap_pointer, faded_pointer,
     slope_bound, N, S,
     ROLE: tl.constexpr, D: tl.constexpr, V: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_V: tl.constexpr,
-    CAUSAL: tl.constexpr, DOT: tl.constexpr, EXACT: tl.constexpr, GOOD: tl.constexpr, BLOCK_M: tl.constexpr,
+    CAUSAL: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Gradients of BLOCK_M tokens of one head, from all their partners; S is computed again.
@@ -255,7 +256,7 @@ def backward_kernel(
                 d_values, pulled, pulls, gaps, faded, low, high, own, omega, values, grads, near, spent, fade,
                 norms, push, omega_base, value_base, grad_base, norm_base, near_base, spent_base, fade_base,
                 push_base, rate, slope_bound, N, ROLE, D, V, BLOCK_D, BLOCK_V, BLOCK_N, piece == 1, CAUSAL, DOT,
-                EXACT, GOOD,
+                PRODUCT,
             )  # fmt: skip
     result = pulled - pulls[:, None] * omega.to(tl.float32)
     where = d_omega_pointer + at[:, None] * D + channels[None, :]

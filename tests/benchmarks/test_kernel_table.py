@@ -1,0 +1,61 @@
+"""The committed table of what compilers make of our Triton kernels; `python tests/benchmarks/kernel_table.py` makes it anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import kernel_table
+import pytest
+
+from oscbench.ops import triton_tools
+
+COMMITTED = json.loads(kernel_table.TABLE.read_text())
+FAMILIES = ("ssa forward", "ssa backward", "fixed query", "KoPE")
+
+
+def test_the_table_has_every_kernel_for_both_gpus_in_both_precisions():
+    # One of a family in each at least: what is missing, the next run of the script adds.
+    for family in FAMILIES:
+        for dtype in kernel_table.DTYPES:
+            for capability in kernel_table.CAPABILITIES:
+                there = [
+                    row
+                    for row in COMMITTED["rows"]
+                    if row.startswith(family) and row.endswith(f"{dtype}, sm_{capability}")
+                ]
+                assert there, (family, dtype, capability)
+
+
+def test_no_kernel_wants_more_than_a_gpu_has():
+    for name, row in COMMITTED["rows"].items():
+        assert row["shared_bytes"] <= 163 * 1024, name
+        assert row["registers"] <= 255, name
+
+
+@pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
+@pytest.mark.parametrize("which", ["ssa forward", "fixed query", "fixed query gradient to k", "KoPE turn"])
+def test_machine_code_is_that_of_the_table(which):
+    import triton
+
+    if triton.__version__ != COMMITTED["triton"]:
+        pytest.skip(f"the table is of Triton {COMMITTED['triton']}, here is {triton.__version__}")
+    code = (
+        "import json, sys, kernel_table as t\n"
+        "(one,) = [s for s in t.subjects('bf16') if s.name == sys.argv[1]]\n"
+        "print(json.dumps(t.compiled(one, 'bf16', 90)))"
+    )
+    paths = [str(kernel_table.TABLE.parent), *sys.path]
+    around = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    made = subprocess.run(
+        [sys.executable, "-c", code, which],
+        capture_output=True,
+        text=True,
+        env=around | {"PYTHONPATH": os.pathsep.join(paths)},
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    found = json.loads(made.stdout.splitlines()[-1])
+    assert found == COMMITTED["rows"][f"{which}, bf16, sm_90"], "a change on purpose: run kernel_table.py"
