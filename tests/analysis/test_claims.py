@@ -178,6 +178,22 @@ def test_a_level_is_asked_of_the_whole_interval() -> None:
     assert outcome(settled, "level", entry="wave", measure="nothing", at_most=0.9)[0] == "not tested"
 
 
+def test_a_level_less_another_measure_is_what_is_lost_and_not_what_was_never_there() -> None:
+    """A seed that trained badly loses nothing to noise."""
+    before = np.array([0.95, 0.95, 0.6, 0.95, 0.95, 0.95, 0.7, 0.95])
+    lost = [
+        measured(r, whole=float(w), noisy=float(w - 0.005 - x))
+        for r, w, x in zip(cells("wave", [0.9] * 8), before, NOISE, strict=True)
+    ]
+    given = {"entry": "wave", "measure": "whole", "less": "noisy"}
+    verdict, text = outcome(lost, "level", **given, at_most=0.01)
+    assert verdict == "holds"
+    assert "+0.50 points" in text
+    assert "at most +1.00 points" in text
+    assert outcome(lost, "level", **given, at_most=0.001)[0] == "does not hold"
+    assert outcome(lost, "level", entry="wave", measure="whole", less="nothing", at_most=1)[0] == "not tested"
+
+
 def test_a_level_over_a_floor_takes_each_cells_own_floor_off() -> None:
     def over(by: float) -> list[Record]:
         made = []

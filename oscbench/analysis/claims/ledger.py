@@ -106,12 +106,14 @@ class Level(_OfSuite):
     """Does a measure of an entry lie within bounds, its interval over seeds and all?
 
     Attributes:
+        less: Another measure that is taken off first, cell by cell: what is lost from one to the other.
         over: A floor among the measure's details that is taken off first, cell by cell; its last value where it has several, by layer.
     """
 
     rule: Literal["level"]
     entry: str
     measure: str
+    less: str | None = None
     over: str | None = None
     at_least: float | None = None
     at_most: float | None = None

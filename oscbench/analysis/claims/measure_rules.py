@@ -21,12 +21,14 @@ from oscbench.records import Record
 
 
 def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
-    """A measure, or what it is over a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
+    """A measure, or what it is over another or a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
     return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
 
 
 def _level(ask: Level, cells: Sequence[Record]) -> Finding:
-    known = [(r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _floor(r, ask))]
+    known = [
+        (r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _taken_off(r, ask))
+    ]
     if not known:
         return absent(ask)
     values = [value for _, value in known]
@@ -35,10 +37,11 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
     measurement = known[0][0].measures[ask.measure]
     unit, what = measurement.unit, ask.what or words.lowered(measurement.label)
     what += f" over the floor {ask.over.replace('_', ' ')}" if ask.over else ""
-    bounds = [f"at least {words.quantity(ask.at_least, unit)}"] if ask.at_least is not None else []
-    bounds += [f"at most {words.quantity(ask.at_most, unit)}"] if ask.at_most is not None else []
+    told = words.difference if ask.less else words.quantity
+    bounds = [f"at least {told(ask.at_least, unit)}"] if ask.at_least is not None else []
+    bounds += [f"at most {told(ask.at_most, unit)}"] if ask.at_most is not None else []
     text = (
-        f"{ask.entry}: {what} {words.quantity(mean, unit)} {words.interval(low, high, unit)}, asked for "
+        f"{ask.entry}: {what} {told(mean, unit)} {words.interval(low, high, unit)}, asked for "
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     if len(values) < VERDICT_SEEDS:
@@ -51,13 +54,14 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
     return Finding(ask, outcome, text)
 
 
-def _floor(record: Record, ask: Level) -> float:
-    """What the ask takes off; NaN where this record's measure has no such floor."""
+def _taken_off(record: Record, ask: Level) -> float:
+    """What the ask takes off; NaN where this record has no such measure, or its measure no such floor."""
+    other = 0.0 if ask.less is None else value_of(record, ask.less)
     if ask.over is None:
-        return 0.0
+        return other
     measured = record.measures.get(ask.measure)
     floor = (measured.details if measured else {}).get("floors", {}).get(ask.over, math.nan)
-    return float(floor[-1] if isinstance(floor, list) else floor)
+    return other + float(floor[-1] if isinstance(floor, list) else floor)
 
 
 def losses(asks: Sequence[Loses], evidence: Evidence) -> list[Finding]:
