@@ -40,8 +40,10 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
     told = words.difference if ask.less else words.quantity
     bounds = [f"at least {told(ask.at_least, unit)}"] if ask.at_least is not None else []
     bounds += [f"at most {told(ask.at_most, unit)}"] if ask.at_most is not None else []
+    apart = ask.less or ask.over  # a difference, then, whose ends have signs
+    ends_told = words.interval(low, high, unit) if apart else f"[{told(low, unit)}, {told(high, unit)}]"
     text = (
-        f"{ask.entry}: {what} {told(mean, unit)} {words.interval(low, high, unit)}, asked for "
+        f"{ask.entry}: {what} {told(mean, unit)} {ends_told}, asked for "
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     if len(values) < VERDICT_SEEDS:
