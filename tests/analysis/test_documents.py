@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded, load
 from oscbench.reporting.documents import Document, make, names, table, write
@@ -48,6 +49,16 @@ def test_a_number_that_changes_makes_a_page_stale(reference: Loaded, made: dict[
         changed.append(record)
     other = make("claims", Loaded(tuple(changed), (), ()))
     assert other.text != made["claims"].text
+
+
+def test_a_page_shows_a_suite_from_three_seeds_on() -> None:
+    def shown(seeds: int) -> bool:
+        made = [make_record(name, seed) for name in ("softmax", "kope") for seed in range(seeds)]
+        made.append(make_record("softmax", 9))  # one that began beside the others
+        records = [r.model_copy(update={"suite": "recall"}) for r in made]
+        return "(recall)" in make("recall_and_keywords", Loaded(tuple(records), (), ())).text
+
+    assert (shown(2), shown(3)) == (False, True)
 
 
 def test_one_command_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Loaded) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 
@@ -28,13 +29,22 @@ one-sided tests where it says equivalent. What the papers claim and what of it h
 """
 
 
+FEWEST_SEEDS = 3
+"""Of a suite that a page shows: between two seeds an interval is wider than any difference between mechanisms."""
+
+
 def report_of(loaded: Loaded, suites: Sequence[str], compare: Sequence[str] = ()) -> Study | None:
-    """The comparisons of some suites; None where they have no records."""
-    records = tuple(
+    """The comparisons of those suites whose usual entry ran with `FEWEST_SEEDS` or more; None where there are none."""
+    found = [
         r
         for r in loaded.records
         if suite_name(r.suite) in suites and not is_trial(r.suite) and not is_timing(r)
-    )
+    ]
+    seeds: dict[str, dict[tuple[str, str], set[int]]] = {}
+    for r in found:
+        seeds.setdefault(suite_name(r.suite), {}).setdefault((r.mechanism, r.variant), set()).add(r.seed)
+    far = {name for name, entries in seeds.items() if median(map(len, entries.values())) >= FEWEST_SEEDS}
+    records = tuple(r for r in found if suite_name(r.suite) in far)
     return assemble(Loaded(records, (), ()), compare) if records else None
 
 
