@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
 from oscbench.analysis.selection import entry_of
-from oscbench.records import Record
+from oscbench.records import Curve, Record
 
 COLUMNS = ("suite", "task", "entry", "seed", "quantity", "layer", "step", "value")
+
+
+def layer_curves(record: Record) -> Iterator[tuple[str, Curve]]:
+    """What was followed of single layers while a cell trained: quantity and curve, which says its layer."""
+    for name, curve in record.curves.items():
+        if curve.layer is not None:
+            yield name.rpartition("/")[0], curve
 
 
 def dynamics(records: Iterable[Record]) -> pd.DataFrame:
@@ -24,14 +31,13 @@ def dynamics(records: Iterable[Record]) -> pd.DataFrame:
             record.task_label,
             str(entry_of(record)),
             record.seed,
-            name.rpartition("/")[0],
+            quantity,
             curve.layer,
             x,
             y,
         )
         for record in records
-        for name, curve in record.curves.items()
-        if curve.layer is not None
+        for quantity, curve in layer_curves(record)
         for x, y in zip(curve.x, curve.y, strict=True)
         if math.isfinite(y)
     ]

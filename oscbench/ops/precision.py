@@ -38,7 +38,7 @@ def shielded(function: Callable[..., Any], device: torch.device) -> Callable[...
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        with torch.autocast(device.type, enabled=False):
+        with as_given(device):
             return function(*args, **kwargs)
 
     return run

@@ -9,9 +9,9 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.finding import Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Ahead, Rises
-from oscbench.analysis.comparison import VERDICT_SEEDS
+from oscbench.analysis.dynamics import layer_curves
 from oscbench.analysis.statistics.multiplicity import simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Curve, Record
@@ -34,14 +34,7 @@ def _rises(ask: Rises, cells: Sequence[Record]) -> Finding:
         f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[0].x[-1]:g} "
         f"steps, {words.difference(mean, '1')}{shown}, {len(changes)} seeds ({ask.suite})"
     )
-    if len(changes) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, FEW_SEEDS)
-    outcome: Outcome = "undecided"
-    if ends.low > 0:
-        outcome = "holds"
-    elif ends.high < 0:
-        outcome = "does not hold"
-    return Finding(ask, outcome, text)
+    return by_interval(ask, text, len(changes), holds=ends.low > 0, fails=ends.high < 0)
 
 
 def ahead(asks: Sequence[Ahead], evidence: Evidence) -> list[Finding]:
@@ -80,13 +73,9 @@ def _judged(ask: Ahead, gains: Floats, points: int, level: float) -> Finding:
         f"{ask.treatment} − {ask.baseline}: {words.difference(float(gains.mean()), '1')}{shown} {ask.what or words_of(ask.quantity)} in the "
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
     )
-    if len(gains) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, FEW_SEEDS)
-    if p <= ALPHA and ends.low > 0:
-        return Finding(ask, "holds", text)
-    if corrected.high < 0:
-        return Finding(ask, "does not hold", text)
-    return Finding(ask, "undecided", text, f"it could still be ahead by {ends.high:.3f}")
+    hides = f"it could still be ahead by {ends.high:.3f}"
+    holds = p <= ALPHA and ends.low > 0
+    return by_interval(ask, text, len(gains), holds=holds, fails=corrected.high < 0, hides=hides)
 
 
 def words_of(quantity: str) -> str:
@@ -96,11 +85,7 @@ def words_of(quantity: str) -> str:
 
 def last_layer(record: Record, quantity: str) -> Curve | None:
     """The curve of a quantity in the last layer that has one, of a training that ended; None where nobody looked twice."""
-    found = [
-        curve
-        for name, curve in record.curves.items()
-        if curve.layer is not None and name.rpartition("/")[0] == quantity
-    ]
+    found = [curve for name, curve in layer_curves(record) if name == quantity]
     if record.status != "ok" or not found:
         return None
     last = max(found, key=lambda curve: curve.layer or 0)

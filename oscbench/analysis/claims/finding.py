@@ -31,6 +31,26 @@ class Finding:
     declared: bool | None = None
 
 
+def by_interval(ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool, hides: str = "") -> Finding:
+    """The verdict of an interval over seeds: where it lies decides, from as many seeds on as a verdict takes.
+
+    Args:
+        ask: The question.
+        text: The size in words.
+        num_seeds: Behind the interval.
+        holds: It lies wholly where the claim puts it.
+        fails: It lies wholly elsewhere.
+        hides: What could still be the case where it is neither.
+    """
+    if num_seeds < VERDICT_SEEDS:
+        return Finding(ask, "undecided", text, FEW_SEEDS)
+    if holds:
+        return Finding(ask, "holds", text)
+    if fails:
+        return Finding(ask, "does not hold", text)
+    return Finding(ask, "undecided", text, hides)
+
+
 def absent(ask: Ask, what: str = "") -> Finding:
     """The records lack what a question asks about."""
     where = f"{ask.suite}[{ask.value}]" if ask.value else ask.suite

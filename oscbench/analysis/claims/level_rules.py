@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent
+from oscbench.analysis.claims.finding import Finding, Outcome, absent, by_interval
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
-from oscbench.analysis.comparison import VERDICT_SEEDS
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records import Record
@@ -44,14 +43,8 @@ def _quantity(ask: Quantity, cells: Sequence[Record]) -> Finding:
         f"{ask.entry}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], asked for {' and '.join(bounds)}, "
         f"{len(values)} seeds ({ask.suite})"
     )
-    if len(values) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, FEW_SEEDS)
-    outcome: Outcome = "undecided"
-    if low >= floor and high <= top:
-        outcome = "holds"
-    elif high < floor or low > top:
-        outcome = "does not hold"
-    return Finding(ask, outcome, text)
+    inside, outside = low >= floor and high <= top, high < floor or low > top
+    return by_interval(ask, text, len(values), holds=inside, fails=outside)
 
 
 def times(asks: Sequence[Time], evidence: Evidence) -> list[Finding]:

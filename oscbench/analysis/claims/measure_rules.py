@@ -10,9 +10,8 @@ from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import FEW_SEEDS, Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.finding import Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Level, Loses
-from oscbench.analysis.comparison import VERDICT_SEEDS
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.equivalence import read_margin
 from oscbench.analysis.statistics.multiplicity import simultaneous_level
@@ -46,14 +45,9 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
         f"{ask.entry}: {what} {told(mean, unit)} {ends_told}, asked for "
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
-    if len(values) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, FEW_SEEDS)
-    outcome: Outcome = "undecided"
-    if low >= ask.lowest and high <= ask.highest:
-        outcome = "holds"
-    elif high < ask.lowest or low > ask.highest:
-        outcome = "does not hold"
-    return Finding(ask, outcome, text)
+    inside = low >= ask.lowest and high <= ask.highest
+    outside = high < ask.lowest or low > ask.highest
+    return by_interval(ask, text, len(values), holds=inside, fails=outside)
 
 
 def _taken_off(record: Record, ask: Level) -> float:
@@ -110,10 +104,11 @@ def _judged(ask: Loses, gains: Floats, text: str, level: float) -> Finding:
     else:
         p, against = sign_flip_p(gains, np.random.default_rng(0)), ""
     text = f"{text}, {p_told(p)}{against} ({ask.suite})"
-    if len(gains) < VERDICT_SEEDS:
-        return Finding(ask, "undecided", text, FEW_SEEDS)
-    if p <= ALPHA and gain.low > -margin:
-        return Finding(ask, "holds", text)
-    if corrected.high < -margin:
-        return Finding(ask, "does not hold", text)
-    return Finding(ask, "undecided", text, "both lose as much, as far as these seeds can tell")
+    return by_interval(
+        ask,
+        text,
+        len(gains),
+        holds=p <= ALPHA and gain.low > -margin,
+        fails=corrected.high < -margin,
+        hides="both lose as much, as far as these seeds can tell",
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from oscbench.analysis.dynamics import dynamics
+from oscbench.analysis.dynamics import dynamics, layer_curves
 from oscbench.analysis.experiment import Experiment, Standing, health_means
 from oscbench.analysis.study import Study
 from oscbench.records import Record
@@ -180,10 +180,7 @@ class AtWork:
 
 def is_followed(record: Record) -> bool:
     """Whether the record says of a single layer what happened while it trained, and the picture shows it."""
-    return any(
-        curve.layer is not None and name.rpartition("/")[0] in FOLLOWED
-        for name, curve in record.curves.items()
-    )
+    return any(quantity in FOLLOWED for quantity, _ in layer_curves(record))
 
 
 def _of(study: Study, experiment: Experiment) -> list[Block]:
