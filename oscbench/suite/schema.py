@@ -55,10 +55,12 @@ class Reference(Strict):
     Attributes:
         name: file name of the mechanism.
         settings: of the mechanism.
+        position: where its tokens' places come from; by default what its settings and the suite's `model.position` say.
     """
 
     name: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    position: Position | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +73,7 @@ class Match(Strict):
 
     Attributes:
         by: `params`, `flops` (forward, a sample), `time` (of a training step, measured where it runs) or `none`.
-        reference: the mechanism whose model sets the target, as its settings say.
+        reference: the mechanism whose model sets the target, as its settings say, at its own position or the suite's.
         tolerance: largest allowed relative residual.
     """
 

@@ -7,7 +7,7 @@ from command_line import records, run
 
 from oscbench.records import identity
 from oscbench.runner.plan import make_plan
-from oscbench.runner.training.specs import match_spec, parts_of
+from oscbench.runner.training.specs import as_reference, match_spec, parts_of
 from oscbench.suite import SuiteError, load_suite
 
 CONTROL = "{name: softmax, variant: kope-flops, match: {by: flops, reference: kope}}"
@@ -55,12 +55,33 @@ def test_what_a_control_leaves_out_is_the_suites(tiny):
     assert (own["by"], own["reference"]["name"], own["tolerance"]) == ("flops", "rope", 0.05)
 
 
+def test_reference_stands_at_its_own_position(tiny):
+    """A learned table of positions is parameters of the reference, and so of the target."""
+    entries = "[{name: softmax, position: none}, {name: rope, position: own}]"
+    usual, placed = (
+        planned(tiny(mechanisms=entries, match=match))["position=none"]
+        for match in ("{reference: softmax}", "{reference: {name: softmax, position: none}}")
+    )
+    learned, none = built(usual)[0].target, built(placed)[0].target
+    parts = parts_of(usual.spec)
+    inputs = parts.task_class.describe(parts.task_config)
+    softmax = parts_of(as_reference(usual.spec)).build({"name": "softmax"}, None, 0, inputs)
+    assert learned - none == softmax.added.table.weight.numel()
+    assert "own_model" not in usual.spec["match"]
+    assert placed.spec["match"]["own_model"] == {"position": "none"}
+
+
 @pytest.mark.parametrize(
     ("match", "expected"),
     [
         ("{by: flop}", 'mechanisms[0].match.by: got "flop"'),
         ("{reference: kopee}", 'mechanisms[0].match.reference.name: got "kopee"; did you mean "kope"?'),
         ("{reference: {name: kope, settings: {gama: 1}}}", "match.reference.settings.gama: unknown key"),
+        ("{reference: {name: kope, position: ownn}}", 'match.reference.position: got "ownn"'),
+        (
+            "{reference: {name: softmax, position: own}}",
+            'mechanisms[0].match.reference.position: softmax cannot have "own"',
+        ),
         (
             "{referenc: kope}",
             'mechanisms[0].match.referenc: unknown key "referenc"; did you mean "reference"?',

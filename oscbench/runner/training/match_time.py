@@ -16,11 +16,11 @@ from oscbench.runner.training.learner import stepper
 from oscbench.runner.training.loop import data_generators, make_optimizer
 from oscbench.runner.training.specs import (
     Parts,
+    as_reference,
     match_spec,
     parts_of,
     reference_spec,
     request_key,
-    shared_model,
     time_requests,
     wanted_match,
 )
@@ -63,7 +63,7 @@ def measure(request: dict[str, Any], task: Task, device: torch.device, measured:
         model = built_by.build(mechanism, hidden, SEED, task.inputs).to(device)
         return training_step(model, task, batch, request["train"])
 
-    theirs = step(parts_of(shared_model(request)), wanted["reference"], of_reference)
+    theirs = step(parts_of(as_reference(request)), wanted["reference"], of_reference)
 
     def ratio(hidden: int) -> StepRatio:
         contenders = {"model": step(parts, request["mechanism"], hidden), "reference": theirs}

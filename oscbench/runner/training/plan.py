@@ -126,7 +126,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
     backbone_class = _load("backbones", str(backbone_name), f"{source}: model.name")
     settings = without_name(suite.model)
     model = _resolve(backbone_class, backbone_name, settings, source, ("model",))
-    matching, reference_version = _matching(suite.match, source, ("match",))
+    matching, reference_version = _matching(suite.match, model, source, ("match",))
     measures, versions = [], {}
     for index, measure in enumerate(suite.measures):
         measure_class = _load("measures", measure.name, f"{source}: measures[{index}].name")
@@ -165,44 +165,64 @@ def _search(tune: Tune | None) -> dict[str, Any]:
     return {"tune": {**shared, "space": space}}
 
 
-def _matching(wanted: Match, source: str, where: tuple[str | int, ...]) -> tuple[dict[str, Any], int]:
-    """A matching with its reference resolved, and the reference's version."""
-    at = (*where, "reference")
-    resolved, version = _mechanism(wanted.reference.name, wanted.reference.settings, source, at)
-    return {"by": wanted.by, "reference": resolved, "tolerance": wanted.tolerance}, version
+def _matching(
+    wanted: Match, model: dict[str, Any], source: str, where: tuple[str | int, ...]
+) -> tuple[dict[str, Any], int]:
+    """A matching with its reference resolved, what that has of its own in the suite's model, and its version."""
+    reference = wanted.reference
+    resolved, version, own = _stood(
+        reference.name, reference.settings, reference.position, model, source, (*where, "reference")
+    )
+    own = own_model(model, own, source, place((*where, "reference")))
+    matching = {"by": wanted.by, "reference": resolved, "tolerance": wanted.tolerance}
+    return {**matching, "own_model": own} if own else matching, version
 
 
-def _own_match(suite: Suite, index: int, source: str) -> dict[str, Any]:
+def _own_match(suite: Suite, model: dict[str, Any], index: int, source: str) -> dict[str, Any]:
     """What makes an entry a control, as it stands in a spec; nothing for all others, whose specs do not know the key."""
     own = suite.mechanisms[index].match
     if own is None:
         return {}
-    matching, version = _matching(own.over(suite.match), source, ("mechanisms", index, "match"))
+    matching, version = _matching(own.over(suite.match), model, source, ("mechanisms", index, "match"))
     return {"own_match": {**matching, "version": version}}
 
 
 def _entry_spec(suite: Suite, shared: dict[str, Any], request: CellRequest, source: str) -> dict[str, Any]:
     """The spec of a mechanism and variant, whatever its seed."""
     where = ("mechanisms", request.index)
-    resolved, version = _mechanism(request.mechanism, request.settings, source, where)
-    own = request.model
-    if request.position is not None:
-        try:
-            settings, added = placed(request.mechanism, request.settings, request.position, shared["model"])
-        except ValueError as error:
-            raise SuiteError(f"{source}: {place((*where, 'position'))}: {error}") from error
-        resolved, version = _mechanism(request.mechanism, settings, source, where)
-        own = {**own, **added}
-    own = own_model(shared["model"], own, source, place((*where, "model")))
+    resolved, version, added = _stood(
+        request.mechanism, request.settings, request.position, shared["model"], source, where
+    )
+    own = own_model(shared["model"], {**request.model, **added}, source, place((*where, "model")))
     return {
         **shared,
-        **_own_match(suite, request.index, source),
+        **_own_match(suite, shared["model"], request.index, source),
         **({"own_model": own} if own else {}),
         "mechanism": resolved,
         "variant": request.variant,
         "seed": request.seed,
         "versions": {**shared["versions"], "mechanism": version},
     }
+
+
+def _stood(
+    name: str,
+    settings: dict[str, Any],
+    position: str | None,
+    model: dict[str, Any],
+    source: str,
+    where: tuple[str | int, ...],
+) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    """A mechanism at a position: its settings and version, and the values of the model's settings that the position takes."""
+    resolved, version = _mechanism(name, settings, source, where)
+    if position is None:
+        return resolved, version, {}
+    try:
+        turned, added = placed(name, settings, position, model)
+    except ValueError as error:
+        raise SuiteError(f"{source}: {place((*where, 'position'))}: {error}") from error
+    resolved, version = _mechanism(name, turned, source, where)
+    return resolved, version, added
 
 
 def _mechanism(

@@ -61,11 +61,6 @@ def parts_of(spec: dict[str, Any]) -> Parts:
     )
 
 
-def shared_model(spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec with the suite's model, which a reference is built with whatever an entry has of its own."""
-    return {key: value for key, value in spec.items() if key != "own_model"}
-
-
 def recipe(spec: dict[str, Any]) -> dict[str, Any]:
     """The training settings of a cell: the suite's, and over them what a search chose."""
     return {**spec["train"], **spec.get("tuned", {})}
@@ -77,12 +72,19 @@ def wanted_match(spec: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
+def as_reference(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec with the mechanism that it is matched to, in the suite's model and at that mechanism's position, whatever the entry has."""
+    wanted = wanted_match(spec)
+    others = {key: value for key, value in spec.items() if key != "own_model"}
+    own = {"own_model": wanted["own_model"]} if "own_model" in wanted else {}
+    return {**others, "mechanism": wanted["reference"], **own}
+
+
 def reference_spec(spec: dict[str, Any]) -> dict[str, Any] | None:
     """The spec of a control's reference, which is matched as the suite matches; None where the reference stays as it is."""
     if "own_match" not in spec or spec["own_match"]["by"] == "none":
         return None
-    others = {key: value for key, value in shared_model(spec).items() if key != "own_match"}
-    return {**others, "mechanism": spec["own_match"]["reference"]}
+    return {key: value for key, value in as_reference(spec).items() if key != "own_match"}
 
 
 def match_spec(spec: dict[str, Any], inputs: Any, measured: Measured | None = None) -> Matched:
@@ -104,7 +106,7 @@ def match_spec(spec: dict[str, Any], inputs: Any, measured: Measured | None = No
             raise MatchingError(str(found["impossible"]))
         return Matched(**found)
     of_reference = match_spec(reference, inputs, measured).hidden if reference else None
-    shared = parts_of(shared_model(spec))
+    shared = parts_of(as_reference(spec))
     return match(
         wanted["by"],
         lambda hidden: parts.build(spec["mechanism"], hidden, spec["seed"], inputs),
