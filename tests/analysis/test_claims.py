@@ -298,6 +298,39 @@ def test_an_entry_is_ahead_by_its_mean_over_training_without_its_start() -> None
     assert outcome(followed("wave", 0.1), "ahead", **given)[0] == "not tested"
 
 
+def spheres(
+    gap: float, exponent: float, seeds: int = 8, sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
+) -> list[Record]:
+    """A mechanism that falls short of plain's 0.9 by a power of its setting, every seed in its own measure."""
+    found = []
+    for size in sizes:
+        for seed in range(seeds):
+            value = 0.9 - gap * size**-exponent * (1 + 20 * float(NOISE[(seed + size) % 8]))
+            made = make_record("wave", seed, value=value, variant=f"size={size}")
+            spec = {**made.spec, "mechanism": {"name": "wave", "size": size}}
+            found.append(made.model_copy(update={"spec": spec}))
+    return found
+
+
+def test_a_gap_falls_as_a_power_of_a_setting() -> None:
+    given = {**WAVE, "over": "size", "what": "size of the wave"}
+    plain = cells("plain", [0.9] * 8)
+    verdict, text = outcome(plain + spheres(0.2, 0.5), "falls", **given)
+    assert verdict == "holds"
+    assert "gap to the power of −0.5" in text
+    assert "at 32 of size of the wave, 8 seeds" in text
+    assert outcome(plain + spheres(0.02, -0.5), "falls", **given)[0] == "does not hold", "it grows"
+    assert outcome(plain + spheres(0.1, 0.0), "falls", **given)[0] in ("undecided", "does not hold")
+    verdict, text = outcome(plain + spheres(-0.2, 0.5), "falls", **given)
+    assert (verdict, "no power law" in text) == ("undecided", True), "where nothing is behind nothing falls"
+    assert outcome(plain + spheres(0.2, 0.5, sizes=(2, 4, 8, 16)), "falls", **given)[0] == "undecided"
+    assert outcome(plain + spheres(0.2, 0.5, seeds=7), "falls", **given)[0] == "undecided", (
+        "seeds that all have"
+    )
+    assert outcome(plain, "falls", **given)[0] == "not tested"
+    assert outcome(spheres(0.2, 0.5), "falls", **given)[0] == "not tested"
+
+
 def judged(*outcomes: str, real: bool = True) -> list[Judged]:
     found = []
     for number, one in enumerate(outcomes):

@@ -167,6 +167,18 @@ class Ahead(_OfPair):
     quantity: str
 
 
+class Falls(_OfPair):
+    """Does the treatment's gap to the baseline on the headline metric fall as a power of one of the treatment's settings?
+
+    Attributes:
+        treatment: A mechanism; its entries that differ in the setting are the law's points.
+        over: Name of the setting.
+    """
+
+    rule: Literal["falls"]
+    over: str
+
+
 class Finishes(_OfSuite):
     """Does no run of a mechanism diverge?"""
 
@@ -175,7 +187,18 @@ class Finishes(_OfSuite):
 
 
 Ask = Annotated[
-    Difference | Sooner | FailsLess | Quantity | Level | Loses | Rises | Ahead | Time | Count | Finishes,
+    Difference
+    | Sooner
+    | FailsLess
+    | Quantity
+    | Level
+    | Loses
+    | Rises
+    | Ahead
+    | Falls
+    | Time
+    | Count
+    | Finishes,
     Field(discriminator="rule"),
 ]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from oscbench.analysis.claims.course_rules import ahead, rises
 from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.falling_rules import falls
 from oscbench.analysis.claims.finding import Finding
 from oscbench.analysis.claims.ledger import (
     Ahead,
@@ -14,6 +15,7 @@ from oscbench.analysis.claims.ledger import (
     Count,
     Difference,
     FailsLess,
+    Falls,
     Finishes,
     Level,
     Loses,
@@ -35,6 +37,7 @@ _RULES: dict[type, Callable[[Any, Evidence], list[Finding]]] = {
     Loses: losses,
     Rises: rises,
     Ahead: ahead,
+    Falls: falls,
     Time: times,
     Count: counts,
     Finishes: finishes,

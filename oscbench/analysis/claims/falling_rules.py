@@ -1,0 +1,63 @@
+"""The rule about a gap that falls as a power of a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oscbench import words
+from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.finding import Finding, absent, by_interval
+from oscbench.analysis.claims.ledger import Falls
+from oscbench.analysis.frame import headline
+from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling
+from oscbench.records import Record
+
+
+def falls(asks: Sequence[Falls], evidence: Evidence) -> list[Finding]:
+    """The exponent of a power law through the mean gaps, over the seeds that all have: its 95 % t interval must lie above 0."""
+    return [_falls(ask, evidence) for ask in asks]
+
+
+def _falls(ask: Falls, evidence: Evidence) -> Finding:
+    cells = [
+        r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.treatment and r.status == "ok"
+    ]
+    at: dict[float, dict[int, Record]] = {}
+    for record in cells:
+        at.setdefault(float(record.spec["mechanism"][ask.over]), {})[record.seed] = record
+    baseline = {r.seed: r for r in evidence.entry(ask.baseline, ask.suite, ask.value) if r.status == "ok"}
+    seeds = sorted(set(baseline).intersection(*at.values())) if at else []
+    if not seeds:
+        return absent(ask)
+    sign = 1.0 if cells[0].measures[cells[0].metric].direction == "lower" else -1.0
+    gaps = {
+        x: {s: sign * (headline(found[s]) - headline(baseline[s])) for s in seeds} for x, found in at.items()
+    }
+    unit = cells[0].measures[cells[0].metric].unit
+    what = ask.what or ask.over
+    told = ", ".join(
+        f"{words.difference(float(np.mean(list(gaps[x].values()))), unit)} at {x:g}" for x in sorted(gaps)
+    )
+    told = f"{ask.treatment} worse than {ask.baseline} by {told} of {what}, {len(seeds)} seeds ({ask.suite})"
+    try:
+        law = fit_scaling(gaps, generator=np.random.default_rng(0))
+    except ScalingError as error:
+        return Finding(ask, "undecided", told, f"no power law: {error}")
+    return _judged(ask, law, told, len(seeds))
+
+
+def _judged(ask: Falls, law: Scaling, told: str, num_seeds: int) -> Finding:
+    ends = law.exponent_t
+    shown = f" [{ends.low:.2f}, {ends.high:.2f}]" if ends else ""
+    off = f"the means lie {100 * law.law.rms:.0f} % off it"
+    text = f"gap to the power of {words.MINUS}{law.law.exponent:.2f}{shown}, {off}: {told}"
+    return by_interval(
+        ask,
+        text,
+        num_seeds,
+        holds=ends is not None and ends.low > 0,
+        fails=ends is not None and ends.high <= 0,
+        hides=f"it could still fall to the power of {words.MINUS}{ends.high:.2f}" if ends else "",
+    )
