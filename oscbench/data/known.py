@@ -28,6 +28,8 @@ CIFAR10_CLASSES = (
 """In the order of their numbers (Krizhevsky, 2009)."""
 CAMVID_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Folders of CamVid by split; labels lie in those of the same name and `annot`."""
+OBJECT_SPLITS = ("train", "val", "test")
+"""Endings of the files that AKOrN's script writes."""
 SPOKEN_DIGIT = re.compile(r"([0-9])_([a-z]+)_([0-9]+)\.wav")
 """Name of a recording: digit, speaker, which of them (Jakobovski et al.)."""
 
@@ -269,6 +271,21 @@ _ALL = (
         (),
         whole_folder=True,
         mistake=ade20k_mistake,
+    ),
+    Known(
+        "tetrominoes",
+        "Tetrominoes with masks, a folder of three .npz files that AKOrN's convert_tfrecord_to_np.py wrote (arXiv 2410.13821); objects",
+        tuple(KnownFile(f"tetrominoes_{split}.npz") for split in OBJECT_SPLITS),
+    ),
+    Known(
+        "multi_dsprites",
+        "Multi-dSprites, coloured on grey, a folder of three .npz files that AKOrN's convert_tfrecord_to_np.py wrote; objects",
+        tuple(KnownFile(f"colored_on_grayscale_{split}.npz") for split in OBJECT_SPLITS),
+    ),
+    Known(
+        "clevr6",
+        "CLEVR of up to six objects, a folder of three .npz files that AKOrN's convert_tfrecord_to_np.py wrote; objects",
+        tuple(KnownFile(f"clevr_with_masks_{split}.npz") for split in OBJECT_SPLITS),
     ),
     Known(
         "arc_agi_1",

@@ -95,6 +95,15 @@ class ImageInputs:
 
 
 @dataclass(frozen=True)
+class ViewInputs:
+    """What a backbone must know that sees whole images, or two views of each, one's channels after the other's."""
+
+    channels: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
 class SequenceInputs:
     """What a sequence backbone must know of its tokens.
 

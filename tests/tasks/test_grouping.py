@@ -8,12 +8,16 @@ from math import comb
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist, squareform
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from oscbench.tasks.support.segments.grouping import (
     clusters,
     foreground_ari,
     mean_best_overlap,
     patch_objects,
+    silhouette,
+    silhouette_clusters,
     upsampled,
     whole_ari,
 )
@@ -92,3 +96,49 @@ def test_groups_of_patches_cover_their_pixels() -> None:
     assert found.shape == (4, 6)
     assert found[:2, 2:4].tolist() == [[1, 1], [1, 1]]
     assert found[2:, 4:].tolist() == [[5, 5], [5, 5]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_objects_overlap_nothing_is_counted(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    objects, found = random.integers(-2, 3, (8, 9)), random.integers(0, 4, (8, 9))
+    known = objects != -2
+    other = np.where(known, found, 9 + random.integers(0, 5, (8, 9)))
+    for score in (foreground_ari, whole_ari, mean_best_overlap):
+        assert score(found, objects) == score(other, objects)
+    assert whole_ari(found, objects) == adjusted_rand_score(objects[known], found[known])
+    assert foreground_ari(found, objects) == adjusted_rand_score(objects[objects >= 0], found[objects >= 0])
+    assert mean_best_overlap(found, objects) == pytest.approx(literal_overlap(found[known], objects[known]))
+
+
+@pytest.mark.parametrize("found", [np.zeros((4, 4), int), np.arange(16).reshape(4, 4)])
+def test_images_of_no_object_and_of_one(found: np.ndarray) -> None:
+    nothing, one = np.full((4, 4), -1), np.full((4, 4), 2)
+    assert foreground_ari(found, nothing) == 1.0
+    assert np.isnan(mean_best_overlap(found, nothing))
+    for objects in (nothing, one):
+        assert whole_ari(found, objects) == adjusted_rand_score(objects.ravel(), found.ravel())
+    assert mean_best_overlap(found, one) == 1 / len(np.unique(found))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_silhouette_is_the_librarys(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(20, 3))
+    rows[1] = rows[0]
+    distances = squareform(pdist(rows))
+    groups = random.integers(0, 4, 20)
+    groups[7] = 4  # one that is alone
+    expected = silhouette_score(distances, groups, metric="precomputed")
+    assert silhouette(distances, groups) == pytest.approx(expected)
+
+
+def test_the_silhouette_tells_how_many_clusters_there_are() -> None:
+    centres = 9.0 * torch.eye(4)
+    truth = torch.arange(24) % 4
+    rows = centres[truth] + 0.1 * torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
+    assert adjusted_rand_score(truth, silhouette_clusters(rows, 8)) == 1.0
+    # Fewer at most, rows that are all alike, and too few of them.
+    assert len(np.unique(silhouette_clusters(rows, 3))) <= 3
+    assert silhouette_clusters(torch.ones(6, 2), 8).tolist() == [0] * 6
+    assert silhouette_clusters(torch.eye(2), 8).tolist() == [0, 0]

@@ -1,6 +1,6 @@
 """Groups of patches against the objects of an image, as object discovery measures them: clusters, adjusted Rand index, best overlap.
 
-An object map gives each pixel the number of the object that it shows, -1 for none.
+An object map gives each pixel the number of the object that it shows, -1 for none; -2 where objects overlap, which counts nowhere.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-NOTHING = -1
+NOTHING, OVERLAP = -1, -2
 
 
 def patch_objects(maps: Tensor, patch: int, *, any_pixel: bool = False) -> Tensor:
@@ -42,6 +43,45 @@ def clusters(features: Tensor, number: int) -> np.ndarray:
     return np.asarray(fcluster(tree, number, criterion="maxclust") - 1)
 
 
+def silhouette_clusters(features: Tensor, most: int) -> np.ndarray:
+    """The same where nobody says how many: of 2 up to `most` clusters, as many as give the largest mean silhouette (Rousseeuw, 1987).
+
+    All in one where no number of them has any, since rows are too few or alike.
+    """
+    rows = features.double().numpy()
+    condensed = pdist(rows)
+    tree, distances = linkage(condensed, method="average"), squareform(condensed)
+    best, found = -np.inf, np.zeros(len(rows), dtype=np.int64)
+    for number in range(2, min(most, len(rows) - 1) + 1):
+        tried = np.asarray(fcluster(tree, number, criterion="maxclust") - 1)
+        if tried.max() == 0:
+            continue
+        score = silhouette(distances, tried)
+        if score > best:
+            best, found = score, tried
+    return found
+
+
+def silhouette(distances: np.ndarray, groups: np.ndarray) -> float:
+    """Mean over rows of (b - a) / max(a, b): mean distance to one's own group, a, and to the nearest other, b; 0 where one is alone.
+
+    scikit-learn's checks its arguments for a hundred times as long, which would be most of an evaluation.
+
+    Args:
+        distances: (N, N).
+        groups: (N,) numbers from 0, two of them at least.
+    """
+    member = np.eye(groups.max() + 1)[groups]
+    sizes, itself = member.sum(0), np.arange(len(groups))
+    sums = distances @ member  # (N, groups)
+    own = sums[itself, groups] / np.maximum(sizes[groups] - 1, 1)
+    sums[itself, groups] = np.inf
+    other = (sums / sizes).min(1)
+    most = np.maximum(own, other)
+    values = np.where((sizes[groups] > 1) & (most > 0), (other - own) / np.where(most > 0, most, 1.0), 0.0)
+    return float(values.mean())
+
+
 def upsampled(patches: np.ndarray, grid: tuple[int, int], patch: int) -> np.ndarray:
     """Numbers of patches (N,) in reading order as a map of pixels (rows · patch, columns · patch)."""
     return patches.reshape(grid).repeat(patch, 0).repeat(patch, 1)
@@ -49,23 +89,28 @@ def upsampled(patches: np.ndarray, grid: tuple[int, int], patch: int) -> np.ndar
 
 def foreground_ari(found: np.ndarray, objects: np.ndarray) -> float:
     """Adjusted Rand index of a map of segments with the objects of an image, over pixels that show an object alone (FG-ARI)."""
-    seen = objects != NOTHING
+    seen = objects >= 0
     return float(adjusted_rand_score(objects[seen], found[seen]))
 
 
 def whole_ari(found: np.ndarray, objects: np.ndarray) -> float:
     """The same over all pixels, those that show nothing as a group of their own."""
-    return float(adjusted_rand_score(objects.ravel(), found.ravel()))
+    known = objects != OVERLAP
+    return float(adjusted_rand_score(objects[known], found[known]))
 
 
 def mean_best_overlap(found: np.ndarray, objects: np.ndarray) -> float:
-    """Mean over objects of the best intersection over union that any segment has with it (MBO)."""
+    """Mean over objects of the best intersection over union that any segment has with it (MBO); NaN where there is no object."""
+    known = objects != OVERLAP
+    objects, found = objects[known], found[known]
     names = np.unique(objects[objects != NOTHING])
+    if len(names) == 0:
+        return float("nan")
     segments = np.unique(found)
     # (objects, segments): pixels in both, from one count of pairs.
     pairs = np.zeros((len(names) + 1, len(segments)))
     rows = np.where(objects == NOTHING, len(names), np.searchsorted(names, objects))
-    np.add.at(pairs, (rows.ravel(), np.searchsorted(segments, found).ravel()), 1)
+    np.add.at(pairs, (rows, np.searchsorted(segments, found)), 1)
     both = pairs[:-1]
     union = both.sum(1, keepdims=True) + pairs.sum(0) - both
     return float((both / union).max(1).mean())

@@ -1,0 +1,181 @@
+"""Object discovery: a model that was never told what an object is, asked which patches belong together.
+
+It is trained on two views of each scene. Whole test scenes then give features of patches, before any pooling; those of a scene are
+clustered by average linkage into as many clusters as it has objects and one more, each patch's cluster is that of its pixels, and the
+clusters are held against the objects, as AKOrN is scored (arXiv 2410.13821): FG-ARI over pixels that show an object, the mean best overlap
+(MBO), and ARI over all pixels, each a mean over scenes of two objects or more.
+
+FG-ARI alone rewards cutting a scene into blobs, since an object lies in one place: coordinates reach 0.4 to 0.6 without having seen
+the scene. Hence the floors, and all three scores.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from oscbench.models.backbones.vision import patches_of
+from oscbench.models.trunk import named_seed
+from oscbench.ops.phases import circle, rotary_angles
+from oscbench.tasks import Batch, Metric, Score, Split
+from oscbench.tasks.support.floors import Floor
+from oscbench.tasks.support.segments.grouping import (
+    OVERLAP,
+    clusters,
+    foreground_ari,
+    mean_best_overlap,
+    silhouette_clusters,
+    upsampled,
+    whole_ari,
+)
+from oscbench.tasks.support.self_supervision.paired import PairedConfig, PairedViews, whole_features
+
+FLOOR_SEED = 20_261_128
+HEAD_WIDTH, BASE = 16, 20.0
+"""Channels of a head whose start phases are a floor, and the base of KoPE's frequencies over images."""
+RANDOM_FEATURES = 16
+MOST_CLUSTERS = 8
+"""Tried where nobody says how many there are."""
+SHOWN, SHOWN_SIDE = 5, 48
+"""Test scenes whose clusters a record keeps, and the largest side that they are kept at [pixels]."""
+SCORES = {"fg_ari": foreground_ari, "mbo": mean_best_overlap, "ari": whole_ari}
+LABELS = {"fg_ari": "FG-ARI", "mbo": "MBO", "ari": "ARI with background"}
+ESTIMATED = "_estimated"
+
+
+class DiscoveryConfig(PairedConfig):
+    """Settings of views and of floors.
+
+    Attributes:
+        floor_patch: side of the patches that floors cluster [pixels]; as large as the model's, so that they can be compared.
+    """
+
+    floor_patch: int = Field(default=4, ge=1)
+
+
+class ObjectDiscovery(PairedViews):
+    """Splits hold scenes and, but for training, which object each pixel shows, (n, h, w): -1 none, -2 where objects overlap."""
+
+    metric = Metric("fg_ari", "test FG-ARI", "fraction", "higher")
+    config: DiscoveryConfig
+
+    @classmethod
+    def floors(cls, config: Any) -> dict[str, str]:
+        """What patches can be clustered by that nobody learned."""
+        del config
+        return {
+            "chance": "clusters of random numbers",
+            "coordinates": "clusters of the patches' rows and columns, whatever the scene",
+            "start_phases": "clusters of the phases that RoPE and KoPE begin with, whatever the scene",
+            "pixels": "clusters of the patches' own pixels",
+        }
+
+    def floor(self, name: str) -> nn.Module:
+        """One of them, in the form of patches' features (B, N, F)."""
+        side, generator = self.config.floor_patch, torch.Generator().manual_seed(named_seed(FLOOR_SEED, name))
+
+        def features(images: Tensor) -> Tensor:
+            rows, columns = (length // side for length in images.shape[-2:])
+            if name == "pixels":
+                return patches_of(images, side)
+            if name == "chance":
+                return torch.randn(len(images), rows * columns, RANDOM_FEATURES, generator=generator)
+            places = torch.cartesian_prod(torch.arange(rows).double(), torch.arange(columns).double())
+            if name == "start_phases":
+                ordinary = torch.zeros(len(places), dtype=torch.bool)
+                places = circle(rotary_angles(places, ordinary, HEAD_WIDTH, BASE))
+            return places.expand(len(images), -1, -1)
+
+        return Floor(features)
+
+    def metric_named(self, name: str) -> Metric:
+        """Labels of what `evaluate` gives."""
+        label = LABELS[name.removesuffix(ESTIMATED)]
+        if name.endswith(ESTIMATED):
+            label += ", number of clusters by silhouette"
+        return Metric(name, f"test {label}", "fraction", "higher")
+
+    @torch.no_grad()
+    def evaluate(
+        self, model: nn.Module, split: Split, device: torch.device, batch_size: int = 256
+    ) -> dict[str, Score]:
+        """Every score; on the test also with a number of clusters that nobody tells, and with the first scenes to be looked at.
+
+        A model's features are compared by their direction alone, a floor's as they are.
+        """
+        features, maps = whole_features(self, model, split, device, batch_size)
+        if not isinstance(model, Floor):
+            features = normalize(features, dim=-1)
+        found: dict[str, list[float]] = {}
+        shown: list[np.ndarray] = []
+        for rows, objects in zip(features, maps.numpy(), strict=True):
+            number = len(np.unique(objects[objects >= 0]))
+            if number < 2:
+                continue
+            groups = as_pixels(clusters(rows, number + 1), objects.shape)
+            if len(shown) < SHOWN:
+                shown.append(groups)
+            tried = {"": groups}
+            if split == "test":
+                tried[ESTIMATED] = as_pixels(silhouette_clusters(rows, MOST_CLUSTERS), objects.shape)
+            for suffix, segments in tried.items():
+                for name, score in SCORES.items():
+                    found.setdefault(name + suffix, []).append(score(segments, objects))
+        details = {"scenes": self._scenes(shown)} if split == "test" and shown else {}
+        return {
+            name: Score(float(np.mean(values)), len(values), details if name == self.metric.name else {})
+            for name, values in found.items()
+        }
+
+    def _scenes(self, shown: list[np.ndarray]) -> dict[str, Any]:
+        """The first scenes of two objects or more as bytes, their objects and the clusters found, thinned out to a small side, as text."""
+        test = self.splits["test"]
+        several = [row for row, objects in enumerate(test.targets) if len(objects[objects >= 0].unique()) > 1]
+        rows = several[: len(shown)]
+        step = -(-max(test.inputs.shape[-2:]) // SHOWN_SIDE)
+        parts = {
+            "images": test.inputs[rows],
+            "objects": test.targets[rows].clamp_min(OVERLAP) - OVERLAP,
+            "clusters": torch.from_numpy(np.stack(shown)),
+        }
+        thinned = {name: part[..., ::step, ::step].to(torch.uint8) for name, part in parts.items()}
+        return {
+            "shape": list(thinned["images"].shape),
+            **{name: _packed(part) for name, part in thinned.items()},
+        }
+
+    def objects(self, split: Split, count: int) -> tuple[Batch, Tensor]:
+        """Whole scenes, and which object a pixel shows; where objects overlap, none."""
+        batch = next(self.whole(split, count))
+        maps = batch.targets.long()
+        return batch, torch.where(maps == OVERLAP, -1, maps)
+
+
+def as_pixels(found: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Clusters of square patches (N,) in reading order as a map of pixels (h, w)."""
+    height, width = size
+    patch = round((height * width / len(found)) ** 0.5)
+    return upsampled(found, (height // patch, width // patch), patch)
+
+
+def without_objects(images: Tensor) -> Batch:
+    """A split of training, of which nobody says what it shows."""
+    return Batch(images, torch.zeros(len(images), dtype=torch.uint8))
+
+
+def with_objects(made: Mapping[str, Tensor]) -> Batch:
+    """A split with its objects."""
+    return Batch(made["images"], made["objects"])
+
+
+def _packed(values: Tensor) -> str:
+    """Bytes as text, compressed."""
+    return base64.b64encode(zlib.compress(values.contiguous().numpy().tobytes(), 9)).decode()
