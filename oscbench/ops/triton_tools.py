@@ -10,10 +10,14 @@ import os
 import re
 import subprocess
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from oscbench.ops.dispatch import Call
 
@@ -34,8 +38,6 @@ def interpreting() -> bool:
 
 def why_not(call: Call) -> str | None:
     """Why a Triton backend cannot run this call, or None. In the interpreter it runs on the CPU too."""
-    import torch
-
     if not installed():
         return "triton is not installed (pip install 'oscbench[triton]')"
     if not interpreting():
@@ -55,7 +57,7 @@ Tile = tuple[dict[str, int], int, int]
 """Meta-parameters, warps and pipeline stages of a program."""
 
 NARROW_BYTES = 128
-"""A row of d 64 in half precision: up to there the first tile of a kernel fits, beyond it the last one."""
+"""A row of d 64 in half precision: up to there the first tile of a kernel fits."""
 
 
 class Tiled:
@@ -67,14 +69,23 @@ class Tiled:
 
     Args:
         kernel: a `triton.jit` function.
-        tiles: the first for narrow rows, the last, which is the smallest, for wide ones.
+        tiles: the first for narrow rows, the last, which is the smallest, for the widest.
         key: names of the arguments whose change calls for timing again.
         size: name of the argument that says how many tokens there are; None where that does not matter.
+        rows: bytes of a row up to which the first tile fits, the second, …; the last one beyond.
     """
 
-    def __init__(self, kernel: Any, tiles: Sequence[Tile], key: list[str], size: str | None) -> None:
+    def __init__(
+        self,
+        kernel: Any,
+        tiles: Sequence[Tile],
+        key: list[str],
+        size: str | None,
+        rows: Sequence[int] = (NARROW_BYTES,),
+    ) -> None:
         self.fn = kernel
         self.tiles = list(tiles)
+        self.rows = tuple(rows)
         self._key = key
         self._size = size
         self._tuners: dict[int, Any] = {}
@@ -84,8 +95,8 @@ class Tiled:
         return partial(self._launch, grid)
 
     def _launch(self, grid: Any, *args: Any, **constants: Any) -> Any:
-        import torch
-
+        if interpreting():
+            _read_loop_bounds_of_one_element()
         if interpreting() or torch.are_deterministic_algorithms_enabled():
             tile, warps, stages = fixed_tile(self, constants)
             return self.fn[grid](*args, **constants, **tile, num_warps=warps, num_stages=stages)
@@ -104,16 +115,56 @@ class Tiled:
         return self._tuners[near]
 
 
-def tiled(tiles: Sequence[Tile], key: list[str], size: str | None = None) -> Callable[[Any], Tiled]:
+@cache
+def _read_loop_bounds_of_one_element() -> None:
+    """Triton 3.6 reads a loop's bound in its interpreter as `int` of an array of one element, which NumPy 2.5 refuses."""
+    from triton.runtime import interpreter
+
+    patch = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, scope: Any) -> None:
+        patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    interpreter._patch_lang_tensor = patched
+
+
+def tiled(
+    tiles: Sequence[Tile], key: list[str], size: str | None = None, rows: Sequence[int] = (NARROW_BYTES,)
+) -> Callable[[Any], Tiled]:
     """`Tiled` as a decorator."""
-    return lambda kernel: Tiled(kernel, tiles, key, size)
+    return lambda kernel: Tiled(kernel, tiles, key, size, rows)
 
 
 def fixed_tile(kernel: Tiled, constants: Mapping[str, Any]) -> Tile:
     """The tile of a kernel whose constants say how wide rows are (`BLOCK_D`, `BLOCK_V`, …) and in what (`DOT`)."""
     blocks = [value for name, value in constants.items() if name.startswith("BLOCK_")]
     bits = getattr(constants.get("DOT"), "primitive_bitwidth", 16)
-    return kernel.tiles[0 if max(blocks, default=0) * bits <= 8 * NARROW_BYTES else -1]
+    place = bisect_left(kernel.rows, max(blocks, default=0) * bits // 8)
+    return kernel.tiles[place if place < len(kernel.rows) else -1]
+
+
+def block_width(width: int) -> int:
+    """The smallest tile width that a tensor core takes: a power of two, at least 16."""
+    return max(16, 1 << (width - 1).bit_length())
+
+
+def dot_type(dtype: torch.dtype) -> Any:
+    """What tiles of a dtype are multiplied in; in the interpreter float32, which multiplies the bit patterns of bfloat16."""
+    import triton.language as tl
+
+    name = "float32" if interpreting() else str(dtype).removeprefix("torch.")
+    return getattr(tl, name)
+
+
+def flat(x: Tensor) -> Tensor:
+    """Heads flattened, (B·H, N, ·), contiguous."""
+    return x.reshape(-1, *x.shape[-2:]).contiguous()
+
+
+def grid(problems: int, tokens: int) -> Callable[[Mapping[str, int]], tuple[int, int]]:
+    """Blocks of a head, heads."""
+    return lambda meta: (-(-tokens // meta["BLOCK_M"]), problems)
 
 
 def bare(kernel: Any) -> Any:
