@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops.dispatch import observed, observing
 from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
 
 SHORT = 64
+KERNELS = (
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.MATH,
+)
+"""PyTorch's kernels on CUDA, the first that can run a call is taken.
+
+Flash runs half precision without a mask up to width 256; the memory-efficient one all else, float32 and padding masks too; cuDNN's builds a
+plan for each new shape, so it stands where only it is left before N × N tensors. That order does not change with PyTorch's release.
+"""
+_held: list[AbstractContextManager[Any]] = []
 # Any kernel with `scaled_dot_product_attention`'s arguments.
 Attend = Callable[..., Tensor]
 
@@ -30,10 +44,13 @@ def attention(
 ) -> Tensor:
     """softmax(q kᵀ · scale) v through `scaled_dot_product_attention`, memory linear in N.
 
+    On CUDA PyTorch's kernels are put in the order of `KERNELS` first, for the process.
     Causal with padding: the real tokens are put first, after which causality alone keeps padding out.
     Causal without self: receivers 1.. against senders ..N-2, and the first token hears nobody.
     Without self and not causal there is no fused form; ask for another backend.
     """
+    if q.is_cuda and attend is scaled_dot_product_attention:
+        put_kernels_in_order()
     if key_padding_mask is None:
         return _plain(q, k, v, attend, scale=scale, is_causal=is_causal, include_self=include_self)
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
@@ -52,6 +69,28 @@ def attention(
         _note_kernel(attend, q, k, v, hears, scale=scale, is_causal=False)
         out = keep_nan(attend(q, k, v, attn_mask=hears, scale=scale), q)
     return out.masked_fill(nobody, 0.0)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def put_kernels_in_order() -> bool:
+    """Put PyTorch's kernels in the order of `KERNELS`, once a process; those switched off stay off. Returns True.
+
+    The context stays open, since entering it costs the processor more than a small call's attention does. A compiler calls this when it
+    traces, and finds a constant.
+    """
+    if not _held:
+        switches = torch.backends.cuda
+        on = {
+            switches.enable_flash_sdp: switches.flash_sdp_enabled(),
+            switches.enable_mem_efficient_sdp: switches.mem_efficient_sdp_enabled(),
+            switches.enable_cudnn_sdp: switches.cudnn_sdp_enabled(),
+            switches.enable_math_sdp: switches.math_sdp_enabled(),
+        }
+        _held.append(sdpa_kernel(list(KERNELS), set_priority=True))
+        _held[0].__enter__()
+        for switch, value in on.items():
+            switch(value)
+    return True
 
 
 def _plain(

@@ -48,7 +48,7 @@ def probe() -> tuple[str | None, str]:
         ops = operators()
         q = torch.randn(1, 16, 1, 32, device="cuda", dtype=torch.float16)
         ops.memory_efficient_attention(q, q, q, attn_bias=ops.LowerTriangularMask())
-    except (ImportError, NotImplementedError, RuntimeError, AttributeError, OSError) as error:
+    except (ImportError, NotImplementedError, RuntimeError, AttributeError, AssertionError, OSError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"xformers does not run here: {lines[0]}", ""
     return None, operator_name(ops, q)
