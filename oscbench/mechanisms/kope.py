@@ -45,6 +45,7 @@ from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_waves
 from oscbench.ops import decode, kope_attention, kuramoto_step, mix_phases, rotate, softmax_attention
 from oscbench.ops.dispatch import UnsupportedError
+from oscbench.ops.kope import mixed_kope_attention
 from oscbench.ops.norms import scaled_rms_norm
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.phases import mixing_operations, rotate_parts
@@ -139,11 +140,24 @@ class KoPE(Mechanism):
         """Attention over queries, keys and values turned by the mixed phases."""
         assert state is not None
         cos, sin = carried = state
-        if self.config.mix:
-            cos, sin = mix_phases(cos, sin, self.mixing[layer])
         maps = self.layers[layer]
         q, k, v = (self.split_heads(x) for x in maps(tokens))
-        update = maps.out(self.merge_heads(self._attend(layer, q, k, v, (cos, sin), context)))
+        if self.config.mix and context.cache is None:
+            heard, cos, sin = mixed_kope_attention(
+                q,
+                k,
+                v,
+                cos,
+                sin,
+                self.mixing[layer],
+                rotate_values=self.config.rotate_values,
+                **context.hearing(),
+            )
+        else:
+            if self.config.mix:
+                cos, sin = mix_phases(cos, sin, self.mixing[layer])
+            heard = self._attend(layer, q, k, v, (cos, sin), context)
+        update = maps.out(self.merge_heads(heard))
         if not context.diagnostics:
             return Mixed(update)
         values = one_hot_values(tokens.shape[1], q)

@@ -19,8 +19,9 @@ import json
 import draws
 import torch
 from ops_cases import gradient_floor, relative_error
-from oscbench.ops import backends, kope_attention, mix_phases
-from oscbench.ops.kope.triton import mixed_attention, turn
+from oscbench.ops import backends, kope_attention
+from oscbench.ops.kope import mixed_kope_attention
+from oscbench.ops.kope.triton import turn
 
 torch.set_num_threads(1)
 generator = draws.generator(0)
@@ -60,11 +61,7 @@ def mixed(given, mix, dtype):
     for backend in ("reference", "triton"):
         wide = torch.float64 if backend == "reference" else None
         *leaves, matrix = [x.to(wide or x.dtype).requires_grad_() for x in (*given, mix)]
-        if backend == "reference":
-            cos, sin = mix_phases(*leaves[3:], matrix)
-            out = kope_attention(*leaves[:3], cos, sin, backend="reference")
-        else:
-            out, cos, sin = mixed_attention(*leaves, matrix)
+        out, cos, sin = mixed_kope_attention(*leaves, matrix, backend=backend)
         loss = (out * weights.to(out.dtype)).sum() + (cos * cos * sin).sum()
         results.append((out, *torch.autograd.grad(loss, [*leaves, matrix])))
     judge("mixing", dtype, results, weights, (*given, mix))

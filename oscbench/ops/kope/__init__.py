@@ -11,6 +11,8 @@ from oscbench.ops import checks, memory_efficient, triton_tools
 from oscbench.ops.dispatch import Backend, Call, call_of
 from oscbench.ops.op import Draw, Op, OpSize, Sample
 from oscbench.ops.operations import Operations, pair_products, softmax_stage
+from oscbench.ops.phases import mix_phases
+from oscbench.ops.precision import as_given
 
 
 def _reference() -> Callable[..., Any]:
@@ -108,18 +110,72 @@ def kope_attention(
     Raises:
         ValueError: shapes, dtypes or devices do not agree, or the backend cannot run this call.
     """
+    options = {"rotate_values": rotate_values, "is_causal": is_causal, "key_padding_mask": key_padding_mask}
+    chosen = _chosen(backend, q, k, v, cos, sin, options)
+    out: Tensor = chosen.load()(q, k, v, cos, sin, **options)
+    return out
+
+
+def mixed_kope_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    mix: Tensor,
+    *,
+    rotate_values: bool = True,
+    is_causal: bool = False,
+    key_padding_mask: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`mix_phases`, then `kope_attention` in the mixed phases; `triton` mixes in the kernel that turns q, k and v.
+
+    Args:
+        q: as for `kope_attention`, like all that is not named here.
+        k: same.
+        v: same.
+        cos: cosines of the phases before the mixing, (B, H, N, d/2).
+        sin: sines, same shape.
+        mix: M, (H, d/2, d/2).
+        rotate_values: same.
+        is_causal: same.
+        key_padding_mask: same.
+        backend: same.
+
+    Returns:
+        What `kope_attention` gives, and the mixed cos and sin.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not agree, or the backend cannot run this call.
+    """
+    options: dict[str, Any] = {
+        "rotate_values": rotate_values,
+        "is_causal": is_causal,
+        "key_padding_mask": key_padding_mask,
+    }
+    chosen = _chosen(backend, q, k, v, cos, sin, options)
+    if chosen.name != "triton":
+        cos, sin = mix_phases(cos, sin, mix)
+        return chosen.load()(q, k, v, cos, sin, **options), cos, sin
+    from oscbench.ops.kope.triton import mixed_attention
+
+    with as_given(q.device):
+        return mixed_attention(q, k, v, cos, sin, mix, **options)
+
+
+def _chosen(
+    backend: str, q: Tensor, k: Tensor, v: Tensor, cos: Tensor, sin: Tensor, options: dict[str, Any]
+) -> Backend:
     name = OP.name
     checks.same_kind(name, q=q, k=k, v=v)
     checks.heads_tokens(name, q=q, k=k, v=v)
     checks.same_width(name, q=q, k=k)
-    if rotate_values:
+    if options["rotate_values"]:
         checks.same_width(name, q=q, v=v)
     checks.phases(name, cos, sin, q)
-    checks.padding(name, key_padding_mask, q)
-    options = {"rotate_values": rotate_values, "is_causal": is_causal, "key_padding_mask": key_padding_mask}
-    chosen = OP.choose(backend, call_of(q, **options))
-    out: Tensor = chosen.load()(q, k, v, cos, sin, **options)
-    return out
+    checks.padding(name, options["key_padding_mask"], q)
+    return OP.choose(backend, call_of(q, **options))
 
 
 op = OP
