@@ -1,6 +1,7 @@
 """What compilers make of every Triton kernel for GPUs that need not be here: registers, spills, shared memory, instructions a pair.
 
     python tests/benchmarks/kernel_table.py            # compile all, show what changed, and write kernels.json
+    python tests/benchmarks/kernel_table.py torus      # those alone whose names begin so
     python tests/benchmarks/kernel_table.py --show     # the committed table as text
 
 Kernels are compiled for d 64, with the tiles that training takes. A pair is one receiver with one sender; its instructions are those of
@@ -45,6 +46,11 @@ class Subject:
     pairs: Callable[[dict[str, int]], int]
 
 
+def square(tile: dict[str, int]) -> int:
+    """Pairs of a turn of a loop over tiles."""
+    return tile["BLOCK_M"] * tile["BLOCK_N"]
+
+
 def subjects(dtype: str) -> Iterator[Subject]:
     """Every kernel, in one precision."""
     import torch
@@ -54,9 +60,6 @@ def subjects(dtype: str) -> Iterator[Subject]:
     from oscbench.ops.kope import triton_kernels as turning
     from oscbench.ops.synchronization import triton_kernels as locking
     from oscbench.ops.triton_tools import bare
-
-    def square(tile: dict[str, int]) -> int:
-        return tile["BLOCK_M"] * tile["BLOCK_N"]
 
     def channel_pairs(tile: dict[str, int]) -> int:
         return tile["BLOCK"] * tile["PAIRS"]
@@ -80,6 +83,7 @@ def subjects(dtype: str) -> Iterator[Subject]:
     yield Subject("fixed query gradient to k", column, narrow, pull, sizes, square)
     whole = pull | {"V": WIDTH, "BLOCK_V": WIDTH, "STEP": triton_fused_kernel.CHUNK}
     yield Subject("fixed query", triton_fused_kernel.settle_kernel, (*narrow, "out"), whole, sizes, square)
+    yield from _torus(wide)
     phases = ("cos", "sin", "mix", "cos_out", "sin_out", "cos_grad", "sin_grad", "d_cos", "d_sin")
     turn = {
         "PAIRS": WIDTH // 2,
@@ -96,6 +100,20 @@ def subjects(dtype: str) -> Iterator[Subject]:
         constants = {key: value for key, value in turn.items() if key in names}
         narrow = tuple(name for name in pointers if name not in phases)
         yield Subject(f"KoPE {name}", kernel, narrow, constants, strides, channel_pairs)
+
+
+def _torus(wide: bool) -> Iterator[Subject]:
+    import triton.language as tl
+
+    from oscbench.ops.torus import triton_kernels as others
+
+    sink = {"D": WIDTH, "V": WIDTH, "BLOCK_D": WIDTH, "BLOCK_V": WIDTH, "CAUSAL": False, "PADDED": False}
+    sink |= {"DOT": tl.float32 if wide else tl.bfloat16, "PRODUCT": "tf32x3" if wide else "ieee"}
+    sizes = {"N": "i32", "H": "i32"}
+    narrow = ("q", "k", "v", "out", "grad", "d_q", "d_k", "d_v")
+    yield Subject("torus", others.forward_kernel, narrow, sink, sizes, square)
+    yield Subject("torus gradient to q", others.row_gradient_kernel, narrow, sink, sizes, square)
+    yield Subject("torus gradient to k and v", others.column_gradient_kernel, narrow, sink, sizes, square)
 
 
 def compiled(subject: Subject, dtype: str, capability: int) -> dict[str, Any]:
@@ -142,6 +160,8 @@ def main() -> None:
     ]
     found: dict[str, Any] = {}
     for name, one, dtype, capability in wanted:
+        if not name.startswith(tuple(sys.argv[1:]) or ""):
+            continue
         found[name] = compiled(one, dtype, capability)
         told = "as before" if before.get(name) == found[name] else f"{before.get(name)} -> {found[name]}"
         print(f"{name}: {told}", flush=True)

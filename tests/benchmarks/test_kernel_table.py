@@ -13,7 +13,7 @@ import pytest
 from oscbench.ops import triton_tools
 
 COMMITTED = json.loads(kernel_table.TABLE.read_text())
-FAMILIES = ("ssa forward", "ssa backward", "fixed query", "KoPE")
+FAMILIES = ("ssa forward", "ssa backward", "fixed query", "KoPE", "torus")
 
 
 def test_the_table_has_every_kernel_for_both_gpus_in_both_precisions():
@@ -36,7 +36,9 @@ def test_no_kernel_wants_more_than_a_gpu_has():
 
 
 @pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
-@pytest.mark.parametrize("which", ["ssa forward", "fixed query", "fixed query gradient to k", "KoPE turn"])
+@pytest.mark.parametrize(
+    "which", ["ssa forward", "fixed query", "fixed query gradient to k", "KoPE turn", "torus"]
+)
 def test_machine_code_is_that_of_the_table(which):
     import triton
 

@@ -16,13 +16,11 @@ from oscbench.ops.fixed_query.blocked import NORM_EPSILON, SUM_EPSILON, settle, 
 from oscbench.ops.fixed_query.linear import linear_attention_backward, linear_attention_flops
 from oscbench.ops.fixed_query.triton_fused_kernel import CHUNK, settle_kernel
 from oscbench.ops.fixed_query.triton_pairwise import (
-    block_width,
-    flat,
-    grid,
     pairwise_triton_backward,
     pairwise_triton_flops,
     settings,
 )
+from oscbench.ops.triton_tools import block_width, flat, grid
 
 
 def states(anchors: Tensor, counted: Tensor, is_causal: bool) -> Tensor:

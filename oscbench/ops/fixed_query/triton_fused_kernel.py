@@ -11,7 +11,8 @@ receivers' block. They come ready made; the pairs within the block are formed he
 import triton
 import triton.language as tl
 
-from oscbench.ops.fixed_query.triton_kernels import _keep, _pull, _tile
+from oscbench.ops.fixed_query.triton_kernels import _pull
+from oscbench.ops.triton_tiles import keep, take
 from oscbench.ops.triton_tools import tiled
 
 # As in blocked.py; the norm's floor squared.
@@ -54,12 +55,12 @@ def settle_kernel(
     problem = tl.program_id(1).to(tl.int64)
     block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     h = _pull(
         q, k_pointer + problem * N * D, c_pointer + problem * N * M, own, block, N, scale, D, M, BLOCK_D, BLOCK_C,
         FUNCTION, CAUSAL, DOT, PRODUCT, PRECISE, FOLD, BLOCK_M, BLOCK_N,
     )  # fmt: skip
-    _keep(h_pointer + problem * N * M, h, own, N, M, BLOCK_C)
+    keep(h_pointer + problem * N * M, h, own, N, M, BLOCK_C)
     square = tl.maximum(tl.sum(h * h, 1), SQUARE_FLOOR, propagate_nan=tl.PropagateNan.ALL)
     x = h * tl.rsqrt(square)[:, None]
     chunk = block * (BLOCK_M // STEP) if CAUSAL else 0
@@ -69,8 +70,8 @@ def settle_kernel(
         # Few senders at a time, so that the epilogue takes no registers from the loop above.
         for start in tl.range(block * BLOCK_M, tl.minimum((block + 1) * BLOCK_M, N), LOCAL, num_stages=1):
             senders = start + tl.arange(0, LOCAL)
-            anchors = _tile(anchor_pointer + problem % H * N * M, senders, N, M, BLOCK_C, tl.float32)
-            values = _tile(v_pointer + problem * N * V, senders, N, V, BLOCK_V, DOT)
+            anchors = take(anchor_pointer + problem % H * N * M, senders, N, M, BLOCK_C, tl.float32)
+            values = take(v_pointer + problem * N * V, senders, N, V, BLOCK_V, DOT)
             heard = tl.load(heard_pointer + problem // H * N + senders, mask=senders < N, other=0.0)
             near = (1.0 + tl.dot(x, tl.trans(anchors), input_precision="tf32x3")) * heard[None, :]
             near = tl.where(own[:, None] >= senders[None, :], near, 0.0)
@@ -78,4 +79,4 @@ def settle_kernel(
             sums = tl.dot(near.to(DOT), values, sums, input_precision=PRODUCT)
     total = tl.maximum(total, SUM_FLOOR, propagate_nan=tl.PropagateNan.ALL)
     tl.store(total_pointer + problem * N + own, total, mask=own < N)
-    _keep(out_pointer + problem * N * V, sums / total[:, None], own, N, V, BLOCK_V)
+    keep(out_pointer + problem * N * V, sums / total[:, None], own, N, V, BLOCK_V)

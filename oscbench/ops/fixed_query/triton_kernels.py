@@ -12,6 +12,7 @@ atomics: two runs agree bit by bit. Senders past the end need no mask, because w
 import triton
 import triton.language as tl
 
+from oscbench.ops.triton_tiles import keep, take
 from oscbench.ops.triton_tools import tiled
 
 # The order of FUNCTIONS in triton_pairwise.py.
@@ -92,23 +93,6 @@ def _slope(x, FUNCTION: tl.constexpr):
 
 
 @triton.jit
-def _tile(base, tokens, N, WIDTH: tl.constexpr, BLOCK: tl.constexpr, DOT: tl.constexpr):
-    """Tokens' vectors (tokens, BLOCK) as DOT, 0 past the last token and the last channel."""
-    columns = tl.arange(0, BLOCK)
-    inside = (tokens[:, None] < N) & (columns[None, :] < WIDTH)
-    return tl.load(base + tokens[:, None].to(tl.int64) * WIDTH + columns[None, :], mask=inside, other=0.0).to(
-        DOT
-    )
-
-
-@triton.jit
-def _keep(base, tile, tokens, N, WIDTH: tl.constexpr, BLOCK: tl.constexpr):
-    columns = tl.arange(0, BLOCK)
-    inside = (tokens[:, None] < N) & (columns[None, :] < WIDTH)
-    tl.store(base + tokens[:, None].to(tl.int64) * WIDTH + columns[None, :], tile, mask=inside)
-
-
-@triton.jit
 def _scaled(x, scale, DOT: tl.constexpr, FOLD: tl.constexpr):
     """A block's own vectors times the scale, where that loses nothing; else every score is multiplied."""
     return (x * scale).to(DOT) if FOLD else x
@@ -129,8 +113,8 @@ def _pull_tiles(
     """Add senders first..last to what pulls a block of receivers; MASKED where some of them are in the future."""
     for start in range(first, last, BLOCK_N):
         senders = start + tl.arange(0, BLOCK_N)
-        k = _tile(k_base, senders, N, D, BLOCK_D, DOT)
-        c = _tile(c_base, senders, N, M, BLOCK_C, DOT)
+        k = take(k_base, senders, N, D, BLOCK_D, DOT)
+        c = take(c_base, senders, N, M, BLOCK_C, DOT)
         weights = _value(_scores(q, k, scale, PRODUCT, FOLD), FUNCTION, PRECISE)
         if MASKED:
             weights = tl.where(own[:, None] >= senders[None, :], weights, 0.0)
@@ -173,12 +157,12 @@ def forward_kernel(
     # Causal: the longest rows first, so that the last programs to start are short.
     block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     acc = _pull(
         q, k_pointer + problem * N * D, c_pointer + problem * N * M, own, block, N, scale, D, M, BLOCK_D, BLOCK_C,
         FUNCTION, CAUSAL, DOT, PRODUCT, PRECISE, FOLD, BLOCK_M, BLOCK_N,
     )  # fmt: skip
-    _keep(out_pointer + problem * N * M, acc, own, N, M, BLOCK_C)
+    keep(out_pointer + problem * N * M, acc, own, N, M, BLOCK_C)
 
 
 @triton.jit
@@ -190,8 +174,8 @@ def _row_tiles(
     """Add senders first..last to the gradient of a block of receivers."""
     for start in range(first, last, BLOCK_N):
         senders = start + tl.arange(0, BLOCK_N)
-        k = _tile(k_base, senders, N, D, BLOCK_D, DOT)
-        c = _tile(c_base, senders, N, M, BLOCK_C, DOT)
+        k = take(k_base, senders, N, D, BLOCK_D, DOT)
+        c = take(c_base, senders, N, M, BLOCK_C, DOT)
         slopes = _slope(_scores(q, k, scale, PRODUCT, FOLD), FUNCTION)
         slopes = slopes * tl.dot(grad, tl.trans(c), input_precision=PRODUCT)
         if MASKED:
@@ -212,8 +196,8 @@ def row_gradient_kernel(
     problem = tl.program_id(1).to(tl.int64)
     block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    q = _tile(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
-    grad = _tile(grad_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
+    q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    grad = take(grad_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
     q = _scaled(q, scale, DOT, FOLD)
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     whole = block * BLOCK_M // BLOCK_N * BLOCK_N if CAUSAL else N
@@ -227,7 +211,7 @@ def row_gradient_kernel(
             acc, whole, tl.minimum((block + 1) * BLOCK_M, N), q, grad, k_base, c_base, own, N, scale, D, M, BLOCK_D,
             BLOCK_C, FUNCTION, True, DOT, PRODUCT, FOLD, BLOCK_N,
         )  # fmt: skip
-    _keep(grad_q_pointer + problem * N * D, acc * scale, own, N, D, BLOCK_D)
+    keep(grad_q_pointer + problem * N * D, acc * scale, own, N, D, BLOCK_D)
 
 
 @triton.jit
@@ -239,8 +223,8 @@ def _column_tiles(
     """Add receivers first..last to the gradients of a block of senders."""
     for start in range(first, last, BLOCK_N):
         receivers = start + tl.arange(0, BLOCK_N)
-        q = _tile(q_base, receivers, N, D, BLOCK_D, DOT)
-        grad = _tile(grad_base, receivers, N, M, BLOCK_C, DOT)
+        q = take(q_base, receivers, N, D, BLOCK_D, DOT)
+        grad = take(grad_base, receivers, N, M, BLOCK_C, DOT)
         scores = _scores(k, q, scale, PRODUCT, FOLD)
         weights = _value(scores, FUNCTION, PRECISE)
         slopes = _slope(scores, FUNCTION) * tl.dot(c, tl.trans(grad), input_precision=PRODUCT)
@@ -264,8 +248,8 @@ def column_gradient_kernel(
     problem = tl.program_id(1).to(tl.int64)
     block = tl.program_id(0)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
-    k = _tile(k_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
-    c = _tile(c_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
+    k = take(k_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
+    c = take(c_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
     k = _scaled(k, scale, DOT, FOLD)
     acc_k = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     acc_c = tl.zeros([BLOCK_M, BLOCK_C], tl.float32)
@@ -281,5 +265,5 @@ def column_gradient_kernel(
         acc_k, acc_c, whole, N, k, c, q_base, grad_base, own, N, scale, D, M, BLOCK_D, BLOCK_C, FUNCTION, False, DOT,
         PRODUCT, PRECISE, FOLD, BLOCK_N,
     )  # fmt: skip
-    _keep(grad_k_pointer + problem * N * D, acc_k * scale, own, N, D, BLOCK_D)
-    _keep(grad_c_pointer + problem * N * M, acc_c, own, N, M, BLOCK_C)
+    keep(grad_k_pointer + problem * N * D, acc_k * scale, own, N, D, BLOCK_D)
+    keep(grad_c_pointer + problem * N * M, acc_c, own, N, M, BLOCK_C)

@@ -6,21 +6,13 @@ import math
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from oscbench.ops.fixed_query import pairwise, triton_kernels
-from oscbench.ops.triton_tools import interpreting
+from oscbench.ops.triton_tools import block_width, dot_type, flat, grid
 
 FUNCTIONS = ("softplus", "relu", "elu", "power2", "power4")
-_TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
-
-
-def block_width(width: int) -> int:
-    """The smallest tile width that a tensor core takes: a power of two, at least 16."""
-    return max(16, int(triton.next_power_of_2(width)))
 
 
 def settings(
@@ -30,8 +22,6 @@ def settings(
 
     The scale goes into a block's own vectors where that loses nothing: in float32, and in half precision where it is a power of two.
     """
-    # The interpreter multiplies the bit patterns of bfloat16, so tiles are float32 there.
-    dot = tl.float32 if interpreting() else _TYPES[dtype]
     return {
         "D": width,
         "M": values,
@@ -39,21 +29,11 @@ def settings(
         "BLOCK_C": block_width(values),
         "FUNCTION": FUNCTIONS.index(function),
         "CAUSAL": is_causal,
-        "DOT": dot,
+        "DOT": dot_type(dtype),
         "PRODUCT": "tf32x3",
         "PRECISE": dtype == torch.float32,
         "FOLD": dtype == torch.float32 or math.frexp(scale)[0] == 0.5,
     }
-
-
-def flat(x: Tensor) -> Tensor:
-    """Heads flattened, (B·H, N, ·), contiguous."""
-    return x.reshape(-1, *x.shape[-2:]).contiguous()
-
-
-def grid(problems: int, tokens: int) -> Any:
-    """Blocks of a head, heads."""
-    return lambda meta: (triton.cdiv(tokens, meta["BLOCK_M"]), problems)
 
 
 @torch.library.custom_op("oscbench::pairwise_triton", mutates_args=())

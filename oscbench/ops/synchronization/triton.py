@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
 from oscbench.ops.masking import silence
 from oscbench.ops.synchronization import registration, tiles, triton_kernels
 from oscbench.ops.synchronization.order import order_parameter
-from oscbench.ops.triton_tools import interpreting
+from oscbench.ops.triton_tools import block_width, dot_type, grid
 
 # A sender with this squared norm locks to nobody.
 UNHEARD = 1e30
@@ -22,7 +20,6 @@ LARGEST_REACH = 1e20
 SMALLEST_REACH = 1e-30
 NO_BOUND = 3e38
 FILL = 128
-TYPES = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
 @dataclass(frozen=True)
@@ -122,19 +119,17 @@ def prepare(
 def settings(omega: Tensor, v: Tensor, is_causal: bool) -> dict[str, Any]:
     """Compile-time constants of both kernels.
 
-    In the interpreter tiles are read as float32, because it multiplies the bit patterns of bfloat16. Products of float32
-    are three products of tf32: as exact as float32's own up to the sums (the rest is 2^-22 of a product), also for Δ², whose error the
-    locking edge magnifies, because frequencies are centred.
+    Products of float32 are three products of tf32: as exact as float32's own up to the sums (the rest is 2^-22 of a product), also for Δ²,
+    whose error the locking edge magnifies, because frequencies are centred.
     """
-    dot = tl.float32 if interpreting() else TYPES[omega.dtype]
     width, value_width = omega.shape[-1], v.shape[-1]
     return {
         "D": width,
         "V": value_width,
-        "BLOCK_D": max(16, triton.next_power_of_2(width)),
-        "BLOCK_V": max(16, triton.next_power_of_2(value_width)),
+        "BLOCK_D": block_width(width),
+        "BLOCK_V": block_width(value_width),
         "CAUSAL": is_causal,
-        "DOT": dot,
+        "DOT": dot_type(omega.dtype),
         "PRODUCT": "tf32x3" if omega.dtype == torch.float32 else "ieee",
     }
 
@@ -155,7 +150,7 @@ def synchronize(
     problems, tokens, _ = ready.omega.shape
     out = torch.empty_like(ready.v).view(v.shape)
     total = torch.empty(*v.shape[:3], 1, dtype=torch.float32, device=v.device)
-    triton_kernels.forward_kernel[lambda meta: (triton.cdiv(tokens, meta["BLOCK_M"]), problems)](
+    triton_kernels.forward_kernel[grid(problems, tokens)](
         ready.omega, ready.v, ready.norms, ready.near, ready.spent, ready.fade, ready.rate, out, total, tokens, ready.norms.shape[1],
         **settings(omega, v, is_causal),
     )  # fmt: skip
@@ -197,7 +192,7 @@ def synchronize_backward(
     push = torch.nn.functional.pad(push, (0, -tokens % FILL)).contiguous()
     bound = 1.0 / edge if edge > 0.0 else NO_BOUND
     for role, into in zip(roles, d_omega, strict=True):
-        triton_kernels.backward_kernel[lambda meta: (triton.cdiv(tokens, meta["BLOCK_M"]), problems)](
+        triton_kernels.backward_kernel[grid(problems, tokens)](
             ready.omega, ready.v, slopes, ready.norms, ready.plain, ready.near, ready.spent, ready.fade, push,
             ready.rate, d_v, into, gaps, faded, bound, tokens, ready.norms.shape[1], ROLE=role, **settings(omega, v, is_causal),
         )  # fmt: skip

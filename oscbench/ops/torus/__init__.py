@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from oscbench.ops import checks, memory_efficient
+from oscbench.ops import checks, memory_efficient, triton_tools
 from oscbench.ops.dispatch import Backend, Call, call_of
 from oscbench.ops.op import Draw, Op, OpSize, Sample
 from oscbench.ops.operations import Operations, pair_products, softmax_stage
+
+WIDEST_BYTES = 512
+"""Of a row that the Triton kernels keep on the chip beside a tile of others."""
 
 
 def _reference() -> Callable[..., Any]:
@@ -32,6 +36,20 @@ def _blocked() -> Callable[..., Any]:
     return blocked.run
 
 
+def _triton() -> Callable[..., Any]:
+    from oscbench.ops.torus import triton
+
+    return triton.run
+
+
+def _triton_why_not(call: Call) -> str | None:
+    size = torch.float32.itemsize if call.dtype is None else call.dtype.itemsize
+    if call.width is not None and call.dtype != torch.float64 and 2 * call.width * size > WIDEST_BYTES:
+        return f"a row of {2 * call.width} sines and cosines is wider than {WIDEST_BYTES} bytes"
+    # Any narrower width is filled up.
+    return triton_tools.why_not(replace(call, width=None))
+
+
 def _sdpa_why_not(call: Call) -> str | None:
     if not call.options.get("include_self", True) and not call.options.get("is_causal", True):
         return "without self and not causal there is no fused form"
@@ -39,10 +57,12 @@ def _sdpa_why_not(call: Call) -> str | None:
 
 
 def _automatic(call: Call) -> list[str]:
-    # On the CPU `blocked` is one autograd function around the same kernel. Elsewhere, without self, `sdpa` runs the faster one;
-    # with self only `blocked` keeps the digits that a dominant own score takes from `sdpa`.
+    # On the CPU `blocked` is one autograd function around the same kernel. Elsewhere, causal without self, `sdpa` runs the fastest one;
+    # with self only `triton` and `blocked` keep the digits that a dominant own score takes from `sdpa`.
+    if call.device.type == "cpu":
+        return ["blocked", "sdpa"]
     with_self = call.options.get("include_self", True)
-    return ["blocked", "sdpa"] if with_self or call.device.type == "cpu" else ["sdpa", "blocked"]
+    return ["triton", "blocked", "sdpa"] if with_self else ["sdpa", "triton", "blocked"]
 
 
 def _counted(heads: int, tokens: int, width: int) -> Operations:
@@ -64,6 +84,9 @@ OP = Op(
         Backend("sdpa", _sdpa, _sdpa_why_not, note="one torch scaled_dot_product_attention of width 2n"),
         Backend("blocked", _blocked, note="attention over the others, self put back exactly"),
         memory_efficient.backend_of("oscbench.ops.torus.sdpa"),
+        Backend(
+            "triton", _triton, _triton_why_not, note="our own flash kernels, which leave the diagonal out"
+        ),
     ],
     automatic=_automatic,
     counted=_counted,

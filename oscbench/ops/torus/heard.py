@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from oscbench.ops import fused
+from oscbench.ops.dispatch import call_of
 from oscbench.ops.masking import nobody_real, silence
+from oscbench.ops.torus import OP
 from oscbench.ops.torus.scores import features
 from oscbench.ops.torus.sink import sink_attention
 
@@ -54,7 +58,12 @@ def heard(
         return every[..., :width].to(values.dtype)
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
     no_self = torch.full_like(q[..., 0], -torch.inf)
-    means: Tensor = sink_attention(q, k, v, no_self, key_padding_mask, False)[0]
+    attend: Callable[..., tuple[Tensor, Tensor]] = sink_attention
+    if OP.backends["triton"].why_not(call_of(theta)) is None:
+        from oscbench.ops.torus.triton_sink import sink_attention_triton as attend
+
+        q, k, v = (x.to(theta.dtype) for x in (q, k, v))
+    means = attend(q, k, v, no_self, key_padding_mask, False)[0]
     if key_padding_mask is not None:
         means = means.masked_fill(nobody_real(key_padding_mask), 0.0)
     return means[..., :width].to(values.dtype)

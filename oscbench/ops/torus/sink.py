@@ -47,7 +47,7 @@ def _unheard(
     return unheard if padding is None else unheard | padding[:, None, None, columns]
 
 
-def _finite_or(lse: Tensor) -> Tensor:
+def finite_or(lse: Tensor) -> Tensor:
     """The log-sum-exp with +inf for those who hear nobody, so that their weights are 0."""
     return lse.masked_fill(lse == -torch.inf, torch.inf)
 
@@ -61,7 +61,7 @@ def _tiled(
         scores = q[..., rows, :] @ k[..., columns, :].mT
         scores.masked_fill_(_unheard(rows, columns, padding, q.device, is_causal=is_causal), -torch.inf)
         lse[..., rows] = torch.logaddexp(scores.logsumexp(-1), sink[..., rows])
-        weights = scores.sub_(_finite_or(lse[..., rows])[..., None]).exp_()
+        weights = scores.sub_(finite_or(lse[..., rows])[..., None]).exp_()
         out[..., rows, :] = weights @ v[..., columns, :]
     return out, lse
 
@@ -83,7 +83,7 @@ def _tiled_backward(
         own_q, own_k, own_grad = q[..., rows, :], k[..., columns, :], grad[..., rows, :]
         scores = own_q @ own_k.mT
         scores.masked_fill_(_unheard(rows, columns, padding, q.device, is_causal=is_causal), -torch.inf)
-        weights = scores.sub_(_finite_or(lse[..., rows])[..., None]).exp_()
+        weights = scores.sub_(finite_or(lse[..., rows])[..., None]).exp_()
         grad_v[..., columns, :] += weights.mT @ own_grad
         slopes = (own_grad @ v[..., columns, :].mT).sub_(along[..., rows, :]).mul_(weights)
         grad_q[..., rows, :] = slopes @ own_k
@@ -133,7 +133,7 @@ def others_backward(
     """Gradients of `others`; with a sink's output and log-sum-exp, those of attention with that sink."""
     mask = _silent_diagonal(q.shape[-2], q.dtype)
     if is_causal:
-        lse = _finite_or(lse)
+        lse = finite_or(lse)
     made: tuple[Tensor, Tensor, Tensor] = _kernel_backward(
         grad, q, k, v, out, lse, 0.0, is_causal, attn_mask=mask, scale=1.0
     )
@@ -144,7 +144,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, sink: Tensor, is_causal: bool) -> tu
     if 1 < q.shape[-2] <= MASKED:
         out, part_lse = others(q, k, v, is_causal)
         lse = torch.logaddexp(part_lse, sink)
-        out = (out * torch.exp(part_lse - _finite_or(lse))[..., None]).contiguous()
+        out = (out * torch.exp(part_lse - finite_or(lse))[..., None]).contiguous()
         return keep_nan(out, q), lse.contiguous()
     lse, parts = sink.clone(), []
     for backwards in _halves(q.shape[-2], is_causal):
@@ -162,7 +162,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, sink: Tensor, is_causal: bool) -> tu
         parts.append((_whole(part, backwards, True), part_lse))
     out = torch.zeros_like(v, memory_format=torch.contiguous_format)
     for part, part_lse in parts:
-        out += part * torch.exp(part_lse - _finite_or(lse))[..., None]
+        out += part * torch.exp(part_lse - finite_or(lse))[..., None]
     return keep_nan(out, q), lse
 
 
@@ -181,7 +181,7 @@ def _fused_backward(
             _half(k, backwards, False),
             _half(v, backwards, False),
             _half(out, backwards, True),
-            _half(_finite_or(lse)[..., None], backwards, True)[..., 0].contiguous(),
+            _half(finite_or(lse)[..., None], backwards, True)[..., 0].contiguous(),
             0.0,
             True,
             scale=1.0,
