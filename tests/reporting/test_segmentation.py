@@ -16,6 +16,7 @@ from oscbench.analysis.study import Study, assemble
 from oscbench.records import Measurement, Record
 from oscbench.reporting.page.blocks import Folded, Prose
 from oscbench.reporting.page.figure import Plan
+from oscbench.reporting.page.images import painted
 from oscbench.reporting.page.table import Table
 from oscbench.reporting.sections.binding import Binding, answers, binding_picture, binding_table
 from oscbench.reporting.sections.segmentation import (
@@ -23,8 +24,7 @@ from oscbench.reporting.sections.segmentation import (
     classes_table,
     examples_picture,
     never_seen,
-    painted,
-    unpacked,
+    part_of,
 )
 
 IMAGES = np.arange(2 * 3 * 6 * 8, dtype=np.uint8).reshape(2, 3, 6, 8)
@@ -105,8 +105,8 @@ def test_pictures_show_the_same_images_to_all(segmented: list[Record]) -> None:
 
 def test_what_is_packed_comes_back_and_colours_part_classes(segmented: list[Record]) -> None:
     kept = segmented[0].measures["pixel_accuracy"].details["examples"]
-    assert np.array_equal(unpacked(kept, "images"), IMAGES)
-    assert np.array_equal(unpacked(kept, "truth"), TRUTH)
+    assert np.array_equal(part_of(kept, "images"), IMAGES)
+    assert np.array_equal(part_of(kept, "truth"), TRUTH)
     for classes, background in ((11, 0), (11, None), (150, None)):
         labels = np.array([[*range(classes), 255]], dtype=np.uint8)
         colours = painted(labels, classes, background)[0]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,7 +16,8 @@ from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
 from oscbench.reporting.page.figure import WIDTH, Picture, Plan, finish
-from oscbench.reporting.page.style import GRID, INK, MUTED, settings
+from oscbench.reporting.page.images import painted, unpacked
+from oscbench.reporting.page.style import INK, settings
 from oscbench.reporting.page.table import Cell, Column, Table, number_cell
 
 HEADLINES = ("miou", "miou_foreground", "pixel_accuracy")
@@ -84,33 +82,21 @@ def examples(standing: Standing) -> Mapping[str, Any] | None:
     return None
 
 
-def unpacked(kept: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
+def part_of(kept: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
     """`images` (n, C, h, w), `truth` or `answers` (n, h, w) of kept examples."""
     count, channels, height, width = kept["shape"]
-    shape = (count, channels, height, width) if name == "images" else (count, height, width)
-    raw = zlib.decompress(base64.b64decode(kept[name]))
-    return np.frombuffer(raw, dtype=np.uint8).reshape(shape)
-
-
-def painted(labels: NDArray[np.uint8], classes: int, background: int | None) -> NDArray[np.float64]:
-    """Labels (h, w) in colours (h, w, 3): a hue a class, the background light, and grey where nobody labelled."""
-    others = [c for c in range(classes) if c != background]
-    hues = matplotlib.colormaps["tab20" if len(others) <= 20 else "hsv"]
-    table = np.tile(to_rgb(MUTED), (256, 1))
-    for place, number in enumerate(others):
-        table[number] = hues(place if len(others) <= 20 else place / len(others))[:3]
-    if background is not None:
-        table[background] = to_rgb(GRID)
-    return np.asarray(table[labels])
+    return unpacked(
+        kept[name], (count, channels, height, width) if name == "images" else (count, height, width)
+    )
 
 
 def examples_picture(experiment: Experiment) -> Picture:
     """Images, what they show, and what each entry answers: the same images for all."""
     kept = [(s, found) for s in experiment.standings if (found := examples(s)) is not None]
     first = kept[0][1]
-    images, truth = unpacked(first, "images"), unpacked(first, "truth")
+    images, truth = part_of(first, "images"), part_of(first, "truth")
     classes, background = len(first["classes"]), first["background"]
-    rows = [("image", None), ("truth", truth), *((s.name, unpacked(found, "answers")) for s, found in kept)]
+    rows = [("image", None), ("truth", truth), *((s.name, part_of(found, "answers")) for s, found in kept)]
     with matplotlib.rc_context({**settings(), "axes.grid": False}):
         figure = Figure(figsize=(WIDTH, 0.4 + ROW * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), len(images), squeeze=False)
@@ -133,7 +119,7 @@ def examples_picture(experiment: Experiment) -> Picture:
 
 def _right(kept: Mapping[str, Any]) -> str:
     """Share of labelled pixels of kept examples that are right."""
-    truth, answers = unpacked(kept, "truth"), unpacked(kept, "answers")
+    truth, answers = part_of(kept, "truth"), part_of(kept, "answers")
     known = truth != IGNORED
     return words.quantity(float((truth == answers)[known].mean()), "fraction") if known.any() else "n/a"
 
