@@ -233,11 +233,43 @@ def test_published_ratios_stand_beside_ours_by_tokens() -> None:
     assert ratios_table("slug", [row("softmax", 1.0)]) is None
 
 
+def discovered(mechanism: str, path: str = "tetrominoes", **settings: Any) -> Experiment:
+    values = {"fg_ari": measured(0.88), "mbo": measured(0.56)}
+    recipe = {"epochs": 50, "batch_size": 256, "learning_rate": 1e-3}
+    return experiment(
+        [
+            record(
+                "stored_discovery",
+                mechanism,
+                seed,
+                values,
+                given={"path": path, "temperature": 0.1},
+                settings=settings,
+                model={"width": 128, "layers": 1, "pool": "max"},
+                train=recipe,
+            )
+            for seed in range(3)
+        ]
+    )
+
+
+def test_objects_found_stand_beside_akorns_where_the_scenes_are_the_same() -> None:
+    found = beside(discovered("akorn", steps=8, condition="none"))
+    same = {b.rule.quantity: b.theirs for b in found if b.same}
+    assert same == {"FG-ARI, Tetrominoes": pytest.approx(0.886), "MBO, Tetrominoes": pytest.approx(0.564)}
+    fewer_steps = beside(discovered("akorn", "multi_dsprites", steps=4, condition="none"))
+    assert not any(b.same for b in fewer_steps)
+    softmax = [b for b in beside(discovered("softmax")) if b.rule.quantity == "MBO, Tetrominoes"]
+    assert [b.same for b in softmax] == [False]
+    assert "theirs softmax in one block that runs eight times" in softmax[0].reasons[0]
+
+
 def test_what_nothing_answers_says_why() -> None:
     table = unanswered_table([make_record()])
     reasons = {row[3].text for row in table.rows}
     assert "no records of the task agreement here" in reasons
-    assert "no task discovers objects here" in reasons
+    assert "no task reads these scenes" in reasons
+    assert "no records of the task stored_discovery here" in reasons
     here = {row[3].text for row in unanswered_table([make_record(task="agreement")]).rows}
     assert "no records of the task agreement here" not in here
 
