@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from oscbench.ops import checks, memory_efficient
-from oscbench.ops.dispatch import Backend, call_of
+from oscbench.ops import checks, memory_efficient, triton_tools
+from oscbench.ops.dispatch import Backend, Call, call_of
 from oscbench.ops.op import Draw, Op, OpSize, Sample
 from oscbench.ops.operations import Operations, pair_products, softmax_stage
 
@@ -23,6 +23,17 @@ def _sdpa() -> Callable[..., Any]:
     from oscbench.ops.kuramoto import sdpa
 
     return sdpa.run
+
+
+def _triton() -> Callable[..., Any]:
+    from oscbench.ops.kuramoto import triton
+
+    return triton.run
+
+
+def _automatic(call: Call) -> list[str]:
+    # The kernels are for GPUs; in the interpreter they are a test.
+    return ["triton", "sdpa"] if call.device.type == "cuda" else ["sdpa"]
 
 
 def _counted(heads: int, tokens: int, width: int) -> Operations:
@@ -45,8 +56,14 @@ OP = Op(
         Backend("reference", _reference, note="the equations, N x N scores"),
         Backend("sdpa", _sdpa, note="torch scaled_dot_product_attention over values (cos, sin)"),
         memory_efficient.backend_of("oscbench.ops.kuramoto.sdpa"),
+        Backend(
+            "triton",
+            _triton,
+            triton_tools.why_not,
+            note="our own kernel of the step after torch scaled_dot_product_attention",
+        ),
     ],
-    automatic=lambda call: ["sdpa"],
+    automatic=_automatic,
     counted=_counted,
     sampled=_sampled,
     rank=2,
