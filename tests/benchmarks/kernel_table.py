@@ -51,6 +51,11 @@ def square(tile: dict[str, int]) -> int:
     return tile["BLOCK_M"] * tile["BLOCK_N"]
 
 
+def channel_pairs(tile: dict[str, int]) -> int:
+    """Channel pairs of a program that turns phases."""
+    return tile["BLOCK"] * tile["PAIRS"]
+
+
 def subjects(dtype: str) -> Iterator[Subject]:
     """Every kernel, in one precision."""
     import torch
@@ -60,9 +65,6 @@ def subjects(dtype: str) -> Iterator[Subject]:
     from oscbench.ops.kope import triton_kernels as turning
     from oscbench.ops.synchronization import triton_kernels as locking
     from oscbench.ops.triton_tools import bare
-
-    def channel_pairs(tile: dict[str, int]) -> int:
-        return tile["BLOCK"] * tile["PAIRS"]
 
     wide = dtype == "fp32"
     ssa = {"D": WIDTH, "V": WIDTH, "BLOCK_D": WIDTH, "BLOCK_V": WIDTH, "CAUSAL": False}
@@ -84,6 +86,7 @@ def subjects(dtype: str) -> Iterator[Subject]:
     whole = pull | {"V": WIDTH, "BLOCK_V": WIDTH, "STEP": triton_fused_kernel.CHUNK}
     yield Subject("fixed query", triton_fused_kernel.settle_kernel, (*narrow, "out"), whole, sizes, square)
     yield from _torus(wide)
+    yield from _kuramoto()
     phases = ("cos", "sin", "mix", "cos_out", "sin_out", "cos_grad", "sin_grad", "d_cos", "d_sin")
     turn = {
         "PAIRS": WIDTH // 2,
@@ -106,6 +109,8 @@ def _torus(wide: bool) -> Iterator[Subject]:
     import triton.language as tl
 
     from oscbench.ops.torus import triton_kernels as others
+    from oscbench.ops.torus import triton_wave_kernels as around
+    from oscbench.ops.triton_tools import bare
 
     sink = {"D": WIDTH, "V": WIDTH, "BLOCK_D": WIDTH, "BLOCK_V": WIDTH, "CAUSAL": False, "PADDED": False}
     sink |= {"DOT": tl.float32 if wide else tl.bfloat16, "PRODUCT": "tf32x3" if wide else "ieee"}
@@ -114,6 +119,25 @@ def _torus(wide: bool) -> Iterator[Subject]:
     yield Subject("torus", others.forward_kernel, narrow, sink, sizes, square)
     yield Subject("torus gradient to q", others.row_gradient_kernel, narrow, sink, sizes, square)
     yield Subject("torus gradient to k and v", others.column_gradient_kernel, narrow, sink, sizes, square)
+    if not wide:
+        return  # waves are float32 whatever the inputs are
+    shape = {"WIDTH": WIDTH // 2, "BLOCK_W": WIDTH // 2, "DRIFT": True, "LAG": True}
+    for kernel, name in ((around.wave_kernel, "waves"), (around.wave_gradient_kernel, "waves' gradient")):
+        strides = {n: "i32:16" for n in bare(kernel).arg_names if n.endswith("stride")} | sizes
+        yield Subject(f"torus {name}", kernel, (), shape, strides, lambda tile: tile["BLOCK"] * tile["WIDTH"])
+
+
+def _kuramoto() -> Iterator[Subject]:
+    from oscbench.ops.kuramoto import triton_kernels as stepping
+    from oscbench.ops.triton_tools import bare
+
+    sizes = {"PAIRS": WIDTH // 2, "BLOCK_P": WIDTH // 2}
+    for kernel, name in ((stepping.step_kernel, "step"), (stepping.step_gradient_kernel, "step's gradient")):
+        strides = {n: "i32:16" for n in bare(kernel).arg_names if n.endswith("stride")} | {
+            "H": "i32",
+            "N": "i32",
+        }
+        yield Subject(f"Kuramoto {name}", kernel, ("mean", "d_mean"), sizes, strides, channel_pairs)
 
 
 def compiled(subject: Subject, dtype: str, capability: int) -> dict[str, Any]:

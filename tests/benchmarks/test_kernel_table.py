@@ -13,7 +13,7 @@ import pytest
 from oscbench.ops import triton_tools
 
 COMMITTED = json.loads(kernel_table.TABLE.read_text())
-FAMILIES = ("ssa forward", "ssa backward", "fixed query", "KoPE", "torus")
+FAMILIES = ("ssa forward", "ssa backward", "fixed query", "KoPE", "torus", "Kuramoto")
 
 
 def test_the_table_has_every_kernel_for_both_gpus_in_both_precisions():

@@ -23,6 +23,7 @@ from ops_cases import gradient_floor, relative_error
 from oscbench.ops import backends, torus_attention
 from oscbench.ops.torus.heard import heard
 from oscbench.ops.torus.triton_sink import sink_attention_triton
+from oscbench.ops.torus.triton_waves import waves
 
 torch.set_num_threads(1)
 generator = draws.generator(0)
@@ -85,6 +86,8 @@ def leaf(*shape):
 padding = torch.tensor([[False, False, True], [False, False, False]])
 # The log-sum-exp of who hears nobody is -inf, which opcheck's comparison of gradients takes as it is.
 torch.library.opcheck(sink_attention_triton, (leaf(2, 1, 3, 8), leaf(2, 1, 3, 8), leaf(2, 1, 3, 4), leaf(2, 1, 3), padding, True))
+for gate, turns in ((leaf(1, 1, 4), [leaf(3, 4), leaf(3, 4), leaf(1, 1, 4), leaf(1, 1, 4)]), (leaf(2, 1, 3, 1), [None] * 4)):
+    torch.library.opcheck(waves, (leaf(2, 1, 3, 4), leaf(2, 1, 3, 4), gate, *turns))
 # A broken token is seen by all others, and by none that cannot hear it.
 theta = torch.randn(1, 1, 20, 8, generator=generator)
 theta[0, 0, 3] = torch.nan
@@ -96,6 +99,7 @@ COMPILES = """
 import json
 import triton.language as tl
 from oscbench.ops.torus import triton_kernels as kernels
+from oscbench.ops.torus import triton_wave_kernels as around
 from oscbench.ops.triton_tools import bare, compile_for, fixed_tile
 
 WIDE = ("sink", "along", "lse")
@@ -114,6 +118,15 @@ for kernel in (kernels.forward_kernel, kernels.row_gradient_kernel, kernels.colu
         print(json.dumps(report(kernel, capability, "bf16", 64, False, True)))
     print(json.dumps(report(kernel, 80, "fp32", 128, True, False)))
     print(json.dumps(report(kernel, 90, "bf16", 128, False, False)))
+for kernel in (around.wave_kernel, around.wave_gradient_kernel):
+    for capability in (80, 90):
+        names = bare(kernel).arg_names
+        types = {name: "*fp32" if name.endswith("_pointer") else "i32:16" for name in names} | {"H": "i32", "N": "i32"}
+        constants = {"WIDTH": 32, "BLOCK_W": 32, "DRIFT": True, "LAG": True}
+        tile, warps, stages = fixed_tile(kernel, constants)
+        types = {name: kind for name, kind in types.items() if name not in constants | tile}
+        made = compile_for(kernel, types, constants | tile, capability, num_warps=warps, num_stages=stages)
+        print(json.dumps(made | {"kernel": bare(kernel).__name__, "kind": "fp32", "width": 32}))
 """
 
 

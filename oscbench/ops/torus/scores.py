@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from oscbench.ops import triton_tools
+from oscbench.ops.dispatch import Call
 from oscbench.ops.phases import at_least_float32, rotate_parts
 
 
@@ -41,6 +43,8 @@ def features(theta: Tensor, gate: Tensor, drift: Tensor | None, lag: Tensor | No
     """
     wide = at_least_float32(theta)
     cos, sin = wide.cos(), wide.sin()
+    if triton_tools.why_not(Call(theta.device, theta.dtype)) is None:
+        return _in_one_kernel(cos, sin, gate, drift, lag)
     key_cos, key_sin = cos, sin
     if drift is not None:
         angles = drift_angles(drift, theta.shape[-2])
@@ -55,3 +59,17 @@ def features(theta: Tensor, gate: Tensor, drift: Tensor | None, lag: Tensor | No
         torch.cat((key_cos, key_sin), dim=-1),
         torch.cat((cos, sin), dim=-1),
     )
+
+
+def _in_one_kernel(
+    cos: Tensor, sin: Tensor, gate: Tensor, drift: Tensor | None, lag: Tensor | None
+) -> Features:
+    from oscbench.ops.torus.triton_waves import waves
+
+    turns: list[Tensor | None] = [None] * 4
+    if drift is not None:
+        angles = drift_angles(drift, cos.shape[-2])
+        turns[:2] = angles.cos().float(), angles.sin().float()
+    if lag is not None:
+        turns[2:] = lag.float().cos(), lag.float().sin()
+    return Features(*waves(cos, sin, gate.float(), *turns))

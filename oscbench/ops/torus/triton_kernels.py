@@ -102,10 +102,10 @@ def forward_kernel(
             acc, total, top, whole, N, q, k_base, v_base, padding, own, N, D, V, BLOCK_D, BLOCK_V, True, PADDED,
             CAUSAL, DOT, PRODUCT, BLOCK_N,
         )  # fmt: skip
-    lse = (top + tl.log2(total)) / LOG2_E
-    tl.store(lse_pointer + problem * N + own, lse, mask=own < N)
-    share = tl.where(total == 0.0, 0.0, 1.0 / total)
-    keep(out_pointer + problem * N * V, acc * share[:, None], own, N, V, BLOCK_V)
+    # Who has heard nobody has 0 to divide, and -inf for its largest score.
+    total = tl.where(total == 0.0, 1.0, total)
+    tl.store(lse_pointer + problem * N + own, (top + tl.log2(total)) / LOG2_E, mask=own < N)
+    keep(out_pointer + problem * N * V, acc * (1.0 / total)[:, None], own, N, V, BLOCK_V)
 
 
 @triton.jit
