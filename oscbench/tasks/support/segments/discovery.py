@@ -129,11 +129,26 @@ class ObjectDiscovery(PairedViews):
             for suffix, segments in tried.items():
                 for name, score in SCORES.items():
                     found.setdefault(name + suffix, []).append(score(segments, objects))
-        details = {"scenes": self._scenes(shown)} if split == "test" and shown else {}
+        details: dict[str, Any] = {}
+        if split == "test" and shown:
+            details = {"scenes": self._scenes(shown), "floors": {"coordinates": self._by_coordinates(maps)}}
         return {
             name: Score(float(np.mean(values)), len(values), details if name == self.metric.name else {})
             for name, values in found.items()
         }
+
+    def _by_coordinates(self, maps: Tensor) -> float:
+        """FG-ARI of the floor of that name, whose clusters hang on their number alone: whoever reads a model's has it beside."""
+        places = self.floor("coordinates")(self.splits["test"].inputs[:1]).prediction[0]
+        groups: dict[int, np.ndarray] = {}
+        found = []
+        for objects in maps.numpy():
+            number = len(np.unique(objects[objects >= 0]))
+            if number > 1:
+                if number not in groups:
+                    groups[number] = as_pixels(clusters(places.float(), number + 1), objects.shape)
+                found.append(foreground_ari(groups[number], objects))
+        return float(np.mean(found))
 
     def _scenes(self, shown: list[np.ndarray]) -> dict[str, Any]:
         """The first scenes of two objects or more as bytes, their objects and the clusters found, thinned out to a small side, as text."""
