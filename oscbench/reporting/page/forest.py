@@ -46,6 +46,8 @@ class Difference:
 
 
 Line = Difference | Heading
+LETTERS_AN_INCH = 15
+"""Of names and headings, which are set in one size; fewer of them bold."""
 
 
 def draw_forest(
@@ -63,13 +65,19 @@ def draw_forest(
     shown = [(y, line) for y, line in enumerate(lines) if isinstance(line, Difference)]
     for y, line in shown:
         _mark(axes, y, line, ends)
+    figure = axes.get_figure(root=True)
+    longest = max(len(line.name) for _, line in shown)
+    room = LETTERS_AN_INCH * figure.get_figwidth() - longest if figure else 0.0
     for y, words in enumerate(lines):
         if isinstance(words, Heading):
+            # One that is longer than the axis ends with it, and begins above the names.
+            long = len(words.text) > room
             weight: dict[str, Any] = {"color": MUTED} if words.quiet else {"color": INK, "fontweight": "bold"}
             axes.annotate(
                 words.text,
-                (0.005, y),
+                (1.0 if long else 0.005, y),
                 xycoords=axes.get_yaxis_transform(),
+                ha="right" if long else "left",
                 va="center",
                 fontsize=7.5,
                 **weight,

@@ -5,6 +5,7 @@ Drawn without pyplot, so that nothing global is left open.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,10 @@ from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 
 _RASTER_FROM = 1500
+_NAME_LETTERS = 40
+"""A line of a row's name."""
+_LONG_NAME = 20
+"""Letters that leave a title no room above the axis alone."""
 
 
 def _described(experiment: Experiment, standings: Sequence[Standing]) -> str:
@@ -100,24 +105,41 @@ def _fill(axes: Axes, rows: Sequence[_Row], ends: tuple[float, float] | None) ->
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [_wrapped(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
+def _wrapped(name: str) -> str:
+    """A row's name, on two lines where one would leave no room for what it names."""
+    return "\n".join(textwrap.wrap(name, _NAME_LETTERS, break_long_words=False))
+
+
+def _title(axes: Axes, title: str, names: Sequence[str]) -> None:
+    """Above the middle of the axis, or, where long names leave that little room, up to its right end."""
+    longest = max(map(len, names))
+    axes.set_title(title, loc="right" if longest > _LONG_NAME else None)
+
+
+def _height(names: Sequence[str]) -> float:
+    """Inches of a figure with these rows."""
+    most = max(_wrapped(name).count("\n") for name in names)
+    return 1.0 + (0.36 + 0.1 * most) * len(names)
+
+
 def seeds_picture(experiment: Experiment) -> Picture:
     """The headline metric of every seed of every entry, with mean and 95 % interval."""
     with matplotlib.rc_context(settings()):
         shown = [s for s in experiment.standings if s.summary]
-        figure, axes = canvas(1.0 + 0.36 * len(shown))
+        figure, axes = canvas(_height([s.name for s in shown]))
         rows = [_seeds_row(experiment, s, look_of(s.entry)) for s in shown]
         _fill(axes, rows, focus([row.values for row in rows], experiment.direction))
         _rows(axes, [row.name for row in rows])
         axes.set_xlabel(axis_label(experiment.metric_label, experiment.unit))
         title = "Every seed, mean and 95 % interval"
-        axes.set_title(title)
+        _title(axes, title, [row.name for row in rows])
         alt = f"Dots: {experiment.metric_label} of every seed for each mechanism. {_described(experiment, shown)}."
         return finish(figure, experiment.slug, "seeds", title, alt)
 
@@ -145,7 +167,7 @@ def differences_picture(experiment: Experiment) -> Picture:
     """The paired difference of every seed, with mean and 95 % interval and a line at no difference."""
     with matplotlib.rc_context(settings()):
         shown = [c for c in experiment.comparisons if c.paired]
-        figure, axes = canvas(1.0 + 0.36 * len(shown))
+        figure, axes = canvas(_height([c.name for c in shown]))
         axes.axvline(0, color=MUTED, linewidth=1)
         rows = [_differences_row(c, look_of(c.pair.treatment)) for c in shown]
         _fill(axes, rows, focus([row.values for row in rows], experiment.direction, 0.0))
@@ -153,7 +175,7 @@ def differences_picture(experiment: Experiment) -> Picture:
         unit = words.difference_unit(experiment.unit)
         axes.set_xlabel(axis_label(f"Difference in {words.lowered(experiment.metric_label)}", unit, 32))
         title = "Paired differences, seed by seed"
-        axes.set_title(title)
+        _title(axes, title, [row.name for row in rows])
         phrases = "; ".join(_difference_words(c) for c in shown)
         return finish(
             figure, experiment.slug, "differences", title, f"Dots: difference at every seed. {phrases}."
