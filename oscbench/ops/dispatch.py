@@ -63,6 +63,13 @@ def observe_choices() -> Iterator[dict[str, set[str]]]:
         _observed = before
 
 
+def constant_to_compilers(function: Callable[[], bool]) -> Callable[[], bool]:
+    """Have a compiler call a function when it traces, and take the answer for a constant."""
+    # All that `torch.compiler.assume_constant_result` does after it has imported the compiler, and Triton with it.
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 def anything_goes(call: Call) -> str | None:
     """The answer of a backend that runs everywhere."""
     del call

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from oscbench.ops.dispatch import observed, observing
+from oscbench.ops.dispatch import constant_to_compilers, observed, observing
 from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
 
 SHORT = 64
@@ -71,7 +71,7 @@ def attention(
     return out.masked_fill(nobody, 0.0)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_to_compilers
 def put_kernels_in_order() -> bool:
     """Put PyTorch's kernels in the order of `KERNELS`, once a process; those switched off stay off. Returns True.
 

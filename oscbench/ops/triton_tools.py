@@ -19,21 +19,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oscbench.ops.dispatch import Call
+from oscbench.ops.dispatch import Call, constant_to_compilers
 
 MAX_WIDTH = 128
 WIDTH_STEP = 8
 OLDEST_CAPABILITY = (8, 0)
 
 
+@constant_to_compilers
 def installed() -> bool:
     """Whether triton can be imported; it is not imported to find out."""
     return importlib.util.find_spec("triton") is not None
 
 
+@constant_to_compilers
 def interpreting() -> bool:
     """Whether kernels run in Triton's interpreter. It counts only if set before triton is first imported."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes")
+
+
+def may_serve(device: torch.device) -> bool:
+    """Whether it is worth asking `why_not`: on the CPU, where time counts and a compiler looks on, only in the interpreter."""
+    return device.type == "cuda" or (
+        device.type == "cpu" and not torch.compiler.is_compiling() and interpreting()
+    )
 
 
 def why_not(call: Call) -> str | None:

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from oscbench import ops
+from oscbench.ops import torus_attention, triton_tools
 from oscbench.ops.torus import sink
+from oscbench.ops.torus.heard import heard
 
 
 def judged(out, expected):
@@ -106,3 +108,23 @@ def test_not_causal_without_self_has_no_single_fused_form():
     theta = torch.randn(1, 1, 5, 4)
     with pytest.raises(ValueError, match="without self and not causal"):
         ops.torus_attention(theta, torch.ones(1), include_self=False, is_causal=False, backend="sdpa")
+
+
+def test_a_compiler_sees_no_break_where_no_kernel_serves():
+    theta, gate, values = torch.randn(2, 2, 9, 8), torch.rand(2, 1, 8), torch.randn(2, 2, 9, 8)
+    mask = torch.arange(9) >= torch.tensor([[9], [6]])
+
+    def both(theta, gate, values):
+        options = {"include_self": False, "is_causal": False, "key_padding_mask": mask}
+        return torus_attention(theta, gate, **options) + heard(theta, gate, values, **options)
+
+    compiled = torch.compile(both, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(theta, gate, values), both(theta, gate, values))
+
+
+def test_a_compiler_takes_what_triton_can_do_for_a_constant():
+    def served(x):
+        return x + 1 if triton_tools.installed() and not triton_tools.interpreting() else x - 1
+
+    x = torch.ones(3)
+    assert torch.equal(torch.compile(served, fullgraph=True, backend="eager")(x), served(x))

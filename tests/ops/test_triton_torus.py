@@ -88,6 +88,15 @@ padding = torch.tensor([[False, False, True], [False, False, False]])
 torch.library.opcheck(sink_attention_triton, (leaf(2, 1, 3, 8), leaf(2, 1, 3, 8), leaf(2, 1, 3, 4), leaf(2, 1, 3), padding, True))
 for gate, turns in ((leaf(1, 1, 4), [leaf(3, 4), leaf(3, 4), leaf(1, 1, 4), leaf(1, 1, 4)]), (leaf(2, 1, 3, 1), [None] * 4)):
     torch.library.opcheck(waves, (leaf(2, 1, 3, 4), leaf(2, 1, 3, 4), gate, *turns))
+# What is heard of other values: float64 takes plain PyTorch, float32 these kernels.
+mask = torch.arange(21) >= torch.tensor([[16], [21]])
+given = [leaf(2, 2, 21, 6), leaf(2, 1, 6), leaf(2, 2, 21, 10)]
+weights, results = torch.randn(2, 2, 21, 10, generator=generator), []
+for wide in (torch.float64, torch.float32):
+    leaves = [x.detach().to(wide).requires_grad_() for x in given]
+    out = heard(*leaves, include_self=False, is_causal=False, key_padding_mask=mask)
+    results.append((out, *torch.autograd.grad((out * weights.to(wide)).sum(), leaves)))
+judge("heard", torch.float32, results, weights, given, 0.0)
 # A broken token is seen by all others, and by none that cannot hear it.
 theta = torch.randn(1, 1, 20, 8, generator=generator)
 theta[0, 0, 3] = torch.nan

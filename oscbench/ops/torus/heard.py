@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from oscbench.ops import fused
+from oscbench.ops import fused, triton_tools
 from oscbench.ops.dispatch import call_of
 from oscbench.ops.masking import nobody_real, silence
 from oscbench.ops.torus import OP
@@ -59,7 +59,7 @@ def heard(
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
     no_self = torch.full_like(q[..., 0], -torch.inf)
     attend: Callable[..., tuple[Tensor, Tensor]] = sink_attention
-    if OP.backends["triton"].why_not(call_of(theta)) is None:
+    if triton_tools.may_serve(theta.device) and OP.backends["triton"].why_not(call_of(theta)) is None:
         from oscbench.ops.torus.triton_sink import sink_attention_triton as attend
 
         q, k, v = (x.to(theta.dtype) for x in (q, k, v))

@@ -43,7 +43,7 @@ def features(theta: Tensor, gate: Tensor, drift: Tensor | None, lag: Tensor | No
     """
     wide = at_least_float32(theta)
     cos, sin = wide.cos(), wide.sin()
-    if triton_tools.why_not(Call(theta.device, theta.dtype)) is None:
+    if triton_tools.may_serve(theta.device) and triton_tools.why_not(Call(theta.device, theta.dtype)) is None:
         return _in_one_kernel(cos, sin, gate, drift, lag)
     key_cos, key_sin = cos, sin
     if drift is not None:
