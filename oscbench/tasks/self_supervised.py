@@ -37,7 +37,7 @@ class SelfSupervisedConfig(PairedConfig):
         images: `digits`, `cifar10`, or `image_folder`.
         path: of the images, as in the task of that name; digits have none.
         size: side of a photograph [pixels], of `image_folder` alone.
-        labelled: training images whose classes the scores may look at, the first so many.
+        labelled: training images whose classes the scores may look at, evenly spaced, since they may lie class by class.
         draw: which images outside the test train and which validate; `per_seed` draws them anew for each seed.
     """
 
@@ -135,15 +135,16 @@ class SelfSupervised(PairedViews):
     def _features(
         self, model: nn.Module, split: str, device: torch.device, batch_size: int, most: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean features (n, F) of whole images, the first so many, and their classes (n,)."""
-        features, seen = [], 0
-        classes = self.splits[split].targets[:most]
-        for batch in self.whole(split, batch_size):
-            if seen >= len(classes):
-                break
-            features.append(model(batch.inputs.to(device)).prediction.mean(1).float().cpu())
-            seen += len(batch.inputs)
-        return torch.cat(features)[: len(classes)], classes
+        """Mean features (n, F) of whole images, evenly spaced where there are too many, and their classes (n,)."""
+        data = self.splits[split]
+        count = len(data.targets)
+        kept = min(most or count, count)
+        rows = torch.arange(kept) * count // kept
+        features = []
+        for part in rows.split(batch_size):
+            images = self.ready(Batch(data.inputs[part], data.targets[part])).inputs
+            features.append(model(images.to(device)).prediction.mean(1).float().cpu())
+        return torch.cat(features), data.targets[rows]
 
 
 def _source(config: SelfSupervisedConfig) -> tuple[type[Task], Any]:
