@@ -86,7 +86,7 @@ def standings_table(experiment: Experiment, threshold: Threshold | None = None) 
             continue
         comparison = against.get(standing.entry)
         cells = [standing.label, _mean(standing, experiment.unit)]
-        cells += [_difference(comparison), _verdict(comparison)] if comparison else ["", ""]
+        cells += [difference(comparison), _verdict(comparison)] if comparison else ["", ""]
         if threshold:
             found = failures(standing.cells, threshold)
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
@@ -112,7 +112,7 @@ def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
     n = comparison.paired.n if comparison.paired else 0
     return (
         comparison.name,
-        _difference(comparison),
+        difference(comparison),
         _verdict(comparison),
         words.p_value(comparison.p_holm),
         str(n),
@@ -127,7 +127,8 @@ def _mean(standing: Standing, unit: str) -> str:
     return f"{words.quantity(summary.mean, unit, 4)} {half}".strip()
 
 
-def _difference(comparison: Comparison) -> str:
+def difference(comparison: Comparison) -> str:
+    """The mean difference with its interval."""
     paired = comparison.paired
     if paired is None:
         return comparison.state

@@ -6,7 +6,7 @@ from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents._standings import page, report_of
 
-_SUITES = ("recall", "keywords", "spoken_digits")
+_SUITES = ("recall", "keywords")
 
 
 def document(loaded: Loaded) -> Document:
