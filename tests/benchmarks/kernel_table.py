@@ -56,6 +56,11 @@ def channel_pairs(tile: dict[str, int]) -> int:
     return tile["BLOCK"] * tile["PAIRS"]
 
 
+def channels(tile: dict[str, int]) -> int:
+    """Channels of tokens in a program, or in a turn of its loop."""
+    return tile["BLOCK"] * tile["D"]
+
+
 def subjects(dtype: str) -> Iterator[Subject]:
     """Every kernel, in one precision."""
     import torch
@@ -75,6 +80,7 @@ def subjects(dtype: str) -> Iterator[Subject]:
     for role, what in enumerate(("all at once", "as receivers", "as senders")):
         constants = ssa | {"ROLE": role}
         yield Subject(f"ssa backward, {what}", locking.backward_kernel, vectors, constants, sizes, square)
+    yield from _ready()
     kind = torch.float32 if wide else torch.bfloat16
     sizes = {"N": "i32", "H": "i32", "STATES": "i32", "scale": "fp32"}
     pull = triton_pairwise.settings(kind, WIDTH, OSCILLATORS, "softplus", True, WIDTH**-0.5)
@@ -103,6 +109,19 @@ def subjects(dtype: str) -> Iterator[Subject]:
         constants = {key: value for key, value in turn.items() if key in names}
         narrow = tuple(name for name in pointers if name not in phases)
         yield Subject(f"KoPE {name}", kernel, narrow, constants, strides, channel_pairs)
+
+
+def _ready() -> Iterator[Subject]:
+    from oscbench.ops.synchronization import triton_ready_kernels as ready
+    from oscbench.ops.triton_tools import bare
+
+    shape = {"D": WIDTH, "BLOCK_D": WIDTH, "PADDED": False}
+    sizes = {"H": "i32", "N": "i32", "S": "i32"}
+    own = {"shift": {"FIRST": False, "HALF": False}, "numbers a token": {"SHIFTED": True}}
+    for kernel, name in ((ready.shift_kernel, "shift"), (ready.ready_kernel, "numbers a token")):
+        strides = {n: "i32:16" for n in bare(kernel).arg_names if n.endswith("stride")} | sizes
+        constants = shape | own[name]
+        yield Subject(f"ssa {name}", kernel, ("omega", "order", "shifted"), constants, strides, channels)
 
 
 def _torus(wide: bool) -> Iterator[Subject]:

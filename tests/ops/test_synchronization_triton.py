@@ -60,6 +60,70 @@ omega[0, 0, 3] = torch.nan
 print(json.dumps({"worst": worst, "alone": alone, "nan": bool(run(1.0).isnan().all())}))
 """
 
+READY = """
+import itertools, json, math
+import draws
+import torch
+from torch.nn.functional import pad
+from oscbench.ops.synchronization import triton
+
+torch.set_num_threads(1)
+generator = draws.generator(1)
+normal = lambda *size: torch.randn(*size, generator=generator)
+
+def shift(omega, mask, causal):
+    \"\"\"Of one head (N, d), whose padding is out.\"\"\"
+    real = omega[~mask]
+    half = omega.dtype != torch.float32
+    if not len(real) or (causal and half):
+        return torch.zeros(omega.shape[-1])
+    if causal:
+        return real[0]
+    least, largest = real.amin(0), real.amax(0)
+    middle = least / 2 + largest / 2
+    exact = (largest - least).float() < middle.abs().float() if half else True
+    return torch.where(torch.as_tensor(exact) & middle.isfinite(), middle, 0.0).float()
+
+worst = {}
+cases = itertools.product(
+    [1, 131], [False, True], ["none", "some", "all"], [torch.float32, torch.bfloat16, torch.float16], [0.0, 8.0]
+)
+for tokens, causal, padded, dtype, offset in cases:
+    omega = (normal(2, tokens, 3, 24) + offset).to(dtype).transpose(1, 2)  # not contiguous
+    order = normal(2, 3, 1 if causal else tokens)
+    order[0, 0] = 0.0  # nothing in reach
+    coupling, alpha, v = torch.tensor([0.8, 1.3, 2.0]), torch.tensor([0.0, 1.3, 0.7]), normal(2, 3, tokens, 16)
+    mask = torch.zeros(2, tokens, dtype=torch.bool)
+    if padded != "none":
+        mask = torch.rand(2, tokens, generator=generator) < (0.4 if padded == "some" else 2.0)
+    omega = omega.masked_fill(mask[:, None, :, None], torch.nan)
+    found = triton.prepare(omega, order, v, coupling, alpha, None if padded == "none" else mask, causal)
+    for head in range(6):
+        batch, h = divmod(head, 3)
+        own, out = omega[batch, h], mask[batch]
+        taken = shift(own, out, causal)
+        if dtype != torch.float32 and not out.all():
+            # The interpreter cuts bfloat16 off where a GPU rounds it: any middle will do, if it is taken off exactly.
+            near_it, taken = taken, (own.float() - found.omega[head].float())[~out][0]
+            assert torch.allclose(near_it, taken, rtol=1e-2), (near_it, taken)
+        moved = (own.masked_fill(out[:, None], 0.0).float() - taken).to(dtype)
+        plain = moved.double().square().sum(-1)
+        reach = (coupling[h] * order[batch, h].expand(tokens)).double() ** 2
+        near = torch.where(reach <= 1e-30, 0.0, 1 / reach.clamp(1e-30, 1e20))
+        rate = -2 * float(alpha[h]) * math.log2(math.e)
+        fill = lambda x, value: pad(x, (0, -tokens % 128), value=value)
+        expected = {
+            "omega": moved, "plain": fill(plain, 0.0), "norms": fill(plain.masked_fill(out, 1e30), 1e30), "near": fill(near, 0.0),
+            "spent": fill(near * plain + torch.where(reach <= 1e-30, 2.0, 0.0), 2.0), "fade": fill(rate * plain, 0.0),
+            "rate": torch.tensor(rate),
+        }
+        for name, value in expected.items():
+            got = getattr(found, name)[head].double()
+            error = float(((got - value).abs() / (1e-3 + value.abs())).max())
+            worst[name] = max(worst.get(name, 0.0), error if error == error else math.inf)
+print(json.dumps(worst))
+"""
+
 COMPILES = """
 import json
 import triton.language as tl
@@ -108,6 +172,12 @@ def test_numbers_in_the_interpreter(tmp_path):
         assert found["worst"][f"torch.{name}"] < bound, found
     assert found["alone"] < 1e-5
     assert found["nan"]
+
+
+def test_what_the_kernels_read_is_ready_in_the_interpreter(tmp_path):
+    found = child(tmp_path, READY, TRITON_INTERPRET="1")
+    assert found["omega"] == 0.0, "a shift is taken off exactly as it is said"
+    assert max(found.values()) < 1e-5, found
 
 
 def test_compiles_for_gpus_that_are_not_here(tmp_path):

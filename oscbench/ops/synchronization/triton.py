@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,10 @@ import torch
 from torch import Tensor
 
 from oscbench.ops.masking import silence
-from oscbench.ops.synchronization import registration, tiles, triton_kernels
+from oscbench.ops.synchronization import registration, tiles, triton_kernels, triton_ready_kernels
 from oscbench.ops.synchronization.order import order_parameter
 from oscbench.ops.triton_tools import block_width, dot_type, grid
 
-# A sender with this squared norm locks to nobody.
-UNHEARD = 1e30
-LARGEST_REACH = 1e20
-SMALLEST_REACH = 1e-30
 NO_BOUND = 3e38
 FILL = 128
 
@@ -50,36 +45,6 @@ class Ready:
     rate: Tensor
 
 
-def shifted(omega: Tensor, key_padding_mask: Tensor | None, is_causal: bool) -> Tensor:
-    """Frequencies less a constant of the head and channel, so that an offset costs no digits in Δ².
-
-    float32: the middle of the range, or causal the first real token (no later token then moves an earlier result by a
-    rounding). Half precision: the middle is taken off only where that is exact, which it is when all values lie
-    between half and three halves of it; causal: nothing, since whether it is exact would depend on later tokens.
-    Products of half precision numbers are exact in float32, so an offset costs little there.
-    """
-    half = omega.dtype != torch.float32
-    omega = silence(omega, key_padding_mask)
-    if is_causal:
-        if half:
-            return omega
-        if key_padding_mask is None:
-            return omega - omega[:, :, :1]
-        first = key_padding_mask.to(torch.uint8).argmin(dim=-1)
-        index = first[:, None, None, None].expand(-1, omega.shape[1], 1, omega.shape[-1])
-        return omega - omega.gather(2, index)
-    low, high = omega, omega
-    if key_padding_mask is not None:
-        padded = key_padding_mask[:, None, :, None]
-        low, high = omega.masked_fill(padded, math.inf), omega.masked_fill(padded, -math.inf)
-    least, largest = low.amin(dim=2, keepdim=True), high.amax(dim=2, keepdim=True)
-    middle = least / 2 + largest / 2
-    usable = middle.isfinite()
-    if half:
-        usable &= (largest - least) < middle.abs()
-    return omega - torch.where(usable, middle, 0.0)
-
-
 def prepare(
     omega: Tensor,
     order: Tensor,
@@ -89,31 +54,40 @@ def prepare(
     key_padding_mask: Tensor | None,
     is_causal: bool,
 ) -> Ready:
-    """The op's inputs as the kernels want them."""
-    batch, heads, tokens, _ = omega.shape
-    omega = shifted(omega, key_padding_mask, is_causal).flatten(0, 1).contiguous()
-    plain = omega.float().square().sum(dim=-1)
-    norms = plain
-    if key_padding_mask is not None:
-        norms = plain.masked_fill(key_padding_mask.repeat_interleave(heads, dim=0), UNHEARD)
-    reach = ((coupling.float()[:, None] * order.float()) ** 2).flatten(0, 1)
-    nothing = reach <= SMALLEST_REACH
-    near = torch.where(nothing, 0.0, 1.0 / reach.clamp(SMALLEST_REACH, LARGEST_REACH))
-    rate = (alpha.float() * (-2.0 * math.log2(math.e))).repeat(batch)
+    """The op's inputs as the kernels want them, in two launches.
 
-    def filled(x: Tensor, value: float) -> Tensor:
-        return torch.nn.functional.pad(x.expand(-1, tokens), (0, -tokens % FILL), value=value).contiguous()
-
-    return Ready(
-        omega=omega,
-        v=silence(v, key_padding_mask).flatten(0, 1).contiguous(),
-        plain=filled(plain, 0.0),
-        norms=filled(norms, UNHEARD),
-        near=filled(near, 0.0),
-        spent=filled(near * plain + torch.where(nothing, 2.0, 0.0), 2.0),
-        fade=filled(rate[:, None] * plain, 0.0),
-        rate=rate,
-    )
+    Frequencies are taken less a constant of the head and channel, so that an offset costs no digits in Δ². float32: the middle of the
+    range, or causal the first real token (no later token then moves an earlier result by a rounding). Half precision: the middle is
+    taken off only where that is exact, which it is when all values lie between half and three halves of it; causal: nothing, since
+    whether it is exact would depend on later tokens. Products of half precision numbers are exact in float32, so an offset costs
+    little there.
+    """
+    batch, heads, tokens, width = omega.shape
+    half = omega.dtype != torch.float32
+    filled = -(-tokens // FILL) * FILL
+    omega = omega if omega.stride(-1) == 1 else omega.contiguous()
+    order = order.expand(batch, heads, tokens)
+    # Without padding nothing of it is read.
+    padding = omega if key_padding_mask is None else key_padding_mask.contiguous().view(torch.uint8)
+    shape = {"D": width, "BLOCK_D": 1 << (width - 1).bit_length(), "PADDED": key_padding_mask is not None}
+    shift = torch.empty(batch * heads, width, dtype=torch.float32, device=omega.device)
+    shifts = not (half and is_causal)
+    if shifts:
+        triton_ready_kernels.shift_kernel[(batch * heads,)](
+            omega, padding, shift, *omega.stride()[:3], heads, tokens,
+            FIRST=is_causal, HALF=half, **shape,
+        )  # fmt: skip
+    ready = torch.empty(batch * heads, tokens, width, dtype=omega.dtype, device=omega.device)
+    plain, norms, near, spent, fade = torch.empty(
+        5, batch * heads, filled, dtype=torch.float32, device=omega.device
+    ).unbind()
+    rate = torch.empty(batch * heads, dtype=torch.float32, device=omega.device)
+    triton_ready_kernels.ready_kernel[lambda meta: (batch * heads, -(-filled // meta["BLOCK"]))](
+        omega, order, coupling, alpha, padding, shift, ready, plain, norms, near, spent, fade, rate,
+        *omega.stride()[:3], *order.stride(), heads, tokens, filled, SHIFTED=shifts, **shape,
+    )  # fmt: skip
+    values = silence(v, key_padding_mask).flatten(0, 1).contiguous()
+    return Ready(ready, values, plain, norms, near, spent, fade, rate)
 
 
 def settings(omega: Tensor, v: Tensor, is_causal: bool) -> dict[str, Any]:
