@@ -61,6 +61,11 @@ def channels(tile: dict[str, int]) -> int:
     return tile["BLOCK"] * tile["D"]
 
 
+def waves(tile: dict[str, int]) -> int:
+    """Angles of a program."""
+    return tile["BLOCK"] * tile["WIDTH"]
+
+
 def subjects(dtype: str) -> Iterator[Subject]:
     """Every kernel, in one precision."""
     import torch
@@ -115,7 +120,7 @@ def _ready() -> Iterator[Subject]:
     from oscbench.ops.synchronization import triton_ready_kernels as ready
     from oscbench.ops.triton_tools import bare
 
-    shape = {"D": WIDTH, "BLOCK_D": WIDTH, "PADDED": False}
+    shape: dict[str, Any] = {"D": WIDTH, "BLOCK_D": WIDTH, "PADDED": False}
     sizes = {"H": "i32", "N": "i32", "S": "i32"}
     own = {"shift": {"FIRST": False, "HALF": False}, "numbers a token": {"SHIFTED": True}}
     for kernel, name in ((ready.shift_kernel, "shift"), (ready.ready_kernel, "numbers a token")):
@@ -143,7 +148,13 @@ def _torus(wide: bool) -> Iterator[Subject]:
     shape = {"WIDTH": WIDTH // 2, "BLOCK_W": WIDTH // 2, "DRIFT": True, "LAG": True}
     for kernel, name in ((around.wave_kernel, "waves"), (around.wave_gradient_kernel, "waves' gradient")):
         strides = {n: "i32:16" for n in bare(kernel).arg_names if n.endswith("stride")} | sizes
-        yield Subject(f"torus {name}", kernel, (), shape, strides, lambda tile: tile["BLOCK"] * tile["WIDTH"])
+        yield Subject(f"torus {name}", kernel, (), shape, strides, waves)
+    shape = {"WIDTH": WIDTH // 2, "BLOCK_W": WIDTH // 2}
+    for kernel, name in (
+        (around.tangent_kernel, "tangent"),
+        (around.tangent_gradient_kernel, "tangent's gradient"),
+    ):
+        yield Subject(f"torus {name}", kernel, (), shape, sizes, waves)
 
 
 def _kuramoto() -> Iterator[Subject]:

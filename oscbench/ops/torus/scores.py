@@ -21,9 +21,19 @@ class Features(NamedTuple):
 
     def tangent(self, means: Tensor) -> Tensor:
         """Δ = S cos θ - C sin θ from the means (C, S)."""
+        if _in_kernels(self.v):
+            from oscbench.ops.torus import triton_waves
+
+            made: Tensor = triton_waves.tangent(means, self.v)
+            return made
         cos, sin = self.v.chunk(2, dim=-1)
         mean_cos, mean_sin = means.to(self.v.dtype).chunk(2, dim=-1)
         return mean_sin * cos - mean_cos * sin
+
+
+def _in_kernels(x: Tensor) -> bool:
+    """Whether Triton makes features and tangent."""
+    return triton_tools.may_serve(x.device) and triton_tools.why_not(Call(x.device, x.dtype)) is None
 
 
 def drift_angles(drift: Tensor, num_tokens: int) -> Tensor:
@@ -43,7 +53,7 @@ def features(theta: Tensor, gate: Tensor, drift: Tensor | None, lag: Tensor | No
     """
     wide = at_least_float32(theta)
     cos, sin = wide.cos(), wide.sin()
-    if triton_tools.may_serve(theta.device) and triton_tools.why_not(Call(theta.device, theta.dtype)) is None:
+    if _in_kernels(theta):
         return _in_one_kernel(cos, sin, gate, drift, lag)
     key_cos, key_sin = cos, sin
     if drift is not None:

@@ -130,3 +130,38 @@ def wave_gradient_kernel(
         d_cos, d_sin = d_cos * by_cos + d_sin * by_sin, d_sin * by_cos - d_cos * by_sin
     _write(d_cos_pointer, own, d_cos + _read(d_v_pointer, pair, inside), inside)
     _write(d_sin_pointer, own, d_sin + _read(d_v_pointer, pair + WIDTH, inside), inside)
+
+
+@tiled(TILES, key=["WIDTH"])
+@triton.jit
+def tangent_kernel(
+    mean_pointer, v_pointer, tangent_pointer, N, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """S cos θ - C sin θ of a block of tokens, from the means (C, S) and the waves (cos θ, sin θ)."""
+    tokens, columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_W)
+    inside = (tokens[:, None] < N) & (columns[None, :] < WIDTH)
+    row = tl.program_id(0).to(tl.int64) * N + tokens[:, None].to(tl.int64)
+    own, pair = row * WIDTH + columns[None, :], row * (2 * WIDTH) + columns[None, :]
+    cos, sin = _read(v_pointer, pair, inside), _read(v_pointer, pair + WIDTH, inside)
+    mean_cos, mean_sin = _read(mean_pointer, pair, inside), _read(mean_pointer, pair + WIDTH, inside)
+    _write(tangent_pointer, own, mean_sin * cos - mean_cos * sin, inside)
+
+
+@tiled(TILES, key=["WIDTH"])
+@triton.jit
+def tangent_gradient_kernel(
+    grad_pointer, mean_pointer, v_pointer, d_mean_pointer, d_v_pointer, N, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Its gradients to means and waves."""
+    tokens, columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_W)
+    inside = (tokens[:, None] < N) & (columns[None, :] < WIDTH)
+    row = tl.program_id(0).to(tl.int64) * N + tokens[:, None].to(tl.int64)
+    own, pair = row * WIDTH + columns[None, :], row * (2 * WIDTH) + columns[None, :]
+    grad = _read(grad_pointer, own, inside)
+    cos, sin = _read(v_pointer, pair, inside), _read(v_pointer, pair + WIDTH, inside)
+    mean_cos, mean_sin = _read(mean_pointer, pair, inside), _read(mean_pointer, pair + WIDTH, inside)
+    _write(d_mean_pointer, pair, -grad * sin, inside)
+    _write(d_mean_pointer, pair + WIDTH, grad * cos, inside)
+    _write(d_v_pointer, pair, grad * mean_sin, inside)
+    _write(d_v_pointer, pair + WIDTH, -grad * mean_cos, inside)

@@ -1,4 +1,7 @@
-"""The custom op `oscbench::torus_waves_triton`: what `features` makes of waves, in one kernel, and its gradient in another."""
+"""What torus attention does before and after its attention, each in one kernel, and its gradient in another.
+
+The custom ops `oscbench::torus_waves_triton`, score features from waves, and `oscbench::torus_tangent_triton`, the tangent.
+"""
 
 from __future__ import annotations
 
@@ -146,3 +149,70 @@ def _differentiate(ctx: Any, d_q: Tensor, d_k: Tensor, d_v: Tensor) -> tuple[Ten
 
 
 waves.register_autograd(_differentiate, setup_context=_remember)
+
+
+@torch.library.custom_op("oscbench::torus_tangent_triton", mutates_args=())
+def tangent(means: Tensor, v: Tensor) -> Tensor:
+    """Δ = S cos θ - C sin θ, (B, H, N, n) in float32.
+
+    Args:
+        means: (C, S) side by side, (B, H, N, 2n).
+        v: (cos θ, sin θ), same shape, float32.
+    """
+    out = _tangent_like(v)
+    sizes = _tangent_sizes(v)
+    triton_wave_kernels.tangent_kernel[_grid(v)](
+        means.contiguous(), v.contiguous(), out, v.shape[-2], **sizes
+    )
+    return out
+
+
+def _tangent_like(v: Tensor) -> Tensor:
+    return torch.empty((*v.shape[:-1], v.shape[-1] // 2), dtype=torch.float32, device=v.device)
+
+
+def _tangent_sizes(v: Tensor) -> dict[str, int]:
+    width = v.shape[-1] // 2
+    return {"WIDTH": width, "BLOCK_W": 1 << (width - 1).bit_length()}
+
+
+@tangent.register_fake
+def _(means: Tensor, v: Tensor) -> Tensor:
+    del means
+    return _tangent_like(v)
+
+
+@torch.library.custom_op("oscbench::torus_tangent_triton_backward", mutates_args=())
+def tangent_backward(grad: Tensor, means: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients to means, in their dtype, and v."""
+    found = _tangent_gradients_like(means, v)
+    triton_wave_kernels.tangent_gradient_kernel[_grid(v)](
+        grad.contiguous(), means.contiguous(), v.contiguous(), *found, v.shape[-2], **_tangent_sizes(v)
+    )
+    return found
+
+
+def _tangent_gradients_like(means: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    return (
+        torch.empty(means.shape, dtype=means.dtype, device=means.device),
+        torch.empty(v.shape, dtype=v.dtype, device=v.device),
+    )
+
+
+@tangent_backward.register_fake
+def _(grad: Tensor, means: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    del grad
+    return _tangent_gradients_like(means, v)
+
+
+def _remember_tangent(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    del output
+    ctx.save_for_backward(*inputs)
+
+
+def _differentiate_tangent(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    found: tuple[Tensor, Tensor] = tangent_backward(grad, *ctx.saved_tensors)
+    return found
+
+
+tangent.register_autograd(_differentiate_tangent, setup_context=_remember_tangent)
