@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
-from command_line import environment as around
+from triton_script import run_script
 
 from oscbench.ops import selective_synchronization, triton_tools
 
@@ -153,19 +149,8 @@ print(json.dumps([
 """
 
 
-def child(tmp_path, code, **environment):
-    script = tmp_path / "child.py"
-    script.write_text(code)
-    kept = {name: value for name, value in around().items() if name != "TRITON_INTERPRET"}
-    result = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=kept | environment, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
-
 def test_numbers_in_the_interpreter(tmp_path):
-    found = child(tmp_path, NUMBERS, TRITON_INTERPRET="1")
+    (found,) = run_script(tmp_path, NUMBERS, TRITON_INTERPRET="1")
     bounds = {"float32 out": 2e-5, "float32 gradient": 1e-4, "float16 out": 2e-3, "float16 gradient": 5e-3}
     bounds |= {"bfloat16 out": 2e-2, "bfloat16 gradient": 4e-2}
     for name, bound in bounds.items():
@@ -175,13 +160,14 @@ def test_numbers_in_the_interpreter(tmp_path):
 
 
 def test_what_the_kernels_read_is_ready_in_the_interpreter(tmp_path):
-    found = child(tmp_path, READY, TRITON_INTERPRET="1")
+    (found,) = run_script(tmp_path, READY, TRITON_INTERPRET="1")
     assert found["omega"] == 0.0, "a shift is taken off exactly as it is said"
     assert max(found.values()) < 1e-5, found
 
 
 def test_compiles_for_gpus_that_are_not_here(tmp_path):
-    for report in child(tmp_path, COMPILES):
+    (reports,) = run_script(tmp_path, COMPILES)
+    for report in reports:
         assert report["tensor_core"] > 0
         assert report["special"] > 0
         assert report["shared_bytes"] < 160_000

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
-from command_line import environment as around
+from triton_script import run_script
 
 from oscbench.ops import kope_attention, triton_tools
 
@@ -130,19 +126,8 @@ for kernel in (turn_kernel, turn_gradient_kernel):
 """
 
 
-def child(tmp_path, code, **environment):
-    script = tmp_path / "child.py"
-    script.write_text(code)
-    kept = {name: value for name, value in around().items() if name != "TRITON_INTERPRET"}
-    result = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=kept | environment, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
 def test_numbers_in_the_interpreter(tmp_path):
-    (found,) = child(tmp_path, NUMBERS, TRITON_INTERPRET="1")
+    (found,) = run_script(tmp_path, NUMBERS, TRITON_INTERPRET="1")
     for op in ("attention", "mixing"):
         for dtype, bound in (("float32", 1e-5), ("bfloat16", 2e-2), ("float16", 2e-2)):
             for part in ("out", "gradient"):
@@ -152,7 +137,7 @@ def test_numbers_in_the_interpreter(tmp_path):
 
 
 def test_machine_code_for_ampere_and_hopper(tmp_path):
-    reports = [report for line in child(tmp_path, COMPILES) for report in line]
+    reports = [report for line in run_script(tmp_path, COMPILES) for report in line]
     assert {report["capability"] for report in reports} == {80, 90}
     for report in reports:
         assert report["shared_bytes"] <= 160 * 1024, report

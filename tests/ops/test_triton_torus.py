@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
-from command_line import environment as around
+from triton_script import run_script
 
 from oscbench.ops import torus_attention, triton_tools
 from oscbench.ops.dispatch import Call
@@ -141,19 +137,8 @@ for kernel in (around.wave_kernel, around.wave_gradient_kernel, around.tangent_k
 """
 
 
-def child(tmp_path, code, **environment):
-    script = tmp_path / "child.py"
-    script.write_text(code)
-    kept = {name: value for name, value in around().items() if name != "TRITON_INTERPRET"}
-    result = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=kept | environment, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
 def test_numbers_in_the_interpreter(tmp_path):
-    (found,) = child(tmp_path, NUMBERS, TRITON_INTERPRET="1")
+    (found,) = run_script(tmp_path, NUMBERS, TRITON_INTERPRET="1")
     for dtype, bound in (("float32", 1e-5), ("bfloat16", 2e-2), ("float16", 2e-2)):
         for part in ("out", "gradient"):
             assert found["worst"][f"torch.{dtype} {part}"] < bound, found
@@ -162,7 +147,7 @@ def test_numbers_in_the_interpreter(tmp_path):
 
 
 def test_machine_code_for_ampere_and_hopper(tmp_path):
-    reports = child(tmp_path, COMPILES)
+    reports = run_script(tmp_path, COMPILES)
     assert {report["capability"] for report in reports} == {80, 90}
     for report in reports:
         assert report["shared_bytes"] <= 163 * 1024, report

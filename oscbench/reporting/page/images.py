@@ -9,9 +9,14 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from oscbench.reporting.page.style import GRID, MUTED
+from oscbench.reporting.page.figure import WIDTH
+from oscbench.reporting.page.style import GRID, INK, MUTED
+
+ROW = 1.0
+"""Inches of a row of pictures."""
 
 
 def unpacked(text: str, shape: Sequence[int]) -> NDArray[np.uint8]:
@@ -29,3 +34,27 @@ def painted(labels: NDArray[np.uint8], classes: int, background: int | None) -> 
     if background is not None:
         table[background] = to_rgb(GRID)
     return np.asarray(table[labels])
+
+
+def gallery(
+    title: str,
+    images: NDArray[np.uint8],
+    rows: Sequence[tuple[str, NDArray[np.uint8] | None]],
+    classes: int,
+    background: int | None,
+) -> Figure:
+    """Rows of pictures below one another: images (n, C, h, w) where a row has no labels, else its labels (n, h, w) painted."""
+    figure = Figure(figsize=(WIDTH, 0.4 + ROW * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(images), squeeze=False)
+    for axes, (name, labels) in zip(grid, rows, strict=True):
+        for place, one in enumerate(axes):
+            if labels is None:
+                seen = images[place].transpose(1, 2, 0)
+                grey = {"cmap": "gray"} if seen.shape[-1] == 1 else {}
+                one.imshow(seen.squeeze(), interpolation="nearest", **grey)
+            else:
+                one.imshow(painted(labels[place], classes, background), interpolation="nearest")
+            one.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(name, color=INK, fontsize=7.5)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    return figure

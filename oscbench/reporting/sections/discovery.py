@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -16,9 +15,9 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
-from oscbench.reporting.page.figure import WIDTH, Picture, Plan, finish
-from oscbench.reporting.page.images import painted, unpacked
-from oscbench.reporting.page.style import INK, settings
+from oscbench.reporting.page.figure import Picture, Plan, finish
+from oscbench.reporting.page.images import gallery, unpacked
+from oscbench.reporting.page.style import settings
 from oscbench.reporting.page.table import Cell, Column, Table, number_cell
 
 SCORES = {
@@ -36,8 +35,6 @@ HEADLINES = ("fg_ari", "knn_accuracy")
 OVERLAP, GROUND = 0, 1
 """Of the objects that a record keeps; others are objects from 2 on."""
 UNPAINTED = 255
-ROW = 1.0
-"""Height of a row of pictures [inches]."""
 
 
 def scores_table(experiment: Experiment) -> Table | None:
@@ -120,20 +117,8 @@ def scenes_picture(experiment: Experiment) -> Picture:
         rows.append((standing.name, np.stack([matched(g, o) for g, o in zip(groups, objects, strict=True)])))
     most = 1 + max(int(m[m != UNPAINTED].max()) for _, m in rows if m is not None)
     with matplotlib.rc_context({**settings(), "axes.grid": False}):
-        figure = Figure(figsize=(WIDTH, 0.4 + ROW * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), len(images), squeeze=False)
-        for axes, (name, labels) in zip(grid, rows, strict=True):
-            for place, one in enumerate(axes):
-                if labels is None:
-                    seen = images[place].transpose(1, 2, 0)
-                    grey = {"cmap": "gray"} if seen.shape[-1] == 1 else {}
-                    one.imshow(seen.squeeze(), interpolation="nearest", **grey)
-                else:
-                    one.imshow(painted(labels[place], most, GROUND), interpolation="nearest")
-                one.set(xticks=[], yticks=[])
-            axes[0].set_ylabel(name, color=INK, fontsize=7.5)
         title = "The first test scenes, and the clusters that each finds"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        figure = gallery(title, images, rows, most, GROUND)
         told = "; ".join(f"{s.name} {words.quantity(_mean(s, 'fg_ari'), 'fraction')}" for s, _ in kept)
         alt = f"Pictures: {len(images)} test scenes, their objects in colours, and clusters. FG-ARI over the test: {told}."
         return finish(figure, experiment.slug, "discovery", title, alt)

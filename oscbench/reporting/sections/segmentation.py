@@ -8,22 +8,19 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
-from oscbench.reporting.page.figure import WIDTH, Picture, Plan, finish
-from oscbench.reporting.page.images import painted, unpacked
-from oscbench.reporting.page.style import INK, settings
+from oscbench.reporting.page.figure import Picture, Plan, finish
+from oscbench.reporting.page.images import gallery, unpacked
+from oscbench.reporting.page.style import settings
 from oscbench.reporting.page.table import Cell, Column, Table, number_cell
 
 HEADLINES = ("miou", "miou_foreground", "pixel_accuracy")
 IGNORED = 255
-ROW = 1.0
-"""Height of a row of pictures [inches]."""
 
 
 def classes_table(experiment: Experiment) -> Table | None:
@@ -98,20 +95,8 @@ def examples_picture(experiment: Experiment) -> Picture:
     classes, background = len(first["classes"]), first["background"]
     rows = [("image", None), ("truth", truth), *((s.name, part_of(found, "answers")) for s, found in kept)]
     with matplotlib.rc_context({**settings(), "axes.grid": False}):
-        figure = Figure(figsize=(WIDTH, 0.4 + ROW * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), len(images), squeeze=False)
-        for axes, (name, labels) in zip(grid, rows, strict=True):
-            for place, one in enumerate(axes):
-                if labels is None:
-                    seen = images[place].transpose(1, 2, 0)
-                    grey = {"cmap": "gray"} if seen.shape[-1] == 1 else {}
-                    one.imshow(seen.squeeze(), interpolation="nearest", **grey)
-                else:
-                    one.imshow(painted(labels[place], classes, background), interpolation="nearest")
-                one.set(xticks=[], yticks=[])
-            axes[0].set_ylabel(name, color=INK, fontsize=7.5)
         title = "The first test images, and each mechanism's answers"
-        figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        figure = gallery(title, images, rows, classes, background)
         shares = "; ".join(f"{s.name} {_right(found)}" for s, found in kept)
         alt = f"Pictures: {len(images)} test images, their true classes in colours, and answers. Pixels right in them: {shares}."
         return finish(figure, experiment.slug, "examples", title, alt)
