@@ -153,9 +153,31 @@ def fixed_tile(kernel: Tiled, constants: Mapping[str, Any]) -> Tile:
     return kernel.tiles[place if place < len(kernel.rows) else -1]
 
 
+def power_of_two(width: int) -> int:
+    """The smallest tile width that holds so many numbers."""
+    return 1 << (width - 1).bit_length()
+
+
 def block_width(width: int) -> int:
-    """The smallest tile width that a tensor core takes: a power of two, at least 16."""
-    return max(16, 1 << (width - 1).bit_length())
+    """The same for a tensor core, which takes 16 at least."""
+    return max(16, power_of_two(width))
+
+
+def product_settings(q: Tensor, v: Tensor, is_causal: bool) -> dict[str, Any]:
+    """Constants of kernels that multiply tiles of q's width and sum tiles of v's.
+
+    Products of float32 are three products of tf32: as exact as float32's own up to the sums (the rest is 2^-22 of a product).
+    """
+    width, value_width = q.shape[-1], v.shape[-1]
+    return {
+        "D": width,
+        "V": value_width,
+        "BLOCK_D": block_width(width),
+        "BLOCK_V": block_width(value_width),
+        "CAUSAL": is_causal,
+        "DOT": dot_type(q.dtype),
+        "PRODUCT": "tf32x3" if q.dtype == torch.float32 else "ieee",
+    }
 
 
 def dot_type(dtype: torch.dtype) -> Any:
@@ -174,6 +196,17 @@ def flat(x: Tensor) -> Tensor:
 def grid(problems: int, tokens: int) -> Callable[[Mapping[str, int]], tuple[int, int]]:
     """Blocks of a head, heads."""
     return lambda meta: (-(-tokens // meta["BLOCK_M"]), problems)
+
+
+def token_grid(x: Tensor) -> Callable[[Mapping[str, int]], tuple[int, int]]:
+    """Heads of (B, H, N, ·), blocks of tokens of a head."""
+    batch, heads, tokens, _ = x.shape
+    return lambda meta: (batch * heads, -(-tokens // meta["BLOCK"]))
+
+
+def padding_bytes(padding: Tensor | None, like: Tensor) -> Tensor:
+    """Padding (B, N) as bytes; where there is none a pointer that is not read."""
+    return like if padding is None else padding.to(torch.uint8).contiguous()
 
 
 def bare(kernel: Any) -> Any:

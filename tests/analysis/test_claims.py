@@ -327,6 +327,10 @@ def test_a_gap_falls_as_a_power_of_a_setting() -> None:
     assert outcome(plain + spheres(0.2, 0.5, seeds=7), "falls", **given)[0] == "undecided", (
         "seeds that all have"
     )
+    bare = [r.model_copy(update={"spec": {}}) for r in spheres(0.2, 0.5)]
+    assert outcome(plain + bare, "falls", **given)[0] == "not tested", "no record says the setting"
+    unmeasured = [r.model_copy(update={"measures": {}}) for r in spheres(0.2, 0.5)]
+    assert outcome(plain + unmeasured, "falls", **given)[0] == "not tested"
     assert outcome(plain, "falls", **given)[0] == "not tested"
     assert outcome(spheres(0.2, 0.5), "falls", **given)[0] == "not tested"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,21 +22,23 @@ def falls(asks: Sequence[Falls], evidence: Evidence) -> list[Finding]:
 
 
 def _falls(ask: Falls, evidence: Evidence) -> Finding:
-    cells = [
-        r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.treatment and r.status == "ok"
-    ]
+    finished = [r for r in evidence.cells(ask.suite, ask.value) if math.isfinite(headline(r))]
     at: dict[float, dict[int, Record]] = {}
-    for record in cells:
-        at.setdefault(float(record.spec["mechanism"][ask.over]), {})[record.seed] = record
-    baseline = {r.seed: r for r in evidence.entry(ask.baseline, ask.suite, ask.value) if r.status == "ok"}
+    for record in finished:
+        x = record.spec.get("mechanism", {}).get(ask.over)
+        if record.mechanism == ask.treatment and isinstance(x, int | float):
+            at.setdefault(float(x), {})[record.seed] = record
+    told_of = evidence.entry(ask.baseline, ask.suite, ask.value)
+    baseline = {r.seed: r for r in told_of if math.isfinite(headline(r))}
     seeds = sorted(set(baseline).intersection(*at.values())) if at else []
     if not seeds:
         return absent(ask)
-    sign = 1.0 if cells[0].measures[cells[0].metric].direction == "lower" else -1.0
+    metric = finished[0].measures[finished[0].metric]
+    sign = 1.0 if metric.direction == "lower" else -1.0
     gaps = {
         x: {s: sign * (headline(found[s]) - headline(baseline[s])) for s in seeds} for x, found in at.items()
     }
-    unit = cells[0].measures[cells[0].metric].unit
+    unit = metric.unit
     what = ask.what or ask.over
     told = ", ".join(
         f"{words.difference(float(np.mean(list(gaps[x].values()))), unit)} at {x:g}" for x in sorted(gaps)

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from oscbench.ops import fused
 from oscbench.ops.kope import triton_kernels
+from oscbench.ops.triton_tools import token_grid
 
 
 def alike(*tensors: Tensor) -> list[Tensor]:
@@ -37,11 +38,6 @@ def _sizes(q: Tensor, tensors: int, back: bool, mix: Tensor | None) -> dict[str,
     least = 1 if mix is None else 16
     block = max(least, int(triton.next_power_of_2(pairs)))
     return {"PAIRS": pairs, "BLOCK_P": block, "TENSORS": tensors, "BACK": back, "MIX": mix is not None}
-
-
-def _grid(x: Tensor) -> Any:
-    batch, heads, tokens, _ = x.shape
-    return lambda meta: (batch * heads, triton.cdiv(tokens, meta["BLOCK"]))
 
 
 def _turned_like(
@@ -82,7 +78,7 @@ def turn(
     matrix = cos if mix is None else mix.contiguous()
     # The kernel looks at no pointer that its constants rule out.
     filled = given + given[:1] * (3 - len(given))
-    triton_kernels.turn_kernel[_grid(q)](
+    triton_kernels.turn_kernel[token_grid(q)](
         *filled, cos, sin, matrix, *out, *given[0].stride()[:3], *out[0].stride()[:3], *cos.stride()[:3], *q.shape[1:3],
         **_sizes(q, len(given), back, mix),
     )  # fmt: skip
@@ -143,7 +139,7 @@ def turn_backward(
     outer = [cos if mix is None else _whole(x, cos) for x in (grad_cos, grad_sin)]
     matrix = cos if mix is None else mix.contiguous()
     spare = 3 - len(grads)
-    triton_kernels.turn_gradient_kernel[_grid(grad_q)](
+    triton_kernels.turn_gradient_kernel[token_grid(grad_q)](
         *grads, *grads[:1] * spare, *outer, *given, *given[:1] * spare, cos, sin, matrix, *into, *found,
         *into[0].stride()[:3], *given[0].stride()[:3], *cos.stride()[:3], *grad_q.shape[1:3],
         PHASES=phases, **_sizes(grad_q, len(grads), back, mix),

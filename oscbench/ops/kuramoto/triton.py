@@ -9,16 +9,12 @@ from torch import Tensor
 
 from oscbench.ops import fused
 from oscbench.ops.kuramoto import triton_kernels
-
-
-def _grid(x: Tensor) -> Any:
-    batch, heads, tokens, _ = x.shape
-    return lambda meta: (batch * heads, -(-tokens // meta["BLOCK"]))
+from oscbench.ops.triton_tools import power_of_two, token_grid
 
 
 def _sizes(cos: Tensor) -> dict[str, int]:
     pairs = cos.shape[-1]
-    return {"PAIRS": pairs, "BLOCK_P": 1 << (pairs - 1).bit_length()}
+    return {"PAIRS": pairs, "BLOCK_P": power_of_two(pairs)}
 
 
 def _laid_out(means: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,7 +40,7 @@ def update(means: Tensor, cos: Tensor, sin: Tensor, gamma: Tensor) -> tuple[Tens
     """
     means, cos, sin = _laid_out(means, cos, sin)
     new = [torch.empty(cos.shape, dtype=cos.dtype, device=cos.device) for _ in range(2)]
-    triton_kernels.step_kernel[_grid(cos)](
+    triton_kernels.step_kernel[token_grid(cos)](
         means, cos, sin, gamma, *new, *means.stride()[:3], *cos.stride()[:3], *cos.shape[1:3], **_sizes(cos)
     )
     return new[0], new[1]
@@ -64,7 +60,7 @@ def update_backward(
     """Gradients to means, cos and sin, and each token's part of that to γ, (B, H, N) float32."""
     means, cos, sin = _laid_out(means, cos, sin)
     found = _like(means, cos)
-    triton_kernels.step_gradient_kernel[_grid(cos)](
+    triton_kernels.step_gradient_kernel[token_grid(cos)](
         grad_cos.contiguous(), grad_sin.contiguous(), means, cos, sin, gamma, *found, *means.stride()[:3],
         *cos.stride()[:3], *cos.shape[1:3], **_sizes(cos),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 from oscbench.ops.masking import silence
 from oscbench.ops.synchronization import registration, tiles, triton_kernels, triton_ready_kernels
 from oscbench.ops.synchronization.order import order_parameter
-from oscbench.ops.triton_tools import block_width, dot_type, grid
+from oscbench.ops.triton_tools import grid, padding_bytes, power_of_two, product_settings
 
 NO_BOUND = 3e38
 FILL = 128
@@ -60,16 +60,15 @@ def prepare(
     range, or causal the first real token (no later token then moves an earlier result by a rounding). Half precision: the middle is
     taken off only where that is exact, which it is when all values lie between half and three halves of it; causal: nothing, since
     whether it is exact would depend on later tokens. Products of half precision numbers are exact in float32, so an offset costs
-    little there.
+    little there. And three products of tf32 are exact enough for Δ², whose error the locking edge magnifies, because frequencies are centred.
     """
     batch, heads, tokens, width = omega.shape
     half = omega.dtype != torch.float32
     filled = -(-tokens // FILL) * FILL
     omega = omega if omega.stride(-1) == 1 else omega.contiguous()
     order = order.expand(batch, heads, tokens)
-    # Without padding nothing of it is read.
-    padding = omega if key_padding_mask is None else key_padding_mask.contiguous().view(torch.uint8)
-    shape = {"D": width, "BLOCK_D": 1 << (width - 1).bit_length(), "PADDED": key_padding_mask is not None}
+    padding = padding_bytes(key_padding_mask, omega)
+    shape = {"D": width, "BLOCK_D": power_of_two(width), "PADDED": key_padding_mask is not None}
     shift = torch.empty(batch * heads, width, dtype=torch.float32, device=omega.device)
     shifts = not (half and is_causal)
     if shifts:
@@ -90,24 +89,6 @@ def prepare(
     return Ready(ready, values, plain, norms, near, spent, fade, rate)
 
 
-def settings(omega: Tensor, v: Tensor, is_causal: bool) -> dict[str, Any]:
-    """Compile-time constants of both kernels.
-
-    Products of float32 are three products of tf32: as exact as float32's own up to the sums (the rest is 2^-22 of a product), also for Δ²,
-    whose error the locking edge magnifies, because frequencies are centred.
-    """
-    width, value_width = omega.shape[-1], v.shape[-1]
-    return {
-        "D": width,
-        "V": value_width,
-        "BLOCK_D": block_width(width),
-        "BLOCK_V": block_width(value_width),
-        "CAUSAL": is_causal,
-        "DOT": dot_type(omega.dtype),
-        "PRODUCT": "tf32x3" if omega.dtype == torch.float32 else "ieee",
-    }
-
-
 @torch.library.custom_op("oscbench::selective_synchronization_triton", mutates_args=())
 def synchronize(
     omega: Tensor,
@@ -126,7 +107,7 @@ def synchronize(
     total = torch.empty(*v.shape[:3], 1, dtype=torch.float32, device=v.device)
     triton_kernels.forward_kernel[grid(problems, tokens)](
         ready.omega, ready.v, ready.norms, ready.near, ready.spent, ready.fade, ready.rate, out, total, tokens, ready.norms.shape[1],
-        **settings(omega, v, is_causal),
+        **product_settings(omega, v, is_causal),
     )  # fmt: skip
     return out, total
 
@@ -168,7 +149,7 @@ def synchronize_backward(
     for role, into in zip(roles, d_omega, strict=True):
         triton_kernels.backward_kernel[grid(problems, tokens)](
             ready.omega, ready.v, slopes, ready.norms, ready.plain, ready.near, ready.spent, ready.fade, push,
-            ready.rate, d_v, into, gaps, faded, bound, tokens, ready.norms.shape[1], ROLE=role, **settings(omega, v, is_causal),
+            ready.rate, d_v, into, gaps, faded, bound, tokens, ready.norms.shape[1], ROLE=role, **product_settings(omega, v, is_causal),
         )  # fmt: skip
     once = 0.5 if roles == (0,) else 1.0  # role 0 has met every pair twice
     shape = v.shape[:3]

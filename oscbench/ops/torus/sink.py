@@ -255,7 +255,8 @@ def _(
     return like[0], like[1], like[2]
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    """Keep for the backward pass what went in and came out; no gradient flows into the log-sum-exp."""
     q, k, v, sink, padding, ctx.is_causal = inputs
     out, lse = output
     ctx.mark_non_differentiable(lse)
@@ -266,11 +267,11 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     q, k, v, sink, padding, out, lse = ctx.saved_tensors
     grads = sink_attention_backward(grad, q, k, v, out, lse, padding, ctx.is_causal)
     # The sink's value is 0, so its slope is only what it takes from the others.
-    share = torch.exp(sink - lse.masked_fill(lse == -torch.inf, torch.inf))
+    share = torch.exp(sink - finite_or(lse))
     return (*grads, -share * (grad * out).sum(-1), None, None)
 
 
-sink_attention.register_autograd(_differentiate, setup_context=_remember)
+sink_attention.register_autograd(_differentiate, setup_context=remember)
 
 
 def sink_attention_flops(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> int:

@@ -9,28 +9,13 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from oscbench.ops.torus import triton_kernels
-from oscbench.ops.torus.sink import finite_or, sink_attention_backward_flops, sink_attention_flops
-from oscbench.ops.triton_tools import block_width, dot_type, flat, grid
+from oscbench.ops.torus.sink import finite_or, remember, sink_attention_backward_flops, sink_attention_flops
+from oscbench.ops.triton_tools import flat, grid, padding_bytes, product_settings
 
 
 def settings(q: Tensor, v: Tensor, padding: Tensor | None, is_causal: bool) -> dict[str, Any]:
-    """The kernels' constants. Products of float32 are three of tf32 each, as exact as float32's own up to the sums."""
-    width, values = q.shape[-1], v.shape[-1]
-    return {
-        "D": width,
-        "V": values,
-        "BLOCK_D": block_width(width),
-        "BLOCK_V": block_width(values),
-        "CAUSAL": is_causal,
-        "PADDED": padding is not None,
-        "DOT": dot_type(q.dtype),
-        "PRODUCT": "tf32x3" if q.dtype == torch.float32 else "ieee",
-    }
-
-
-def _flags(padding: Tensor | None, like: Tensor) -> Tensor:
-    """Padding as bytes; where there is none a pointer that is not read."""
-    return like if padding is None else padding.to(torch.uint8).contiguous()
+    """The kernels' constants."""
+    return {**product_settings(q, v, is_causal), "PADDED": padding is not None}
 
 
 @torch.library.custom_op("oscbench::sink_attention_triton", mutates_args=())
@@ -55,7 +40,13 @@ def sink_attention_triton(
     out, lse = torch.empty(v.shape, dtype=v.dtype, device=v.device), torch.empty_like(given[3])
     problems, tokens = given[0].shape[:2]
     triton_kernels.forward_kernel[grid(problems, tokens)](
-        *given, _flags(padding, lse), out, lse, tokens, q.shape[1], **settings(q, v, padding, is_causal)
+        *given,
+        padding_bytes(padding, lse),
+        out,
+        lse,
+        tokens,
+        q.shape[1],
+        **settings(q, v, padding, is_causal),
     )
     return out, lse
 
@@ -92,7 +83,7 @@ def sink_attention_triton_backward(
     grads = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v)]
     problems, tokens = given[0].shape[:2]
     programs, constants = grid(problems, tokens), settings(q, v, padding, is_causal)
-    given.append(_flags(padding, along))
+    given.append(padding_bytes(padding, along))
     triton_kernels.row_gradient_kernel[programs](*given, grads[0], tokens, q.shape[1], **constants)
     triton_kernels.column_gradient_kernel[programs](*given, *grads[1:], tokens, q.shape[1], **constants)
     return grads[0], grads[1], grads[2]
@@ -114,13 +105,6 @@ def _(
     return like[0], like[1], like[2]
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, sink, padding, ctx.is_causal = inputs
-    out, lse = output
-    ctx.mark_non_differentiable(lse)
-    ctx.save_for_backward(q, k, v, sink, padding, out, lse)
-
-
 def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     q, k, v, sink, padding, out, lse = ctx.saved_tensors
     along = (grad.float() * out.float()).sum(-1)
@@ -129,6 +113,6 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
     return (*grads, -torch.exp(sink - finite_or(lse)) * along, None, None)
 
 
-sink_attention_triton.register_autograd(_differentiate, setup_context=_remember)
+sink_attention_triton.register_autograd(_differentiate, setup_context=remember)
 register_flop_formula(torch.ops.oscbench.sink_attention_triton)(sink_attention_flops)
 register_flop_formula(torch.ops.oscbench.sink_attention_triton_backward)(sink_attention_backward_flops)

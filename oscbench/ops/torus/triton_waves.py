@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 
 from oscbench.ops.torus import triton_wave_kernels
-
-
-def _grid(x: Tensor) -> Any:
-    batch, heads, tokens, _ = x.shape
-    return lambda meta: (batch * heads, -(-tokens // meta["BLOCK"]))
+from oscbench.ops.triton_tools import power_of_two, token_grid
 
 
 def _spread(x: Tensor, like: Tensor) -> Tensor:
@@ -43,7 +39,7 @@ def _arguments(
     tensors = [cos, sin, gate, *turns[0], *turns[1]]
     strides = [n for x in (cos, gate, turns[0][0], turns[1][0]) for n in x.stride()[:3]]
     width = cos.shape[-1]
-    sizes = {"WIDTH": width, "BLOCK_W": 1 << (width - 1).bit_length()}
+    sizes = {"WIDTH": width, "BLOCK_W": power_of_two(width)}
     return tensors, [*strides, *cos.shape[1:3]], sizes | {"DRIFT": drift is not None, "LAG": lag is not None}
 
 
@@ -74,7 +70,7 @@ def waves(
     """
     tensors, numbers, sizes = _arguments(cos, sin, gate, _pair(drift_cos, drift_sin), _pair(lag_cos, lag_sin))
     out = _features_like(cos)
-    triton_wave_kernels.wave_kernel[_grid(cos)](*tensors, *out, *numbers, **sizes)
+    triton_wave_kernels.wave_kernel[token_grid(cos)](*tensors, *out, *numbers, **sizes)
     return out
 
 
@@ -107,7 +103,7 @@ def waves_backward(
     tensors, numbers, sizes = _arguments(cos, sin, gate, _pair(drift_cos, drift_sin), _pair(lag_cos, lag_sin))
     found = _gradients_like(cos, drift_cos, lag_cos)
     given = [x.contiguous() for x in (d_q, d_k, d_v)]
-    triton_wave_kernels.wave_gradient_kernel[_grid(cos)](*given, *tensors, *found, *numbers, **sizes)
+    triton_wave_kernels.wave_gradient_kernel[token_grid(cos)](*given, *tensors, *found, *numbers, **sizes)
     return found
 
 
@@ -161,7 +157,7 @@ def tangent(means: Tensor, v: Tensor) -> Tensor:
     """
     out = _tangent_like(v)
     sizes = _tangent_sizes(v)
-    triton_wave_kernels.tangent_kernel[_grid(v)](
+    triton_wave_kernels.tangent_kernel[token_grid(v)](
         means.contiguous(), v.contiguous(), out, v.shape[-2], **sizes
     )
     return out
@@ -173,7 +169,7 @@ def _tangent_like(v: Tensor) -> Tensor:
 
 def _tangent_sizes(v: Tensor) -> dict[str, int]:
     width = v.shape[-1] // 2
-    return {"WIDTH": width, "BLOCK_W": 1 << (width - 1).bit_length()}
+    return {"WIDTH": width, "BLOCK_W": power_of_two(width)}
 
 
 @tangent.register_fake
@@ -186,7 +182,7 @@ def _(means: Tensor, v: Tensor) -> Tensor:
 def tangent_backward(grad: Tensor, means: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients to means, in their dtype, and v."""
     found = _tangent_gradients_like(means, v)
-    triton_wave_kernels.tangent_gradient_kernel[_grid(v)](
+    triton_wave_kernels.tangent_gradient_kernel[token_grid(v)](
         grad.contiguous(), means.contiguous(), v.contiguous(), *found, v.shape[-2], **_tangent_sizes(v)
     )
     return found

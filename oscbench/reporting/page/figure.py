@@ -28,6 +28,7 @@ from oscbench.reporting.page.svg import hinted, inline
 
 WIDTH = 4.6  # inches: near the width of a phone, so that type keeps its size there
 LETTERS = 44  # of a label or title, bold, beside the labels of rows
+_LONG_NAME = 20
 _FENCE = 8.0
 
 Floats = NDArray[np.float64]
@@ -92,6 +93,11 @@ def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Pictur
 def scaled(values: Any, unit: str) -> Floats:
     """Fractions in percent, everything else as it is."""
     return np.asarray(values, dtype=np.float64) * (100 if unit == "fraction" else 1)
+
+
+def crowded(names: Sequence[str]) -> bool:
+    """Whether rows have names so long that a line of `LETTERS` no longer stands above or below the axis alone."""
+    return max(map(len, names)) > _LONG_NAME
 
 
 def axis_label(label: str, unit: str, letters: int = LETTERS) -> str:

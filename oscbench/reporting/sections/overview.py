@@ -16,7 +16,7 @@ from oscbench.analysis.study import Question, Study
 from oscbench.analysis.sweeps.setting import grids
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Prose
 from oscbench.reporting.page.caveats import method, shared_caveats
-from oscbench.reporting.page.figure import Picture, Plan, axis_label, canvas, finish, scaled
+from oscbench.reporting.page.figure import LETTERS, Picture, Plan, axis_label, canvas, crowded, finish, scaled
 from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
 from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.verdict import improvement
@@ -27,8 +27,8 @@ _SPELLED, _TASKS = 3, 2
 """So many treatments are spelled out in a sentence, and tasks of each."""
 _LINE = 0.155
 """Inches of a line of the forest plot."""
-_LONG_NAME = 24
-"""Letters; longer ones leave half of the picture to the axis, and its label two lines."""
+_NARROW = 26
+"""Letters of a label below an axis that long names leave half of the picture."""
 
 
 class Overview:
@@ -190,8 +190,8 @@ def forest_picture(slug: str, baseline: str, rows: Rows) -> Picture:
         low, high = scaled(ends, unit)
         draw_forest(axes, lines, (float(low), float(high)), coloured=True)
         plain = {"fraction": "percentage points", "": "1"}.get(unit, unit)
-        crowded = max(len(c.treatment) for _, c in rows) > _LONG_NAME
-        axes.set_xlabel(axis_label(f"Better than {baseline} by", plain, 26 if crowded else 44))
+        narrow = crowded([c.treatment for _, c in rows])
+        axes.set_xlabel(axis_label(f"Better than {baseline} by", plain, _NARROW if narrow else LETTERS))
         title = _finding(baseline, [c for _, c in rows])
         figure.suptitle(
             "\n".join(textwrap.wrap(title, 52)), x=0.01, ha="left", fontsize=9.5, fontweight="bold"

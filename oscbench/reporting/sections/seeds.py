@@ -28,6 +28,7 @@ from oscbench.reporting.page.figure import (
     axis_label,
     beyond,
     canvas,
+    crowded,
     finish,
     focus,
     off_axis,
@@ -39,8 +40,6 @@ from oscbench.reporting.page.svg import hint
 _RASTER_FROM = 1500
 _NAME_LETTERS = 40
 """A line of a row's name."""
-_LONG_NAME = 20
-"""Letters that leave a title no room above the axis alone."""
 
 
 def _described(experiment: Experiment, standings: Sequence[Standing]) -> str:
@@ -119,8 +118,7 @@ def _wrapped(name: str) -> str:
 
 def _title(axes: Axes, title: str, names: Sequence[str]) -> None:
     """Above the middle of the axis, or, where long names leave that little room, up to its right end."""
-    longest = max(map(len, names))
-    axes.set_title(title, loc="right" if longest > _LONG_NAME else None)
+    axes.set_title(title, loc="right" if crowded(names) else None)
 
 
 def _height(names: Sequence[str]) -> float:

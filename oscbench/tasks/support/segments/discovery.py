@@ -11,8 +11,6 @@ the scene. Hence the floors, and all three scores.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +34,7 @@ from oscbench.tasks.support.segments.grouping import (
     upsampled,
     whole_ari,
 )
+from oscbench.tasks.support.segments.kept import packed
 from oscbench.tasks.support.self_supervision.paired import PairedConfig, PairedViews, whole_features
 
 FLOOR_SEED = 20_261_128
@@ -117,7 +116,7 @@ class ObjectDiscovery(PairedViews):
         found: dict[str, list[float]] = {}
         shown: list[np.ndarray] = []
         for rows, objects in zip(features, maps.numpy(), strict=True):
-            number = len(np.unique(objects[objects >= 0]))
+            number = num_objects(objects)
             if number < 2:
                 continue
             groups = as_pixels(clusters(rows, number + 1), objects.shape)
@@ -143,7 +142,7 @@ class ObjectDiscovery(PairedViews):
         groups: dict[int, np.ndarray] = {}
         found = []
         for objects in maps.numpy():
-            number = len(np.unique(objects[objects >= 0]))
+            number = num_objects(objects)
             if number > 1:
                 if number not in groups:
                     groups[number] = as_pixels(clusters(places.float(), number + 1), objects.shape)
@@ -153,7 +152,7 @@ class ObjectDiscovery(PairedViews):
     def _scenes(self, shown: list[np.ndarray]) -> dict[str, Any]:
         """The first scenes of two objects or more as bytes, their objects and the clusters found, thinned out to a small side, as text."""
         test = self.splits["test"]
-        several = [row for row, objects in enumerate(test.targets) if len(objects[objects >= 0].unique()) > 1]
+        several = [row for row, objects in enumerate(test.targets.numpy()) if num_objects(objects) > 1]
         rows = several[: len(shown)]
         step = -(-max(test.inputs.shape[-2:]) // SHOWN_SIDE)
         parts = {
@@ -164,7 +163,7 @@ class ObjectDiscovery(PairedViews):
         thinned = {name: part[..., ::step, ::step].to(torch.uint8) for name, part in parts.items()}
         return {
             "shape": list(thinned["images"].shape),
-            **{name: _packed(part) for name, part in thinned.items()},
+            **{name: packed(part) for name, part in thinned.items()},
         }
 
     def objects(self, split: Split, count: int) -> tuple[Batch, Tensor]:
@@ -172,6 +171,11 @@ class ObjectDiscovery(PairedViews):
         batch = next(self.whole(split, count))
         maps = batch.targets.long()
         return batch, torch.where(maps == OVERLAP, -1, maps)
+
+
+def num_objects(objects: np.ndarray) -> int:
+    """How many objects a map (h, w) shows somewhere alone."""
+    return len(np.unique(objects[objects >= 0]))
 
 
 def as_pixels(found: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -189,8 +193,3 @@ def without_objects(images: Tensor) -> Batch:
 def with_objects(made: Mapping[str, Tensor]) -> Batch:
     """A split with its objects."""
     return Batch(made["images"], made["objects"])
-
-
-def _packed(values: Tensor) -> str:
-    """Bytes as text, compressed."""
-    return base64.b64encode(zlib.compress(values.contiguous().numpy().tobytes(), 9)).decode()

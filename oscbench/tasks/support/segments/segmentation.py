@@ -6,8 +6,6 @@ nobody labelled are left out of prediction and truth alike.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.segments.kept import packed
 from oscbench.tasks.support.segments.pixel_floors import (
     WINDOW,
     most_frequent_at,
@@ -131,13 +130,8 @@ class Segmentation(InMemoryTask):
             "shape": list(thinned[0].shape),
             "classes": list(self.classes),
             "background": self.background,
-            **dict(zip(("images", "truth", "answers"), map(_packed, thinned), strict=True)),
+            **dict(zip(("images", "truth", "answers"), map(packed, thinned), strict=True)),
         }
-
-
-def _packed(values: Tensor) -> str:
-    """Bytes as text, compressed."""
-    return base64.b64encode(zlib.compress(values.contiguous().numpy().tobytes(), 9)).decode()
 
 
 def confusion(answers: Tensor, truth: Tensor, classes: int) -> Tensor:
