@@ -356,6 +356,11 @@ def median_of(standing: Standing, measure: str) -> tuple[float, str]:
     return (float(np.median(values)) if values else math.nan, found[0].unit if found else "1")
 
 
+def values_of(standing: Standing, measure: str) -> list[float]:
+    """One measure of the finished cells that have it."""
+    return [v for r in standing.finished if math.isfinite(v := value_of(r, measure))]
+
+
 def identify(experiment: Experiment, standing: Standing) -> dict[str, Any]:
     """The columns that say which entry of which section a CSV row is about."""
     return {

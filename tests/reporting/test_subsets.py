@@ -48,13 +48,11 @@ def test_seeds_that_a_paper_calls_failed_are_counted_for_every_entry() -> None:
 
 
 def test_subsets_stand_in_the_order_of_their_numbers() -> None:
-    counts = {f"accuracy_{n}_pairs": fraction(0.5) for n in (16, 2, 8)}
+    counts = {f"accuracy_{n}_pairs": fraction(0.5) for n in (16, 0.1, 2, 0.01, 8, 0.001)}
     table = subsets_table(experiment([replaced(make_record("plain"), counts)]))
     assert table is not None
     assert [column.heading.split(" (")[0] for column in table.columns[2:]] == [
-        "2 pairs",
-        "8 pairs",
-        "16 pairs",
+        f"{n} pairs" for n in ("0.001", "0.01", "0.1", "2", "8", "16")
     ]
 
 

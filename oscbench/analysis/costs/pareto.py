@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from oscbench.analysis.experiment import Experiment, Standing, known_measure, missing_reason
+from oscbench.analysis.experiment import Experiment, Standing, known_measure, missing_reason, values_of
 from oscbench.analysis.fairness import machine, matching_mode
-from oscbench.analysis.frame import value_of
 from oscbench.analysis.roles import Cost, costs
 from oscbench.analysis.statistics.seeds import mean_interval
 
@@ -121,7 +119,7 @@ def _tolerance(experiment: Experiment, measure: str) -> float:
 
 
 def _point(experiment: Experiment, standing: Standing, measure: str) -> Point | None:
-    costs = [v for r in standing.finished if math.isfinite(v := value_of(r, measure))]
+    costs = values_of(standing, measure)
     summary = standing.summary
     if not costs or summary is None:
         return None

@@ -10,8 +10,8 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.costs.growth import is_timing
-from oscbench.analysis.experiment import Experiment, Standing
-from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.experiment import Experiment, Standing, values_of
+from oscbench.analysis.frame import Loaded
 from oscbench.analysis.roles import basis
 from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.analysis.study import Study, assemble
@@ -90,7 +90,7 @@ def standings_table(experiment: Experiment, threshold: Threshold | None = None) 
         if threshold:
             found = failures(standing.cells, threshold)
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
-        flops = [v for r in standing.finished if np.isfinite(v := value_of(r, basis("compute")))]
+        flops = values_of(standing, basis("compute"))
         rows.append(
             [
                 *cells,

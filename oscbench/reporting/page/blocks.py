@@ -153,8 +153,10 @@ def tables_of(blocks: Iterable[Block]) -> Iterator[Table]:
             yield from (table for _, table in block.tables)
 
 
-def per_experiment(study: Study, make: Callable[[Experiment], Sequence[Block]]) -> list[Block]:
-    """Blocks of every experiment, each under its own heading where there are several.
+def per_experiment(
+    study: Study, make: Callable[[Experiment], Sequence[Block]], note: str = ""
+) -> list[Block]:
+    """Blocks of every experiment, each under its own heading where there are several, below a note on all of them.
 
     Of a suite that varies over a number only the largest value is shown; the tables of the other values are left to files.
     """
@@ -171,4 +173,4 @@ def per_experiment(study: Study, make: Callable[[Experiment], Sequence[Block]]) 
     ]
     if rest:
         found.append(Files("The same at the other values", tuple(rest)))
-    return found
+    return [Prose((note,), "quiet"), *found] if note and found else found

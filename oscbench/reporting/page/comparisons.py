@@ -8,7 +8,7 @@ from typing import Any
 from oscbench import words
 from oscbench.analysis.comparison import Comparison, Costs
 from oscbench.analysis.statistics.seeds import Paired
-from oscbench.reporting.page.table import Cell, Reads, Row, Table, sorted_by
+from oscbench.reporting.page.table import Cell, Reads, Row, Table, count_cell, sorted_by
 
 
 def comparison_table(
@@ -89,7 +89,7 @@ COLUMNS: tuple[Reads[Comparison], ...] = (
     Reads("p", _of_paired(lambda _, p: sorted_by(words.p_value(p.p), p.p))),
     Reads("p (Holm)", _of_paired(lambda c, _: sorted_by(words.p_value(c.p_holm), c.p_holm))),
     Reads("P(better)", _of_paired(_chance)),
-    Reads("Seeds", _of_paired(lambda _, p: Cell(str(p.n), float(p.n)))),
+    Reads("Seeds", _of_paired(lambda _, p: count_cell(p.n))),
     Reads("Parameters", _ratio(lambda costs: costs.params, words.relative)),
     Reads("FLOPs", _ratio(lambda costs: costs.flops, words.relative)),
     Reads("Training speed", _ratio(lambda costs: costs.speed, words.times)),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.experiment import Standing
+from oscbench.analysis.experiment import Experiment, Standing, identify, values_of
 from oscbench.analysis.statistics.seeds import Summary, mean_interval
 from oscbench.reporting.page.figure import focus
-from oscbench.reporting.page.table import Bar, Cell
+from oscbench.reporting.page.table import Bar, Cell, number_cell
 
 
 def score_cell(summary: Summary, unit: str, ends: tuple[float, float] | None) -> Cell:
@@ -25,6 +26,24 @@ def mean_cell(values: Sequence[float], unit: str) -> Cell:
     """`92.1 % ± 0.4`: the mean over seeds with half its 95 % t interval, which one seed has not."""
     mean, ends = float(np.mean(values)), mean_interval(values)
     return Cell(f"{words.quantity(mean, unit)} {words.half_width(ends.low, ends.high, unit)}".strip(), mean)
+
+
+def fraction_cell(measure: str, standing: Standing) -> Cell:
+    """The mean over finished cells of a measure that is a share."""
+    values = values_of(standing, measure)
+    return number_cell(float(np.mean(values)), "fraction") if values else Cell(words.MISSING)
+
+
+def means_raw(
+    experiment: Experiment, measures: Sequence[str], standings: Sequence[Standing]
+) -> list[dict[str, Any]]:
+    """A line of a CSV for each entry and measure that it has: the mean, and over how many cells."""
+    return [
+        identify(experiment, s) | {"measure": name, "mean": float(np.mean(values)), "cells": len(values)}
+        for s in standings
+        for name in measures
+        if (values := values_of(s, name))
+    ]
 
 
 def score_axis(standings: Sequence[Standing], direction: str) -> tuple[float, float] | None:

@@ -28,10 +28,11 @@ class Bar(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column's heading and which side its text keeps to."""
+    """A column's heading, which side its text keeps to, and an anchor in records.html where it is about some records."""
 
     heading: str
     align: Literal["left", "right"] = "right"
+    link: str | None = None
 
 
 class Cell(NamedTuple):
@@ -44,18 +45,19 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Reads(Generic[Row]):
-    """A column of a table that is made from rows of one kind: its heading, how it reads a row and writes it, and its side."""
+    """A column of a table that is made from rows of one kind: `Column`, and how it reads a row and writes it."""
 
     heading: str
     read: Callable[[Row], Cell | str]
     align: Literal["left", "right"] = "right"
+    link: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
     """One table; `raw` are the rows of its CSV, numbers at full precision in the units of the records.
 
-    `links` are anchors in records.html or addresses of pages, one a row, where the row is about some records; `heads` the same, one a column.
+    `links` are anchors in records.html or addresses of pages, one a row, where the row is about some records.
     """
 
     kind: ClassVar[str] = "table"
@@ -65,7 +67,6 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     raw: tuple[Mapping[str, Any], ...]
     links: tuple[str | None, ...] = ()
-    heads: tuple[str | None, ...] = ()
 
     @classmethod
     def of(
@@ -82,7 +83,7 @@ class Table:
         return cls(
             name,
             caption,
-            tuple(Column(one.heading, one.align) for one in reads),
+            tuple(Column(one.heading, one.align, one.link) for one in reads),
             tuple(tuple(_cell(one.read(item)) for one in reads) for item in items),
             tuple(line for item in items for line in _lines(raw(item))) if raw else (),
             tuple(link(item) for item in items) if link else (),
@@ -97,7 +98,7 @@ class Table:
         """Where the number in a cell comes from, as an anchor in records.html."""
         if row < len(self.links):
             return self.links[row]
-        return self.heads[column] if column < len(self.heads) else None
+        return self.columns[column].link
 
     def csv(self) -> str:
         """The raw rows as CSV; missing and undefined values are empty."""
@@ -120,6 +121,11 @@ def _lines(found: Lines) -> Iterable[Mapping[str, Any]]:
 
 def _blank(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def count_cell(count: int) -> Cell:
+    """A whole number, sorted by itself."""
+    return Cell(str(count), float(count))
 
 
 def number_cell(value: float, unit: str, digits: int = 3) -> Cell:

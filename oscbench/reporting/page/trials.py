@@ -17,7 +17,7 @@ from oscbench.records.ledger import TrialRow
 from oscbench.reporting.page.figure import Picture, axis_label, canvas, finish, legend, scaled
 from oscbench.reporting.page.style import Look, look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
+from oscbench.reporting.page.table import Cell, Reads, Table, count_cell, number_cell
 
 
 def scored(one: Search, place: str) -> list[tuple[Any, float]]:
@@ -120,7 +120,7 @@ def trials_table(tuned: Tuned) -> Table:
     ]
     columns: list[Reads[_Trial]] = [
         Reads("Mechanism", lambda trial: trial.search.name, "left"),
-        Reads("Trial", lambda trial: Cell(str(trial.number), float(trial.number))),
+        Reads("Trial", lambda trial: count_cell(trial.number)),
         *(
             Reads[_Trial](words.capitalised(setting(key)), partial(_place_cell, place=key))
             for key in tuned.places

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_expe
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish
 from oscbench.reporting.page.style import MUTED, look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table, sorted_by
 
 PREFIX = "binding_"
 FLOORS = {
@@ -42,6 +43,8 @@ DRAWN = {
 class Reading:
     """A quantity of one entry: [cells, layers], before and after training, and each floor's [cells, layers or 1]."""
 
+    quantity: str
+    standing: Standing
     start: np.ndarray
     end: np.ndarray
     floors: dict[str, np.ndarray]
@@ -62,6 +65,8 @@ def reading(standing: Standing, quantity: str) -> Reading | None:
     start = [one.get("start") or [np.nan] * len(one["end"]) for one in details]
     ceilings = [one["ceiling"] for one in details if "ceiling" in one]
     return Reading(
+        quantity,
+        standing,
         np.array(start, dtype=np.float64),
         np.array([one["end"] for one in details], dtype=np.float64),
         {name: np.array([one["floors"][name] for one in details], dtype=np.float64) for name in names},
@@ -115,48 +120,45 @@ def binding_picture(experiment: Experiment, quantity: str) -> Picture:
 
 def binding_table(experiment: Experiment) -> Table | None:
     """Every quantity of every entry by layer, with its floors in the last layer, mean over finished cells."""
-    rows, raw = [], []
-    for quantity in quantities(experiment):
-        for standing in experiment.standings:
-            one = reading(standing, quantity)
-            if one is None:
-                continue
-            floors = {name: float(one.last(name).mean()) for name in one.floors}
-            layers = [words.significant(float(value)) for value in one.end.mean(0)]
-            start = float(one.start[:, -1].mean())
-            last = float(one.end[:, -1].mean())
-            rows.append(
-                (
-                    Cell(quantity.replace("_", " ").replace("fg ari", "FG-ARI")),
-                    Cell(standing.name),
-                    Cell(words.significant(start), None if np.isnan(start) else start),
-                    Cell(" → ".join(layers), last),
-                    *(
-                        Cell(words.significant(floors[name]), floors[name]) if name in floors else Cell("")
-                        for name in FLOORS
-                    ),
-                    Cell("" if one.ceiling is None else words.significant(one.ceiling), one.ceiling),
-                )
-            )
-            raw.append(
-                identify(experiment, standing)
-                | {"quantity": quantity, "cells": len(one.end), "start_last_layer": start}
-                | {f"layer_{layer}": float(value) for layer, value in enumerate(one.end.mean(0))}
-                | floors
-                | {"ceiling": one.ceiling}
-            )
-    if not rows:
-        return None
-    columns = (
-        Column("Quantity", "left"),
-        Column("Mechanism", "left"),
-        Column("Before training, last layer"),
-        Column("After, layer by layer"),
-        *(Column(f"Floor: {name}") for name in FLOORS.values()),
-        Column("Ceiling"),
-    )
+    every = (reading(standing, q) for q in quantities(experiment) for standing in experiment.standings)
+    found = [one for one in every if one is not None]
     caption = "Binding: mean over finished cells; floors are those of the last layer"
-    return Table(f"{experiment.slug}-binding", caption, columns, tuple(rows), tuple(raw))
+    raw = partial(_raw, experiment)
+    return Table.of(f"{experiment.slug}-binding", caption, COLUMNS, found, raw) if found else None
+
+
+def _value(value: float | None) -> Cell:
+    return Cell("") if value is None else sorted_by(words.significant(value), value)
+
+
+def _layers(one: Reading) -> Cell:
+    means = one.end.mean(0)
+    return Cell(" → ".join(words.significant(float(value)) for value in means), float(means[-1]))
+
+
+def _floor(name: str, one: Reading) -> Cell:
+    return _value(float(one.last(name).mean()) if name in one.floors else None)
+
+
+COLUMNS: tuple[Reads[Reading], ...] = (
+    Reads("Quantity", lambda one: one.quantity.replace("_", " ").replace("fg ari", "FG-ARI"), "left"),
+    Reads("Mechanism", lambda one: one.standing.name, "left"),
+    Reads("Before training, last layer", lambda one: _value(float(one.start[:, -1].mean()))),
+    Reads("After, layer by layer", _layers),
+    *(Reads(f"Floor: {title}", partial(_floor, name)) for name, title in FLOORS.items()),
+    Reads("Ceiling", lambda one: _value(one.ceiling)),
+)
+
+
+def _raw(experiment: Experiment, one: Reading) -> dict[str, Any]:
+    start = float(one.start[:, -1].mean())
+    return (
+        identify(experiment, one.standing)
+        | {"quantity": one.quantity, "cells": len(one.end), "start_last_layer": start}
+        | {f"layer_{layer}": float(value) for layer, value in enumerate(one.end.mean(0))}
+        | {name: float(one.last(name).mean()) for name in one.floors}
+        | {"ceiling": one.ceiling}
+    )
 
 
 def answers(experiment: Experiment) -> list[str]:
@@ -199,12 +201,11 @@ class Binding:
 
     def blocks(self, study: Study) -> list[Block]:
         """Of each experiment that measured it."""
-        found = per_experiment(study, self._of)
         note = (
             "Patches of an object lie side by side, so whatever follows place groups them: see the floors. Intervals are 95 % t "
             "intervals over seeds and not corrected for their number."
         )
-        return [Prose((note,), "quiet"), *found] if found else []
+        return per_experiment(study, self._of, note)
 
     def _of(self, experiment: Experiment) -> Sequence[Block]:
         table = binding_table(experiment)

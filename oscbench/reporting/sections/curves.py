@@ -19,7 +19,7 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.study import Study
 from oscbench.records import Curve
-from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.figure import (
     Floats,
     Picture,
@@ -143,9 +143,8 @@ class Curves:
 
     def blocks(self, study: Study) -> list[Block]:
         """A figure a curve."""
-        found = per_experiment(study, self._of)
         note = "Thick: mean over seeds. Thin: each seed. Long curves are averaged in blocks for drawing."
-        return [Prose((note,), "quiet"), *found] if found else []
+        return per_experiment(study, self._of, note)
 
     def _of(self, experiment: Experiment) -> list[Block]:
         cells = [r for s in experiment.standings for r in s.finished]

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.experiment import Experiment, Standing, anchor, values_of
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
 from oscbench.reporting.page.figure import Picture, Plan, finish
 from oscbench.reporting.page.images import gallery, unpacked
+from oscbench.reporting.page.scores import fraction_cell, means_raw
 from oscbench.reporting.page.style import settings
-from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+from oscbench.reporting.page.table import Cell, Reads, Table
 
 SCORES = {
     "fg_ari": "FG-ARI",
@@ -40,38 +41,25 @@ UNPAINTED = 255
 def scores_table(experiment: Experiment) -> Table | None:
     """A row an entry or floor, best headline first: mean over finished cells of each score."""
     shown = [s for s in experiment.standings if s.finished]
-    names = [name for name in SCORES if any(_values(s, name) for s in shown)]
+    names = [name for name in SCORES if any(values_of(s, name) for s in shown)]
     if experiment.metric not in HEADLINES or not names:
         return None
-    rows, raw, links = [], [], []
-    for standing in sorted(shown, key=lambda s: -_mean(s, experiment.metric)):
-        cells = [Cell(standing.name), Cell(str(len(standing.finished)), len(standing.finished))]
-        for name in names:
-            values = _values(standing, name)
-            cells.append(number_cell(_mean(standing, name), "fraction") if values else Cell(words.MISSING))
-            raw += [
-                identify(experiment, standing)
-                | {"measure": name, "mean": float(np.mean(values)), "cells": len(values)}
-                for _ in values[:1]
-            ]
-        rows.append(tuple(cells))
-        links.append(anchor(standing))
-    columns = (Column("Clusters of", "left"), Column("cells"), *(Column(SCORES[name]) for name in names))
-    if experiment.metric == "knn_accuracy":
-        columns = (Column("Features of", "left"), *columns[1:])
+    what = "Features" if experiment.metric == "knn_accuracy" else "Clusters"
+    columns = (
+        Reads[Standing](f"{what} of", lambda s: s.name, "left"),
+        Reads("cells", lambda s: Cell(str(len(s.finished)), len(s.finished))),
+        *(Reads(SCORES[name], partial(fraction_cell, name)) for name in names),
+    )
     caption = (
         "Scores on the test of features trained without a label, mean over finished cells, floors among them"
     )
-    return Table(f"{experiment.slug}-discovery", caption, columns, tuple(rows), tuple(raw), tuple(links))
-
-
-def _values(standing: Standing, name: str) -> list[float]:
-    found = [r.measures[name].value for r in standing.finished if name in r.measures]
-    return [float(value) for value in found if value is not None]
+    best_first = sorted(shown, key=lambda s: -_mean(s, experiment.metric))
+    name, raw = f"{experiment.slug}-discovery", partial(means_raw, experiment, names)
+    return Table.of(name, caption, columns, best_first, lambda s: raw([s]), anchor)
 
 
 def _mean(standing: Standing, name: str) -> float:
-    values = _values(standing, name)
+    values = values_of(standing, name)
     return float(np.mean(values)) if values else float("-inf")
 
 

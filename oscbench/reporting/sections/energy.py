@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, known_measure, missing_reason
-from oscbench.analysis.frame import value_of
+from oscbench.analysis.experiment import (
+    Experiment,
+    Standing,
+    anchor,
+    identify,
+    known_measure,
+    missing_reason,
+    values_of,
+)
 from oscbench.analysis.roles import Quantity, quantities
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
@@ -49,20 +55,16 @@ def energy_table(experiment: Experiment) -> Table | None:
     return Table.of(f"{experiment.slug}-energy", caption, columns, experiment.standings, raw, anchor)
 
 
-def _known(name: str, standing: Standing) -> list[float]:
-    return [v for r in standing.finished if math.isfinite(v := value_of(r, name))]
-
-
 def _joules(name: str, standing: Standing) -> Cell:
     """The median, or why there is none."""
-    if values := _known(name, standing):
+    if values := values_of(standing, name):
         return number_cell(float(np.median(values)), "J")
     reasons = sorted({m.reason for r in standing.finished if (m := r.measures.get(name)) and m.reason})
     return Cell(f"{words.MISSING}: {reasons[0]}" if reasons else words.MISSING)
 
 
 def _joules_raw(name: str, standing: Standing) -> dict[str, Any]:
-    values = _known(name, standing)
+    values = values_of(standing, name)
     return {
         "measure": name,
         "median_j": float(np.median(values)) if values else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from oscbench import words
@@ -13,7 +14,7 @@ from oscbench.analysis.published.matches import sources
 from oscbench.analysis.study import Study
 from oscbench.records import Record
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Heading, Prose
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Column, Reads, Table, count_cell
 
 
 def environment_table(records: Sequence[Record]) -> Table:
@@ -79,22 +80,18 @@ def unanswered_table(records: Sequence[Record]) -> Table:
                 reason = f"no records of the task {' or '.join(sorted(wanted))} here"
         if reason is not None:
             counts[row.source.paper, row.task, reason] += 1
-    shown = tuple(
-        (Cell(paper), Cell(task), Cell(str(count), float(count)), Cell(reason))
-        for (paper, task, reason), count in sorted(counts.items())
-    )
-    raw = tuple(
+    found = [
         {"paper": paper, "task": task, "numbers": count, "reason": reason}
         for (paper, task, reason), count in sorted(counts.items())
-    )
-    columns = (
-        Column("Paper", "left"),
-        Column("Published task", "left"),
-        Column("Numbers"),
-        Column("Why", "left"),
+    ]
+    columns: tuple[Reads[dict[str, Any]], ...] = (
+        Reads("Paper", itemgetter("paper"), "left"),
+        Reads("Published task", itemgetter("task"), "left"),
+        Reads("Numbers", lambda group: count_cell(group["numbers"])),
+        Reads("Why", itemgetter("reason"), "left"),
     )
     caption = f"{sum(counts.values())} of {len(rows)} published numbers that nothing here stands beside"
-    return Table("published-unanswered", caption, columns, shown, raw)
+    return Table.of("published-unanswered", caption, columns, found, dict)
 
 
 GUIDE = (

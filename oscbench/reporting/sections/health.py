@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,7 +23,10 @@ from oscbench.reporting.page.figure import (
     finish,
 )
 from oscbench.reporting.page.style import GRID, INK, settings
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table, count_cell
+
+ENDS = ("start", "end")
+"""Of training."""
 
 
 def health_picture(experiment: Experiment, quantity: str) -> Picture:
@@ -32,13 +36,13 @@ def health_picture(experiment: Experiment, quantity: str) -> Picture:
     layers = sorted({layer for _, layer, _ in means})
     grids = {
         when: np.array([[means.get((n, layer, when), math.nan) for layer in layers] for n in names])
-        for when in ("start", "end")
+        for when in ENDS
     }
     low, high = min(means.values()), max(means.values())
     with matplotlib.rc_context(settings()):
         figure = Figure(figsize=(WIDTH, 1.05 + 0.27 * len(names)), layout="constrained")
         both = figure.subplots(1, 2, sharey=True)
-        for axes, when in zip(both, ("start", "end"), strict=True):
+        for axes, when in zip(both, ENDS, strict=True):
             seaborn.heatmap(
                 grids[when],
                 ax=axes,
@@ -66,7 +70,7 @@ def health_picture(experiment: Experiment, quantity: str) -> Picture:
 
 def _health_words(name: str, layers: Sequence[int], means: Mapping[tuple[str, int, str], float]) -> str:
     ends = []
-    for when in ("start", "end"):
+    for when in ENDS:
         found = [means[name, layer, when] for layer in layers if (name, layer, when) in means]
         ends.append(words.significant(float(np.mean(found))) if found else words.MISSING)
     return f"{name} {ends[0]} to {ends[1]}"
@@ -80,31 +84,30 @@ def health_table(experiment: Experiment) -> Table | None:
     quantities = sorted({quantity for quantity, *_ in grid})
     keys = sorted({(name, layer) for _, name, layer, _ in grid})
     columns = (
-        Column("Mechanism", "left"),
-        Column("Layer"),
-        *(Column(f"{q}, start → end") for q in quantities),
+        Reads[tuple[str, int]]("Mechanism", lambda key: key[0], "left"),
+        Reads("Layer", lambda key: count_cell(key[1])),
+        *(Reads(f"{q}, start → end", partial(_ends_cell, grid, q)) for q in quantities),
     )
-    rows, raw = [], []
-    for name, layer in keys:
-        cells = []
-        for quantity in quantities:
-            start, end = (grid.get((quantity, name, layer, when)) for when in ("start", "end"))
-            shown = [words.MISSING if v is None else words.significant(v) for v in (start, end)]
-            cells.append(Cell("" if start is None and end is None else " → ".join(shown), end))
-            raw += [
-                {
-                    "suite": experiment.suite,
-                    "task": experiment.task,
-                    "protocol": experiment.protocol,
-                    "entry": name,
-                }
-                | {"layer": layer, "when": when, "quantity": quantity, "mean": value}
-                for when, value in (("start", start), ("end", end))
-                if value is not None
-            ]
-        rows.append((Cell(name), Cell(str(layer), float(layer)), *cells))
+    about = {"suite": experiment.suite, "task": experiment.task, "protocol": experiment.protocol}
+
+    def raw(key: tuple[str, int]) -> list[dict[str, Any]]:
+        return [
+            about
+            | {"entry": key[0], "layer": key[1], "when": when, "quantity": q, "mean": grid[q, *key, when]}
+            for q in quantities
+            for when in ENDS
+            if (q, *key, when) in grid
+        ]
+
     caption = "Health of each layer at the start and at the end of training, mean over finished cells"
-    return Table(f"{experiment.slug}-health", caption, columns, tuple(rows), tuple(raw))
+    return Table.of(f"{experiment.slug}-health", caption, columns, keys, raw)
+
+
+def _ends_cell(grid: Mapping[tuple[str, str, int, str], float], quantity: str, key: tuple[str, int]) -> Cell:
+    """A diagnostic of one layer at the start and at the end, sorted by the latter."""
+    start, end = (grid.get((quantity, *key, when)) for when in ENDS)
+    shown = [words.MISSING if v is None else words.significant(v) for v in (start, end)]
+    return Cell("" if start is None and end is None else " → ".join(shown), end)
 
 
 class Health:

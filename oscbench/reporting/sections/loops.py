@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,11 @@ import matplotlib
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, values_of
 from oscbench.analysis.floors import is_floor
-from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
-from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.figure import (
     Picture,
     Plan,
@@ -48,15 +47,16 @@ def kinds_of(experiment: Experiment) -> dict[str, list[int]]:
 
 def loops_table(experiment: Experiment, kind: str, loops: Sequence[int]) -> Table:
     """A row an entry, a column a number of loops."""
-    columns = [Reads[Standing]("Mechanism", lambda s: s.name, "left")]
-    columns += [
-        Reads(f"{count} loops", partial(_cell, experiment, f"{experiment.metric}_{kind}_loops_{count}"))
-        for count in loops
-    ]
     caption = (
         f"{experiment.metric_label}: {kind} examples after so many loops, mean ± 95 % t interval over seeds"
     )
-    return _table(experiment, f"loops-{kind}", caption, columns, [f"{kind}_loops_{count}" for count in loops])
+    headings = {_after(experiment, kind, count): f"{count} loops" for count in loops}
+    return _table(experiment, f"loops-{kind}", caption, headings)
+
+
+def _after(experiment: Experiment, kind: str, loops: int) -> str:
+    """The measure of a kind of examples after so many loops."""
+    return f"{experiment.metric}_{kind}_loops_{loops}"
 
 
 def votes_table(experiment: Experiment) -> Table | None:
@@ -67,52 +67,38 @@ def votes_table(experiment: Experiment) -> Table | None:
     )
     if not ways:
         return None
-    columns = [Reads[Standing]("Mechanism", lambda s: s.name, "left")]
-    columns += [Reads(BOUNDS.get(way, f"by {way}"), partial(_cell, experiment, prefix + way)) for way in ways]
     caption = "Choosing among answers to several views of an example, without looking at the rules; the outer columns are bounds"
-    return _table(experiment, "votes", caption, columns, [f"vote_{way}" for way in ways])
+    headings = {prefix + way: BOUNDS.get(way, f"by {way}") for way in ways}
+    return _table(experiment, "votes", caption, headings)
 
 
 def _bounds_outside(way: str) -> tuple[int, str]:
     return ({"random": 0, "any": 2}.get(way, 1), way)
 
 
-def _table(
-    experiment: Experiment, name: str, caption: str, columns: Sequence[Reads[Standing]], parts: Sequence[str]
-) -> Table:
-    shown = [s for s in _entries(experiment) if any(_values(experiment, s, part) for part in parts)]
-    return Table.of(
-        f"{experiment.slug}-{name}", caption, columns, shown, lambda s: _raw(experiment, s, parts), anchor
-    )
+def _table(experiment: Experiment, name: str, caption: str, headings: Mapping[str, str]) -> Table:
+    """A row an entry that has any of the measures, a column a measure."""
+    columns = [
+        Reads[Standing]("Mechanism", lambda s: s.name, "left"),
+        *(Reads(text, partial(_cell, experiment.unit, measure)) for measure, text in headings.items()),
+    ]
+
+    def raw(standing: Standing) -> list[dict[str, Any]]:
+        return [identify(experiment, standing) | _raw(standing, measure) for measure in headings]
+
+    shown = [s for s in _entries(experiment) if any(values_of(s, measure) for measure in headings)]
+    return Table.of(f"{experiment.slug}-{name}", caption, columns, shown, raw, anchor)
 
 
-def _raw(experiment: Experiment, standing: Standing, parts: Sequence[str]) -> list[dict[str, Any]]:
-    rows = []
-    for part in parts:
-        values = _values(experiment, standing, part)
-        ends = mean_interval(values)
-        mean = float(np.mean(values)) if values else None
-        numbers = {
-            "measure": f"{experiment.metric}_{part}",
-            "mean": mean,
-            "t_low": ends.low,
-            "t_high": ends.high,
-            "n": len(values),
-        }
-        rows.append(identify(experiment, standing) | numbers)
-    return rows
+def _raw(standing: Standing, measure: str) -> dict[str, Any]:
+    values = values_of(standing, measure)
+    ends, mean = mean_interval(values), float(np.mean(values)) if values else None
+    return {"measure": measure, "mean": mean, "t_low": ends.low, "t_high": ends.high, "n": len(values)}
 
 
-def _cell(experiment: Experiment, name: str, standing: Standing) -> Cell:
-    values = _values(experiment, standing, name.removeprefix(f"{experiment.metric}_"))
-    if not values:
-        return Cell(words.MISSING)
-    return mean_cell(values, experiment.unit)
-
-
-def _values(experiment: Experiment, standing: Standing, part: str) -> list[float]:
-    found = (value_of(record, f"{experiment.metric}_{part}") for record in standing.finished)
-    return [value for value in found if np.isfinite(value)]
+def _cell(unit: str, measure: str, standing: Standing) -> Cell:
+    values = values_of(standing, measure)
+    return mean_cell(values, unit) if values else Cell(words.MISSING)
 
 
 def _entries(experiment: Experiment) -> list[Standing]:
@@ -136,7 +122,7 @@ def loops_picture(experiment: Experiment, kind: str, loops: Sequence[int]) -> Pi
         figure, axes = canvas(3.1)
         ends, told = [], []
         for standing in _entries(experiment):
-            found = [(n, v) for n in loops if (v := _values(experiment, standing, f"{kind}_loops_{n}"))]
+            found = [(n, v) for n in loops if (v := values_of(standing, _after(experiment, kind, n)))]
             if not found:
                 continue
             look = look_of(standing.entry)
@@ -169,11 +155,10 @@ class Loops:
 
     def blocks(self, study: Study) -> list[Block]:
         """Nothing where no task was scored after several numbers of loops."""
-        found = per_experiment(study, self._of)
         note = (
             "A loop is one pass through all blocks; an entry's first number of them is that of its training."
         )
-        return [Prose((note,), "quiet"), *found] if found else []
+        return per_experiment(study, self._of, note)
 
     def _of(self, experiment: Experiment) -> list[Block]:
         kinds = {kind: loops for kind, loops in kinds_of(experiment).items() if len(loops) > 1}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, anchor, identify, measure_label
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, measure_label
 from oscbench.analysis.study import Study
 from oscbench.records import Measurement
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
-from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
 
 
 def measures_table(experiment: Experiment) -> Table | None:
@@ -20,25 +21,30 @@ def measures_table(experiment: Experiment) -> Table | None:
     names = sorted({name for s in experiment.standings for r in s.finished for name in r.measures})
     if not names:
         return None
-    columns = (Column("Measure", "left"), *(Column(s.name) for s in experiment.standings))
-    rows, raw = [], []
-    for name in names:
-        label = measure_label(experiment, name)
-        found = [[r.measures[name] for r in s.finished if name in r.measures] for s in experiment.standings]
-        rows.append((Cell(label), *map(_measure_cell, found)))
-        for standing, measurements in zip(experiment.standings, found, strict=True):
-            if measurements:
-                raw.append(
-                    identify(experiment, standing)
-                    | {"measure": name, "label": label}
-                    | _measure_raw(measurements)
-                )
+    label = partial(measure_label, experiment)
+
+    def raw(name: str) -> list[dict[str, Any]]:
+        about = {"measure": name, "label": label(name)}
+        return [
+            identify(experiment, standing) | about | _measure_raw(found)
+            for standing in experiment.standings
+            if (found := _measured(standing, name))
+        ]
+
+    columns = [
+        Reads("Measure", label, "left"),
+        *(Reads(s.name, partial(_measure_cell, s), link=anchor(s)) for s in experiment.standings),
+    ]
     caption = "Every measure, median over finished cells"
-    heads = (None, *(anchor(s) for s in experiment.standings))
-    return Table(f"{experiment.slug}-measures", caption, columns, tuple(rows), tuple(raw), heads=heads)
+    return Table.of(f"{experiment.slug}-measures", caption, columns, names, raw)
 
 
-def _measure_cell(measurements: Sequence[Measurement]) -> Cell:
+def _measured(standing: Standing, name: str) -> list[Measurement]:
+    return [r.measures[name] for r in standing.finished if name in r.measures]
+
+
+def _measure_cell(standing: Standing, name: str) -> Cell:
+    measurements = _measured(standing, name)
     if not measurements:
         return Cell("")
     values = [float(m.value) for m in measurements if m.value is not None]

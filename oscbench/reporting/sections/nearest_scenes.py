@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.study import Study
-from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.figure import WIDTH, Floats, Picture, Plan, finish
 from oscbench.reporting.page.style import settings
 
@@ -79,9 +79,8 @@ class NearestScenes:
 
     def blocks(self, study: Study) -> list[Block]:
         """Nothing where no task is about captions."""
-        found = per_experiment(study, self._of)
         note = "Of a gallery of one image for each meaning, by each entry's first seed; the captions are evenly spaced, whoever was right."
-        return [Prose((note,), "quiet"), *found] if found else []
+        return per_experiment(study, self._of, note)
 
     def _of(self, experiment: Experiment) -> list[Block]:
         shown = ((standing, scenes_of(standing)) for standing in experiment.standings)

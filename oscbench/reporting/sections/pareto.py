@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 from oscbench import words
 from oscbench.analysis.costs.pareto import Front, State, fronts
-from oscbench.analysis.experiment import Experiment, Standing, identify
+from oscbench.analysis.experiment import Experiment, Standing, identify, values_of
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics.seeds import mean_interval
@@ -96,20 +96,16 @@ def _raw(experiment: Experiment, front: Front) -> list[dict[str, Any]]:
     ]
 
 
-def _has(standing: Standing, measure: str) -> bool:
-    return any(math.isfinite(value_of(record, measure)) for record in standing.finished)
-
-
 def cost_picture(experiment: Experiment, front: Front) -> Picture:
     """The headline metric against one cost: each seed small, the mean large with its interval, a line through the front."""
     measure = front.measure
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(3.1)
-        known = [
+        measured = [
             r.measures[measure] for s in experiment.standings for r in s.finished if measure in r.measures
         ]
-        unit, label = known[0].unit, words.capitalised(known[0].label)
-        shown = [s for s in sorted(experiment.standings, key=lambda s: s.name) if _has(s, measure)]
+        unit, label = measured[0].unit, words.capitalised(measured[0].label)
+        shown = [s for s in sorted(experiment.standings, key=lambda s: s.name) if values_of(s, measure)]
         cells = [_cost_and_value(s, measure, experiment.unit) for s in shown]
         ends = focus([y for _, y in cells], experiment.direction)
         by_name = {s.name: s.entry for s in shown}

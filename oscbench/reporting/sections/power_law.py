@@ -20,7 +20,7 @@ from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose
 from oscbench.reporting.page.figure import Picture, Plan, axis_label, finish, legend, scaled, stacked
 from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table
 from oscbench.settings import name_of
 
 DECADE = 10.0
@@ -37,28 +37,27 @@ def scaling_table(sweep: Sweep, fits: Fits) -> Table | None:
         "The t interval takes each seed's effect on the exponent; the bootstrap over seeds is narrower than it says (a 95 % interval covers "
         "89 % at eight seeds, 84 % at five). The error is that of the points about the law, and a large one says that it is none"
     )
-    headings = ("Exponent", "95 % t interval", "Bootstrap 95 %", "Error")
-    columns = (Column("Mechanism", "left"), Column("Over", "left"), *(Column(h) for h in headings))
-    rows, raw = tuple(map(_row, fits.found)), tuple(_raw(sweep, fits, fit) for fit in fits.found)
-    return Table(f"{sweep.slug}-scaling", caption, columns, rows, raw)
+    return Table.of(f"{sweep.slug}-scaling", caption, COLUMNS, fits.found, partial(_raw, sweep, fits))
 
 
-def _row(fit: Fit) -> tuple[Cell, ...]:
-    law = fit.scaling.law
-    return (
-        Cell(fit.name),
-        Cell(name_of(fit.over)),
-        Cell(words.signed(f"{law.exponent:.3f}"), law.exponent),
-        _interval_cell(fit.scaling.exponent_t),
-        _interval_cell(fit.scaling.exponent),
-        Cell(f"{100 * law.rms:.1f} %", law.rms),
-    )
+def _exponent(fit: Fit) -> str:
+    return words.signed(f"{fit.scaling.law.exponent:.3f}")
 
 
 def _interval_cell(ends: Interval | None) -> Cell:
     if ends is None:
         return Cell("one seed: none")
     return Cell(words.signed(f"[{ends.low:.3f}, {ends.high:.3f}]"), ends.low)
+
+
+COLUMNS: tuple[Reads[Fit], ...] = (
+    Reads("Mechanism", lambda fit: fit.name, "left"),
+    Reads("Over", lambda fit: name_of(fit.over), "left"),
+    Reads("Exponent", lambda fit: Cell(_exponent(fit), fit.scaling.law.exponent)),
+    Reads("95 % t interval", lambda fit: _interval_cell(fit.scaling.exponent_t)),
+    Reads("Bootstrap 95 %", lambda fit: _interval_cell(fit.scaling.exponent)),
+    Reads("Error", lambda fit: Cell(f"{100 * fit.scaling.law.rms:.1f} %", fit.scaling.law.rms)),
+)
 
 
 def _raw(sweep: Sweep, fits: Fits, fit: Fit) -> dict[str, Any]:
@@ -112,7 +111,7 @@ def _draw(axes: Axes, below: Axes, fit: Fit, unit: str, look: Look, aside: float
     (law,) = axes.plot(line, scaled([found.law.at(x) for x in line], unit), color=look.colour, linewidth=1.3)
     (dots,) = axes.plot(shifted, scaled(found.y, unit), linestyle="none", label=fit.name, **style)
     (away,) = below.plot(shifted, 100 * np.array(found.law.residuals), linewidth=0.7, **style)
-    hint(law, f"{fit.name}: exponent {words.signed(f'{found.law.exponent:.3f}')}")
+    hint(law, f"{fit.name}: exponent {_exponent(fit)}")
     places = [f"{fit.name} at {_size(x)}" for x in found.x]
     hint(dots, "", (f"{at}: mean {words.quantity(y, unit)}" for at, y in zip(places, found.y, strict=True)))
     hint(away, fit.name, (f"{at}: residual {one} %" for at, one in zip(places, residuals, strict=True)))
@@ -139,9 +138,8 @@ def _size(value: float) -> str:
 
 def _words(fit: Fit) -> str:
     law = fit.scaling.law
-    exponent = words.signed(f"{law.exponent:.3f}")
     at, worst = max(zip(fit.scaling.x, law.residuals, strict=True), key=lambda pair: abs(pair[1]))
-    return f"{fit.name} exponent {exponent}, largest residual {words.signed(f'{100 * worst:+.1f}')} % at {_size(at)}"
+    return f"{fit.name} exponent {_exponent(fit)}, largest residual {words.signed(f'{100 * worst:+.1f}')} % at {_size(at)}"
 
 
 class PowerLaw:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, anchor, identify
 from oscbench.analysis.published.matches import Beside, beside, verdict, welch
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table
 
 
 def _gap_cell(b: Beside) -> Cell:
@@ -51,33 +52,35 @@ def beside_table(experiment: Experiment, found: Sequence[Beside]) -> Table | Non
     """Ours and theirs, a row a published number."""
     if not found:
         return None
-    columns = (
-        Column("Mechanism", "left"),
-        Column("Quantity", "left"),
-        Column("Ours, mean ± 95 %", "left"),
-        Column("Published ± std", "left"),
-        Column("Verdict", "left"),
-        Column("Ours − theirs, Welch 95 %", "left"),
-        Column("Source", "left"),
-    )
-    rows, raw = [], []
-    for b in found:
-        paper = b.published.source.paper.split(" (", 1)[0]
-        source = f"{paper}: {b.published.source.table_or_file}; {b.published.dataset}"
-        cells = (_our_cell(b), _their_cell(b), Cell(verdict(b)), _gap_cell(b), Cell(source))
-        rows.append((Cell(b.standing.name), Cell(b.rule.quantity), *cells))
-        raw.append(identify(experiment, b.standing) | _raw(b))
     same = sum(b.same for b in found)
     caption = (
         f"Published beside measured: {same} of {len(found)} are the same quantity. ± of ours is half the 95 % t interval of the "
         "mean over seeds, ± of theirs the standard deviation that the source gives"
     )
-    links = tuple(anchor(b.standing) for b in found)
-    return Table(f"{experiment.slug}-published", caption, columns, tuple(rows), tuple(raw), links)
+    raw = partial(_raw, experiment)
+    return Table.of(
+        f"{experiment.slug}-published", caption, COLUMNS, found, raw, lambda b: anchor(b.standing)
+    )
 
 
-def _raw(b: Beside) -> dict[str, object]:
-    return {
+def _source(b: Beside) -> str:
+    paper = b.published.source.paper.split(" (", 1)[0]
+    return f"{paper}: {b.published.source.table_or_file}; {b.published.dataset}"
+
+
+COLUMNS: tuple[Reads[Beside], ...] = (
+    Reads("Mechanism", lambda b: b.standing.name, "left"),
+    Reads("Quantity", lambda b: b.rule.quantity, "left"),
+    Reads("Ours, mean ± 95 %", _our_cell, "left"),
+    Reads("Published ± std", _their_cell, "left"),
+    Reads("Verdict", verdict, "left"),
+    Reads("Ours − theirs, Welch 95 %", _gap_cell, "left"),
+    Reads("Source", _source, "left"),
+)
+
+
+def _raw(experiment: Experiment, b: Beside) -> dict[str, object]:
+    return identify(experiment, b.standing) | {
         "quantity": b.rule.quantity,
         "measure": b.measure,
         "unit": b.unit,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from oscbench.analysis.costs.growth import TimingRow
 from oscbench.analysis.costs.timing import timing_groups
@@ -11,7 +13,7 @@ from oscbench.analysis.published.numbers import Published
 from oscbench.analysis.published.rules import OurRatio, Side, TimingRule
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block
-from oscbench.reporting.page.table import Cell, Column, Table
+from oscbench.reporting.page.table import Cell, Reads, Table, count_cell
 
 
 def ratios_table(slug: str, rows: Sequence[TimingRow]) -> Table | None:
@@ -64,29 +66,32 @@ def _table(
     ours: Sequence[tuple[OurRatio, dict[int, float]]],
 ) -> Table:
     device = str(next(iter(theirs.values()))[1].config.get("device", "another machine"))
+    published = {n: ratio for n, (ratio, *_) in theirs.items()}
     columns = (
-        Column("Tokens N", "left"),
-        Column(f"Published, {device}"),
-        *(Column(f"Ours, {ratio.what}") for ratio, _ in ours),
-        Column("Published tokens a second", "left"),
+        Reads[int]("Tokens N", count_cell, "left"),
+        Reads(f"Published, {device}", partial(_ratio_cell, published, "not given")),
+        *(Reads(f"Ours, {ratio.what}", partial(_ratio_cell, found, "n/a")) for ratio, found in ours),
+        Reads("Published tokens a second", lambda n: _speeds(n, theirs.get(n)), "left"),
     )
-    shown, raw = [], []
-    for n in sorted(theirs.keys() | {n for _, found in ours for n in found}):
-        known = theirs.get(n)
-        cells = [Cell(str(n), float(n)), Cell(f"{known[0]:.2f}×", known[0]) if known else Cell("not given")]
-        cells += [Cell(f"{found[n]:.2f}×", found[n]) if n in found else Cell("n/a") for _, found in ours]
-        shown.append((*cells, Cell(_speeds(n, known))))
-        raw.append(
-            {"quantity": rule.quantity, "tokens": n, "published": known[0] if known else None}
+
+    def raw(n: int) -> dict[str, Any]:
+        return (
+            {"quantity": rule.quantity, "tokens": n, "published": published.get(n)}
             | {ratio.what: found.get(n) for ratio, found in ours}
             | {"same_quantity": False, "because": rule.because}
         )
+
+    tokens = sorted(theirs.keys() | {n for _, found in ours for n in found})
     source = next(iter(theirs.values()))[1].source
     caption = (
         f"Published beside measured: {rule.quantity}. Not comparable as times ({rule.because}), so only ratios stand side by side; "
         f"{source.paper}: {source.table_or_file}"
     )
-    return Table(f"{slug}-published", caption, columns, tuple(shown), tuple(raw))
+    return Table.of(f"{slug}-published", caption, columns, tokens, raw)
+
+
+def _ratio_cell(ratios: Mapping[int, float], without: str, tokens: int) -> Cell:
+    return Cell(f"{ratios[tokens]:.2f}×", ratios[tokens]) if tokens in ratios else Cell(without)
 
 
 def _speeds(tokens: int, known: tuple[float, Published, Published] | None) -> str:

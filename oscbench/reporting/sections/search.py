@@ -27,7 +27,7 @@ from oscbench.analysis.study import Study
 from oscbench.records.ledger import Extension, Ledger
 from oscbench.reporting.page.blocks import SUITE, Block, Facts, Folded, Heading, Prose
 from oscbench.reporting.page.figure import Plan
-from oscbench.reporting.page.table import Cell, Reads, Table, number_cell, sorted_by
+from oscbench.reporting.page.table import Cell, Reads, Table, count_cell, number_cell, sorted_by
 from oscbench.reporting.page.trials import identified, known, scored, trials_picture, trials_table, value_cell
 
 DESCRIPTION = (
@@ -135,7 +135,7 @@ def sensitivity_table(tuned: Tuned) -> Table | None:
         Reads("Lies", lambda row: edge(row.axis, row.chosen) or "no order", "left"),
         Reads("Better half", lambda row: _better_half(row.pairs, direction), "left"),
         Reads("Rank correlation", _correlation),
-        Reads("Scored trials", lambda row: Cell(str(len(row.pairs)), float(len(row.pairs)))),
+        Reads("Scored trials", lambda row: count_cell(len(row.pairs))),
     ]
     caption = (
         "Sensitivity to each setting over the scored trials: the values among the better half of them, and the rank correlation of "

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
+from oscbench.analysis.experiment import Experiment, Standing, anchor
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
 from oscbench.reporting.page.figure import Picture, Plan, finish
 from oscbench.reporting.page.images import gallery, unpacked
+from oscbench.reporting.page.scores import fraction_cell, means_raw
 from oscbench.reporting.page.style import settings
-from oscbench.reporting.page.table import Cell, Column, Table, number_cell
+from oscbench.reporting.page.table import Reads, Table
 
 HEADLINES = ("miou", "miou_foreground", "pixel_accuracy")
 IGNORED = 255
@@ -32,33 +33,24 @@ def classes_table(experiment: Experiment) -> Table | None:
     shown = [s for s in experiment.standings if s.finished]
     if len(names) < 2 or not shown:
         return None
-    rows, raw = [], []
-    for name in names:
-        cells = [Cell(_label(experiment, name))]
-        for standing in shown:
-            values = _values(standing, name)
-            cells.append(number_cell(float(np.mean(values)), "fraction") if values else Cell(words.MISSING))
-            raw += [
-                identify(experiment, standing)
-                | {"measure": name, "mean": float(np.mean(values)), "cells": len(values)}
-                for _ in values[:1]
-            ]
-        rows.append(tuple(cells))
-    columns = (Column("On the test split", "left"), *(Column(s.name) for s in shown))
+    columns = (
+        Reads("On the test split", partial(_label, experiment), "left"),
+        *(Reads[str](s.name, partial(fraction_cell, standing=s), link=anchor(s)) for s in shown),
+    )
     caption = "Intersection over union of all pixels of the test split, mean over finished cells"
-    heads = (None, *(anchor(s) for s in shown))
-    return Table(f"{experiment.slug}-classes", caption, columns, tuple(rows), tuple(raw), heads=heads)
+    return Table.of(
+        f"{experiment.slug}-classes",
+        caption,
+        columns,
+        names,
+        lambda name: means_raw(experiment, [name], shown),
+    )
 
 
 def _label(experiment: Experiment, name: str) -> str:
     """What the records call a measure, without the split that the column names; empty where none has it."""
     found = (r.measures[name].label for s in experiment.standings for r in s.finished if name in r.measures)
     return words.capitalised(next(found, "").removeprefix("test "))
-
-
-def _values(standing: Standing, name: str) -> list[float]:
-    found = [r.measures[name].value for r in standing.finished if name in r.measures]
-    return [float(value) for value in found if value is not None]
 
 
 def never_seen(experiment: Experiment) -> list[str]:

@@ -40,7 +40,7 @@ from oscbench.reporting.page.figure import (
 from oscbench.reporting.page.scores import mean_cell
 from oscbench.reporting.page.style import look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Reads, Table
+from oscbench.reporting.page.table import Cell, Reads, Table, count_cell
 from oscbench.reporting.page.verdict import Answer
 
 _SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
@@ -150,7 +150,7 @@ def values_table(slug: str, same: Sequence[Grid]) -> Table:
         Reads(key, lambda p: Cell(f"{p.value:g}", p.value)),
         Reads("Result", _result),
         *(one for one in difference_columns("Minus the best", _compared) if one.heading != "p"),
-        Reads("Seeds", lambda p: Cell(str(len(p.standing.values)), float(len(p.standing.values)))),
+        Reads("Seeds", lambda p: count_cell(len(p.standing.values))),
         Reads("Verdict", _verdict, "left"),
     ]
     return Table.of(f"{slug}-values", caption, columns, points, _raw, lambda p: anchor(p.standing))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.study import Study
-from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
+from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.figure import WIDTH, Floats, Picture, Plan, finish
 from oscbench.reporting.page.style import MUTED, settings
 
@@ -153,12 +153,11 @@ class SolvedGrids:
 
     def blocks(self, study: Study) -> list[Block]:
         """Nothing where no task is about grids."""
-        found = per_experiment(study, self._of)
         note = (
             "The answers of each entry's first seed to one hidden grid of some rules, chosen by their place in the test "
             "and not by who was right."
         )
-        return [Prose((note,), "quiet"), *found] if found else []
+        return per_experiment(study, self._of, note)
 
     def _of(self, experiment: Experiment) -> list[Block]:
         return [

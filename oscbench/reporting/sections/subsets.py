@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
-from oscbench.analysis.frame import value_of
+from oscbench.analysis.experiment import Experiment, Standing, anchor, identify, values_of
 from oscbench.analysis.published.matches import sources
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
@@ -81,9 +79,10 @@ def _names(experiment: Experiment) -> list[str]:
     return sorted(names, key=_counted)
 
 
-def _counted(name: str) -> list[str | int]:
-    """So that 2 pairs come before 16."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+def _counted(name: str) -> list[str | float]:
+    """So that 2 pairs come before 16, and 0.01 before 0.1."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", name)
+    return [float(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _table(
@@ -121,8 +120,7 @@ def _items(experiment: Experiment, name: str) -> str:
 
 
 def _found(standing: Standing, name: str) -> tuple[list[float], Sequence[Measurement]]:
-    measurements = [r.measures[name] for r in standing.finished if name in r.measures]
-    return [v for r in standing.finished if math.isfinite(v := value_of(r, name))], measurements
+    return values_of(standing, name), [r.measures[name] for r in standing.finished if name in r.measures]
 
 
 def _cell(name: str, standing: Standing) -> Cell:

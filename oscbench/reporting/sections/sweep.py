@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -42,7 +42,7 @@ from oscbench.reporting.page.figure import (
 from oscbench.reporting.page.scores import mean_cell
 from oscbench.reporting.page.style import MUTED, Look, look_of, settings
 from oscbench.reporting.page.svg import hint
-from oscbench.reporting.page.table import Cell, Column, Reads, Table
+from oscbench.reporting.page.table import Cell, Reads, Table, count_cell
 
 LOG_FROM = 4.0
 """Values that span such a factor are drawn on a logarithmic axis."""
@@ -126,8 +126,7 @@ def _link(one: Tested) -> str | None:
 
 
 def _pairs(one: Tested) -> Cell:
-    count = one.comparison.paired.n if one.comparison.paired else 0
-    return Cell(str(count), float(count))
+    return count_cell(one.comparison.paired.n if one.comparison.paired else 0)
 
 
 def _difference_raw(sweep: Sweep, one: Tested) -> dict[str, Any]:
@@ -156,56 +155,62 @@ def shares_table(sweep: Sweep) -> Table | None:
     """
     if not sweep.is_resource or not sweep.tests:
         return None
-    last, rows, raw = sweep.last, [], []
     compared = {}
     for tests in sweep.tests:
         c, level = tests[0].comparison, level_at_last(sweep, tests)
         if level is not None:
             compared[c.baseline, c.baseline] = tests, level
             compared[c.treatment, c.baseline] = tests, level
-    for (name, baseline), (tests, level) in sorted(
-        compared.items(), key=lambda item: item[0][0] != item[0][1]
-    ):
-        levels = sweep.by_seed(last, baseline)
-        curves = {one.value: sweep.by_seed(one.experiment, name) for one in tests if one.comparison.paired}
-        seeds = sorted(levels.keys() & {seed for found in curves.values() for seed in found})
-        if not seeds:
-            continue
-        on_means = reaching_on_means(sweep, tests, name, level)
-        each = [
-            smallest_reaching(
-                {v: f[seed] for v, f in curves.items() if seed in f}, levels[seed], last.direction
-            )
-            for seed in seeds
-        ]
-        summary = summarise_censored(each)
-        rows.append(
-            _share_row(name, f"{baseline} ({words.quantity(level, last.unit, 4)})", on_means, summary)
-        )
-        raw += [
-            {"suite": sweep.suite, "task": last.task, "entry": name, "baseline": baseline, "seed": seed}
-            | {"level": levels[seed], "share": share}
-            for seed, share in zip(seeds, each, strict=True)
-        ]
+    baselines_first = sorted(compared.items(), key=lambda item: item[0][0] != item[0][1])
+    every = (_share(sweep, name, baseline, *found) for (name, baseline), found in baselines_first)
+    shares = [one for one in every if one]
     caption = (
         f"The smallest {sweep.axis} at which an entry is as good as its baseline at {sweep.values[-1]:g} (larger ones need not be): on the "
         "means over seeds, and seed by seed (median and quartiles; a seed that never gets there counts as beyond all). A baseline may "
         "get there with less itself"
     )
-    headings = ("On the means", "Median of the seeds", "Quartiles", "Seeds that reach it")
-    columns = (Column("Mechanism", "left"), Column("As good as", "left"), *(Column(h) for h in headings))
-    return Table(f"{sweep.slug}-shares", caption, columns, tuple(rows), tuple(raw)) if rows else None
+    return Table.of(f"{sweep.slug}-shares", caption, SHARES, shares, lambda one: one.raw) if shares else None
 
 
-def _share_row(name: str, target: str, on_means: float, found: Censored) -> tuple[Cell, ...]:
-    return (
-        Cell(name),
-        Cell(target),
-        Cell(words.reached(on_means), on_means if math.isfinite(on_means) else math.inf),
-        Cell(words.reached(found.median), found.median),
-        Cell(words.reached_between(found.low_quartile, found.high_quartile)),
-        Cell(f"{found.reached}/{found.n}", float(found.reached)),
-    )
+class _Share(NamedTuple):
+    """What an entry can do without to reach the level of a baseline: on the means, and over seeds, of each of which `raw` has a line."""
+
+    name: str
+    target: str
+    on_means: float
+    seeds: Censored
+    raw: list[dict[str, Any]]
+
+
+SHARES: tuple[Reads[_Share], ...] = (
+    Reads("Mechanism", lambda one: one.name, "left"),
+    Reads("As good as", lambda one: one.target, "left"),
+    Reads("On the means", lambda one: Cell(words.reached(one.on_means), one.on_means)),
+    Reads("Median of the seeds", lambda one: Cell(words.reached(one.seeds.median), one.seeds.median)),
+    Reads("Quartiles", lambda one: words.reached_between(one.seeds.low_quartile, one.seeds.high_quartile)),
+    Reads(
+        "Seeds that reach it",
+        lambda one: Cell(f"{one.seeds.reached}/{one.seeds.n}", float(one.seeds.reached)),
+    ),
+)
+
+
+def _share(sweep: Sweep, name: str, baseline: str, tests: Sequence[Tested], level: float) -> _Share | None:
+    last = sweep.last
+    levels = sweep.by_seed(last, baseline)
+    curves = {one.value: sweep.by_seed(one.experiment, name) for one in tests if one.comparison.paired}
+    raw: list[dict[str, Any]] = [
+        {"suite": sweep.suite, "task": last.task, "entry": name, "baseline": baseline, "seed": seed}
+        | {"level": levels[seed], "share": smallest_reaching(here, levels[seed], last.direction)}
+        for seed in sorted(levels)
+        if (here := {value: found[seed] for value, found in curves.items() if seed in found})
+    ]
+    if not raw:
+        return None
+    on_means = reaching_on_means(sweep, tests, name, level)
+    target = f"{baseline} ({words.quantity(level, last.unit, 4)})"
+    seeds = summarise_censored([line["share"] for line in raw])
+    return _Share(name, target, math.inf if math.isnan(on_means) else on_means, seeds, raw)
 
 
 def picture(sweep: Sweep) -> Picture:
