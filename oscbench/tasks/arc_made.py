@@ -12,6 +12,7 @@ can be told apart. Validation, in training, is on new grids of the rules of trai
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from torch import Tensor
 
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
+from oscbench.settings import added
 from oscbench.tasks import Batch, GridInputs, Metric
 from oscbench.tasks.support.arc.canvas import NUM_MARKS, NUM_VIEWS, placed
 from oscbench.tasks.support.arc.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
-from oscbench.tasks.support.arc.rules import LARGEST, SMALLEST, Rule, example, rules
+from oscbench.tasks.support.arc.rules import LARGEST, SMALLEST, Grid, Rule, example, rules
 
 DATA_SEED = 20_261_127
 PREPARATION = "arc_made v1"
@@ -42,6 +44,7 @@ class ArcMadeConfig(LearnedRulesConfig):
         demonstrations: of each rule of the test.
         hidden_grids: of each rule of the test, to be answered.
         largest: side of the largest grid, before and after [cells].
+        sides: of grids before a rule: `drawn` for each from three cells on, or always the `largest` that the rule leaves room for.
         canvas: side of the canvas [cells]; those of training at test time are `adaptation_steps`, `_batch` and `_rate`.
     """
 
@@ -53,6 +56,7 @@ class ArcMadeConfig(LearnedRulesConfig):
     demonstrations: int = Field(default=3, ge=1)
     hidden_grids: int = Field(default=20, ge=1)
     largest: int = Field(default=LARGEST, ge=2 * SMALLEST, le=30)
+    sides: Literal["drawn", "largest"] = added("drawn", neutral="drawn")
 
     @model_validator(mode="after")
     def _fits(self) -> ArcMadeConfig:
@@ -99,21 +103,23 @@ def _known(train: list[Rule], split: str, size: int, config: ArcMadeConfig) -> B
         for place, rule in enumerate(train):
             source = random.Random(named_seed(DATA_SEED, f"{split}/{place}"))
             for _ in range(size):
-                before, after = example(rule, source, largest=config.largest)
+                before, after = _example(rule, source, config)
                 inputs.append(np.concatenate(([place], placed(before, side).ravel())))
                 targets.append(placed(after, side).ravel())
         return {"inputs": torch.from_numpy(np.stack(inputs)), "targets": torch.from_numpy(np.stack(targets))}
 
-    found = prepared(f"{PREPARATION} {split} {size} {side} {config.largest} {train}", make)
+    name = f"{PREPARATION} {split} {size} {side} {config.largest} {train}"
+    found = prepared(name if config.sides == "drawn" else f"{name} {config.sides}", make)
     return Batch(found["inputs"], found["targets"])
+
+
+def _example(rule: Rule, source: random.Random, config: ArcMadeConfig) -> tuple[Grid, Grid]:
+    return example(rule, source, largest=config.largest, always=config.sides == "largest")
 
 
 def _unseen(rule: Rule, place: int, config: ArcMadeConfig) -> Unseen:
     source = random.Random(named_seed(DATA_SEED, f"unseen/{place}"))
-    pairs = [
-        example(rule, source, largest=config.largest)
-        for _ in range(config.demonstrations + config.hidden_grids)
-    ]
+    pairs = [_example(rule, source, config) for _ in range(config.demonstrations + config.hidden_grids)]
     name = ", then ".join(f"{step.primitive} {step.choice}" for step in rule)
     return Unseen(name, pairs[: config.demonstrations], pairs[config.demonstrations :])
 

@@ -41,9 +41,9 @@ def made(**settings: Any) -> ArcMade:
     return ArcMade(ArcMadeConfig.model_validate({**SMALL, **settings}))
 
 
-def model_of(task: ArcMade, name: str = "softmax", **settings: Any) -> Grid:
+def model_of(task: ArcMade, name: str = "softmax", task_token: str = "before", **settings: Any) -> Grid:
     found = catalog.load("mechanisms", name)
-    config = GridConfig(width=16, heads=2, layers=1, loops=1)
+    config = GridConfig(width=16, heads=2, layers=1, loops=1, task_token=task_token)
     return Grid(config, task.inputs, found, found.Config(**settings), hidden=None, seed=0)
 
 
@@ -116,6 +116,18 @@ def test_examples_show_their_rule_and_fit() -> None:
         assert after.any()
         assert max(*before.shape, *after.shape) <= LARGEST
         assert np.array_equal(applied(rule, before), after)
+
+
+def test_sides_are_drawn_or_as_large_as_a_rule_leaves_room_for() -> None:
+    def sides(**settings: Any) -> set[tuple[int, int]]:
+        task = made(largest=6, canvas=7, train_rules=24, **settings)
+        pairs = [pair for rule in task.unseen for pair in rule.demonstrations + rule.hidden]
+        known = [arc_canvas.read(canvas[1:].view(7, 7).numpy()) for canvas in task.splits["train"].inputs]
+        return {found.shape for found in [before for before, _ in pairs] + known if found is not None}
+
+    assert len(sides()) > 9
+    # A rule that repeats a grid doubles it.
+    assert sides(sides="largest") == {(6, 6), (3, 3)}
 
 
 def test_too_many_rules_are_refused() -> None:
@@ -254,6 +266,24 @@ def test_a_rules_token_is_heard_by_its_cells() -> None:
     other[:, 0] += 1
     assert model(inputs).prediction.shape == (2, 1, 144, arc_canvas.NUM_MARKS)
     assert not torch.allclose(model(inputs).prediction, model(other).prediction)
+
+
+def test_a_rules_token_can_be_added_to_its_cells() -> None:
+    task = made()
+    batch, other = (task.splits["validation"].inputs[:1].clone() for _ in range(2))
+    other[:, 0] = 5
+    for mechanism, token, heard in (
+        ("softmax", "before", False),
+        ("softmax", "added", True),
+        ("torus", "added", True),
+    ):
+        model = model_of(task, mechanism, token)
+        cells = [model.embed(inputs)[:, 1:] for inputs in (batch, other)]
+        assert torch.equal(*cells) != heard
+        gap = (
+            model.task_tokens.weight[5] - model.task_tokens.weight[batch[0, 0]] if heard else torch.zeros(16)
+        )
+        assert torch.allclose(cells[1] - cells[0], gap.expand(1, 144, 16), atol=1e-6)
 
 
 def test_data_are_fixed() -> None:

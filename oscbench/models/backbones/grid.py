@@ -17,6 +17,7 @@ from oscbench.mechanisms import Context, Positions
 from oscbench.models.backbones import MAX_LAYERS, Backbone, BackboneConfig
 from oscbench.models.positions import image_positions
 from oscbench.models.trunk import Output
+from oscbench.settings import added
 
 
 class GridConfig(BackboneConfig):
@@ -26,6 +27,7 @@ class GridConfig(BackboneConfig):
         loops: passes through the blocks in training; an evaluation may ask for more.
         state: of the mechanism from one loop to the next: `restart` it from the tokens, or `carry` it on.
         units: add an embedding of the row, one of the column and, where there are boxes, one of the box to every cell.
+        task_token: of inputs that have one: it stands `before` the cells, or is `added` to every cell as well.
     """
 
     own: ClassVar[tuple[str, ...]] = (*BackboneConfig.own, "units", "state", "loops")
@@ -35,6 +37,7 @@ class GridConfig(BackboneConfig):
     loops: int = Field(default=4, ge=1, le=MAX_LAYERS)
     state: Literal["restart", "carry"] = "restart"
     units: bool = False
+    task_token: Literal["before", "added"] = added("before", neutral="before")
 
 
 class Grid(Backbone):
@@ -82,7 +85,8 @@ class Grid(Backbone):
             for table, member in zip(self.units, self.members, strict=True):
                 tokens = tokens + table(member.to(inputs.device))
         if self.num_special:
-            tokens = torch.cat((self.task_tokens(inputs[:, :1]), tokens), dim=1)
+            task = self.task_tokens(inputs[:, :1])
+            tokens = torch.cat((task, tokens + task if self.config.task_token == "added" else tokens), dim=1)
         embedded: Tensor = self.dropout(self.added(tokens))
         return embedded
 

@@ -140,9 +140,9 @@ def applied(rule: Rule, grid: Grid) -> Grid:
     return np.ascontiguousarray(grid)
 
 
-def random_grid(source: random.Random, most: int = LARGEST) -> Grid:
-    """A grid of `SMALLEST` to `most` cells a side with two to four objects: rectangles, hollow or full, and strokes, of one colour each."""
-    height, width = source.randint(SMALLEST, most), source.randint(SMALLEST, most)
+def random_grid(source: random.Random, most: int = LARGEST, least: int = SMALLEST) -> Grid:
+    """A grid of `least` to `most` cells a side with two to four objects: rectangles, hollow or full, and strokes, of one colour each."""
+    height, width = source.randint(least, most), source.randint(least, most)
     grid = np.zeros((height, width), dtype=np.int64)
     for _ in range(source.randint(2, 4)):
         tall, wide = source.randint(1, max(1, height - 1)), source.randint(1, max(1, width - 1))
@@ -156,11 +156,22 @@ def random_grid(source: random.Random, most: int = LARGEST) -> Grid:
     return grid
 
 
-def example(rule: Rule, source: random.Random, tries: int = 100, largest: int = LARGEST) -> tuple[Grid, Grid]:
-    """A grid that the rule changes into something that is not empty and no larger than allowed, and what it makes of it."""
+def example(
+    rule: Rule, source: random.Random, tries: int = 100, largest: int = LARGEST, always: bool = False
+) -> tuple[Grid, Grid]:
+    """A grid that the rule changes into something that is not empty and no larger than allowed, and what it makes of it.
+
+    Args:
+        rule: To be shown.
+        source: Of random numbers.
+        tries: Grids that may be drawn.
+        largest: Side that neither may exceed.
+        always: Draw no smaller grid than there is room for before the rule.
+    """
     doubled = any(step.primitive == "repeat" for step in rule)
+    most = largest // 2 if doubled else largest
     for _ in range(tries):
-        grid = random_grid(source, largest // 2 if doubled else largest)
+        grid = random_grid(source, most, most if always else SMALLEST)
         after = applied(rule, grid)
         if max(after.shape) <= largest and after.any() and not np.array_equal(grid, after):
             return grid, after
