@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from oscbench.analysis.comparison import Comparison
     from oscbench.models.backbones import Backbone
     from oscbench.records import Record
     from oscbench.tasks import Split
@@ -122,29 +123,28 @@ def compare(
         if experiment.slug not in study.points
         for comparison in experiment.comparisons
     ]
-    return pd.DataFrame(
-        [
-            {
-                "suite": suite,
-                "task": task,
-                "treatment": str(comparison.pair.treatment),
-                "baseline": str(comparison.pair.baseline),
-                "unit": comparison.unit,
-                "direction": comparison.direction,
-                "n": len(comparison.seeds),
-                "difference": comparison.paired.mean if comparison.paired else math.nan,
-                "low": comparison.paired.interval.low if comparison.paired else math.nan,
-                "high": comparison.paired.interval.high if comparison.paired else math.nan,
-                "adjusted_low": comparison.adjusted.low if comparison.adjusted else math.nan,
-                "adjusted_high": comparison.adjusted.high if comparison.adjusted else math.nan,
-                "p": comparison.paired.p if comparison.paired else math.nan,
-                "p_adjusted": comparison.p_holm,
-                "verdict": comparison.verdict,
-                "why": comparison.reason or comparison.withheld or comparison.estimates,
-            }
-            for suite, task, comparison in placed
-        ]
-    )
+    return pd.DataFrame([{"suite": suite, "task": task, **_row(one)} for suite, task, one in placed])
+
+
+def _row(comparison: Comparison) -> dict[str, Any]:
+    """A comparison without where it was made; NaN for what could not be compared."""
+    paired, adjusted = comparison.paired, comparison.adjusted
+    return {
+        "treatment": str(comparison.pair.treatment),
+        "baseline": str(comparison.pair.baseline),
+        "unit": comparison.unit,
+        "direction": comparison.direction,
+        "n": len(comparison.seeds),
+        "difference": paired.mean if paired else math.nan,
+        "low": paired.interval.low if paired else math.nan,
+        "high": paired.interval.high if paired else math.nan,
+        "adjusted_low": adjusted.low if adjusted else math.nan,
+        "adjusted_high": adjusted.high if adjusted else math.nan,
+        "p": paired.p if paired else math.nan,
+        "p_adjusted": comparison.p_holm,
+        "verdict": comparison.verdict,
+        "why": comparison.reason or comparison.withheld or comparison.estimates,
+    }
 
 
 def dynamics(results: str | Path = "results", suites: Sequence[str] = ()) -> pd.DataFrame:

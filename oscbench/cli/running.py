@@ -10,54 +10,65 @@ import typer
 from oscbench.cli.options import ImportsOption, ResultsOption, SuiteArgument, allow, interrupted
 from oscbench.terminal import print_table
 
+OnlyOption = Annotated[
+    list[str] | None, typer.Option(help="mechanism=a,b, variant=a,b or seed=0,1; may be repeated.")
+]
+OverridesOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key.path=value, as in train.epochs=3; may be repeated.")
+]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Cells at once; by default one a core, or one a GPU.")
+]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Put old records aside and compute again.")]
+KeepOption = Annotated[
+    list[str] | None, typer.Option(help="weights: of every trained model, beside its record.")
+]
+CheckpointsOption = Annotated[
+    str | None, typer.Option(help="Folder or URL of the cells in progress; by default within RESULTS.")
+]
+CheckpointMinutesOption = Annotated[float, typer.Option(min=0.0, help="Between two checkpoints of a cell.")]
+StallMinutesOption = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="A cell without a step for so long is ended, and recorded as failed."),
+]
+LimitMinutesOption = Annotated[
+    float | None, typer.Option(min=0.0, help="A cell that takes longer is ended, and recorded as failed.")
+]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(help="tensorboard, wandb, trackio or mlflow: told of every record; may be repeated."),
+]
+ExecutorOption = Annotated[str, typer.Option(help="Where cells run: local or ray.")]
+AddressOption = Annotated[
+    str | None, typer.Option(help="host:port of the executor's cluster; by default this machine.")
+]
+JobsPerGpuOption = Annotated[int, typer.Option(min=1, max=64, help="Cells that share a GPU.")]
+LocksOption = Annotated[
+    str, typer.Option(help="Between runs on one folder: flock, lease, or auto by its file system.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")]
+
 
 def run(
     suite: SuiteArgument,
     results: ResultsOption = Path("results"),
-    only: Annotated[
-        list[str] | None, typer.Option(help="mechanism=a,b, variant=a,b or seed=0,1; may be repeated.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key.path=value, as in train.epochs=3; may be repeated.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Cells at once; by default one a core, or one a GPU.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")
-    ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Put old records aside and compute again.")] = False,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="weights: of every trained model, beside its record.")
-    ] = None,
-    checkpoints: Annotated[
-        str | None, typer.Option(help="Folder or URL of the cells in progress; by default within RESULTS.")
-    ] = None,
-    checkpoint_minutes: Annotated[
-        float, typer.Option(min=0.0, help="Between two checkpoints of a cell.")
-    ] = 5.0,
-    stall_minutes: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="A cell without a step for so long is ended, and recorded as failed."),
-    ] = None,
-    limit_minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="A cell that takes longer is ended, and recorded as failed.")
-    ] = None,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(help="tensorboard, wandb, trackio or mlflow: told of every record; may be repeated."),
-    ] = None,
-    executor: Annotated[str, typer.Option(help="Where cells run: local or ray.")] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="host:port of the executor's cluster; by default this machine.")
-    ] = None,
-    jobs_per_gpu: Annotated[int, typer.Option(min=1, max=64, help="Cells that share a GPU.")] = 1,
-    locks: Annotated[
-        str, typer.Option(help="Between runs on one folder: flock, lease, or auto by its file system.")
-    ] = "auto",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")
-    ] = False,
+    only: OnlyOption = None,
+    overrides: OverridesOption = None,
+    jobs: JobsOption = None,
+    device: DeviceOption = None,
+    fresh: FreshOption = False,
+    keep: KeepOption = None,
+    checkpoints: CheckpointsOption = None,
+    checkpoint_minutes: CheckpointMinutesOption = 5.0,
+    stall_minutes: StallMinutesOption = None,
+    limit_minutes: LimitMinutesOption = None,
+    log: LogOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
+    jobs_per_gpu: JobsPerGpuOption = 1,
+    locks: LocksOption = "auto",
+    dry_run: DryRunOption = False,
     allow_imports: ImportsOption = False,
 ) -> None:
     """Run a suite: one record a cell; what is there already is not computed again."""

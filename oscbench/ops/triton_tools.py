@@ -245,9 +245,22 @@ def compile_for(
     """
     from triton import compile as compile_kernel
     from triton.backends.compiler import GPUTarget
+
+    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": True}
+    source = _source(bare(kernel), signature, constants)
+    compiled = compile_kernel(source, target=GPUTarget("cuda", capability, 32), options=options)
+    return {
+        "capability": capability,
+        "num_warps": num_warps,
+        "shared_bytes": int(compiled.metadata.shared),
+        **_counted(compiled.asm),
+    }
+
+
+def _source(function: Any, signature: dict[str, str], constants: dict[str, Any]) -> Any:
+    """A kernel with the types of its arguments, what is known of their values, and the constants."""
     from triton.compiler import ASTSource
 
-    function = bare(kernel)
     names = function.arg_names
     types = {
         name: "constexpr" if name in constants else signature[name].removesuffix(":16") for name in names
@@ -255,28 +268,25 @@ def compile_for(
     aligned = [name for name in names if name not in constants and signature[name].startswith("*")]
     aligned += [name for name in names if name not in constants and signature[name].endswith(":16")]
     attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned}
-    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": True}
     values = {(names.index(name),): value for name, value in constants.items()}
-    source = ASTSource(function, types, values, attributes)
-    compiled = compile_kernel(source, target=GPUTarget("cuda", capability, 32), options=options)
-    report: dict[str, Any] = {
-        "capability": capability,
-        "num_warps": num_warps,
-        "shared_bytes": int(compiled.metadata.shared),
-    }
+    return ASTSource(function, types, values, attributes)
+
+
+def _counted(code: Mapping[str, Any]) -> dict[str, Any]:
+    """What machine code takes and holds; of PTX what can be told of it, where nothing disassembles."""
     tool = _disassembler()
     if tool is None:
-        return report | _count_ptx(compiled.asm["ptx"])
+        return _count_ptx(code["ptx"])
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(compiled.asm["cubin"])
+        cubin.write_bytes(code["cubin"])
         usage = _output_of(tool, "-res-usage", cubin)
-        code = _output_of(tool, "-sass", cubin)
-    registers = re.search(r"REG:(\d+)", usage)
-    stack = re.search(r"STACK:(\d+)", usage)
-    report["registers"] = int(registers.group(1)) if registers else None
-    report["stack_bytes"] = int(stack.group(1)) if stack else None
-    return report | count_sass(code)
+        sass = _output_of(tool, "-sass", cubin)
+    found = {
+        name: re.search(rf"{what}:(\d+)", usage)
+        for name, what in (("registers", "REG"), ("stack_bytes", "STACK"))
+    }
+    return {name: int(one.group(1)) if one else None for name, one in found.items()} | count_sass(sass)
 
 
 def count_sass(code: str) -> dict[str, Any]:

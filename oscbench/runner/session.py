@@ -85,51 +85,73 @@ def run_suite(
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
-    for one in keep:
-        if one not in KEPT:
-            raise SuiteError(f'--keep: got "{one}"; {nearest(one, KEPT)}')
-    if locks not in LOCKS:
-        raise SuiteError(f'--locks: got "{locks}"; {nearest(locks, LOCKS)}')
+    _check("--keep", keep, KEPT)
+    _check("--locks", [locks], LOCKS)
     # A process on another machine stands in another folder.
     where = checkpoints if checkpoints is not None else str(results.absolute() / ".checkpoints")
-    keeping = Keeping("weights" in keep, where, checkpoint_minutes)
-    machines = make_executor(executor, Options(jobs, address, jobs_per_gpu, keeping))
+    options = Options(jobs, address, jobs_per_gpu, Keeping("weights" in keep, where, checkpoint_minutes))
+    machines = make_executor(executor, options)
     try:
         points = _planned(suite, overrides, only, device, lambda: _has_gpu(machines))
         _tell_of_lengths(points)
-        store = Store(results, tell=_tell, locks=locks)
-        store.prepare()
-        prove_usable(where)
-        # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
-        anew = fresh and not any(choice.startswith("seed") for choice in only)
+        store = _opened(results, locks, where)
         run = [point(*one, store, fresh=fresh, chosen=bool(only), tell=_tell) for one in points]
-        placement = Placement(jobs_per_gpu)
-        placement.update(machines.machines())
-        title = run[0].label if len(run) == 1 else suite_name(run[0].label)
-        if len(run) > 1:
-            _tell(f"{title}: {len(run)} points at once, {run[0].label} the first of them")
-        reporters = RecordReporters(log, results, _tell)
-        at_once = min(placement.capacity(needs_of(run[0].cells[0])), jobs or sys.maxsize)
-        known = [cell for one in run for cell in one.known]
-        with reporter(title, sum(one.total for one in run), known, at_once) as told:
-            Pool(
-                store,
-                machines,
-                Telling(told, reporters),
-                placement,
-                Measurements(store, anew=anew),
-                jobs=jobs,
-                adopt=not fresh,
-                keeping=keeping,
-                stall_s=None if stall_minutes is None else 60.0 * stall_minutes,
-                limit_s=None if limit_minutes is None else 60.0 * limit_minutes,
-            ).run([flow for one in run for flow in one.flows(told)])
-        reporters.close()
+        _carry_out(run, store, machines, options, only, log, stall_minutes, limit_minutes)
     finally:
         machines.close()
-    code = max(_summed_up(one, store, keeping) for one in run)
-    _tell(f"next: {next_command((suite_name(one.label) for one in run), results)}")
-    return code
+    return _summed_up(run, store, options.keeping)
+
+
+def _check(option: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for one in given:
+        if one not in known:
+            raise SuiteError(f'{option}: got "{one}"; {nearest(one, known)}')
+
+
+def _opened(results: Path, locks: str, checkpoints: str) -> Store:
+    """The store of a run, where it and its checkpoints can be written."""
+    store = Store(results, tell=_tell, locks=locks)
+    store.prepare()
+    prove_usable(checkpoints)
+    return store
+
+
+def _carry_out(
+    run: Sequence[Point],
+    store: Store,
+    machines: Executor,
+    options: Options,
+    only: list[str],
+    log: Sequence[str],
+    stall_minutes: float | None,
+    limit_minutes: float | None,
+) -> None:
+    """Run all cells of all points, wherever there is room for them, and tell of each."""
+    fresh = run[0].fresh
+    # With `--only seed=…` other seeds keep the model that was measured for them, and so does this one.
+    anew = fresh and not any(choice.startswith("seed") for choice in only)
+    placement = Placement(options.jobs_per_gpu)
+    placement.update(machines.machines())
+    title = run[0].label if len(run) == 1 else suite_name(run[0].label)
+    if len(run) > 1:
+        _tell(f"{title}: {len(run)} points at once, {run[0].label} the first of them")
+    reporters = RecordReporters(log, store.root, _tell)
+    at_once = min(placement.capacity(needs_of(run[0].cells[0])), options.jobs or sys.maxsize)
+    known = [cell for one in run for cell in one.known]
+    with reporter(title, sum(one.total for one in run), known, at_once) as told:
+        Pool(
+            store,
+            machines,
+            Telling(told, reporters),
+            placement,
+            Measurements(store, anew=anew),
+            jobs=options.jobs,
+            adopt=not fresh,
+            keeping=options.keeping,
+            stall_s=None if stall_minutes is None else 60.0 * stall_minutes,
+            limit_s=None if limit_minutes is None else 60.0 * limit_minutes,
+        ).run([flow for one in run for flow in one.flows(told)])
+    reporters.close()
 
 
 def make_executor(name: str, options: Options) -> Executor:
@@ -149,12 +171,16 @@ def _has_gpu(executor: Executor) -> bool:
     return any(machine.gpus for machine in executor.machines())
 
 
-def _summed_up(one: Point, store: Store, keeping: Keeping) -> int:
-    """Say how a point ended; its exit code."""
-    _tell_of_weights([*one.beside, *one.records], store, keeping)
-    if one.ledger is not None:
-        _tell(one.ledger)
-    return tell_summary(one.records, one.beside, store, one.label)
+def _summed_up(run: Sequence[Point], store: Store, keeping: Keeping) -> int:
+    """Say how every point ended, and what to do next; the worst of their exit codes."""
+    codes = []
+    for one in run:
+        _tell_of_weights([*one.beside, *one.records], store, keeping)
+        if one.ledger is not None:
+            _tell(one.ledger)
+        codes.append(tell_summary(one.records, one.beside, store, one.label))
+    _tell(f"next: {next_command((suite_name(one.label) for one in run), store.root)}")
+    return max(codes)
 
 
 def _planned(

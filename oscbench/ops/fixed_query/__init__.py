@@ -123,10 +123,7 @@ def fixed_query_attention(
     checks.heads_tokens(name, q=q, k=k, v=v)
     checks.same_width(name, q=q, k=k)
     checks.padding(name, key_padding_mask, q)
-    if coupling not in COUPLINGS:
-        raise ValueError(f'{name}: coupling must be one of {", ".join(COUPLINGS)}; got "{coupling}"')
-    if exponent not in EXPONENTS:
-        raise ValueError(f"{name}: exponent must be one of 1, 2, 4; got {exponent}")
+    _check_kind(name, coupling, exponent)
     _check_anchors(name, anchors, q, validate)
     anchors = anchors[:, : q.shape[-2]]
     options = {
@@ -140,6 +137,13 @@ def fixed_query_attention(
     chosen = OP.choose(wanted, call_of(q, oscillator_width=anchors.shape[-1], **options))
     out: Tensor = chosen.load()(q, k, v, anchors, **options)
     return out
+
+
+def _check_kind(op: str, coupling: str, exponent: int) -> None:
+    if coupling not in COUPLINGS:
+        raise ValueError(f'{op}: coupling must be one of {", ".join(COUPLINGS)}; got "{coupling}"')
+    if exponent not in EXPONENTS:
+        raise ValueError(f"{op}: exponent must be one of 1, 2, 4; got {exponent}")
 
 
 def _check_anchors(op: str, anchors: Tensor, q: Tensor, validate: bool | None) -> None:

@@ -120,20 +120,12 @@ def train(
     every = settings.get("validate_every")
     at = _begun(subject, settings, seed)
     look = Looking(subject, measures, steps)
+    validates = until is None and parallel.number() == 0
     if kept := parallel.from_first(checkpoints.load() if checkpoints else None):
         at.restore(kept)
     else:
         look.at(0)
     learn = stepper(model, task, at.optimizer, settings)
-
-    def validate() -> None:
-        if until is not None or parallel.number() > 0:
-            return
-        pending.read()
-        value = task.evaluate(model, "validation", subject.device)[task.metric.name].value
-        history.validation.append((at.done, value))
-        look.validated(at.done)
-
     model.train()
     with Pending(history, subject.device, steps) as pending:
         while at.done < end:
@@ -147,15 +139,16 @@ def train(
                 pending.end(loss)
                 look.at(at.done)
                 progress(at.done, steps)
-                if every and at.done % every == 0 and at.done < steps:
-                    validate()
+                if validates and every and at.done % every == 0 and at.done < steps:
+                    _validate(subject, at, look, pending)
                 if checkpoints and at.done < steps and checkpoints.due():
                     pending.read()
                     checkpoints.save(at.captured())
             pending.read()
             if at.done == steps or (not every and (at.done - at.validated) * VALIDATIONS >= steps):
                 at.validated = at.done
-                validate()
+                if validates:
+                    _validate(subject, at, look, pending)
     history.training_seconds = sum(history.step_seconds)
 
 
@@ -168,6 +161,15 @@ def _begun(subject: Subject, settings: dict[str, Any], seed: int) -> Training:
     if settings.get("graph", False):
         rates_on_device(optimizer, subject.device)
     return Training(subject.model, optimizer, schedule, order, augmentation, subject.history)
+
+
+def _validate(subject: Subject, at: Training, look: Looking, pending: Pending) -> None:
+    """Score the model on the validation split once all its steps are read, and let measures look."""
+    pending.read()
+    task = subject.task
+    value = task.evaluate(subject.model, "validation", subject.device)[task.metric.name].value
+    subject.history.validation.append((at.done, value))
+    look.validated(at.done)
 
 
 def _awaited(batches: Iterator[Batch], history: History) -> Iterator[Batch]:

@@ -223,10 +223,8 @@ def compose(
     chosen = _quarter(chosen, whole(0, 3, CHUNK, config.clutter))
     pieces = placed(chosen, *_places(config.clutter, config, generator), config.size)
 
-    images = torch.zeros(CHUNK, config.size, config.size)
-    # From the back to the front: clutter, look-alikes, digits from the last to the first; each hides what lies behind it.
-    for layer in torch.cat((pieces, wrong, digits.flip(1)), dim=1).unbind(1):
-        images = torch.where(layer > INK, layer, torch.maximum(images, layer))
+    # From the back to the front: clutter, look-alikes, digits from the last to the first.
+    images = _painted(torch.cat((pieces, wrong, digits.flip(1)), dim=1))
     shapes = digits > INK
     clutter = (torch.cat((pieces, wrong), dim=1) > INK).any(1) & ~shapes.any(1)
     images = images + config.noise * torch.randn(images.shape, generator=generator)
@@ -238,6 +236,14 @@ def compose(
         "clutter": clutter,
         **related,
     }
+
+
+def _painted(layers: Tensor) -> Tensor:
+    """Pictures (B, size, size) of layers (B, k, size, size), each of which hides what lies behind it."""
+    images = torch.zeros_like(layers[:, 0])
+    for layer in layers.unbind(1):
+        images = torch.where(layer > INK, layer, torch.maximum(images, layer))
+    return images
 
 
 def _places(count: int, config: SceneConfig, generator: torch.Generator) -> tuple[Tensor, Tensor]:
