@@ -123,30 +123,18 @@ def run(
     edge: float,
     is_causal: bool,
     key_padding_mask: Tensor | None,
+    skip: bool = False,
 ) -> Tensor:
-    """The public function's backend: r by autograd, the rest by the custom op, or dense where there are few tokens."""
+    """The public function's backend: r by autograd, the rest by the custom op, or dense where there are few tokens and all are met."""
     order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
-    if key_padding_mask is None and top_k is None and dense.serves(omega, v, order, coupling):
+    everyone = key_padding_mask is None and top_k is None and not skip
+    if everyone and dense.serves(omega, v, order, coupling):
         return dense.synchronize(omega, order, v, coupling, alpha, edge, is_causal)
-    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal, False)
+    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal, skip)
     result: Tensor = out.to(v.dtype)
     return result
 
 
-def run_sparse(
-    omega: Tensor,
-    theta: Tensor,
-    v: Tensor,
-    *,
-    coupling: Tensor,
-    alpha: Tensor,
-    top_k: int | None,
-    edge: float,
-    is_causal: bool,
-    key_padding_mask: Tensor | None,
-) -> Tensor:
+def run_sparse(omega: Tensor, theta: Tensor, v: Tensor, **options: Any) -> Tensor:
     """The same with tiles left out in which nothing can lock."""
-    order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
-    out, _ = synchronize(omega, order, v, coupling, alpha, key_padding_mask, top_k, edge, is_causal, True)
-    result: Tensor = out.to(v.dtype)
-    return result
+    return run(omega, theta, v, **options, skip=True)

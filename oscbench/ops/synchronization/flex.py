@@ -18,7 +18,7 @@ from torch.nn.attention.flex_attention import flex_attention
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
 from oscbench.ops.synchronization import blocked, registration, tiles
-from oscbench.ops.synchronization.order import order_parameter
+from oscbench.ops.synchronization.order import backend_through
 
 
 def _attend(
@@ -107,21 +107,5 @@ def _backward(
 registration.differentiate(synchronize, _backward)
 registration.count_forward("selective_synchronization_flex")
 
-
-def run(
-    omega: Tensor,
-    theta: Tensor,
-    v: Tensor,
-    *,
-    coupling: Tensor,
-    alpha: Tensor,
-    top_k: int | None,
-    edge: float,
-    is_causal: bool,
-    key_padding_mask: Tensor | None,
-) -> Tensor:
-    """The public function's backend."""
-    assert top_k is None, "dispatch keeps top-k away"
-    order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
-    out: Tensor = synchronize(omega, order, v, coupling, alpha, key_padding_mask, edge, is_causal)[0]
-    return out
+run = backend_through(synchronize)
+"""The public function's backend."""

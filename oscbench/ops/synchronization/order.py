@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,3 +77,26 @@ class _Order(torch.autograd.Function):
         if ctx.is_causal:  # a token is in the sums of all receivers after it
             d_cos, d_sin = (x.flip(-2).cumsum(dim=-2).flip(-2) for x in (d_cos, d_sin))
         return torch.mul(d_sin, cos).addcmul_(d_cos, sin, value=-1.0), None
+
+
+def backend_through(synchronize: Callable[..., Any]) -> Callable[..., Tensor]:
+    """A backend of the public function from an op that takes r for the phases and knows no top-k: r by autograd, the rest by the op."""
+
+    def run(
+        omega: Tensor,
+        theta: Tensor,
+        v: Tensor,
+        *,
+        coupling: Tensor,
+        alpha: Tensor,
+        top_k: int | None,
+        edge: float,
+        is_causal: bool,
+        key_padding_mask: Tensor | None,
+    ) -> Tensor:
+        assert top_k is None, "dispatch keeps top-k away"
+        order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
+        out: Tensor = synchronize(omega, order, v, coupling, alpha, key_padding_mask, edge, is_causal)[0]
+        return out
+
+    return run

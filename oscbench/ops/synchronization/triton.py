@@ -10,7 +10,7 @@ from torch import Tensor
 
 from oscbench.ops.masking import silence
 from oscbench.ops.synchronization import registration, tiles, triton_kernels, triton_ready_kernels
-from oscbench.ops.synchronization.order import order_parameter
+from oscbench.ops.synchronization.order import backend_through
 from oscbench.ops.triton_tools import grid, padding_bytes, power_of_two, product_settings
 
 NO_BOUND = 3e38
@@ -169,21 +169,5 @@ def synchronize_backward(
 
 registration.register("selective_synchronization_triton", synchronize, synchronize_backward)
 
-
-def run(
-    omega: Tensor,
-    theta: Tensor,
-    v: Tensor,
-    *,
-    coupling: Tensor,
-    alpha: Tensor,
-    top_k: int | None,
-    edge: float,
-    is_causal: bool,
-    key_padding_mask: Tensor | None,
-) -> Tensor:
-    """The public function's backend."""
-    assert top_k is None, "dispatch keeps top-k away"
-    order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
-    out: Tensor = synchronize(omega, order, v, coupling, alpha, key_padding_mask, edge, is_causal)[0]
-    return out
+run = backend_through(synchronize)
+"""The public function's backend."""
