@@ -36,6 +36,24 @@ def _hears(receivers, senders, N, CAUSAL: tl.constexpr):
 
 
 @triton.jit
+def _scored(
+    senders, q, k_base, v_base, padding, own, N, D: tl.constexpr, V: tl.constexpr, BLOCK_D: tl.constexpr,
+    BLOCK_V: tl.constexpr, MASKED: tl.constexpr, PADDED: tl.constexpr, CAUSAL: tl.constexpr, DOT: tl.constexpr,
+    PRODUCT: tl.constexpr,
+):  # fmt: skip
+    """Keys and values of a tile of senders, and their scores at the receivers, SILENCE for whom these do not hear."""
+    k = take(k_base, senders, N, D, BLOCK_D, DOT)
+    v = take(v_base, senders, N, V, BLOCK_V, DOT)
+    scores = tl.dot(q, tl.trans(k), input_precision=PRODUCT)
+    if MASKED:
+        scores = tl.where(_hears(own[:, None], senders[None, :], N, CAUSAL), scores, SILENCE)
+    if PADDED:
+        heard = tl.load(padding + senders, mask=senders < N, other=1) == 0
+        scores = tl.where(heard[None, :], scores, SILENCE)
+    return k, v, scores
+
+
+@triton.jit
 def _forward_tiles(
     acc, total, top, first, last, q, k_base, v_base, padding, own, N, D: tl.constexpr, V: tl.constexpr,
     BLOCK_D: tl.constexpr, BLOCK_V: tl.constexpr, MASKED: tl.constexpr, PADDED: tl.constexpr, CAUSAL: tl.constexpr,
@@ -43,15 +61,10 @@ def _forward_tiles(
 ):  # fmt: skip
     """Add senders first..last to a block of receivers: weighted values, sum of weights, and the largest score so far."""
     for start in range(first, last, BLOCK_N):
-        senders = start + tl.arange(0, BLOCK_N)
-        k = take(k_base, senders, N, D, BLOCK_D, DOT)
-        v = take(v_base, senders, N, V, BLOCK_V, DOT)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRODUCT)
-        if MASKED:
-            scores = tl.where(_hears(own[:, None], senders[None, :], N, CAUSAL), scores, SILENCE)
-        if PADDED:
-            heard = tl.load(padding + senders, mask=senders < N, other=1) == 0
-            scores = tl.where(heard[None, :], scores, SILENCE)
+        _, v, scores = _scored(
+            start + tl.arange(0, BLOCK_N), q, k_base, v_base, padding, own, N, D, V, BLOCK_D, BLOCK_V, MASKED, PADDED,
+            CAUSAL, DOT, PRODUCT,
+        )  # fmt: skip
         higher = tl.maximum(top, tl.max(scores, 1) * LOG2_E)
         # Who has heard nobody yet has no largest score to count from.
         base = tl.where(higher == SILENCE, 0.0, higher) if MASKED or PADDED else higher
@@ -116,15 +129,10 @@ def _row_tiles(
 ):  # fmt: skip
     """Add senders first..last to the gradient of a block of receivers."""
     for start in range(first, last, BLOCK_N):
-        senders = start + tl.arange(0, BLOCK_N)
-        k = take(k_base, senders, N, D, BLOCK_D, DOT)
-        v = take(v_base, senders, N, V, BLOCK_V, DOT)
-        scores = tl.dot(q, tl.trans(k), input_precision=PRODUCT)
-        if MASKED:
-            scores = tl.where(_hears(own[:, None], senders[None, :], N, CAUSAL), scores, SILENCE)
-        if PADDED:
-            heard = tl.load(padding + senders, mask=senders < N, other=1) == 0
-            scores = tl.where(heard[None, :], scores, SILENCE)
+        k, v, scores = _scored(
+            start + tl.arange(0, BLOCK_N), q, k_base, v_base, padding, own, N, D, V, BLOCK_D, BLOCK_V, MASKED, PADDED,
+            CAUSAL, DOT, PRODUCT,
+        )  # fmt: skip
         weights = tl.exp2(scores * LOG2_E - lse[:, None])
         slopes = weights * (tl.dot(grad, tl.trans(v), input_precision=PRODUCT) - along[:, None])
         acc = tl.dot(slopes.to(DOT), k, acc, input_precision=PRODUCT)
