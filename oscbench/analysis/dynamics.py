@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 
 from oscbench.analysis.selection import entry_of
 from oscbench.records import Curve, Record
 
+LEAST_WAY = 0.01
+"""A quantity between 0 and 1 that never goes farther from its start than this has not moved."""
 COLUMNS = ("suite", "task", "entry", "seed", "quantity", "layer", "step", "value")
 
 
@@ -42,3 +45,37 @@ def dynamics(records: Iterable[Record]) -> pd.DataFrame:
         if math.isfinite(y)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def half_way(steps: Sequence[float], values: Sequence[float]) -> float:
+    """The step at which a quantity had first gone half of its way: from its start to where it was farthest from it.
+
+    Between two looks it is taken to move evenly with the logarithm of the step.
+
+    Args:
+        steps: at which one looked, rising; the first is the start, where nothing was trained.
+        values: what was seen there.
+
+    Returns:
+        A step from the first to the last; NaN where it never was `LEAST_WAY` from its start.
+    """
+    way = np.abs(np.asarray(values, dtype=np.float64) - values[0])
+    if not way.max() >= LEAST_WAY:
+        return math.nan
+    at = int(np.argmax(way >= way.max() / 2.0))
+    share = (way.max() / 2.0 - way[at - 1]) / (way[at] - way[at - 1])
+    before, after = np.log2(np.maximum(np.asarray(steps[at - 1 : at + 1], dtype=np.float64), 1.0))
+    return float(2.0 ** (before + share * (after - before)))
+
+
+def half_ways(table: pd.DataFrame) -> pd.DataFrame:
+    """The step at which each quantity had gone half of its way (`half_way`): one row a cell and layer, a column a quantity.
+
+    Args:
+        table: of `dynamics`.
+    """
+    ordered = table.sort_values("step")
+    found = ordered.groupby(["entry", "layer", "seed", "quantity"])[["step", "value"]].apply(
+        lambda of: half_way(of["step"].tolist(), of["value"].tolist())
+    )
+    return found.unstack("quantity")

@@ -286,6 +286,20 @@ def test_a_quantity_rises_where_the_last_layer_ends_above_its_start() -> None:
     assert outcome(cells("wave", [0.9] * 8), "rises", **given)[0] == "not tested", "nobody looked on the way"
 
 
+def test_a_quantity_rises_more_than_another_entrys_where_pairs_of_seeds_say_so() -> None:
+    given = {"entry": "wave", "quantity": "gini", "over": "plain"}
+    verdict, text = outcome(followed("wave", 0.3) + followed("plain", 0.2), "rises", **given)
+    assert verdict == "holds"
+    assert "from 0.200 to 0.500 over 100 steps, +0.100" in text
+    assert "more than plain, 8 seeds" in text
+    assert outcome(followed("wave", 0.2) + followed("plain", 0.3), "rises", **given)[0] == "does not hold"
+    lifts = [one for seed in range(8) for one in [followed("wave", 0.1 if seed % 2 else -0.1)[seed]]]
+    assert outcome(lifts + followed("plain", 0.0), "rises", **given)[0] == "undecided"
+    assert outcome(followed("wave", 0.3), "rises", **given)[0] == "not tested"
+    # Seeds that both have are paired.
+    assert "5 seeds" in outcome(followed("wave", 0.3) + followed("plain", 0.2, seeds=5), "rises", **given)[1]
+
+
 def test_an_entry_is_ahead_by_its_mean_over_training_without_its_start() -> None:
     given = {**WAVE, "quantity": "gini"}
     verdict, text = outcome(followed("wave", 0.1) + followed("plain", 0.0), "ahead", **given)

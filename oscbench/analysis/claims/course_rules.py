@@ -18,23 +18,40 @@ from oscbench.records import Curve, Record
 
 
 def rises(asks: Sequence[Rises], evidence: Evidence) -> list[Finding]:
-    """A quantity at the end of training less what it was at the start: its 95 % interval over eight seeds or more must lie above 0."""
-    return [_rises(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
+    """A quantity at the end of training less what it was at the start: its 95 % interval over eight seeds or more must lie above 0.
+
+    Of two entries, what the first rises more than the second, paired by seed.
+    """
+    return [_rises(ask, evidence) for ask in asks]
 
 
-def _rises(ask: Rises, cells: Sequence[Record]) -> Finding:
-    curves = [curve for record in cells if (curve := last_layer(record, ask.quantity))]
-    if not curves:
+def _rises(ask: Rises, evidence: Evidence) -> Finding:
+    curves = _courses(ask, ask.entry, evidence)
+    against = _courses(ask, ask.over, evidence) if ask.over else {}
+    seeds = sorted(curves.keys() & against.keys() if ask.over else curves)
+    if not seeds:
         return absent(ask)
-    changes = [curve.y[-1] - curve.y[0] for curve in curves]
+    changes = [_change(curves[seed]) - (_change(against[seed]) if ask.over else 0.0) for seed in seeds]
     ends, mean = mean_interval(changes), float(np.mean(changes))
     shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
-    start, end = (float(np.mean([curve.y[at] for curve in curves])) for at in (0, -1))
+    start, end = (float(np.mean([curves[seed].y[at] for seed in seeds])) for at in (0, -1))
+    more = f" more than {ask.over}" if ask.over else ""
     text = (
-        f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[0].x[-1]:g} "
-        f"steps, {words.difference(mean, '1')}{shown}, {len(changes)} seeds ({ask.suite})"
+        f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[seeds[0]].x[-1]:g} "
+        f"steps, {words.difference(mean, '1')}{shown}{more}, {len(seeds)} seeds ({ask.suite})"
     )
-    return by_interval(ask, text, len(changes), holds=ends.low > 0, fails=ends.high < 0)
+    hides = f"it could still rise by {ends.high:.3f}{more}"
+    return by_interval(ask, text, len(seeds), holds=ends.low > 0, fails=ends.high < 0, hides=hides)
+
+
+def _courses(ask: Rises, entry: str, evidence: Evidence) -> dict[int, Curve]:
+    """By seed, the last layer's curve."""
+    cells = evidence.entry(entry, ask.suite, ask.value)
+    return {record.seed: curve for record in cells if (curve := last_layer(record, ask.quantity))}
+
+
+def _change(curve: Curve) -> float:
+    return curve.y[-1] - curve.y[0]
 
 
 def ahead(asks: Sequence[Ahead], evidence: Evidence) -> list[Finding]:

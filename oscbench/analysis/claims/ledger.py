@@ -149,11 +149,13 @@ class Rises(_OfSuite):
 
     Attributes:
         quantity: That `training_dynamics` follows.
+        over: An entry, than whose the rise must be larger.
     """
 
     rule: Literal["rises"]
     entry: str
     quantity: str
+    over: str | None = None
 
 
 class Ahead(_OfPair):

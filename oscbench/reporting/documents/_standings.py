@@ -85,19 +85,12 @@ def standings_table(experiment: Experiment, threshold: Threshold | None = None) 
         if standing.summary is None:
             continue
         comparison = against.get(standing.entry)
-        cells = [standing.label, _mean(standing, experiment.unit)]
+        cells = [standing.label, mean(standing, experiment.unit)]
         cells += [difference(comparison), _verdict(comparison)] if comparison else ["", ""]
         if threshold:
             found = failures(standing.cells, threshold)
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
-        flops = values_of(standing, basis("compute"))
-        rows.append(
-            [
-                *cells,
-                str(standing.summary.n),
-                words.quantity(float(np.median(flops)), "FLOP") if flops else "",
-            ]
-        )
+        rows.append([*cells, str(standing.summary.n), flops(standing)])
     return table([*headings, "Seeds", "Forward FLOPs"], rows, numbers=2)
 
 
@@ -119,12 +112,19 @@ def comparison_cells(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def _mean(standing: Standing, unit: str) -> str:
+def mean(standing: Standing, unit: str) -> str:
+    """The mean over seeds with half of its interval."""
     summary = standing.summary
     if summary is None:
         return ""
     half = words.half_width(summary.interval.low, summary.interval.high, unit)
     return f"{words.quantity(summary.mean, unit, 4)} {half}".strip()
+
+
+def flops(standing: Standing) -> str:
+    """What a forward pass of its model takes, the median over seeds."""
+    known = values_of(standing, basis("compute"))
+    return words.quantity(float(np.median(known)), "FLOP") if known else ""
 
 
 def difference(comparison: Comparison) -> str:
