@@ -98,3 +98,27 @@ def test_the_page_shows_them_once_among_what_is_at_work(folder: Path, save: Save
     without = study_of(save([make_record("wave", seed) for seed in range(3)], "without"), (), ())
     drawn = [block.draw() for block in walk(at_work.section().blocks(without)) if isinstance(block, Plan)]
     assert not any(one.name.endswith("over-training") for one in drawn)
+
+
+def test_the_page_says_what_came_first(save: Save) -> None:
+    def late(seed: int) -> Record:
+        """Synchrony goes every way a look later than concentration, seed 2 two looks."""
+        record = followed("wave", seed, "gini", layers=2)
+        curves = {
+            name.replace("gini", "weighted_synchrony"): one.model_copy(
+                update={"y": (one.y[0],) * (2 if seed == 2 else 1) + one.y[: -2 if seed == 2 else -1]}
+            )
+            for name, one in record.curves.items()
+            if name.startswith("gini")
+        }
+        return record.model_copy(update={"curves": record.curves | curves})
+
+    study = study_of(save([late(seed) for seed in range(3)], "late"), (), ())
+    (told,) = at_work.which_came_first(study.experiments[0])
+    # Half of four even looks is the third, step 4; half of the three that are left lies between it and step 16.
+    assert told.startswith("wave: concentration of attention had gone half of its way at step 4, synchrony")
+    # A doubling later, and two at seed 2, where half of the way is step 16.
+    assert "+1.33" in told
+    assert "doublings of the step later (means over layers, 3 seeds)" in told
+    plain = study_of(save([followed("plain", seed, "gini") for seed in range(3)], "plain"), (), ())
+    assert at_work.which_came_first(plain.experiments[0]) == ()

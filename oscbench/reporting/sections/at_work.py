@@ -7,6 +7,7 @@ test example from those whose weights were kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -15,8 +16,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from oscbench.analysis.dynamics import dynamics, layer_curves
+from oscbench import words
+from oscbench.analysis.dynamics import dynamics, half_ways, layer_curves
 from oscbench.analysis.experiment import Experiment, Standing, health_means
+from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.records import Record
 from oscbench.records.diagnostics import Diagnostics, read_diagnostics
@@ -94,6 +97,25 @@ def dynamics_picture(experiment: Experiment) -> Picture:
             ]
         alt = f"Lines: {title}, by layer. From start to end in layer {last + 1}: {'; '.join(told)}."
         return finish(figure, experiment.slug, "over training", title, alt)
+
+
+def which_came_first(experiment: Experiment) -> tuple[str, ...]:
+    """A sentence an entry that was followed in both: when attention concentrated, and how much later synchrony came."""
+    steps = half_ways(dynamics(record for s in experiment.standings for record in s.finished))
+    steps = steps.reindex(columns=["gini", "weighted_synchrony"]).dropna()
+    told = []
+    for standing in experiment.standings:
+        if str(standing.entry) not in steps.index:
+            continue
+        at = steps.loc[str(standing.entry)].map(math.log2).groupby("seed").mean()
+        later = (at["weighted_synchrony"] - at["gini"]).to_list()
+        ends, mean = mean_interval(later), float(np.mean(later))
+        shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
+        told.append(
+            f"{standing.name}: concentration of attention had gone half of its way at step {np.exp2(at['gini'].mean()):.0f}, synchrony "
+            f"weighted by attention {words.difference(mean, '1')}{shown} doublings of the step later (means over layers, {len(later)} seeds)."
+        )
+    return tuple(told)
 
 
 def example_picture(
@@ -194,6 +216,8 @@ def _of(study: Study, experiment: Experiment) -> list[Block]:
         found.append(Plan(5, partial(depth_picture, experiment)))
     if any(is_followed(record) for s in experiment.standings for record in s.finished):
         found.append(Plan(3, partial(dynamics_picture, experiment)))
+        if told := which_came_first(experiment):
+            found.append(Prose(told))
     return found
 
 
