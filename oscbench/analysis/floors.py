@@ -20,7 +20,30 @@ from oscbench.records import Record
 
 def is_floor(record: Record) -> bool:
     """Whether a cell is a floor: untrained (its spec's kind says so), or a mechanism that declares itself one."""
-    return record.spec.get("kind") == "floor" or record.card.traits.get("floor", False)
+    return is_untrained(record) or record.card.traits.get("floor", False)
+
+
+def is_untrained(record: Record) -> bool:
+    """Whether a cell is a floor of its task alone, whom nothing of a protocol touches: no model, no recipe and no measure."""
+    return record.spec.get("kind") == "floor"
+
+
+def by_protocol(cells: Sequence[Record]) -> dict[str, list[Record]]:
+    """Cells of one suite and task by their protocol, those with the earliest cell first.
+
+    An untrained floor stands under every protocol whose cells have its data: one that ran when the suite trained or measured otherwise
+    is not run again, and still is what the later cells must be above.
+    """
+    bearing = [r for r in cells if not is_untrained(r)] or list(cells)
+    apart = [r for r in cells if is_untrained(r)] if len(bearing) < len(cells) else []
+    found: dict[str, list[Record]] = {}
+    for record in sorted(bearing, key=lambda r: (r.finished_utc, r.protocol)):
+        found.setdefault(record.protocol, [])
+    for name, inside in found.items():
+        inside += [r for r in bearing if r.protocol == name]
+        data = {r.data_hash for r in inside}
+        inside += [r for r in apart if r.data_hash in data]
+    return found
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 from oscbench.analysis.comparison import Aggregate, Comparison, as_family, correct
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
+from oscbench.analysis.floors import by_protocol
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.search import Tuned
 from oscbench.analysis.selection import (
@@ -163,11 +164,10 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
     plan, sharing = _plan(groups, compare_names), suites_sharing(records)
     experiments: list[Experiment] = []
     for cells in groups:
-        protocols = sorted({record.protocol for record in cells}, key=lambda p: _age(cells, p))
+        protocols = by_protocol(cells)
         claimed: set[Pair] = set()
         pairs = plan[_question(cells[0])]
-        for protocol in protocols:
-            inside = [record for record in cells if record.protocol == protocol]
+        for inside in protocols.values():
             made = make_experiment(inside, cells, names, list(pairs.made), claimed, len(protocols) > 1)
             experiments.append(_with_roles(_with_shared(made, sharing), pairs.declared))
     corrected = _corrected(experiments)
@@ -342,10 +342,6 @@ def _mean_by_seed(effects: Sequence[_Effect]) -> list[float]:
     each = [effect.differences for effect in effects]
     shared = sorted(set.intersection(*(set(one) for one in each)))
     return [float(np.mean([one[seed] for one in each])) for seed in shared]
-
-
-def _age(cells: Sequence[Record], protocol: str) -> tuple[float, str]:
-    return (min(r.finished_utc.timestamp() for r in cells if r.protocol == protocol), protocol)
 
 
 def _together(comparisons: Sequence[Comparison]) -> list[Comparison]:

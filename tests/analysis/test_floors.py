@@ -72,6 +72,26 @@ def test_verdicts_are_withheld_where_the_best_is_not_clearly_above_its_floor() -
     assert "pixels" in [s.name for s in experiment.standings], "it stands in the table"
 
 
+def test_a_floor_that_ran_under_an_older_protocol_still_counts() -> None:
+    """It is not run again where a suite's recipe or measures change, since its identity hashes the task alone."""
+
+    def verdicts(*floors: Record) -> list[list[str]]:
+        worse = [v - 0.05 for v in BEST]
+        records = [*cells("wave", BEST, data_hash="d"), *cells("plain", worse, data_hash="d"), *floors]
+        made = assemble(Loaded(tuple(sorted(records, key=lambda r: (r.suite, r.task))), (), ()), ())
+        assert [e.split for e in made.experiments] == [False], "floors alone are no protocol"
+        assert made.experiments[0].protocol == records[0].protocol
+        return [[c.verdict for c in e.comparisons] for e in made.experiments]
+
+    older, elsewhere = (
+        floor("pixels", [0.7345], data_hash=data)[0].model_copy(update={"protocol": "older"})
+        for data in ("d", "other")
+    )
+    assert verdicts() == [["better"]]
+    assert verdicts(older) == [["withheld"]]
+    assert verdicts(elsewhere) == [["better"]], "of other data it says nothing"
+
+
 def test_over_values_a_verdict_falls_where_some_value_is_above_the_floor() -> None:
     def at(steps: int, lift: float) -> list[Record]:
         where = {"suite": f"x[train.steps={steps}]", "data_hash": "d"}
