@@ -104,6 +104,12 @@ def interval(low: float, high: float, unit: str) -> str:
     return f"[{difference(low, unit, False)}, {difference(high, unit, False)}]"
 
 
+def estimate(mean: float, low: float, high: float, unit: str) -> str:
+    """A mean difference with its interval, `+0.21 points [+0.04, +0.37]`; without one where there is none."""
+    exists = math.isfinite(low) and math.isfinite(high)
+    return difference(mean, unit) + (f" {interval(low, high, unit)}" if exists else "")
+
+
 def half_width(low: float, high: float, unit: str) -> str:
     """`± 0.7`, in points for fractions, empty where there is no interval."""
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -11,6 +11,8 @@ import pandas as pd
 from oscbench.analysis.selection import entry_of
 from oscbench.records import Curve, Record
 
+CONCENTRATION, SYNCHRONY = "gini", "weighted_synchrony"
+"""Of KoPE's figure 6, by the names that curves give them."""
 LEAST_WAY = 0.01
 """A quantity between 0 and 1 that never goes farther from its start than this has not moved."""
 COLUMNS = ("suite", "task", "entry", "seed", "quantity", "layer", "step", "value")
@@ -69,13 +71,18 @@ def half_way(steps: Sequence[float], values: Sequence[float]) -> float:
 
 
 def half_ways(table: pd.DataFrame) -> pd.DataFrame:
-    """The step at which each quantity had gone half of its way (`half_way`): one row a cell and layer, a column a quantity.
+    """When attention concentrated and synchrony rose, one row an entry, layer and seed.
 
     Args:
         table: of `dynamics`.
+
+    Returns:
+        Columns `CONCENTRATION` and `SYNCHRONY`, the steps at which they had gone half of their way (`half_way`), and `later`, by how many
+        doublings of the step synchrony was there later. NaN where one was not followed, or never moved.
     """
-    ordered = table.sort_values("step")
+    ordered = table[table["quantity"].isin([CONCENTRATION, SYNCHRONY])].sort_values("step")
     found = ordered.groupby(["entry", "layer", "seed", "quantity"])[["step", "value"]].apply(
         lambda of: half_way(of["step"].tolist(), of["value"].tolist())
     )
-    return found.unstack("quantity")
+    steps = found.unstack("quantity").reindex(columns=[CONCENTRATION, SYNCHRONY])
+    return steps.assign(later=np.log2(steps[SYNCHRONY]) - np.log2(steps[CONCENTRATION]))

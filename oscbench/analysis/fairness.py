@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from oscbench.analysis.floors import is_untrained
 from oscbench.positions import joined
 from oscbench.records import Record
 from oscbench.words import ranges
@@ -48,7 +49,7 @@ def position_of(record: Record) -> str:
     Records from before suites could choose say it by their model's setting and their mechanism's traits.
     """
     said = record.spec_given.get("position")
-    if said is not None or "model" not in record.spec or record.spec.get("kind") == "floor":
+    if said is not None or "model" not in record.spec or is_untrained(record):
         return str(said or "")
     added = {**record.spec["model"], **record.spec.get("own_model", {})}.get("position", "auto")
     if added == "auto":

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 
-from oscbench.analysis.dynamics import COLUMNS, half_way, half_ways
+from oscbench.analysis.dynamics import COLUMNS, CONCENTRATION, SYNCHRONY, half_way, half_ways
 
 STEPS = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0]
 
@@ -35,15 +35,16 @@ def test_every_cell_and_layer_has_its_own() -> None:
         ("suite", "task", entry, seed, quantity, layer, step, min(1.0, max(0.0, (step - 1.0) / width)))
         for entry, width in (("a", 15.0), ("b", 7.0))
         for seed in (0, 1)
-        for quantity in ("gini", "synchrony")
+        for quantity in (CONCENTRATION, SYNCHRONY)
         for layer in (0, 1)
         for step in reversed(STEPS)
-        if quantity == "gini" or entry == "a"
+        if quantity == CONCENTRATION or entry == "a"
     ]
     found = half_ways(pd.DataFrame(rows, columns=list(COLUMNS)))
-    assert found.shape == (8, 2)
-    assert list(found.columns) == ["gini", "synchrony"]
+    assert found.shape == (8, 3)
+    assert list(found.columns) == [CONCENTRATION, SYNCHRONY, "later"]
     # Half of 15 lies between steps 8 and 16, at 7/15 and 15/15 of the way.
     assert found.loc[("a", 1, 0), "gini"] == pytest.approx(8.0 * 2.0 ** ((0.5 - 7 / 15) / (8 / 15)))
     assert found.loc[("b", 0, 1), "gini"] == pytest.approx(4.0 * 2.0 ** ((0.5 - 3 / 7) / (4 / 7)))
-    assert found["synchrony"].isna().sum() == 4
+    assert found[SYNCHRONY].isna().sum() == found["later"].isna().sum() == 4
+    assert found.loc["a", "later"].eq(0.0).all()

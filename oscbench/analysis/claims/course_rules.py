@@ -32,13 +32,13 @@ def _rises(ask: Rises, evidence: Evidence) -> Finding:
     if not seeds:
         return absent(ask)
     changes = [_change(curves[seed]) - (_change(against[seed]) if ask.over else 0.0) for seed in seeds]
-    ends, mean = mean_interval(changes), float(np.mean(changes))
-    shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
+    ends = mean_interval(changes)
+    change = words.estimate(float(np.mean(changes)), ends.low, ends.high, "1")
     start, end = (float(np.mean([curves[seed].y[at] for seed in seeds])) for at in (0, -1))
     more = f" more than {ask.over}" if ask.over else ""
     text = (
         f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[seeds[0]].x[-1]:g} "
-        f"steps, {words.difference(mean, '1')}{shown}{more}, {len(seeds)} seeds ({ask.suite})"
+        f"steps, {change}{more}, {len(seeds)} seeds ({ask.suite})"
     )
     hides = f"it could still rise by {ends.high:.3f}{more}"
     return by_interval(ask, text, len(seeds), holds=ends.low > 0, fails=ends.high < 0, hides=hides)
@@ -85,9 +85,9 @@ def _gains(ask: Ahead, evidence: Evidence) -> tuple[Floats, int]:
 def _judged(ask: Ahead, gains: Floats, points: int, level: float) -> Finding:
     ends, corrected = mean_interval(gains), mean_interval(gains, level)
     p = sign_flip_p(gains, np.random.default_rng(0))
-    shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
+    gain = words.estimate(float(gains.mean()), ends.low, ends.high, "1")
     text = (
-        f"{ask.treatment} − {ask.baseline}: {words.difference(float(gains.mean()), '1')}{shown} {ask.what or words_of(ask.quantity)} in the "
+        f"{ask.treatment} − {ask.baseline}: {gain} {ask.what or words_of(ask.quantity)} in the "
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
     )
     hides = f"it could still be ahead by {ends.high:.3f}"

@@ -85,11 +85,10 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     first, second = (sign * np.array([side[seed] for seed in seeds]) for side in sides)
     gains = np.asarray(second - first, dtype=np.float64)
     ends = mean_interval(gains)
-    shown = f" {words.interval(ends.low, ends.high, whole.unit)}" if ends.exists else ""
     lost = [words.difference(float(side.mean()), whole.unit).lstrip("+") for side in (first, second)]
     text = (
         f"{ask.treatment} loses {lost[0]}, {ask.baseline} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
-        f"{words.difference(float(gains.mean()), whole.unit)}{shown} kept, {len(seeds)} seeds"
+        f"{words.estimate(float(gains.mean()), ends.low, ends.high, whole.unit)} kept, {len(seeds)} seeds"
     )
     return gains, text
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from oscbench.analysis.frame import Loaded, load
+from oscbench.reporting.page.style import darkened
 
 RESULTS = Path("results") / "reference"
 FOLDER = Path("docs") / "results"
@@ -59,6 +60,15 @@ def write(results: Path = RESULTS, folder: Path = FOLDER) -> list[Path]:
             (folder / file).write_text(text, encoding="utf-8")
             written.append(folder / file)
     return written
+
+
+def picture(name: str, svg: str, alt: str) -> tuple[str, dict[str, str]]:
+    """The Markdown that shows a picture, drawn for light pages and darkened for dark ones, and its two files."""
+    text = (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
+        f'<img src="{name}-light.svg" alt="{alt}"></picture>\n'
+    )
+    return text, {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)}
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], numbers: int = 0) -> str:

@@ -9,9 +9,10 @@ import matplotlib
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
+from oscbench.reporting.documents import picture
 from oscbench.reporting.page.figure import canvas, finish
 from oscbench.reporting.page.forest import Difference, draw_forest
-from oscbench.reporting.page.style import INK, darkened, look_of, settings
+from oscbench.reporting.page.style import INK, look_of, settings
 
 _INCHES = 7.2  # of a page's column, where names and suites of entries leave room for the differences
 
@@ -44,11 +45,7 @@ def forest(name: str, title: str, rows: Sequence[Row]) -> tuple[str, dict[str, s
         axes.set_xlabel(f"difference [{words.difference_unit(unit)}]   {better}", color=INK)
         svg = finish(figure, name, "forest", title, title).svg
     told = "; ".join(f"{row.name} {_told(row.comparison)}" for row in rows)
-    text = (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
-        f'<img src="{name}-light.svg" alt="{title}: {told}"></picture>\n'
-    )
-    return text, {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)}
+    return picture(name, svg, f"{title}: {told}")
 
 
 def _line(row: Row) -> Difference | None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import matplotlib
-import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from oscbench import words
-from oscbench.analysis.dynamics import dynamics, half_ways
+from oscbench.analysis.dynamics import CONCENTRATION, SYNCHRONY, dynamics, half_ways
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.statistics.seeds import mean_interval
-from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents._standings import comparisons_table, flops, mean, report_of
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
-from oscbench.reporting.page.style import darkened, look_of, settings
+from oscbench.reporting.page.style import look_of, settings
 
 _HEAD = """# Do phases come together, and does attention concentrate with them?
 
@@ -28,7 +28,6 @@ are followed as well. Means with 95 % t intervals over seeds, each for itself; t
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _NAME = "concentration"
-_LED, _FOLLOWED = "gini", "weighted_synchrony"
 _TITLE = "Order, synchrony and concentration over training"
 
 
@@ -41,21 +40,22 @@ def document(loaded: Loaded) -> Document:
     seen = dynamics(record for standing in experiment.standings for record in standing.finished)
     seen = seen[seen["quantity"].isin(QUANTITIES)]
     names = {str(s.entry): s.name for s in experiment.standings}
-    svg = _picture(experiment, seen, names)
+    steps = ", ".join(f"{step:g}" for step in sorted(seen["step"].unique()))
+    shown, files = picture(
+        _NAME, _drawn(experiment, seen, names), f"{_TITLE}, by layer; numbers in the tables below"
+    )
     parts = [
-        _HEAD,
-        f'\n<picture><source media="(prefers-color-scheme: dark)" srcset="{_NAME}-dark.svg">'
-        f'<img src="{_NAME}-light.svg" alt="{_TITLE}, by layer; numbers in the tables below"></picture>\n',
+        f"{_HEAD}\n{shown}",
         f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{_scores(experiment)}\n",
         f"\n## From the start to the end\n\nMeans over layers.\n\n{_ends(seen, names)}\n",
-        f"\n## Which comes first?\n\n{_FIRST}\n\n{_first(seen, names)}\n",
+        f"\n## Which comes first?\n\n{_FIRST} Looked at steps {steps}.\n\n{_first(seen, names)}\n",
     ]
-    return Document("".join(parts), {f"{_NAME}-light.svg": svg, f"{_NAME}-dark.svg": darkened(svg)})
+    return Document("".join(parts), files)
 
 
 _FIRST = """The step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means over
 seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration is
-first. Between two looks, 0.8 doublings apart at most where it matters, a quantity is taken to move evenly with the step's logarithm."""
+first. Between two looks a quantity is taken to move evenly with the step's logarithm."""
 
 
 def _scores(experiment: Experiment) -> str:
@@ -70,7 +70,7 @@ def _scores(experiment: Experiment) -> str:
     return f"{scores}\n\n{comparisons_table(experiment.comparisons)}"
 
 
-def _picture(experiment: Experiment, seen: pd.DataFrame, names: Mapping[str, str]) -> str:
+def _drawn(experiment: Experiment, seen: pd.DataFrame, names: Mapping[str, str]) -> str:
     with matplotlib.rc_context(settings()):
         looks = {str(s.entry): (names[str(s.entry)], look_of(s.entry)) for s in experiment.standings}
         shown = [quantity for quantity in QUANTITIES if (seen["quantity"] == quantity).any()]
@@ -95,14 +95,21 @@ def _ends(seen: pd.DataFrame, names: Mapping[str, str]) -> str:
 def _first(seen: pd.DataFrame, names: Mapping[str, str]) -> str:
     """A row an entry and layer: steps to half of the way of concentration and of synchrony, and how far apart they are."""
     rows = []
-    steps = half_ways(seen).reindex(columns=[_FOLLOWED, _LED])
+    steps = half_ways(seen)
     for entry, name in names.items():
         for layer in sorted(seen.loc[seen["entry"] == entry, "layer"].unique()):
             found = steps.loc[(entry, layer)]
-            later = (np.log2(found[_FOLLOWED]) - np.log2(found[_LED])).dropna()
+            later = found["later"].dropna()
             told = _told(later) if len(later) else words.MISSING
             rows.append(
-                (name, str(layer + 1), _step(found[_LED]), _step(found[_FOLLOWED]), told, str(len(found)))
+                (
+                    name,
+                    str(layer + 1),
+                    _step(found[CONCENTRATION]),
+                    _step(found[SYNCHRONY]),
+                    told,
+                    str(len(found)),
+                )
             )
     headings = (
         "Mechanism",
@@ -116,9 +123,10 @@ def _first(seen: pd.DataFrame, names: Mapping[str, str]) -> str:
 
 
 def _step(steps: pd.Series) -> str:
-    return f"{np.exp2(np.log2(steps).mean()):.0f}" if steps.notna().any() else words.MISSING
+    known = steps.dropna()
+    return f"{gmean(known):.0f}" if len(known) else words.MISSING
 
 
 def _told(values: pd.Series) -> str:
     ends = mean_interval(values.to_list())
-    return f"{words.difference(float(values.mean()), '1')} {words.interval(ends.low, ends.high, '1')}"
+    return words.estimate(float(values.mean()), ends.low, ends.high, "1")

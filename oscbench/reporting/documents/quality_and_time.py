@@ -17,10 +17,10 @@ from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.selection import Entry
 from oscbench.positions import parted
 from oscbench.records import suite_name
-from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents._standings import report_of
 from oscbench.reporting.page.figure import axis_label, finish, scaled
-from oscbench.reporting.page.style import INK, MUTED, darkened, look_of, settings
+from oscbench.reporting.page.style import INK, MUTED, look_of, settings
 
 _PANELS = (
     ("digits, tuned", "vision_tuned", "timing_models", "ViT-S/16"),
@@ -74,10 +74,8 @@ def document(loaded: Loaded) -> Document:
             axes.set_title(panel, fontsize=9)
             axes.set_xlabel(f"training step over softmax's, {model}", fontsize=7.5)
         svg = finish(figure, name, "time", title, title).svg
-    parts = [
-        f'{_HEAD}<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
-        f'<img src="{name}-light.svg" alt="{title}; the numbers stand in the tables below"></picture>\n'
-    ]
+    shown, files = picture(name, svg, f"{title}; the numbers stand in the tables below")
+    parts = [_HEAD + shown]
     for panel, model, experiment, points in found:
         headings = ("Mechanism", "Positions", f"{experiment.metric_label}, mean ± 95 %", f"Step, {model}")
         rows = [
@@ -85,7 +83,7 @@ def document(loaded: Loaded) -> Document:
             for p in sorted(points, key=lambda p: p.time)
         ]
         parts.append(f"\n## {words.capitalised(panel)}\n\n{table(headings, rows, numbers=2)}\n")
-    return Document("".join(parts), {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)})
+    return Document("".join(parts), files)
 
 
 def _experiments(loaded: Loaded, suite: str) -> Sequence[Experiment]:

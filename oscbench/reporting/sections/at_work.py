@@ -7,7 +7,6 @@ test example from those whose weights were kept.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -15,9 +14,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.stats import gmean
 
 from oscbench import words
-from oscbench.analysis.dynamics import dynamics, half_ways, layer_curves
+from oscbench.analysis.dynamics import CONCENTRATION, dynamics, half_ways, layer_curves
 from oscbench.analysis.experiment import Experiment, Standing, health_means
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
@@ -101,19 +101,18 @@ def dynamics_picture(experiment: Experiment) -> Picture:
 
 def which_came_first(experiment: Experiment) -> tuple[str, ...]:
     """A sentence an entry that was followed in both: when attention concentrated, and how much later synchrony came."""
-    steps = half_ways(dynamics(record for s in experiment.standings for record in s.finished))
-    steps = steps.reindex(columns=["gini", "weighted_synchrony"]).dropna()
+    steps = half_ways(dynamics(record for s in experiment.standings for record in s.finished)).dropna()
     told = []
     for standing in experiment.standings:
         if str(standing.entry) not in steps.index:
             continue
-        at = steps.loc[str(standing.entry)].map(math.log2).groupby("seed").mean()
-        later = (at["weighted_synchrony"] - at["gini"]).to_list()
-        ends, mean = mean_interval(later), float(np.mean(later))
-        shown = f" {words.interval(ends.low, ends.high, '1')}" if ends.exists else ""
+        at = steps.loc[str(standing.entry)].groupby("seed")
+        later, step = at["later"].mean().to_list(), gmean([gmean(found) for _, found in at[CONCENTRATION]])
+        ends = mean_interval(later)
+        gap = words.estimate(float(np.mean(later)), ends.low, ends.high, "1")
         told.append(
-            f"{standing.name}: concentration of attention had gone half of its way at step {np.exp2(at['gini'].mean()):.0f}, synchrony "
-            f"weighted by attention {words.difference(mean, '1')}{shown} doublings of the step later (means over layers, {len(later)} seeds)."
+            f"{standing.name}: concentration of attention had gone half of its way at step {step:.0f}, synchrony "
+            f"weighted by attention {gap} doublings of the step later (means over layers, {len(later)} seeds)."
         )
     return tuple(told)
 

@@ -19,7 +19,7 @@ from oscbench.reporting.page.figure import Picture, Plan, finish
 from oscbench.reporting.page.images import gallery, unpacked
 from oscbench.reporting.page.scores import fraction_cell, means_raw
 from oscbench.reporting.page.style import settings
-from oscbench.reporting.page.table import Cell, Reads, Table
+from oscbench.reporting.page.table import Reads, Table, count_cell
 
 SCORES = {
     "fg_ari": "FG-ARI",
@@ -47,7 +47,7 @@ def scores_table(experiment: Experiment) -> Table | None:
     what = "Features" if experiment.metric == "knn_accuracy" else "Clusters"
     columns = (
         Reads[Standing](f"{what} of", lambda s: s.name, "left"),
-        Reads("cells", lambda s: Cell(str(len(s.finished)), len(s.finished))),
+        Reads("cells", lambda s: count_cell(len(s.finished))),
         *(Reads(SCORES[name], partial(fraction_cell, name)) for name in names),
     )
     caption = (
