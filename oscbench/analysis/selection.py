@@ -10,7 +10,7 @@ from typing import NamedTuple
 from oscbench import words
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
-from oscbench.analysis.floors import is_floor
+from oscbench.analysis.floors import is_floor, is_untrained
 from oscbench.errors import nearest
 from oscbench.records import Record
 
@@ -176,11 +176,13 @@ def _pair(
 
 
 def pairs_declared(cells: Sequence[Record]) -> list[Pair]:
-    """The comparisons that the suite of these cells declares (`compare:`), as its newest cell was given them; empty where it declares none.
+    """The comparisons that the suite of these cells declares (`compare:`), as its newest trained cell was given them; empty without any.
 
-    They are the family of its correction. Names mean what they mean to --compare.
+    They are the family of its correction. Names mean what they mean to --compare. A floor of the task alone is told of no comparison, so
+    that one made anew withdraws none.
     """
-    newest = max(cells, key=lambda record: record.finished_utc)
+    trained = [record for record in cells if not is_untrained(record)]
+    newest = max(trained or cells, key=lambda record: record.finished_utc)
     entries, headlines = {entry_of(record) for record in cells}, headline_entries(cells)
     pairs = [
         _pair(first, second, entries, headlines) for first, second in newest.spec_given.get("compare") or ()

@@ -159,6 +159,13 @@ def test_the_newest_cell_says_what_is_declared() -> None:
     assert pairs_declared([old, new]) == []
 
 
+def test_a_floor_made_anew_withdraws_no_declaration() -> None:
+    given = {"compare": [["wave", "plain"]]}
+    cells = [make_record("plain", spec_given=given), make_record("wave", spec_given=given)]
+    floor = make_record("bag", spec={"kind": "floor"}, spec_given={}, finished_utc=START + timedelta(days=1))
+    assert pairs_declared([*cells, floor]) == pairs_declared(cells)
+
+
 def test_a_pair_declared_over_values_confirms_over_all_of_them() -> None:
     given = {"compare": [["wave", "plain"]]}
     records = [
