@@ -5,10 +5,10 @@ from __future__ import annotations
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import position_of
-from oscbench.analysis.frame import Loaded, value_of
-from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
-from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents import Document
+from oscbench.reporting.documents._measures import gains_table, scores_table
 from oscbench.reporting.documents._standings import report_of
 
 _HEAD = """# Who stands worse images?
@@ -35,19 +35,12 @@ def _of(experiment: Experiment) -> str:
     changes = {"accuracy": "clean"} | {
         name: measured.label for name, measured in _changes(entries[0]).items()
     }
-    headings = ("Images", *(one.label for one in entries))
-    scores = [(_told(label), *(_score(one, name) for one in entries)) for name, label in changes.items()]
-    scores.insert(0, ("Positions", *(position_of(one.finished[0]) for one in entries)))
+    told = {name: _told(label) for name, label in changes.items()}
+    positions = ("Positions", *(position_of(one.finished[0]) for one in entries))
+    scores = scores_table("Images", entries, told, [positions])
     reference = next(one for one in entries if one.entry.mechanism == "softmax")
-    others = [one for one in entries if one is not reference]
-    gains = [
-        (_told(label), *(_gain(one, reference, name) for one in others)) for name, label in changes.items()
-    ]
-    against = ("Images", *(f"{one.label} {words.MINUS} {reference.label}" for one in others))
-    return (
-        f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{table(headings, scores, numbers=len(entries))}\n\n"
-        f"Differences, paired by seed:\n\n{table(against, gains, numbers=len(others))}\n"
-    )
+    gains = gains_table("Images", [(one, reference) for one in entries if one is not reference], told)
+    return f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{scores}\n\nDifferences, paired by seed:\n\n{gains}\n"
 
 
 def _changes(standing: Standing) -> dict[str, Measurement]:
@@ -59,22 +52,3 @@ def _changes(standing: Standing) -> dict[str, Measurement]:
 def _told(label: str) -> str:
     """A label without what all of them say."""
     return words.capitalised(label.removeprefix("test accuracy").removeprefix(", ").strip())
-
-
-def _values(standing: Standing, name: str) -> list[float]:
-    return [value_of(record, name) for record in standing.finished]
-
-
-def _score(standing: Standing, name: str) -> str:
-    values, unit = _values(standing, name), standing.finished[0].measures[name].unit
-    ends = mean_interval(values)
-    return f"{words.quantity(sum(values) / len(values), unit)} {words.half_width(ends.low, ends.high, unit)}"
-
-
-def _gain(standing: Standing, reference: Standing, name: str) -> str:
-    theirs = {record.seed: value_of(record, name) for record in reference.finished}
-    gains = [
-        value_of(record, name) - theirs[record.seed] for record in standing.finished if record.seed in theirs
-    ]
-    ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
-    return f"{words.difference(sum(gains) / len(gains), unit)} {words.interval(ends.low, ends.high, unit)}"

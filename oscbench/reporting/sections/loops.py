@@ -59,16 +59,21 @@ def _after(experiment: Experiment, kind: str, loops: int) -> str:
     return f"{experiment.metric}_{kind}_loops_{loops}"
 
 
-def votes_table(experiment: Experiment) -> Table | None:
-    """A row an entry, a column a way to choose among its answers to several views; None where nothing was voted on."""
+def ways_of(experiment: Experiment) -> dict[str, str]:
+    """Measures of the ways to choose among answers to several views, and how each chooses; the bounds stand outside."""
     prefix = f"{experiment.metric}{_VOTE}"
     ways = sorted(
         {n.removeprefix(prefix) for n in _names(experiment) if n.startswith(prefix)}, key=_bounds_outside
     )
-    if not ways:
+    return {prefix + way: BOUNDS.get(way, f"by {way}") for way in ways}
+
+
+def votes_table(experiment: Experiment) -> Table | None:
+    """A row an entry, a column a way to choose among its answers to several views; None where nothing was voted on."""
+    headings = ways_of(experiment)
+    if not headings:
         return None
     caption = "Choosing among answers to several views of an example, without looking at the rules; the outer columns are bounds"
-    headings = {prefix + way: BOUNDS.get(way, f"by {way}") for way in ways}
     return _table(experiment, "votes", caption, headings)
 
 

@@ -1,0 +1,57 @@
+"""Several measures of the same cells, as tables: what every entry has of each, and differences paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from oscbench import words
+from oscbench.analysis.experiment import Standing
+from oscbench.analysis.frame import value_of
+from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.reporting.documents import table
+
+
+def measured(standing: Standing, names: Mapping[str, str]) -> bool:
+    """Whether its cells have every one of the measures."""
+    return bool(standing.finished) and all(
+        name in record.measures and record.measures[name].value is not None
+        for record in standing.finished
+        for name in names
+    )
+
+
+def scores_table(
+    heading: str, standings: Sequence[Standing], names: Mapping[str, str], above: Sequence[Sequence[str]] = ()
+) -> str:
+    """A row a measure, a column an entry: means with 95 % t intervals over seeds, each for itself.
+
+    Args:
+        heading: Of the first column.
+        standings: The columns, which have the measures.
+        names: Measure -> what its row is called.
+        above: Rows of texts before them.
+    """
+    rows = [*above, *((told, *(_score(one, name) for one in standings)) for name, told in names.items())]
+    return table((heading, *(one.label for one in standings)), rows, numbers=len(standings))
+
+
+def gains_table(heading: str, pairs: Sequence[tuple[Standing, Standing]], names: Mapping[str, str]) -> str:
+    """A row a measure, a column a pair: the first entry's values less the second's, paired by seed."""
+    rows = [(told, *(_gain(one, other, name) for one, other in pairs)) for name, told in names.items()]
+    headings = (heading, *(f"{one.label} {words.MINUS} {other.label}" for one, other in pairs))
+    return table(headings, rows, numbers=len(pairs))
+
+
+def _score(standing: Standing, name: str) -> str:
+    values = [value_of(record, name) for record in standing.finished]
+    unit, ends = standing.finished[0].measures[name].unit, mean_interval(values)
+    return f"{words.quantity(sum(values) / len(values), unit)} {words.half_width(ends.low, ends.high, unit)}"
+
+
+def _gain(standing: Standing, reference: Standing, name: str) -> str:
+    theirs = {record.seed: value_of(record, name) for record in reference.finished}
+    gains = [
+        value_of(record, name) - theirs[record.seed] for record in standing.finished if record.seed in theirs
+    ]
+    ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
+    return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)

@@ -1,0 +1,58 @@
+"""Who solves boards beyond its training, and whom more loops at the test help."""
+
+from __future__ import annotations
+
+from oscbench.analysis.fairness import position_of
+from oscbench.analysis.frame import Loaded
+from oscbench.reporting.documents import Document, picture
+from oscbench.reporting.documents._measures import measured, scores_table
+from oscbench.reporting.documents._standings import comparisons_table, report_of
+from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
+
+_HEAD = """# Who solves Sudoku beyond its training, and does more time help?
+
+Two blocks, looped several times on boards with many givens, are tested on minimal boards, of which no given can be taken away, at the
+training's loops and at more. Means with 95 % t intervals over seeds, each for itself; a verdict is that of the sign-flip test after Holm's
+correction. Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims
+on it stand in [claims](claims.md#a2).
+"""
+_NAME = "sudoku"
+_KINDS = {"hard": "Minimal boards", "easy": "Boards like those of training"}
+_LEVELS = {
+    "naked_singles": "Minimal boards where some cell always has one digit left",
+    "hidden_singles": "Minimal boards where some digit always has one place left",
+    "guess": "Minimal boards that take a guess",
+}
+
+
+def document(loaded: Loaded) -> Document:
+    """What the suite compares, and what each mechanism solves after so many loops, by what a board takes, and by votes."""
+    report = report_of(loaded, (_NAME,))
+    if report is None:
+        return Document(_HEAD + "\nIts suite has no records here yet.\n")
+    (experiment,) = report.experiments
+    metric, kinds = experiment.metric, kinds_of(experiment)
+    after = {
+        f"{metric}_{kind}_loops_{n}": f"{_KINDS[kind]}, {n} loops"
+        for kind, loops in kinds.items()
+        for n in loops
+    }
+    levels = {metric: experiment.metric_label} | {
+        f"{metric}_{level}": told for level, told in _LEVELS.items()
+    }
+    chosen = ways_of(experiment)
+    entries = [standing for standing in experiment.standings if measured(standing, {**after, **chosen})]
+    levels = {name: told for name, told in levels.items() if measured(entries[0], {name: told})}
+    positions = ("Positions", *(position_of(one.finished[0]) for one in entries))
+    shown, files = picture(_NAME, loops_picture(experiment, "hard", kinds["hard"]).svg, _ALT)
+    return Document(
+        f"{_HEAD}\n{shown}\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
+        f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, [positions])}\n\n"
+        f"By what they take:\n\n{scores_table('Boards', entries, levels)}\n\n"
+        f"Choosing among answers to several views of a board, without looking at the rules; first and last are bounds:\n\n"
+        f"{scores_table('Minimal boards', entries, chosen)}\n",
+        files,
+    )
+
+
+_ALT = "Minimal boards wholly right by loops at the test; numbers in the tables below"
