@@ -8,7 +8,7 @@ import pytest
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded, load
-from oscbench.reporting.documents import Document, make, names, table, write
+from oscbench.reporting.documents import Document, contents, make, names, table, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +64,14 @@ def test_a_page_shows_a_suite_from_three_seeds_on() -> None:
 def test_one_command_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Loaded) -> None:
     monkeypatch.setattr("oscbench.reporting.documents.load", lambda results: reference)
     monkeypatch.setattr("oscbench.reporting.documents.names", lambda: ["claims"])
-    assert write(Path("nowhere"), tmp_path / "docs") == [tmp_path / "docs" / "claims.md"]
+    written = write(Path("nowhere"), tmp_path / "docs")
+    assert written == [tmp_path / "docs" / "claims.md", tmp_path / "docs" / "README.md"]
+
+
+def test_the_folder_leads_to_every_page(made: dict[str, Document]) -> None:
+    committed = (ROOT / "docs" / "results" / "README.md").read_text(encoding="utf-8")
+    assert committed == contents(made).text, "stale: python -m oscbench.reporting.documents writes it anew"
+    assert all(f"]({name}.md)" in committed for name in names())
 
 
 def test_tables_escape_what_would_end_a_cell() -> None:

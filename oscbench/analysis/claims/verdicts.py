@@ -106,10 +106,17 @@ def _where(grounds: Sequence[Judged]) -> str:
     return "; ".join(f"{outcome} on {words.listed(by[outcome])}" for outcome in order if outcome in by)
 
 
+def _of_several(verdict: Verdict, count: int) -> str:
+    """A verdict as the verb of so many claims: `7 do not hold`, `1 is undecided`."""
+    if verdict in ("undecided", "not tested here"):
+        return f"{'is' if count == 1 else 'are'} {verdict}"
+    return verdict if count == 1 else verdict.replace("does not", "do not").replace("holds", "hold")
+
+
 def counted(entries: Sequence[Entry]) -> str:
     """How many claims have which verdict, in one line."""
     counts = {verdict: sum(entry.verdict == verdict for entry in entries) for verdict in VERDICTS}
-    told = [f"{count} {verdict}" for verdict, count in counts.items() if count]
+    told = [f"{count} {_of_several(verdict, count)}" for verdict, count in counts.items() if count]
     return f"Of {len(entries)} claims: {words.listed(told)}."
 
 

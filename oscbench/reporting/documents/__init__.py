@@ -1,7 +1,7 @@
 """Pages of `docs/results/`, one file each, made from the committed records: `python -m oscbench.reporting.documents`.
 
-A file here is a page: its name is the page's, and it has `document(loaded)`. No number in these pages is typed; a test fails when they are
-stale.
+A file here is a page: its name is the page's, and it has `document(loaded)`; a list of all questions leads to them. No number in these pages
+is typed; a test fails when they are stale.
 """
 
 from __future__ import annotations
@@ -45,6 +45,21 @@ def make(name: str, loaded: Loaded) -> Document:
     return document
 
 
+def contents(pages: Mapping[str, Document]) -> Document:
+    """The page that a visitor of the folder sees: every question, and the page that answers it."""
+    questions = {name: page.text.split("\n", 1)[0].removeprefix("# ") for name, page in pages.items()}
+    first = dict.fromkeys(("claims", *questions))  # the ledger gathers what the others say
+    links = "\n".join(f"- [{questions[name]}]({name}.md)" for name in first if name in questions)
+    return Document(f"{_CONTENTS}\n{links}\n")
+
+
+_CONTENTS = """# What came out, question by question
+
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. The suites behind
+them, and what each takes, stand in [suites](../suites.md).
+"""
+
+
 def write(results: Path = RESULTS, folder: Path = FOLDER) -> list[Path]:
     """Write every page and its pictures.
 
@@ -53,9 +68,9 @@ def write(results: Path = RESULTS, folder: Path = FOLDER) -> list[Path]:
     """
     loaded = load(results)
     folder.mkdir(parents=True, exist_ok=True)
+    pages = {name: make(name, loaded) for name in names()}
     written = []
-    for name in names():
-        made = make(name, loaded)
+    for name, made in {**pages, "README": contents(pages)}.items():
         for file, text in {f"{name}.md": made.text, **made.pictures}.items():
             (folder / file).write_text(text, encoding="utf-8")
             written.append(folder / file)
