@@ -100,6 +100,22 @@ def test_the_page_shows_them_once_among_what_is_at_work(folder: Path, save: Save
     assert not any(one.name.endswith("over-training") for one in drawn)
 
 
+def test_what_was_never_a_number_is_not_drawn(save: Save) -> None:
+    def broken(seed: int) -> Record:
+        record = followed("wave", seed, "gini")
+        nothing = {
+            k: c.model_copy(update={"y": (math.nan,) * len(c.y)})
+            for k, c in record.curves.items()
+            if c.layer is not None
+        }
+        kept = {k: c for k, c in record.curves.items() if c.layer is None}
+        return record.model_copy(update={"curves": kept | nothing})
+
+    study = study_of(save([broken(seed) for seed in range(3)]), (), ())
+    drawn = [block.draw() for block in walk(at_work.section().blocks(study)) if isinstance(block, Plan)]
+    assert not any(one.name.endswith("over-training") for one in drawn)
+
+
 def test_the_page_says_what_came_first(save: Save) -> None:
     def late(seed: int) -> Record:
         """Synchrony goes every way a look later than concentration, seed 2 two looks."""

@@ -7,6 +7,7 @@ test example from those whose weights were kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -200,8 +201,10 @@ class AtWork:
 
 
 def is_followed(record: Record) -> bool:
-    """Whether the record says of a single layer what happened while it trained, and the picture shows it."""
-    return any(quantity in FOLLOWED for quantity, _ in layer_curves(record))
+    """Whether it holds what is drawn of layers while it trained; where none of it was ever a number, nothing is."""
+    return any(
+        quantity in FOLLOWED and any(map(math.isfinite, curve.y)) for quantity, curve in layer_curves(record)
+    )
 
 
 def _of(study: Study, experiment: Experiment) -> list[Block]:
