@@ -11,6 +11,7 @@ from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.experiment import Experiment, Standing, values_of
+from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.roles import basis
 from oscbench.analysis.statistics.failures import Threshold, failures
@@ -49,24 +50,26 @@ def report_of(loaded: Loaded, suites: Sequence[str], compare: Sequence[str] = ()
 
 
 def page(
-    name: str, title: str, text: str, report: Study | None, threshold: Threshold | None = None
+    name: str, title: str, text: str, *reports: Study | None, threshold: Threshold | None = None
 ) -> Document:
     """A page on some suites: a picture of all differences, then a table a suite."""
     parts, rows = [_HEAD.format(title=title, words=text)], []
-    if report is None:
+    known = [report for report in reports if report is not None]
+    if not known:
         return Document(parts[0] + "\nNone of its suites has records here yet.\n")
-    for experiment in report.experiments:
-        if experiment.slug in report.points:
-            continue
-        parts.append(f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n")
-        parts.append(standings_table(experiment, threshold) + "\n")
-        several = len({e.suite for e in report.experiments}) > 1
-        where = f" ({experiment.suite})" if several else ""
-        rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
-    for family in report.sweeps:
-        parts.append(f"\n## {family.title}\n\n{family.last.description.strip()}\n\n")
-        parts.append(comparisons_table(family.overall) + "\n")
-        rows += [Row(f"{c.name} ({family.suite})", c) for c in family.overall]
+    several = len({e.suite for report in known for e in report.experiments}) > 1
+    for report in known:
+        for experiment in report.experiments:
+            if experiment.slug in report.points:
+                continue
+            parts.append(f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n")
+            parts.append(standings_table(experiment, threshold) + "\n")
+            where = f" ({experiment.suite})" if several else ""
+            rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
+        for family in report.sweeps:
+            parts.append(f"\n## {family.title}\n\n{family.last.description.strip()}\n\n")
+            parts.append(comparisons_table(family.overall) + "\n")
+            rows += [Row(f"{c.name} ({family.suite})", c) for c in family.overall]
     shown = [row for row in rows if row.comparison.paired and row.comparison.paired.interval.exists]
     shown = [row for row in shown if row.comparison.unit == shown[0].comparison.unit]
     if not shown:
@@ -76,16 +79,23 @@ def page(
 
 
 def standings_table(experiment: Experiment, threshold: Threshold | None = None) -> str:
-    """Every entry with its mean, what it is against its baseline, and how often it fails where a threshold says."""
+    """Every entry with its mean, what it is against its baseline, and how often it fails where a threshold says.
+
+    Where entries know in different ways where a token stands, a column says how: a difference may be that.
+    """
     against = {c.pair.treatment: c for c in experiment.comparisons}
-    headings = ["Mechanism", f"{experiment.metric_label}, mean ± 95 %", "Difference", "Verdict"]
+    positions = [position_of(standing.cells[0]) for standing in experiment.standings if standing.summary]
+    apart = len(set(positions)) > 1
+    headings = ["Mechanism", *(["Positions"] if apart else [])]
+    headings += [f"{experiment.metric_label}, mean ± 95 %", "Difference", "Verdict"]
     headings += ["Seeds that fail"] if threshold else []
     rows = []
     for standing in experiment.standings:
         if standing.summary is None:
             continue
         comparison = against.get(standing.entry)
-        cells = [standing.label, mean(standing, experiment.unit)]
+        cells = [standing.label, *([position_of(standing.cells[0])] if apart else [])]
+        cells.append(mean(standing, experiment.unit))
         cells += [difference(comparison), _verdict(comparison)] if comparison else ["", ""]
         if threshold:
             found = failures(standing.cells, threshold)

@@ -15,4 +15,6 @@ def document(loaded: Loaded) -> Document:
     """The fixed-query paper's own ground."""
     words = "Does the verb agree with its subject? A seed fails that is right in under 85 % of the hard sentences.\n"
     report = report_of(loaded, ("agreement", "agreement_standard"))
-    return page("agreement", "Does fixed-query attention learn agreement?", words, report, _PUBLISHED)
+    return page(
+        "agreement", "Does fixed-query attention learn agreement?", words, report, threshold=_PUBLISHED
+    )

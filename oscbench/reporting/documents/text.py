@@ -6,10 +6,18 @@ from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents._standings import page, report_of
 
-_SUITES = ("language_small", "language_values", "tuned_text", "language_long")
+_SUITES = ("language_small", "tuned_text", "language_long")
+_VALUES = ("language_values",), ("rope:values,rope:default",)
+"""A suite of before suites could declare what they compare, and matched to nobody, and what it asks."""
 
 
 def document(loaded: Loaded) -> Document:
     """Small decoders, few steps."""
     words = "Bits a byte of Python source, lower is better; after so few steps an order may still change.\n"
-    return page("text", "Which mechanism models text best?", words, report_of(loaded, _SUITES))
+    return page(
+        "text",
+        "Which mechanism models text best?",
+        words,
+        report_of(loaded, _SUITES),
+        report_of(loaded, *_VALUES),
+    )
