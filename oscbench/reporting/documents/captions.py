@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from oscbench.analysis.experiment import Experiment
+from oscbench import words
+from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import position_of
-from oscbench.analysis.frame import Loaded
+from oscbench.analysis.frame import Loaded, value_of
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents._measures import gains_table, measured, scores_table
 from oscbench.reporting.documents._standings import comparisons_table, report_of
@@ -50,8 +51,16 @@ def _of(experiment: Experiment) -> str:
         if c.pair.treatment in known and c.pair.baseline in known
     ]
     positions = ("Positions", *(position_of(one.finished[0]) for one in entries))
+    worst = (
+        "Caption or exchanged digits: its worst seed",
+        *(_worst(one, experiment.unit) for one in entries),
+    )
     return (
         f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
-        f"What each answers rightly:\n\n{scores_table('Asked', entries, MEASURES, [positions])}\n\n"
+        f"What each answers rightly:\n\n{scores_table('Asked', entries, MEASURES, [positions, worst])}\n\n"
         f"Differences, paired by seed, none but the first row tested:\n\n{gains_table('Asked', pairs, MEASURES)}\n"
     )
+
+
+def _worst(standing: Standing, unit: str) -> str:
+    return words.quantity(min(value_of(record, _ACCURACY) for record in standing.finished), unit)
