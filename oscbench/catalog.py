@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,20 @@ def _is_dotted(name: str) -> bool:
 def _imported(name: str) -> Any:
     """The class of `package.module:Class`, or the one that the last line of `package.module` names."""
     module_name, colon, attribute = name.partition(":")
+    _see_working_folder()
     module = importlib.import_module(module_name)
     return getattr(module, attribute) if colon else _last_name(module, Path(inspect.getfile(module)))
+
+
+def _see_working_folder() -> None:
+    """Let modules be found where one stands, after all that is installed, as `oscbench new mechanism` writes them.
+
+    The installed command, unlike `python -m`, does not look there by itself. Processes of cells inherit the path.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+        importlib.invalidate_caches()
 
 
 def _last_name(module: Any, path: Path) -> Any:

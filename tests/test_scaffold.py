@@ -59,18 +59,23 @@ def test_elsewhere_it_is_a_module_that_a_suite_names(tmp_path: Path, monkeypatch
 
 
 def test_three_commands_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As CONTRIBUTING.md has them, outside a clone."""
+    """As CONTRIBUTING.md has them, outside a clone, by a command that, as the installed one, does not look where it stands."""
     monkeypatch.chdir(tmp_path)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
 
     def command(*words: str) -> str:
         code = "from oscbench.cli import main; main()"
         found = subprocess.run(
-            [sys.executable, "-c", code, *words], capture_output=True, text=True, env=environment, check=False
+            [sys.executable, "-P", "-c", code, *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
         assert found.returncode == 0, found.stderr
         return found.stdout
 
+    assert command("new", "mechanism", "elsewhere", "--to", "below").endswith(" --allow-imports in below\n")
     assert "my_attention:MyAttention" in command("new", "mechanism", "my_attention")
     sets = [
         "mechanisms=[{name: 'my_attention:MyAttention', variant: mine}]",
@@ -85,9 +90,23 @@ def test_three_commands_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(table["variant"]) == ["mine"]
 
 
-@pytest.mark.parametrize("name", ["Near", "near-first", "class", "", "1st", "a b"])
+@pytest.mark.parametrize("name", ["Near", "near-first", "", "1st", "a b"])
 def test_what_cannot_be_a_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="lower-case letters"):
+        new_mechanism(name, here=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("class", "is a word of Python"),
+        ("torch", "is an installed module"),
+        ("math", "is an installed module"),
+    ],
+)
+def test_a_name_that_no_import_would_lead_to_is_refused(name: str, expected: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=expected):
         new_mechanism(name, here=tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -26,6 +26,8 @@ def new_thing(
     from oscbench.scaffold import new_mechanism
 
     path, named = new_mechanism(name, folder)
-    allow = " --allow-imports" if ":" in named else ""
+    outside = ":" in named
     print(path)
-    print(f'next: put "{named}" among the mechanisms of a suite, and oscbench run SUITE{allow}')
+    allow = " --allow-imports" if outside else ""
+    there = f" in {path.parent}" if outside and path.parent.resolve() != Path.cwd() else ""
+    print(f'next: put "{named}" among the mechanisms of a suite, and oscbench run SUITE{allow}{there}')

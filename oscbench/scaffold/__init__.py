@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from pathlib import Path
@@ -31,15 +32,23 @@ def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = 
     Raises:
         UserError: The name cannot be a module's or is taken, or the file is there or cannot be written.
     """
-    if not _NAME.match(name) or keyword.iskeyword(name):
+    if not _NAME.match(name):
         raise UserError(
             f'new mechanism: got "{name}"; a name is lower-case letters, digits and _, as in my_attention'
+        )
+    if keyword.iskeyword(name):
+        raise UserError(
+            f'new mechanism: got "{name}", which is a word of Python; choose another name, as in my_attention'
         )
     if name in catalog.names("mechanisms"):
         raise UserError(f'new mechanism: "{name}" is there already; choose another name')
     here = here or Path.cwd()
     in_clone = (here / CLONE / "__init__.py").is_file()
     target = folder if folder is not None else here / CLONE if in_clone else here
+    if not in_clone and _is_installed(name, target):
+        raise UserError(
+            f'new mechanism: "{name}" is an installed module, which would hide the file; choose another name'
+        )
     path = target / f"{name}.py"
     title = "".join(part.capitalize() for part in name.split("_"))
     try:
@@ -52,6 +61,12 @@ def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = 
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     inside = path.parent.resolve() == (Path(__file__).parents[1] / "mechanisms").resolve()
     return path, name if inside or (folder is None and in_clone) else f"{name}:{title}"
+
+
+def _is_installed(name: str, target: Path) -> bool:
+    """Whether an import of `name` finds a file or a built-in module elsewhere than where the file is to be."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None and Path(spec.origin).parent != target.resolve()
 
 
 def renamed(text: str, name: str, title: str) -> str:
