@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MANY = 20
 """Names that are listed whole; of more than that the nearest five are."""
@@ -28,9 +28,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     asked = name[:200]  # comparing takes a time that grows with the square of the length
     there = sorted(set(known))
-    near = difflib.get_close_matches(asked, there, n=1)
-    if near:
-        return f'did you mean "{near[0]}"?'
+    near = _near(asked, there)
+    if near is not None:
+        return f'did you mean "{near}"?'
     if len(there) > MANY:
         return f"the nearest of {len(there)} are: {', '.join(difflib.get_close_matches(asked, there, n=5, cutoff=0.0))}"
     return f"there are: {', '.join(there)}" if there else "there are none"
+
+
+def allowed(name: str, known: Sequence[str]) -> str:
+    """What is allowed, in the order given, and the nearest of it if one is near: `allowed: a, b; did you mean "a"?`."""
+    near = _near(name[:200], known)
+    return f"allowed: {', '.join(known)}" + (f'; did you mean "{near}"?' if near is not None else "")
+
+
+def _near(asked: str, known: Sequence[str]) -> str | None:
+    """The one that differs in capitals alone, else the most alike, if any is alike at all."""
+    same = next((one for one in known if one.casefold() == asked.casefold()), None)
+    return same or next(iter(difflib.get_close_matches(asked, known, n=1)), None)

@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
-from oscbench.errors import UserError, nearest
+from oscbench.errors import UserError, allowed, nearest
 
 COLUMNS = 100
 """Where nobody says how wide a terminal is, and the narrowest that tables are made for."""
@@ -126,8 +126,13 @@ def _usage(error: Any) -> str:
     """A mistake in an option or argument, told as all others are."""
     context = getattr(error, "ctx", None)
     where = f"{context.info_name}: " if context is not None and context.parent is not None else ""
-    message = error.format_message().replace("Value error, ", "")
+    message = " ".join(error.format_message().replace("Value error, ", "").split())
     if match := re.search(r"'([^']*)' is not one of (.*)", message):
-        got, allowed = match[1], re.findall(r"'([^']*)'", match[2])
-        return f'{where}got "{got}"; allowed: {", ".join(allowed)}; {nearest(got, allowed)}'
+        known = re.findall(r"'([^']*)'", match[2])
+        return f'{where}got "{match[1]}"; {allowed(match[1], known)}'
+    if match := re.search(r"^No such command '([^']*)'", message):
+        return f'no command "{match[1]}"; {nearest(match[1], error.ctx.command.list_commands(error.ctx))}'
+    mistakes = getattr(error.__cause__, "errors", None)  # pydantic's, which knows what was given
+    if (match := re.search(r"^Invalid value for '([^']*)': (.)(.*)", message)) and mistakes is not None:
+        return f'{where}{match[1]}: got "{mistakes()[0]["input"]}"; {match[2].lower()}{match[3]}'
     return f"{where}{message[:1].lower()}{message[1:]}"

@@ -15,6 +15,7 @@ MANY = [f"suite_{number:02d}" for number in range(40)]
     ("name", "known", "said"),
     [
         ("kopee", ["kope", "rope", "softmax"], 'did you mean "kope"?'),
+        ("k1", ["T1", "S1", "K1"], 'did you mean "K1"?'),
         ("zzz", ["rope", "kope"], "there are: kope, rope"),
         ("zzz", ["kope", "kope"], "there are: kope"),
         ("zzz", [], "there are none"),

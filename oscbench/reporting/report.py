@@ -16,7 +16,7 @@ from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load, tidy
 from oscbench.analysis.search import searches
 from oscbench.analysis.study import Study, assemble
-from oscbench.errors import nearest
+from oscbench.errors import allowed
 from oscbench.records import Store
 from oscbench.reporting.render.export import encode
 
@@ -87,7 +87,7 @@ def build_report(
     """
     for name in formats:
         if name not in FORMATS:
-            raise ReportError(f'report format "{name}" is unknown{nearest(name, FORMATS)}')
+            raise ReportError(f'--format: got "{name}"; {allowed(name, sorted(FORMATS))}')
     study = study_of(results, suites, compare, targets)
     _prepare(output, pages_only)
     report = report_of(study)

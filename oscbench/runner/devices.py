@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from oscbench.errors import nearest
+from oscbench.errors import allowed
 from oscbench.suite import SuiteError
 
 
@@ -17,9 +17,7 @@ def usable_device(wanted: str, has_gpu: Callable[[], bool] = torch.cuda.is_avail
         SuiteError: CUDA was asked for and there is none.
     """
     if wanted not in ("auto", "cpu", "cuda"):
-        raise SuiteError(
-            f'--device: got "{wanted}"; allowed: auto, cpu, cuda; {nearest(wanted, ("auto", "cpu", "cuda"))}'
-        )
+        raise SuiteError(f'--device: got "{wanted}"; {allowed(wanted, ("auto", "cpu", "cuda"))}')
     if wanted == "cuda" and not has_gpu():
         raise SuiteError("device: got cuda, but there is no CUDA device where cells run; allowed: auto, cpu")
     if wanted == "auto":

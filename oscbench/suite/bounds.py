@@ -42,9 +42,16 @@ def _free(name: str) -> str:
     return name
 
 
-SuiteName = Annotated[
-    str, Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"), AfterValidator(_free)
-]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+VARIANT = r"^[^\s,]([^\n\r,]*[^\s,])?$"
+CONTENDER = r"^[A-Za-z0-9_.+=-]+$"
+PATTERNS = {
+    NAME: "allowed: letters a to z, digits, _, . and -, with a letter or a digit first",
+    VARIANT: "allowed: one line without commas, and without blanks before and after it",
+    CONTENDER: "allowed: letters a to z, digits, _, ., +, = and -",
+}
+"""What a pattern allows, in words."""
+SuiteName = Annotated[str, Field(max_length=100, pattern=NAME), AfterValidator(_free)]
 """What a folder of records may be called, everywhere."""
 
 

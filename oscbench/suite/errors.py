@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from oscbench.errors import UserError, nearest
+from oscbench.errors import UserError, allowed, nearest
+from oscbench.suite.bounds import PATTERNS
 
 LONGEST = 1200
 """Characters of a message: a mistake may quote a value, and a value may be all of a suite."""
+_TYPE = re.compile(r"^(literal\[.*\]|constrained-\w+|int|float|bool|str)$")
+_PLAIN = {
+    "bool_parsing": "allowed: true, false",
+    "bool_type": "allowed: true, false",
+    "dict_type": "this is a mapping, as in {key: value}",
+    "list_type": "this is a list, as in [a, b]",
+    "model_type": "this is a mapping, as in {key: value}",
+    "string_type": "this is a text; write it in quotes",
+}
+"""What is allowed, where pydantic would speak of dictionaries, instances and classes of ours."""
 
 
 class SuiteError(UserError):
@@ -34,7 +46,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
     mistakes = error.errors()
     # `trainn: …` gives both a missing `train` and an unknown `trainn`, and the second one says what to do.
     first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
-    path = [part for part in first["loc"] if part != "[key]"]
+    path = _path(first)
     where = place([*prefix, *path])
     got = _shown(first["input"])
     if first["type"] == "extra_forbidden":
@@ -43,16 +55,29 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
     elif first["type"] == "missing":
         text = f"{where}: missing, and it has no default"
     elif first["type"] == "literal_error":
-        allowed = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        text = f"{where}: got {got}; allowed: {', '.join(allowed)}; {nearest(str(first['input']), allowed)}"
+        known = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        text = f"{where}: got {got}; {allowed(str(first['input']), known)}"
     elif first["type"] == "too_short":
         text = f"{where}: got {got}; at least {first['ctx']['min_length']} must be given"
     else:
-        message = first["msg"].removeprefix("Value error, ")
+        pattern = first.get("ctx", {}).get("pattern")
+        message = (
+            PATTERNS.get(str(pattern))
+            or _PLAIN.get(first["type"])
+            or first["msg"].removeprefix("Value error, ")
+        )
         text = f"{message[:1].lower()}{message[1:]}"
         text = f"{where}: got {got}; {text}" if where else text
-    more = len(mistakes) - 1
+    more = len({tuple(_path(mistake)) for mistake in mistakes}) - 1
     return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
+
+
+def _path(mistake: Mapping[str, Any]) -> list[Any]:
+    """Where a mistake is, without the type that pydantic adds where one of several would do: `literal['fixed','per_seed']`."""
+    path = [part for part in mistake["loc"] if part != "[key]"]
+    if len(path) > 1 and mistake["type"] != "extra_forbidden" and _TYPE.match(str(path[-1])):
+        path.pop()
+    return path
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from oscbench.errors import nearest
-from oscbench.suite.bounds import MAX_CELLS, MAX_POINTS
+from oscbench.errors import allowed, nearest
+from oscbench.suite.bounds import MAX_CELLS, MAX_POINTS, NAME, PATTERNS
 from oscbench.suite.errors import SuiteError, explain
 from oscbench.suite.reading import plain_yaml, printable, read_yaml, unshared
 from oscbench.suite.schema import Suite
@@ -67,8 +68,9 @@ def find_suite(name: str) -> Path:
     if status is not None and stat.S_ISREG(status.st_mode):
         return path
     known = suite_names()
-    if status is not None and path.suffix in SUFFIXES:
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+    is_folder = name != "" and status is not None and stat.S_ISDIR(status.st_mode)
+    if status is not None and (path.suffix in SUFFIXES or (is_folder and name not in known)):
+        what = "a folder" if is_folder else "no regular file"
         raise SuiteError(f"{printable(path)}: is {what}; a suite is a YAML file")
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if path.stem in known and path.parent.name == "suites" and not path.is_absolute():
@@ -77,6 +79,16 @@ def find_suite(name: str) -> Path:
     if name in known:
         return known[name]
     raise SuiteError(f'no suite "{_short(name)}"; {nearest(name, known)}')
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A suite's mapping, with its file's name where it has none of its own."""
+    raw = read_yaml(path)
+    if "name" not in raw and not re.match(NAME, path.stem):
+        raise SuiteError(
+            f"{printable(path)}: name: missing, and the file's own is none for records; {PATTERNS[NAME]}"
+        )
+    return {"name": path.stem} | raw
 
 
 def _short(text: str, most: int = 200) -> str:
@@ -95,8 +107,7 @@ def load_suite(name: str, overrides: list[str] | None = None) -> LoadedSuite:
     """
     path = find_suite(name)
     source = printable(path)
-    raw = read_yaml(path)
-    raw.setdefault("name", path.stem)
+    raw = _read(path)
     original = _check(raw, source)
     suite, changed = _overridden(raw, overrides or [], source)
     if suite == original:
@@ -133,8 +144,7 @@ def load_points(name: str, overrides: list[str] | None = None) -> list[LoadedSui
             )
     path = find_suite(name)
     source = printable(path)
-    raw = read_yaml(path)
-    raw.setdefault("name", path.stem)
+    raw = _read(path)
     _check(raw, source)
     whole, changed = _overridden(raw, given, source)
     if isinstance(whole, TimingSuite) or not (whole.vary or "vary" in changed):
@@ -224,9 +234,7 @@ def _check(raw: dict[str, Any], source: str) -> Suite | TimingSuite:
     # A suite trains unless it says that it is of another kind.
     kind = raw.get("kind", "train")
     if kind not in ("train", "timing"):
-        raise SuiteError(
-            f"{source}: kind: got {kind!r}; allowed: train, timing; {nearest(str(kind), ('train', 'timing'))}"
-        )
+        raise SuiteError(f"{source}: kind: got {kind!r}; {allowed(str(kind), ('train', 'timing'))}")
     model: type[Suite | TimingSuite] = TimingSuite if kind == "timing" else Suite
     try:
         return model.model_validate(raw)
@@ -245,6 +253,11 @@ def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, Any]:
         raise
     except Exception as error:
         raise SuiteError(f"--set {override}: the value is not readable as YAML") from error
+    if "[" in key:  # messages write places so
+        dotted = key.replace("[", ".").replace("]", "")
+        raise SuiteError(
+            f"--set {override}: a place in a list is a number between dots, as in {dotted}={text}"
+        )
     *parents, last = key.split(".")
     current: Any = raw
     for part in parents:

@@ -19,12 +19,12 @@ from oscbench.suite.bounds import (
     MAX_SEEDS,
     MAX_THREADS,
     MAX_VARIANTS,
+    VARIANT,
     SuiteName,
 )
 from oscbench.suite.strict import Comparison, MarginText, Position, Strict, known_position
 from oscbench.suite.tune import Space, Tune
 
-VARIANT = r"^[^\s,]([^\n\r,]*[^\s,])?$"
 """No comma, which separates names in `--only` and `--compare`; no space at the ends, where nobody sees it."""
 
 

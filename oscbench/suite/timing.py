@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from oscbench.suite.bounds import MAX_THREADS, MAX_VARIANTS, SuiteName
+from oscbench.suite.bounds import CONTENDER, MAX_THREADS, MAX_VARIANTS, SuiteName
 
 Family = Literal["ops", "blocks", "vision", "decoder"]
 
@@ -27,7 +27,7 @@ class ContenderEntry(_Strict):
 
     name: str
     backends: list[str] = Field(default=["all"], min_length=1)
-    variant: str = Field(default="default", max_length=100, pattern=r"^[A-Za-z0-9_.+=-]+$")
+    variant: str = Field(default="default", max_length=100, pattern=CONTENDER)
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -125,10 +125,10 @@ def test_text_of_every_script_is_welcome(tmp_path):
         ("nul", "is no name for a folder on every system"),
         ("com1.results", "is no name for a folder on every system"),
         ("x" * 101, "at most 100 characters"),
-        ("..", "should match pattern"),
-        (".hidden", "should match pattern"),
-        ("a/b", "should match pattern"),
-        ("a b", "should match pattern"),
+        ("..", "allowed: letters a to z, digits"),
+        (".hidden", "allowed: letters a to z, digits"),
+        ("a/b", "allowed: letters a to z, digits"),
+        ("a b", "allowed: letters a to z, digits"),
     ],
 )
 @pytest.mark.parametrize("kind", ["train", "timing"])

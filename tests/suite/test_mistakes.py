@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from oscbench.suite import SuiteError, expand, load_suite, select
+from oscbench.suite.errors import explain
 
 LINES = {
     "task": "digits",
@@ -56,7 +61,10 @@ def mistake(path, *overrides):
         ),
         ({"train": "[epochs, 1]"}, "train: got"),
         ({"mechanisms": "[]"}, "mechanisms: got []"),
-        ({"mechanisms": "softmax"}, 'mechanisms: got "softmax"'),
+        ({"mechanisms": "softmax"}, 'mechanisms: got "softmax"; this is a list, as in [a, b]'),
+        ({"mechanisms": "[3]"}, "mechanisms[0]: got 3; this is a mapping, as in {key: value}"),
+        ({"train": "3"}, "train: got 3; this is a mapping, as in {key: value}"),
+        ({"floors": "3"}, "floors: got 3; allowed: true, false"),
         ({"mechanisms": "[{namee: kope}]"}, 'mechanisms[0].namee: unknown key "namee"; did you mean "name"?'),
         ({"mechanisms": "[{name: kope, variant: ''}]"}, 'mechanisms[0].variant: got ""'),
         ({"mechanisms": "[{name: kope, variant: 'a,b'}]"}, 'mechanisms[0].variant: got "a,b"'),
@@ -93,7 +101,7 @@ def test_mistake_names_file_place_value_and_what_is_allowed(suite, changes, expe
         ("", "is empty"),
         ("# only a comment\n", "is empty"),
         ("- a\n- b\n", "holds a list"),
-        ("just words", "holds a str"),
+        ("just words", "holds a text"),
         ("a: [1,\nb: 2", "line 2: not readable as YAML"),
         ("a: 1\nb: 2\na: 3\n", 'line 3: not readable as YAML: key "a" is named twice'),
         ("train: {epochs: 1, epochs: 2}", 'key "epochs" is named twice'),
@@ -129,6 +137,34 @@ def test_bytes_that_are_no_text_are_one_line(suite, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"\xff\xfe\x00\x01: 1")
     assert "cannot be read" in mistake(str(path))
+
+
+def test_a_file_whose_name_cannot_be_a_suites_says_so_and_a_name_of_its_own_is_taken(suite, tmp_path):
+    text = Path(suite()).read_text(encoding="utf-8")
+    path = tmp_path / "größter Versuch.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert "name: missing, and the file's own is none for records; allowed: letters" in mistake(str(path))
+    path.write_text(f"name: mine\n{text}", encoding="utf-8")
+    assert load_suite(str(path)).suite.name == "mine"
+
+
+def test_a_folder_is_no_suite_whatever_its_name(tmp_path):
+    assert mistake(str(tmp_path)) == f"{tmp_path}: is a folder; a suite is a YAML file"
+
+
+def test_a_place_as_messages_write_it_is_told_as_set_takes_it(suite):
+    told = mistake(suite(), "mechanisms[0].name=kope")
+    assert told.endswith("a number between dots, as in mechanisms.0.name=kope")
+
+
+def test_where_one_of_two_types_would_do_the_place_is_the_settings():
+    class Either(BaseModel):
+        draw: Literal["fixed", "per_seed"] | int = 0
+
+    with pytest.raises(ValidationError) as caught:
+        Either.model_validate({"draw": "per_sed"})
+    told = explain(caught.value, Either, ("task",))
+    assert told == 'task.draw: got "per_sed"; allowed: fixed, per_seed; did you mean "per_seed"?'
 
 
 def test_missing_file_names_the_nearest_suite(tmp_path, monkeypatch):
