@@ -320,7 +320,7 @@ def as_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
     judged = []
     for comparison in correct(comparisons):
         seeds = comparison.paired.n if comparison.paired else 0
-        few = f"{seeds} paired seeds, and a verdict takes at least {VERDICT_SEEDS}"
+        few = f"{seeds} paired seed{'s' * (seeds != 1)}, and a verdict takes at least {VERDICT_SEEDS}"
         reasons = [many] * (count > VERDICT_COMPARISONS) + [few] * (seeds < VERDICT_SEEDS)
         judged.append(replace(comparison, estimates="; ".join(reasons)))
     return judged

@@ -27,7 +27,7 @@ def scores_table(
 
     Args:
         heading: Of the first column.
-        standings: The columns, which have the measures.
+        standings: The columns; n/a where an entry lacks a measure.
         names: Measure -> what its row is called.
         above: Rows of texts before them.
     """
@@ -43,6 +43,8 @@ def gains_table(heading: str, pairs: Sequence[tuple[Standing, Standing]], names:
 
 
 def _score(standing: Standing, name: str) -> str:
+    if not measured(standing, {name: ""}):
+        return words.MISSING
     values = [value_of(record, name) for record in standing.finished]
     unit, ends = standing.finished[0].measures[name].unit, mean_interval(values)
     return f"{words.quantity(sum(values) / len(values), unit)} {words.half_width(ends.low, ends.high, unit)}"

@@ -142,10 +142,8 @@ def difference(comparison: Comparison) -> str:
     paired = comparison.paired
     if paired is None:
         return comparison.state
-    ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
-    return f"{words.difference(paired.mean, comparison.unit)} {ends}" + (
-        "" if paired.interval.exists else " interval"
-    )
+    told = words.estimate(paired.mean, paired.interval.low, paired.interval.high, comparison.unit)
+    return told if paired.interval.exists else f"{told}, no interval"
 
 
 def _verdict(comparison: Comparison) -> str:
