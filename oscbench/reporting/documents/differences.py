@@ -6,7 +6,9 @@ from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.selection import entry_names
 from oscbench.analysis.study import Study
+from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents._forest import Row, forest
 from oscbench.reporting.documents._standings import comparison_cells, report_of
@@ -24,14 +26,28 @@ _ASKED = (
         "kope:default,rope:values",
         "values rotated in both",
     ),
-    ("digits, tuned", "vision_tuned", "kope,softmax", "equal search"),
-    ("digits, tuned", "vision_tuned", "rope,softmax", "equal search"),
+    ("digits, tuned", "tuned_digits", "kope,softmax", "equal search"),
+    ("digits, tuned", "tuned_digits", "kope,rope:values", "equal search; values rotated in both"),
     (
         "digits, 20 fresh seeds",
         "kope_values",
         "kope:frozen-unmixed,rope",
         "RoPE that rotates values too, and RoPE; equal parameters and FLOPs",
     ),
+    (
+        "CIFAR-10, 600 steps",
+        "concentration",
+        "kope,rope:values",
+        "equal parameters; values rotated in both",
+    ),
+    (
+        "CIFAR-10, 600 steps",
+        "concentration",
+        "kope,kope:frozen",
+        "whether phases move; equal parameters",
+    ),
+    ("captions", "captions", "rope:values,softmax", "equal parameters"),
+    ("captions", "captions", "kope,rope:values", "equal parameters; values rotated in both"),
     ("agreement", "agreement", "fixed_query,softmax", "equal parameters"),
     (
         "spoken words",
@@ -63,11 +79,15 @@ def document(loaded: Loaded) -> Document:
         for where, suite, pair, beside in _ASKED
         for study, c in _comparison(loaded, suite, pair)
     ]
-    rows = [Row(f"{where}: {c.name}", c) for where, _, c in found]
+    # A variant that is the only one of its suite is named all the same: others stand beside it here.
+    shown = {suite for _, suite, _, _ in _ASKED}
+    names = entry_names(record for record in loaded.records if suite_name(record.suite) in shown)
+    told = [f"{names[c.pair.treatment]} {words.MINUS} {names[c.pair.baseline]}" for _, _, c in found]
+    rows = [Row(f"{where}: {name}", c) for (where, _, c), name in zip(found, told, strict=True)]
     if not rows:
         return Document(_HEAD + "None of its suites has records here yet.\n")
     picture, files = forest("differences", "Differences in accuracy, task by task", rows)
-    cells = [[where, *_cells(c), beside] for where, beside, c in found]
+    cells = [[where, name, *_cells(c), beside] for (where, beside, c), name in zip(found, told, strict=True)]
     headings = ("Task", "Comparison", "Difference", "Seeds", "Between the two")
     return Document(f"{_HEAD}{picture}\n{table(headings, cells)}\n", files)
 
@@ -103,7 +123,7 @@ def _positions(study: Study, comparison: Comparison) -> str:
     return f"positions {words.listed(ours)} against {words.listed(theirs)}"
 
 
-def _cells(comparison: Comparison) -> tuple[str, str, str]:
-    """What is compared, the difference and the seeds; no test, which would rest on what this page chose to show."""
-    name, difference, _, _, seeds = comparison_cells(comparison)
-    return name, difference, seeds
+def _cells(comparison: Comparison) -> tuple[str, str]:
+    """The difference and the seeds; no test, which would rest on what this page chose to show."""
+    _, difference, _, _, seeds = comparison_cells(comparison)
+    return difference, seeds
