@@ -20,13 +20,13 @@ def run(
     suite: str | Path,
     *,
     results: str | Path = "results",
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     jobs: int | None = None,
     device: str | None = None,
     fresh: bool = False,
-    keep: Sequence[str] = (),
-    log: Sequence[str] = (),
+    keep: str | Sequence[str] = (),
+    log: str | Sequence[str] = (),
 ) -> pd.DataFrame:
     """Run every cell of a suite that has no record yet, and read all of its records.
 
@@ -60,34 +60,34 @@ def run(
     session.run_suite(
         str(suite),
         results=Path(results),
-        only=list(only),
+        only=list(_several(only)),
         overrides=given,
         jobs=jobs,
         device=device,
         fresh=fresh,
-        keep=keep,
-        log=log,
+        keep=_several(keep),
+        log=_several(log),
     )
     return load(results, [point.label for point in load_points(str(suite), given)])
 
 
-def load(results: str | Path = "results", suites: Sequence[str] = ()) -> pd.DataFrame:
+def load(results: str | Path = "results", suites: str | Sequence[str] = ()) -> pd.DataFrame:
     """The records of a folder as one tidy table: one row a cell, one column a measure.
 
     Args:
         results: Folder of the records.
-        suites: Names or labels of suites; all when empty.
+        suites: Name or label of a suite, or several; all when empty.
 
     Raises:
         UserError: No records, or an unknown suite.
     """
     from oscbench.analysis import frame
 
-    return frame.tidy(frame.load(Path(results), suites).records)
+    return frame.tidy(frame.load(Path(results), _several(suites)).records)
 
 
 def compare(
-    results: str | Path = "results", pairs: Sequence[str] = (), suites: Sequence[str] = ()
+    results: str | Path = "results", pairs: str | Sequence[str] = (), suites: str | Sequence[str] = ()
 ) -> pd.DataFrame:
     """Paired differences as a table: one row a comparison, of a suite that varies one row over all its values.
 
@@ -95,7 +95,7 @@ def compare(
         results: Folder of the records.
         pairs: As `report --compare` takes them, `"kope,softmax"`, the last one the baseline; by default what each suite declared, or else
             each entry against the one that it was matched to.
-        suites: Names or labels of suites; all when empty.
+        suites: Name or label of a suite, or several; all when empty.
 
     Returns:
         Columns `suite`, `task`, `treatment`, `baseline`, `unit` and `direction` of the metric, `n` paired seeds, `difference` with
@@ -111,7 +111,7 @@ def compare(
     from oscbench.analysis import frame
     from oscbench.analysis.study import assemble
 
-    study = assemble(frame.load(Path(results), suites), pairs)
+    study = assemble(frame.load(Path(results), _several(suites)), _several(pairs))
     placed = [
         (sweep.suite, sweep.points[0][1].task_label, comparison)
         for sweep in study.sweeps
@@ -124,6 +124,11 @@ def compare(
         for comparison in experiment.comparisons
     ]
     return pd.DataFrame([{"suite": suite, "task": task, **_row(one)} for suite, task, one in placed])
+
+
+def _several(names: str | Sequence[str]) -> Sequence[str]:
+    """Names, where one alone may be given; a text is a sequence too, of its letters."""
+    return (names,) if isinstance(names, str) else names
 
 
 def _row(comparison: Comparison) -> dict[str, Any]:
@@ -147,12 +152,12 @@ def _row(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def dynamics(results: str | Path = "results", suites: Sequence[str] = ()) -> pd.DataFrame:
+def dynamics(results: str | Path = "results", suites: str | Sequence[str] = ()) -> pd.DataFrame:
     """What each layer did while it trained, of suites that list the measure `training_dynamics`, for `plot.dynamics`.
 
     Args:
         results: Folder of the records.
-        suites: Names or labels of suites; all when empty.
+        suites: Name or label of a suite, or several; all when empty.
 
     Returns:
         One row a cell, quantity, layer and optimiser step: `suite`, `task`, `entry`, `seed`, `quantity`, `layer` (from 0), `step`, `value`.
@@ -163,7 +168,7 @@ def dynamics(results: str | Path = "results", suites: Sequence[str] = ()) -> pd.
     from oscbench.analysis import frame
     from oscbench.analysis.dynamics import dynamics as followed
 
-    return followed(frame.load(Path(results), suites).records)
+    return followed(frame.load(Path(results), _several(suites)).records)
 
 
 def build_model(

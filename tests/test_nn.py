@@ -7,6 +7,7 @@ import torch
 
 import oscbench.nn
 from oscbench import catalog
+from oscbench.mechanisms import Mixed
 
 NAMES = [name for name in dir(oscbench.nn) if name.endswith("Attention") and name != "Attention"]
 
@@ -68,6 +69,16 @@ def test_an_encoder_carries_phases_through_its_blocks() -> None:
     assert encoder(x).shape == (2, 9, 16)
     assert not torch.allclose(encoder(x), frozen(x))
     assert oscbench.nn.Encoder("torus", 16, 2, 1).output_width == 32
+
+
+def test_an_update_that_would_only_broadcast_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = oscbench.nn.Encoder("uniform", 16, 2, 1, seed=0)
+    mix = type(encoder.built).mix
+    monkeypatch.setattr(
+        type(encoder.built), "mix", lambda self, *given: Mixed(mix(self, *given).update[:, :1])
+    )
+    with pytest.raises(ValueError, match=r"Uniform\.mix: layer 0: the update must be \(2, 9, 16\)"):
+        encoder(torch.randn(2, 9, 16))
 
 
 def test_calibration_sets_the_locked_share() -> None:

@@ -52,6 +52,17 @@ def test_a_model_is_that_of_a_cell() -> None:
         oscbench.build_model("kop", "digits")
 
 
+def test_one_name_is_as_good_as_a_list_of_one() -> None:
+    reference = Path(__file__).parents[1] / "results" / "reference" / "cpu"
+    assert set(oscbench.load(reference, "vision_tuned")["suite"]) == {"vision_tuned"}
+    pair = "kope:default,softmax:default"
+    assert oscbench.compare(reference, pair, "vision_tuned").equals(
+        oscbench.compare(reference, [pair], ["vision_tuned"])
+    )
+    with pytest.raises(UserError, match='--keep: got "all_of_it"'):
+        oscbench.run("smoke", keep="all_of_it")
+
+
 def test_compare_gives_one_row_a_comparison() -> None:
     reference = Path(__file__).parents[1] / "results" / "reference" / "cpu"
     table = oscbench.compare(reference, ["kope:default,softmax:default"], ["vision_tuned"])

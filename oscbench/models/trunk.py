@@ -127,6 +127,13 @@ class Trunk(nn.Module):
                 if done is not None:
                     calibrations.append(done)
             mixed = mechanism.mix(layer, normed, state, context)
+            if (
+                mixed.update.shape != tokens.shape
+            ):  # one that only broadcasts would train, and mean something else
+                raise ValueError(
+                    f"{type(mechanism).__name__}.mix: layer {layer}: the update must be {tuple(tokens.shape)}, as the tokens, "
+                    f"got {tuple(mixed.update.shape)}"
+                )
             tokens = stream.add(tokens, mixed.update)
             tokens = stream.add(tokens, mlp(stream.features(self.mlp_norms[layer](tokens))))
             state = mechanism.advance(layer, tokens, mixed.state or state, context)
