@@ -197,9 +197,18 @@ def build_model(
     """
     from oscbench import catalog
     from oscbench.runner.training.specs import parts_of
+    from oscbench.suite.errors import read_settings
 
     chosen = dict(model or {})
     name = chosen.pop("name", None) or catalog.load("tasks", task).backbone
+    given = {"settings": settings, "task_settings": task_settings, "model": chosen}
+    kinds = {
+        "settings": ("mechanisms", mechanism),
+        "task_settings": ("tasks", task),
+        "model": ("backbones", name),
+    }
+    for key, (kind, one) in kinds.items():
+        read_settings(catalog.load(kind, one).Config, given[key] or {}, (key,))
     parts = parts_of({"task": {"name": task, **(task_settings or {})}, "model": {"name": name, **chosen}})
     inputs = parts.task_class.describe(parts.task_config)
     return parts.build({"name": mechanism, **(settings or {})}, hidden, seed, inputs)

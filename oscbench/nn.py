@@ -18,6 +18,7 @@ from oscbench.errors import nearest
 from oscbench.mechanisms import Context, Mechanism, Positions, Shape
 from oscbench.models.positions import image_positions, sequence_positions
 from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
+from oscbench.suite.errors import read_settings
 
 __all__ = ["Attention", "Encoder"]  # and one class a mechanism, by `__getattr__`
 
@@ -64,7 +65,7 @@ class Mixing(nn.Module):
         generator = torch.Generator().manual_seed(named_seed(self.seed, "mechanism"))
         shape = Shape(width, heads, layers, length, 2 if grid else 1, generator)
         made = catalog.load("mechanisms", mechanism)
-        self.built: Mechanism = made(made.Config.model_validate(settings), shape)
+        self.built: Mechanism = made(read_settings(made.Config, settings, (mechanism,)), shape)
         self._positions: dict[tuple[int, torch.device], Positions] = {}
 
     def positions(self, tokens: Tensor) -> Positions:
@@ -88,7 +89,16 @@ class Mixing(nn.Module):
         return self._positions[key]
 
     def context(self, tokens: Tensor, mask: Tensor | None, *, diagnostics: bool = False) -> Context:
-        """Positions, causality and padding of a call."""
+        """Positions, causality and padding of a call.
+
+        Raises:
+            ValueError: tokens of another shape than (B, N, D).
+        """
+        width = self.built.shape.width
+        if tokens.ndim != 3 or tokens.shape[-1] != width:
+            raise ValueError(
+                f"{type(self).__name__}: tokens must be (B, N, {width}), got {tuple(tokens.shape)}"
+            )
         return Context(self.positions(tokens), self.is_causal, mask, diagnostics)
 
 

@@ -94,7 +94,8 @@ def test_bad_argument_is_one_line(oscbench, arguments, expected):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_where_there_is_none_is_one_line(oscbench, tiny):
     one_line(oscbench("run", tiny(), "--device", "cuda"), "there is no CUDA device where cells run")
-    one_line(oscbench("validate", tiny(device="cuda")), "there is no CUDA device where cells run")
+    one_line(oscbench("validate", tiny(device="cuda")), "tiny.yaml: device: got cuda, but there is no CUDA")
+    one_line(oscbench("validate", tiny(task="camvid")), "tiny.yaml: task.path: camvid: not in the data store")
 
 
 def test_file_in_the_way_of_the_results_is_one_line(oscbench, tiny, tmp_path):

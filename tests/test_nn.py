@@ -94,3 +94,13 @@ def test_bad_settings_and_names_are_refused() -> None:
         oscbench.nn.KoPEAttention(16, 2, gama=0.1)
     with pytest.raises(ValueError, match='did you mean "kope"'):
         oscbench.nn.Encoder("kop", 16, 2, 1)
+
+
+def test_mistakes_are_one_line_that_says_what_is_meant() -> None:
+    with pytest.raises(ValueError, match=r'^kope\.gama: unknown key "gama"; did you mean "gamma"\?$'):
+        oscbench.nn.KoPEAttention(16, 2, gama=1)
+    attention, encoder = oscbench.nn.KoPEAttention(16, 2), oscbench.nn.Encoder("torus", 16, 2, layers=1)
+    with pytest.raises(ValueError, match=r"^KoPEAttention: tokens must be \(B, N, 16\), got \(5, 16\)$"):
+        attention(torch.zeros(5, 16))
+    with pytest.raises(ValueError, match=r"^Encoder: tokens must be \(B, N, 16\), got \(1, 5, 15\)$"):
+        encoder(torch.zeros(1, 5, 15))

@@ -50,6 +50,10 @@ def test_a_model_is_that_of_a_cell() -> None:
     assert torch.equal(model(images).prediction, again(images).prediction)
     with pytest.raises(ValueError, match='did you mean "kope"'):
         oscbench.build_model("kop", "digits")
+    with pytest.raises(ValueError, match=r'^model\.widthh: unknown key "widthh"; did you mean "width"\?$'):
+        oscbench.build_model("kope", "digits", model={"widthh": 32})
+    with pytest.raises(ValueError, match=r"^settings\.gamma: got 3; "):
+        oscbench.build_model("kope", "digits", settings={"gamma": 3})
 
 
 def test_one_name_is_as_good_as_a_list_of_one() -> None:

@@ -170,6 +170,8 @@ def test_the_ranking_says_who_did_not_finish_and_follows_the_direction(finished)
     lost = [r if r.mechanism == "softmax" else r.model_copy(update={"measures": {}}) for r in lower]
     (first, last) = ranking(lost)
     assert (first["mechanism"], last["mechanism"], last["seeds"]) == ("softmax", "kope", "0 of 2")
+    failed = [r if r.mechanism == "softmax" else r.model_copy(update={"status": "failed"}) for r in lower]
+    assert [row["seeds"] for row in ranking(failed)] == ["2 of 2", "0 of 2"], "as in a report"
     assert ranking([record.model_copy(update={"measures": {}}) for record in records]) == []
 
 

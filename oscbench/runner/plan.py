@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import torch
 
+from oscbench.errors import UserError
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.devices import usable_device
 from oscbench.runner.timing.plan import timing_cells
 from oscbench.runner.training.plan import training_cells
-from oscbench.suite import LoadedSuite
+from oscbench.suite import LoadedSuite, SuiteError
 
 _PLANS: dict[str, Callable[[LoadedSuite, list[str], str, str], list[Cell]]] = {
     "train": training_cells,
@@ -35,8 +36,14 @@ def make_plan(
         has_gpu: whether there is one where the cells will run, which need not be here.
 
     Raises:
-        SuiteError: an unknown name or setting, an impossible size, or a device that is not there; one line with the place.
+        SuiteError: an unknown name or setting, an impossible size, or data or a device that is not there; one line with the place.
     """
     suite = loaded.suite
-    asked = device or suite.device
-    return _PLANS[suite.kind](loaded, only, asked, usable_device(asked, has_gpu))
+    asked, where = device or suite.device, "--device" if device else f"{loaded.source}: device"
+    there = usable_device(asked, has_gpu, where)
+    try:
+        return _PLANS[suite.kind](loaded, only, asked, there)
+    except SuiteError:
+        raise
+    except UserError as error:  # of a task, which knows its setting and not the suite
+        raise SuiteError(f"{loaded.source}: {error}") from error

@@ -78,7 +78,8 @@ def ranking(records: Sequence[Record]) -> list[dict[str, str]]:
 
 
 def _scores(cells: Iterable[Record]) -> list[Measurement]:
-    found = (cell.measures.get(cell.metric) for cell in cells)
+    """Of a cell that failed after its model was scored, too, nothing counts, as in a report."""
+    found = (cell.measures.get(cell.metric) for cell in cells if cell.status == "ok")
     return [one for one in found if one is not None and one.value is not None]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from oscbench.errors import UserError, allowed, nearest
 from oscbench.suite.bounds import PATTERNS
 
+M = TypeVar("M", bound=BaseModel)
 LONGEST = 1200
 """Characters of a message: a mistake may quote a value, and a value may be all of a suite."""
 _TYPE = re.compile(r"^(literal\[.*\]|constrained-\w+|int|float|bool|str)$")
@@ -70,6 +71,18 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
         text = f"{where}: got {got}; {text}" if where else text
     more = len({tuple(_path(mistake)) for mistake in mistakes}) - 1
     return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
+
+
+def read_settings(model: type[M], given: Mapping[str, Any], prefix: Sequence[Any] = ()) -> M:
+    """Settings that were given in Python, checked.
+
+    Raises:
+        ValueError: a mistake in them, in one line, where pydantic has several and a link.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(explain(error, model, prefix)) from None
 
 
 def _path(mistake: Mapping[str, Any]) -> list[Any]:

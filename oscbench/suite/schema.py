@@ -315,6 +315,11 @@ class Suite(Strict):
                 )
         if self.train.devices > 1 and any(match.by == "time" for match in self._matches()):
             raise ValueError("train.devices: matching by time measures a step on one device; match otherwise")
+        measured: set[str] = set()
+        for index, measure in enumerate(self.measures):
+            if measure.name in measured:
+                raise ValueError(f"measures[{index}].name: {measure.name} stands there twice")
+            measured.add(measure.name)
         shared = sorted(set(self.seeds) & set(self.tune.scoring_seeds())) if self.tune else []
         if shared:
             raise ValueError(f"seed {shared[0]} would be tuned on and reported; move tune.first_seed")

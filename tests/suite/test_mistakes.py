@@ -77,6 +77,10 @@ def mistake(path, *overrides):
         ({"match": "{tolerance: 2}"}, "match.tolerance: got 2;"),
         ({"seeds": "0"}, "seeds: got 0; at least one seed is needed"),
         ({"seeds": "[1, 1]"}, "seeds: got [1, 1]; a seed is named twice"),
+        (
+            {"measures": "[params, {name: latency}, latency]"},
+            "measures[2].name: latency stands there twice",
+        ),
         ({"seeds": "[-1]"}, "seeds: got [-1]; seeds are 0 or more"),
         ({"seeds": "yes"}, "seeds: got True;"),
         ({"device": "gpu"}, 'device: got "gpu"; allowed: auto, cpu, cuda'),
