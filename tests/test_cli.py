@@ -95,6 +95,10 @@ def test_bad_argument_is_one_line(oscbench, arguments, expected):
 def test_cuda_where_there_is_none_is_one_line(oscbench, tiny):
     one_line(oscbench("run", tiny(), "--device", "cuda"), "there is no CUDA device where cells run")
     one_line(oscbench("validate", tiny(device="cuda")), "tiny.yaml: device: got cuda, but there is no CUDA")
+
+
+def test_data_that_are_not_here_are_told_with_the_suite(oscbench, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSCBENCH_DATA", str(tmp_path / "data"))
     one_line(oscbench("validate", tiny(task="camvid")), "tiny.yaml: task.path: camvid: not in the data store")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from oscbench import words
 from oscbench.analysis.experiment import Standing
+from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.reporting.documents import table
@@ -33,6 +34,11 @@ def scores_table(
     """
     rows = [*above, *((told, *(_score(one, name) for one in standings)) for name, told in names.items())]
     return table((heading, *(one.label for one in standings)), rows, numbers=len(standings))
+
+
+def positions_row(standings: Sequence[Standing]) -> list[str]:
+    """A row for above the measures: where each entry's tokens know their place."""
+    return ["Positions", *(position_of(one.finished[0]) for one in standings)]
 
 
 def gains_table(heading: str, pairs: Sequence[tuple[Standing, Standing]], names: Mapping[str, str]) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._measures import gains_table, measured, scores_table
+from oscbench.reporting.documents._measures import gains_table, measured, positions_row, scores_table
 from oscbench.reporting.documents._standings import comparisons_table, report_of
 
 _HEAD = """# Who binds words to places?
@@ -50,14 +49,13 @@ def _of(experiment: Experiment) -> str:
         for c in experiment.comparisons
         if c.pair.treatment in known and c.pair.baseline in known
     ]
-    positions = ("Positions", *(position_of(one.finished[0]) for one in entries))
     worst = (
         "Caption or exchanged digits: its worst seed",
         *(_worst(one, experiment.unit) for one in entries),
     )
     return (
         f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
-        f"What each answers rightly:\n\n{scores_table('Asked', entries, MEASURES, [positions, worst])}\n\n"
+        f"What each answers rightly:\n\n{scores_table('Asked', entries, MEASURES, [positions_row(entries), worst])}\n\n"
         f"Differences, paired by seed, none but the first row tested:\n\n{gains_table('Asked', pairs, MEASURES)}\n"
     )
 

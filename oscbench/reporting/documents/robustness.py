@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._measures import gains_table, scores_table
+from oscbench.reporting.documents._measures import gains_table, positions_row, scores_table
 from oscbench.reporting.documents._standings import report_of
 
 _HEAD = """# Who stands worse images?
@@ -36,8 +35,7 @@ def _of(experiment: Experiment) -> str:
         name: measured.label for name, measured in _changes(entries[0]).items()
     }
     told = {name: _told(label) for name, label in changes.items()}
-    positions = ("Positions", *(position_of(one.finished[0]) for one in entries))
-    scores = scores_table("Images", entries, told, [positions])
+    scores = scores_table("Images", entries, told, [positions_row(entries)])
     reference = next(one for one in entries if one.entry.mechanism == "softmax")
     gains = gains_table("Images", [(one, reference) for one in entries if one is not reference], told)
     return f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{scores}\n\nDifferences, paired by seed:\n\n{gains}\n"

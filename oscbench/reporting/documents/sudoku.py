@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
-from oscbench.reporting.documents._measures import measured, scores_table
+from oscbench.reporting.documents._measures import measured, positions_row, scores_table
 from oscbench.reporting.documents._standings import comparisons_table, report_of
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
 
@@ -41,11 +40,10 @@ def document(loaded: Loaded) -> Document:
     chosen = ways_of(experiment)
     entries = [standing for standing in experiment.standings if measured(standing, after)]
     levels = {name: told for name, told in levels.items() if measured(entries[0], {name: told})}
-    positions = ("Positions", *(position_of(one.finished[0]) for one in entries))
     shown, files = picture(_NAME, loops_picture(experiment, "hard", kinds["hard"]).svg, _ALT)
     return Document(
         f"{_HEAD}\n{shown}\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
-        f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, [positions])}\n\n"
+        f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, [positions_row(entries)])}\n\n"
         f"By what minimal boards take, at the loops of the headline:\n\n{scores_table('Boards', entries, levels)}\n\n"
         f"Choosing among answers to several views of a board, without looking at the rules; first and last are bounds:\n\n"
         f"{scores_table('Minimal boards', entries, chosen)}\n",
