@@ -6,7 +6,8 @@ stays). For each task of the evaluation a copy goes on training on its demonstra
 vote (VARC, arXiv 2511.14761). The tests of the training tasks are the validation.
 
 A task counts by the share of its tests of which one of the two answers is exactly right, and the score is the mean over all tasks of the
-evaluation of this size; where no answer is a grid, it is 0. Training on tasks that hold what is scored is refused.
+evaluation of this size; where no answer is a grid, it is 0. Training on tasks that hold what is scored is refused, but for tasks of the data's
+own training, which are left out: ARC-AGI-1 has one whose pairs, test and answer included, are those of a task of its evaluation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, GridInputs, Metric
 from oscbench.tasks.support.arc.canvas import NUM_MARKS, NUM_VIEWS, placed, viewed
-from oscbench.tasks.support.arc.files import MOST, ArcTask, Pair, packaged, read_folder, refuse_leaks
+from oscbench.tasks.support.arc.files import MOST, ArcTask, Pair, packaged, read_folder, without_leaks
 from oscbench.tasks.support.arc.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
 
 PREPARATION = "arc v1"
@@ -121,7 +122,7 @@ def chosen(config: ArcConfig) -> tuple[tuple[ArcTask, ...], tuple[ArcTask, ...]]
     if config.train_path is not None:
         where = "task.train_path"
         train = read_folder(locate(config.train_path, where).path, where)
-    refuse_leaks(train, scored, where)
+    train = without_leaks(train, scored, where, published=config.train_path is None)
     small = tuple(tuple(one for one in tasks if one.side <= config.max_side) for tasks in (train, scored))
     for tasks, every in zip(small, (train, scored), strict=True):
         if not tasks:

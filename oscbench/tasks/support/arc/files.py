@@ -119,20 +119,33 @@ def _grid(rows: Any, place: str) -> Grid:
     return np.array(rows, dtype=np.int64)
 
 
-def refuse_leaks(train: tuple[ArcTask, ...], scored: tuple[ArcTask, ...], where: str) -> None:
-    """Nothing that is scored may be known from training.
+def without_leaks(
+    train: tuple[ArcTask, ...], scored: tuple[ArcTask, ...], where: str, *, published: bool
+) -> tuple[ArcTask, ...]:
+    """Tasks of training that tell nothing of what is scored.
+
+    Args:
+        train: tasks to train on.
+        scored: tasks of the evaluation.
+        where: the key that names those of training.
+        published: the two are the splits of one data set, of which such tasks are left out, as ARC-AGI-1 has one: 40853293 of
+            its training is 070dd51e of its evaluation. In other data to train on they are refused.
 
     Raises:
-        UserError: a task of training has the name of one that is scored, or holds one of its tests with the answer.
+        UserError: a task of training has the name of one that is scored, or, in other data, holds one of its tests with the answer.
     """
     names = {one.name for one in train}
-    known = {_key(pair) for one in train for pair in (*one.demonstrations, *one.tests)}
+    asked = {_key(pair) for one in scored for pair in one.tests}
+    silent = tuple(one for one in train if asked.isdisjoint(map(_key, one.demonstrations + one.tests)))
+    kept = silent if published else train
+    known = {_key(pair) for one in kept for pair in one.demonstrations + one.tests}
     told = [one.name for one in scored if one.name in names or any(_key(pair) in known for pair in one.tests)]
     if told:
         raise UserError(
             f"{where}: {len(told)} of the {len(scored)} tasks that are scored are among those of training, answers with them "
             f"(the first is {told[0]}): train on others, as the training tasks of ARC-AGI-2 hold most of ARC-AGI-1's evaluation"
         )
+    return kept
 
 
 def _key(pair: Pair) -> tuple[Any, ...]:
