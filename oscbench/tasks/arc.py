@@ -6,8 +6,8 @@ stays). For each task of the evaluation a copy goes on training on its demonstra
 vote (VARC, arXiv 2511.14761). The tests of the training tasks are the validation.
 
 A task counts by the share of its tests of which one of the two answers is exactly right, and the score is the mean over all tasks of the
-evaluation of this size; where no answer is a grid, it is 0. Training on tasks that hold what is scored is refused, but for tasks of the data's
-own training, which are left out: ARC-AGI-1 has one whose pairs, test and answer included, are those of a task of its evaluation.
+evaluation of this size; where no answer is a grid, it is 0. Training on tasks that hold what is scored is refused; such a task of the
+data's own training is left out: the pairs of one of ARC-AGI-1, its test and answer included, are those of a task of the evaluation.
 """
 
 from __future__ import annotations
