@@ -11,11 +11,10 @@ from oscbench.reporting.documents._standings import difference, report_of
 _HEAD = """# How much do positions and starts decide?
 
 Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors), and
-with both; torus and softmax also from embeddings that start spread by 1.0 in place of 0.5. Uniform, the mean of all tokens, is the floor. One
-recipe for all, nothing tuned; estimates only, eight draws of speakers among them. Differences are
+with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5. Uniform, the mean of all tokens (of
+text all earlier ones), is the floor. One recipe for all, nothing tuned; estimates only, eight draws of speakers among them. Differences are
 paired by seed, with the 95 % t interval of each alone, uncorrected for their number. Made from the
-[reference records](../../results/reference) by
-`python -m oscbench.reporting.documents`; no number is typed.
+[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 
 

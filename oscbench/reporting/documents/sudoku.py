@@ -22,6 +22,9 @@ _LEVELS = {
     "hidden_singles": "Some digit always has one place left",
     "guess": "A guess",
 }
+_CHOICE = """Choosing among answers to several views of a board, without looking at the rules; first and last are bounds. Energy is AKOrN's
+own, and of other phases −Σ A cos(φᵢ − φⱼ) in the last loop, where A is each view's own attention: nothing says that it falls as a board is
+solved."""
 
 
 def document(loaded: Loaded) -> Document:
@@ -45,7 +48,7 @@ def document(loaded: Loaded) -> Document:
         f"{_HEAD}\n{shown}\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
         f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, [positions_row(entries)])}\n\n"
         f"By what minimal boards take, at the loops of the headline:\n\n{scores_table('Boards', entries, levels)}\n\n"
-        f"Choosing among answers to several views of a board, without looking at the rules; first and last are bounds:\n\n"
+        f"{_CHOICE}\n\n"
         f"{scores_table('Minimal boards', entries, chosen)}\n",
         files,
     )
