@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents._standings import difference, report_of
@@ -27,9 +27,11 @@ def document(loaded: Loaded) -> Document:
 
 
 def _of(experiment: Experiment) -> str:
-    """Entries with where their tokens' places come from, the best first."""
-    usual = experiment.comparisons[0].baseline if experiment.comparisons else ""
-    against = {c.pair.treatment: c for c in experiment.comparisons if c.baseline == usual}
+    """Entries with where their tokens' places come from, the best first; compared with the baseline where it does best as it is."""
+    baselines = {c.pair.baseline: c.baseline for c in experiment.comparisons}
+    plain = [s.entry for s in experiment.standings if s.entry in baselines and not _changed(s)]
+    usual = plain[0] if plain else next(iter(baselines), None)
+    against = {c.pair.treatment: c for c in experiment.comparisons if c.pair.baseline == usual}
     rows = []
     for standing in experiment.standings:
         if standing.summary is None:
@@ -55,7 +57,14 @@ def _of(experiment: Experiment) -> str:
                 str(standing.summary.n),
             )
         )
-    headings = ("Mechanism", "Settings", "Position", experiment.metric_label, f"Against {usual}", "Seeds")
+    baseline = f"Against {baselines[usual]}" if usual else "Difference"
+    headings = ("Mechanism", "Settings", "Position", experiment.metric_label, baseline, "Seeds")
     withheld = next((c.withheld for c in against.values() if c.withheld), "")
     said = f"\nVerdicts are withheld: {withheld}.\n" if withheld else ""
     return f"\n## {experiment.title}\n\n{table(headings, rows, numbers=3)}\n{said}"
+
+
+def _changed(standing: Standing) -> bool:
+    """Whether an entry has settings or a start of its own."""
+    entry = standing.cells[0].spec_given["mechanism"]
+    return bool(entry.get("settings") or entry.get("model"))

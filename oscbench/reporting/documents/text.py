@@ -13,7 +13,10 @@ _VALUES = ("language_values",), ("rope:values,rope:default",)
 
 def document(loaded: Loaded) -> Document:
     """Small decoders, few steps."""
-    words = "Bits a byte of Python source, lower is better; after so few steps an order may still change.\n"
+    words = (
+        "Bits a byte of Python source, lower is better; after so few steps an order may still change. Positions decide much of it: each\n"
+        "mechanism with every kind of them is on [its own page](positions.md).\n"
+    )
     return page(
         "text",
         "Which mechanism models text best?",
