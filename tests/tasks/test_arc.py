@@ -167,6 +167,11 @@ def test_a_task_of_the_same_data_that_tells_a_scored_answer_is_not_trained_on(fo
     arc_files.read_folder.cache_clear()
     with pytest.raises(UserError, match=r"task\.path: 1 of the 3 .*the first is e0"):
         chosen(config)
+    for name in ("e0", "t0", "t1", "t-large"):
+        (folder / "training" / f"{name}.json").unlink()
+    arc_files.read_folder.cache_clear()
+    with pytest.raises(UserError, match=r"task\.path: 1 of the 3 .*the first is e1"):
+        chosen(config)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def without_leaks(
         scored: tasks of the evaluation.
         where: the key that names those of training.
         published: the two are the splits of one data set, of which such tasks are left out, as ARC-AGI-1 has one: 40853293 of
-            its training is 070dd51e of its evaluation. In other data to train on they are refused.
+            its training is 070dd51e of its evaluation. In other data to train on, or where none would be left, they are refused.
 
     Raises:
         UserError: a task of training has the name of one that is scored, or, in other data, holds one of its tests with the answer.
@@ -137,7 +137,7 @@ def without_leaks(
     names = {one.name for one in train}
     asked = {_key(pair) for one in scored for pair in one.tests}
     silent = tuple(one for one in train if asked.isdisjoint(map(_key, one.demonstrations + one.tests)))
-    kept = silent if published else train
+    kept = silent if published and silent else train
     known = {_key(pair) for one in kept for pair in one.demonstrations + one.tests}
     told = [one.name for one in scored if one.name in names or any(_key(pair) in known for pair in one.tests)]
     if told:
