@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from oscbench import words
-from oscbench.analysis.experiment import Experiment, Standing
+from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.selection import headline_entries
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents._standings import difference, report_of
 
@@ -13,7 +14,8 @@ _HEAD = """# How much do positions and starts decide?
 Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors), and
 with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5. Uniform, the mean of all tokens (of
 text all earlier ones), is the floor. One recipe for all, nothing tuned; estimates only, eight draws of speakers among them. Differences are
-paired by seed, with the 95 % t interval of each alone, uncorrected for their number. Made from the
+on the baseline at the position that validation put first for it, paired by seed, with the 95 % t interval of each alone, uncorrected for
+their number. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 
@@ -27,10 +29,10 @@ def document(loaded: Loaded) -> Document:
 
 
 def _of(experiment: Experiment) -> str:
-    """Entries with where their tokens' places come from, the best first; compared with the baseline where it does best as it is."""
+    """Entries with where their tokens' places come from, the best first; compared with the baseline's headline entry."""
     baselines = {c.pair.baseline: c.baseline for c in experiment.comparisons}
-    plain = [s.entry for s in experiment.standings if s.entry in baselines and not _changed(s)]
-    usual = plain[0] if plain else next(iter(baselines), None)
+    headlines = headline_entries(record for one in experiment.standings for record in one.cells).values()
+    usual = next((entry for entry in headlines if entry in baselines), None)
     against = {c.pair.treatment: c for c in experiment.comparisons if c.pair.baseline == usual}
     rows = []
     for standing in experiment.standings:
@@ -62,9 +64,3 @@ def _of(experiment: Experiment) -> str:
     withheld = next((c.withheld for c in against.values() if c.withheld), "")
     said = f"\nVerdicts are withheld: {withheld}.\n" if withheld else ""
     return f"\n## {experiment.title}\n\n{table(headings, rows, numbers=3)}\n{said}"
-
-
-def _changed(standing: Standing) -> bool:
-    """Whether an entry has settings or a start of its own."""
-    entry = standing.cells[0].spec_given["mechanism"]
-    return bool(entry.get("settings") or entry.get("model"))
