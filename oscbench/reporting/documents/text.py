@@ -7,8 +7,6 @@ from oscbench.reporting.documents import Document
 from oscbench.reporting.documents._standings import page, report_of
 
 _SUITES = ("language_small", "tuned_text", "language_long")
-_VALUES = ("language_values",), ("rope:values,rope:default",)
-"""A suite of before suites could declare what they compare, and matched to nobody, and what it asks."""
 
 
 def document(loaded: Loaded) -> Document:
@@ -22,5 +20,4 @@ def document(loaded: Loaded) -> Document:
         "Which mechanism models text best?",
         words,
         report_of(loaded, _SUITES),
-        report_of(loaded, *_VALUES),
     )
