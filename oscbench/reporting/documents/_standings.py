@@ -14,6 +14,7 @@ from oscbench.analysis.experiment import Experiment, Standing, values_of
 from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.roles import basis
+from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.analysis.study import Study, assemble
 from oscbench.records import suite_name
@@ -63,7 +64,7 @@ def page(
             if experiment.slug in report.points:
                 continue
             parts.append(f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n")
-            parts.append(standings_table(experiment, threshold) + "\n")
+            parts.append(_tables(experiment, threshold))
             where = f" ({experiment.suite})" if several else ""
             rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
         for family in report.sweeps:
@@ -78,29 +79,40 @@ def page(
     return Document("".join([parts[0], "\n", picture, *parts[1:]]), files)
 
 
-def standings_table(experiment: Experiment, threshold: Threshold | None = None) -> str:
-    """Every entry with its mean, what it is against its baseline, and how often it fails where a threshold says.
+def _tables(experiment: Experiment, threshold: Threshold | None) -> str:
+    """Every entry, beside it what it is against its baseline; where baselines differ, comparisons are a table of their own."""
+    baselines = {c.pair.baseline for c in experiment.comparisons if c.paired}
+    if len(baselines) == 1:
+        return f"{standings_table(experiment, baselines.pop(), threshold)}\n"
+    entries = f"{standings_table(experiment, None, threshold)}\n"
+    return f"{entries}\n{comparisons_table(experiment.comparisons)}\n" if baselines else entries
+
+
+def standings_table(experiment: Experiment, baseline: Entry | None, threshold: Threshold | None = None) -> str:
+    """Every entry with its mean, what it is against one baseline of all, and how often it fails where a threshold says.
 
     Where entries know in different ways where a token stands, a column says how: a difference may be that.
     """
     against = {c.pair.treatment: c for c in experiment.comparisons}
-    positions = [position_of(standing.cells[0]) for standing in experiment.standings if standing.summary]
-    apart = len(set(positions)) > 1
+    told = [standing for standing in experiment.standings if standing.summary]
+    apart = len({position_of(standing.cells[0]) for standing in told}) > 1
     headings = ["Mechanism", *(["Positions"] if apart else [])]
-    headings += [f"{experiment.metric_label}, mean ± 95 %", "Difference", "Verdict"]
+    headings += [f"{experiment.metric_label}, mean ± 95 %"]
+    if baseline:
+        name = next(standing.label for standing in experiment.standings if standing.entry == baseline)
+        headings += [f"Difference from {name}", "Verdict"]
     headings += ["Seeds that fail"] if threshold else []
     rows = []
-    for standing in experiment.standings:
-        if standing.summary is None:
-            continue
-        comparison = against.get(standing.entry)
+    for standing in told:
         cells = [standing.label, *([position_of(standing.cells[0])] if apart else [])]
         cells.append(mean(standing, experiment.unit))
-        cells += [difference(comparison), _verdict(comparison)] if comparison else ["", ""]
+        if baseline:
+            comparison = against.get(standing.entry)
+            cells += [difference(comparison), _verdict(comparison)] if comparison else ["", ""]
         if threshold:
             found = failures(standing.cells, threshold)
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
-        rows.append([*cells, str(standing.summary.n), flops(standing)])
+        rows.append([*cells, str(len(standing.finished)), flops(standing)])
     return table([*headings, "Seeds", "Forward FLOPs"], rows, numbers=2)
 
 

@@ -6,7 +6,7 @@ from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents._standings import page, report_of
 
-_SUITES = ("vision_small", "vision_tuned", "tuned_digits", "tuned_cifar10")
+_SUITES = ("vision_small", "tuned_digits", "tuned_cifar10")
 
 
 def document(loaded: Loaded) -> Document:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -16,26 +16,28 @@ from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.selection import Entry
 from oscbench.positions import parted
-from oscbench.records import suite_name
+from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents._standings import report_of
 from oscbench.reporting.page.figure import axis_label, finish, scaled
 from oscbench.reporting.page.style import INK, MUTED, look_of, settings
 
 _PANELS = (
-    ("digits, tuned", "vision_tuned", "timing_models", "ViT-S/16"),
+    ("digits, tuned", "tuned_digits", "timing_models", "ViT-S/16"),
     ("agreement", "agreement", "timing_decoder", "12-layer decoder"),
     ("bytes of Python source", "language_small", "timing_decoder", "12-layer decoder"),
 )
 """Panel, suite of the quality, suite of the time, and the model that was timed."""
+_COSTLY = ("steps",)
+"""Settings that multiply what a mechanism computes: an entry that has them otherwise than the mechanism that was timed has no time here."""
 _ROOM, _LINE = 0.45, 0.055
 """Of a name, as shares of a panel's width and height."""
 _HEAD = """# What does quality cost in time?
 
 Means over seeds with 95 % intervals, against the time of a training step of a whole model over softmax's, measured in turn on an idle machine
 at equal width, heads and MLP. The model that is timed is not the small one that is trained: times say what a mechanism costs where it is
-used. An empty dot has other positions added to its tokens than softmax has in its suite, so that its quality
-may be theirs. Made from the
+used, by its default settings (an entry that takes another number of inner steps has no time here). An empty dot has other positions added to
+its tokens than softmax has in its suite, so that its quality may be theirs. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 
 """
@@ -91,19 +93,27 @@ def _experiments(loaded: Loaded, suite: str) -> Sequence[Experiment]:
     return report.single if report else ()
 
 
-def _times(loaded: Loaded, suite: str) -> dict[str, float]:
-    """Mechanism -> time of a training step over softmax's, of the newest record of a timing suite."""
+def _times(loaded: Loaded, suite: str) -> dict[str, tuple[float, Mapping[str, Any]]]:
+    """Mechanism -> time of a training step over softmax's and the settings it was timed with, of the newest record of a timing suite."""
     own = [r for r in loaded.records if is_timing(r) and suite_name(r.suite) == suite]
     if not own:
         return {}
     newest = max(own, key=lambda record: record.finished_utc)
     start = "step_ratio/"
+    timed = {contender["key"]: contender for contender in newest.spec["contenders"]}
     return {
-        name.removeprefix(start): value_of(newest, name) for name in newest.measures if name.startswith(start)
+        key: (value_of(newest, name), timed[key]["settings"])
+        for name in newest.measures
+        if name.startswith(start) and (key := name.removeprefix(start)) in timed
     }
 
 
-def _points(experiment: Experiment, times: dict[str, float]) -> list[_Point]:
+def _as_timed(record: Record, settings: Mapping[str, Any]) -> bool:
+    own = record.spec["mechanism"]
+    return all(own[key] == settings[key] for key in _COSTLY if key in own and key in settings)
+
+
+def _points(experiment: Experiment, times: dict[str, tuple[float, Mapping[str, Any]]]) -> list[_Point]:
     positions = {s.entry: position_of(s.finished[0]) for s in experiment.standings if s.finished}
     usual = {parted(position)[0] for entry, position in positions.items() if entry.mechanism == "softmax"}
     return [
@@ -113,12 +123,12 @@ def _points(experiment: Experiment, times: dict[str, float]) -> list[_Point]:
             s.summary.mean,
             s.summary.interval.low,
             s.summary.interval.high,
-            times[s.entry.mechanism],
+            times[s.entry.mechanism][0],
             positions[s.entry],
             parted(positions[s.entry])[0] in usual,
         )
         for s in experiment.standings
-        if s.summary and s.entry.mechanism in times
+        if s.summary and s.entry.mechanism in times and _as_timed(s.finished[0], times[s.entry.mechanism][1])
     ]
 
 
