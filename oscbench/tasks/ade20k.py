@@ -52,7 +52,7 @@ class Ade20k(StoredSegmentation):
     """What each pixel of a photograph belongs to."""
 
     Config = Ade20kConfig
-    version = 1
+    version = 2
     label = "ADE20K"
     classes = tuple(str(number) for number in range(1, NUM_CLASSES + 1))
 

@@ -58,7 +58,7 @@ class CamVid(StoredSegmentation):
     """What each pixel of a street scene belongs to."""
 
     Config = CamVidConfig
-    version = 1
+    version = 2
     label = "CamVid"
     classes = CLASSES
 

@@ -52,7 +52,7 @@ class Cifar10(StoredImages):
     """Which of ten things a small photograph shows."""
 
     Config = Cifar10Config
-    version = 1
+    version = 2
     label = "CIFAR-10"
     inputs = ImageInputs(channels=3, height=SIDE, width=SIDE, num_classes=NUM_CLASSES)
 

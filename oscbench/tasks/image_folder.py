@@ -50,7 +50,7 @@ class ImageFolder(StoredImages):
     """Which class a photograph belongs to."""
 
     Config = ImageFolderConfig
-    version = 1
+    version = 2
     label = "photographs"
 
     def __init__(self, config: ImageFolderConfig) -> None:

@@ -20,7 +20,7 @@ from oscbench.data.known import KEYWORDS
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, FrameInputs, Metric, TaskConfig
-from oscbench.tasks.support.in_memory import Classification
+from oscbench.tasks.support.in_memory import Classification, mixed
 from oscbench.tasks.support.sound import speech_synthesis as synthesis
 from oscbench.tasks.support.sound.log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
 from oscbench.tasks.support.sound.wave_files import read_wave
@@ -45,7 +45,7 @@ class Keywords(Classification):
     """Which of ten words was said."""
 
     Config = KeywordsConfig
-    version = 1
+    version = 2
     label = "spoken keywords"
     metric = Metric("accuracy", "test accuracy", "fraction", "higher")
     backbone = "frames"
@@ -57,10 +57,11 @@ class Keywords(Classification):
         train = found["train.inputs"]
         mean = train.mean((0, 1))
         spread = train.std((0, 1)).clamp_min(SMALLEST_SPREAD)
-        self.splits = {
+        stored = {
             split: Batch((found[f"{split}.inputs"] - mean) / spread, found[f"{split}.targets"])
             for split in SPLITS
         }
+        self.splits = {split: data if split == "train" else mixed(data) for split, data in stored.items()}
 
     @classmethod
     def headline(cls, config: KeywordsConfig) -> tuple[str, Metric]:

@@ -65,7 +65,7 @@ class SelfSupervised(PairedViews):
     """How well frozen features tell classes."""
 
     Config = SelfSupervisedConfig
-    version = 1
+    version = 2
     label = "self-supervised learning"
     metric = Metric("knn_accuracy", "test k-NN accuracy", "fraction", "higher")
     config: SelfSupervisedConfig

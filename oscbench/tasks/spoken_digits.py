@@ -22,7 +22,7 @@ from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, Draw, FrameInputs, Metric, TaskConfig, draw_number
-from oscbench.tasks.support.in_memory import Classification
+from oscbench.tasks.support.in_memory import Classification, mixed
 from oscbench.tasks.support.sound.log_mel import NUM_BINS, NUM_FRAMES, log_mel
 from oscbench.tasks.support.sound.wave_files import read_wave
 
@@ -52,7 +52,7 @@ class SpokenDigits(Classification):
     """Which digit was said, by somebody unheard."""
 
     Config = SpokenDigitsConfig
-    version = 1
+    version = 2
     label = "spoken digits, speakers unheard in training"
     metric = Metric("accuracy", "test accuracy", "fraction", "higher")
     backbone = "frames"
@@ -71,9 +71,10 @@ class SpokenDigits(Classification):
         }
         train = heard["features"][rows["train"]]
         mean, spread = train.mean((0, 1)), train.std((0, 1)).clamp_min(SMALLEST_SPREAD)
-        self.splits = {
+        found = {
             split: Batch((heard["features"][of] - mean) / spread, digits[of]) for split, of in rows.items()
         }
+        self.splits = {split: data if split == "train" else mixed(data) for split, data in found.items()}
 
     @classmethod
     def describe(cls, config: SpokenDigitsConfig) -> FrameInputs:

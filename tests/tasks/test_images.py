@@ -17,6 +17,7 @@ from oscbench.tasks import Batch, cifar10
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
 from oscbench.tasks.image_folder import ImageFolder, ImageFolderConfig
 from oscbench.tasks.support.images.stored import channel_statistics, cropped
+from oscbench.tasks.support.in_memory import mixed
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +65,9 @@ def test_both_forms_are_the_same_images(binary: Path, pickled: Path) -> None:
     one, two = Cifar10(Cifar10Config(path=str(binary))), Cifar10(Cifar10Config(path=str(pickled)))
     assert one.data_hash() == two.data_hash()
     images, classes = cifar_rows(5)
-    assert torch.equal(one.splits["test"].inputs, torch.from_numpy(images.reshape(20, 3, 32, 32)))
-    assert one.splits["test"].targets.tolist() == classes.tolist()
+    expected = mixed(Batch(torch.from_numpy(images.reshape(20, 3, 32, 32)), torch.from_numpy(classes)))
+    assert torch.equal(one.splits["test"].inputs, expected.inputs)
+    assert torch.equal(one.splits["test"].targets, expected.targets)
     above = Cifar10(Cifar10Config(path=str(binary.parent)))
     assert above.data_hash() == one.data_hash()
 
@@ -92,16 +94,26 @@ def test_images_in_folders_are_cifar_too_and_the_label_says_jpeg(as_images: Path
         "validation": 20,
         "test": 20,
     }
-    assert task.splits["test"].targets.tolist() == [label for label in range(10) for _ in range(2)]
+    stored_order = torch.arange(20)
+    places = mixed(Batch(stored_order, stored_order)).targets
+    assert task.splits["test"].targets.tolist() == [place // 2 for place in places.tolist()]
     with Image.open(as_images / "test" / "bird" / "0000.jpg") as opened:
         expected = torch.from_numpy(np.asarray(opened).copy())
-    assert torch.equal(task.splits["test"].inputs[4].permute(1, 2, 0), expected)
+    assert torch.equal(task.splits["test"].inputs[places == 4][0].permute(1, 2, 0), expected)
     assert task.headline(config)[0] == "CIFAR-10 (JPEG)"
     add("cifar10_jpeg", as_images)
     stored = Cifar10Config(path="cifar10_jpeg")
     assert Cifar10(stored).data_hash() == task.data_hash()
     assert Cifar10.headline(stored)[0] == "CIFAR-10 (JPEG)"
     assert Cifar10.headline(Cifar10Config())[0] == "CIFAR-10"
+
+
+def test_what_measures_look_at_first_is_of_several_classes(as_images: Path) -> None:
+    """Files in folders stand class by class, and a probe of the first images was of one class alone."""
+    task = Cifar10(Cifar10Config(path=str(as_images)))
+    for split in ("validation", "test"):
+        first = task.splits[split].targets[:10]
+        assert len(first.unique()) > 5, "stored, the first ten are of five classes"
 
 
 def test_images_of_cifar_are_decoded_once(as_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,11 +347,14 @@ def test_folders_become_squares_and_classes(photographs: Path) -> None:
         "validation": (3, 3, 16, 16),
         "test": (12, 3, 16, 16),
     }
-    assert task.splits["test"].targets.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    places = mixed(Batch(torch.arange(12), torch.arange(12))).targets
+    assert task.splits["test"].targets.tolist() == [place // 4 for place in places.tolist()]
     with Image.open(photographs / "val" / "bee" / "3.JPEG") as opened:
         assert opened.size == (23, 23)
         expected = np.asarray(opened.convert("RGB").resize((16, 16), Image.Resampling.BICUBIC))
-    assert torch.equal(task.splits["test"].inputs[4 + 3].permute(1, 2, 0), torch.from_numpy(expected.copy()))
+    assert torch.equal(
+        task.splits["test"].inputs[places == 4 + 3][0].permute(1, 2, 0), torch.from_numpy(expected.copy())
+    )
     assert ImageFolder(config).data_hash() == task.data_hash()
     assert task.headline(config)[0] == "photographs of photographs, 16 pixels"
 
@@ -363,10 +378,15 @@ def test_fewer_classes_by_number_and_by_list(photographs: Path, tmp_path: Path) 
     task = ImageFolder(ImageFolderConfig(path=str(photographs), size=8, class_list=str(chosen)))
     whole = ImageFolder(ImageFolderConfig(path=str(photographs), size=8))
     assert task.inputs.num_classes == 2
-    assert torch.equal(task.splits["test"].inputs[:4], whole.splits["test"].inputs[8:])
-    assert task.splits["test"].targets.tolist() == [0] * 4 + [1] * 4
+    cats = [
+        one.splits["test"].inputs[one.splits["test"].targets == label].unique(dim=0)
+        for one, label in ((task, 0), (whole, 2))
+    ]
+    assert torch.equal(*cats)
+    assert task.splits["test"].targets.bincount().tolist() == [4, 4]
     two = ImageFolder(ImageFolderConfig(path=str(photographs), size=8, classes=2))
-    assert torch.equal(two.splits["test"].inputs, whole.splits["test"].inputs[:8])
+    of_two = whole.splits["test"].inputs[whole.splits["test"].targets < 2]
+    assert torch.equal(two.splits["test"].inputs.unique(dim=0), of_two.unique(dim=0))
 
 
 def test_bad_folders_and_images_are_told_in_a_line(photographs: Path, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from oscbench.data.known import KEYWORDS
 from oscbench.errors import UserError
 from oscbench.models.backbones.frames import Frames, FramesConfig
 from oscbench.models.matching import num_parameters
+from oscbench.tasks import Batch
 from oscbench.tasks.keywords import Keywords, KeywordsConfig, features_of, recordings
+from oscbench.tasks.support.in_memory import mixed
 from oscbench.tasks.support.sound import speech_synthesis as synthesis
 from oscbench.tasks.support.sound.log_mel import RATE, hertz_to_mel, log_mel, mel_to_hertz, mel_triangles
 from oscbench.tasks.support.sound.wave_files import read_wave
@@ -122,9 +124,9 @@ def test_lists_say_who_trains(folder: Path) -> None:
     }
     assert all(name.endswith(("a.wav", "b.wav")) for name in found["train"])
     task = Keywords(KeywordsConfig(path=str(folder)))
-    assert task.splits["test"].targets.tolist() == sorted(
-        task.splits["test"].targets.tolist(), key=lambda i: KEYWORDS[i]
-    )
+    targets = task.splits["test"].targets.tolist()
+    assert sorted(targets) == list(range(10))
+    assert targets != sorted(targets, key=lambda i: KEYWORDS[i]), "not in the order of their folders"
     assert task.num_training_examples == 20
 
 
@@ -135,7 +137,9 @@ def test_features_are_normalised_by_the_training_split_alone(folder: Path) -> No
     assert (train.std((0, 1)) - 1).abs().max() < 1e-3
     raw = features_of(folder)
     mean, spread = raw["train.inputs"].mean((0, 1)), raw["train.inputs"].std((0, 1))
-    assert torch.allclose(task.splits["test"].inputs, (raw["test.inputs"] - mean) / spread, atol=1e-5)
+    expected = mixed(Batch((raw["test.inputs"] - mean) / spread, raw["test.targets"]))
+    assert torch.allclose(task.splits["test"].inputs, expected.inputs, atol=1e-5)
+    assert torch.equal(task.splits["test"].targets, expected.targets)
 
 
 def test_features_are_kept_and_a_changed_recording_is_heard(folder: Path) -> None:

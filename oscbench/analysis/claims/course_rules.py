@@ -9,23 +9,22 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Ahead, Rises
 from oscbench.analysis.dynamics import layer_curves
-from oscbench.analysis.statistics.multiplicity import simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Curve, Record
 
 
-def rises(asks: Sequence[Rises], evidence: Evidence) -> list[Finding]:
+def rises(asks: Sequence[Rises], evidence: Evidence, level: float) -> list[Finding]:
     """A quantity at the end of training less what it was at the start: its 95 % interval over eight seeds or more must lie above 0.
 
     Of two entries, what the first rises more than the second, paired by seed.
     """
-    return [_rises(ask, evidence) for ask in asks]
+    return [_rises(ask, evidence, level) for ask in asks]
 
 
-def _rises(ask: Rises, evidence: Evidence) -> Finding:
+def _rises(ask: Rises, evidence: Evidence, level: float) -> Finding:
     curves = _courses(ask, ask.entry, evidence)
     against = _courses(ask, ask.over, evidence) if ask.over else {}
     seeds = sorted(curves.keys() & against.keys() if ask.over else curves)
@@ -33,15 +32,19 @@ def _rises(ask: Rises, evidence: Evidence) -> Finding:
         return absent(ask)
     changes = [_change(curves[seed]) - (_change(against[seed]) if ask.over else 0.0) for seed in seeds]
     ends = mean_interval(changes)
-    change = words.estimate(float(np.mean(changes)), ends.low, ends.high, "1")
+    mean = float(np.mean(changes))
+    change = words.estimate(mean, ends.low, ends.high, "1")
     start, end = (float(np.mean([curves[seed].y[at] for seed in seeds])) for at in (0, -1))
     more = f" more than {ask.over}" if ask.over else ""
+    told = f", minus {ask.over}'s change" if ask.over else ""
     text = (
         f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[seeds[0]].x[-1]:g} "
-        f"steps, {change}{more}, {len(seeds)} seeds ({ask.suite})"
+        f"steps, {change}{told}, {len(seeds)} seeds ({ask.suite})"
     )
-    hides = f"it could still rise by {ends.high:.3f}{more}"
-    return by_interval(ask, text, len(seeds), holds=ends.low > 0, fails=ends.high < 0, hides=hides)
+    hides = CORRECTED if ends.high < 0 else f"it could still rise by {ends.high:.3f}{more}"
+    return by_interval(
+        ask, text, len(seeds), holds=ends.low > 0, fails=mean_interval(changes, level).high < 0, hides=hides
+    )
 
 
 def _courses(ask: Rises, entry: str, evidence: Evidence) -> dict[int, Curve]:
@@ -54,13 +57,9 @@ def _change(curve: Curve) -> float:
     return curve.y[-1] - curve.y[0]
 
 
-def ahead(asks: Sequence[Ahead], evidence: Evidence) -> list[Finding]:
-    """A quantity of two entries, its mean over the points of training at which both were looked at, paired by seed.
-
-    What speaks against it is corrected over the ground's questions.
-    """
+def ahead(asks: Sequence[Ahead], evidence: Evidence, level: float) -> list[Finding]:
+    """A quantity of two entries, its mean over the points of training at which both were looked at, paired by seed."""
     made = [_gains(ask, evidence) for ask in asks]
-    level = simultaneous_level(sum(bool(len(gains)) for gains, _ in made))
     return [
         _judged(ask, gains, points, level) if len(gains) else absent(ask)
         for ask, (gains, points) in zip(asks, made, strict=True)
@@ -90,7 +89,7 @@ def _judged(ask: Ahead, gains: Floats, points: int, level: float) -> Finding:
         f"{ask.treatment} − {ask.baseline}: {gain} {ask.what or words_of(ask.quantity)} in the "
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
     )
-    hides = f"it could still be ahead by {ends.high:.3f}"
+    hides = CORRECTED if ends.high < 0 else f"it could still be ahead by {ends.high:.3f}"
     holds = p <= ALPHA and ends.low > 0
     return by_interval(ask, text, len(gains), holds=holds, fails=corrected.high < 0, hides=hides)
 

@@ -23,6 +23,7 @@ class Evidence:
     loaded: Loaded
     _suites: dict[str, list[Record]] = field(default_factory=dict)
     _reports: dict[tuple[str, tuple[str, ...]], Study | None] = field(default_factory=dict)
+    _withheld: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.loaded.records:
@@ -46,6 +47,16 @@ class Evidence:
         if (suite, asked) not in self._reports:
             self._reports[suite, asked] = self._report(suite, asked)
         return self._reports[suite, asked]
+
+    def withheld(self, suite: str, value: str | None = None) -> str:
+        """Why a suite's task decides nothing: its best entry is not above a floor; empty where it is, or has no floor."""
+        if suite not in self._withheld:
+            report = self._report(suite, ())
+            self._withheld[suite] = (
+                {e.suite: e.above_floor.reason for e in report.experiments if e.above_floor} if report else {}
+            )
+        told = self._withheld[suite].items()
+        return next((why for name, why in told if why and (value is None or value in _changes(name))), "")
 
     def _report(self, suite: str, asked: Sequence[str]) -> Study | None:
         records = tuple(r for r in self.cells(suite) if not is_timing(r))

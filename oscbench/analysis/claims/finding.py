@@ -9,6 +9,7 @@ from oscbench import words
 from oscbench.analysis.claims.ledger import Ask
 from oscbench.analysis.comparison import VERDICT_SEEDS
 
+CORRECTED = "corrected over the ground's questions its interval reaches what is claimed"
 Outcome = Literal["holds", "does not hold", "undecided", "not tested"]
 FEW_SEEDS = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
 

@@ -25,11 +25,13 @@ class _OfSuite(_Frozen):
         suite: Its name; a suite that varies is asked over all its values.
         value: Of a suite that varies this value alone, as in `train.steps=800`.
         what: Words that say more than the names do.
+        asked: When the question was asked, where its suite had run before: said beside the answer.
     """
 
     suite: str
     value: str | None = None
     what: str = ""
+    asked: str = ""
 
 
 class _OfPair(_OfSuite):
@@ -51,10 +53,27 @@ class Difference(_OfPair):
 
 
 class Sooner(_OfPair):
-    """Does the treatment need fewer steps to a level of the headline metric on validation?"""
+    """Does the treatment need fewer steps to levels of the headline metric on validation?
+
+    Attributes:
+        targets: The levels; the answer is the geometric mean of what is needed for each, so that no one level decides.
+    """
 
     rule: Literal["sooner"]
-    target: float
+    targets: tuple[float, ...] = Field(min_length=1)
+
+
+class NeedsLess(_OfPair):
+    """Does the treatment need less of what a suite varies, data or parameters, to levels of the headline metric?
+
+    Attributes:
+        over: What varies, as the suite names it (`task.fraction`), or a measure (`params`).
+        targets: The levels; the answer is the geometric mean of what is needed for each.
+    """
+
+    rule: Literal["needs less"]
+    over: str
+    targets: tuple[float, ...] = Field(min_length=1)
 
 
 class FailsLess(_OfPair):
@@ -144,6 +163,13 @@ class Loses(_OfPair):
     margin: str | None = None
 
 
+class Less(_OfPair):
+    """Has the treatment less of a measure than the baseline, paired by seed?"""
+
+    rule: Literal["less"]
+    measure: str
+
+
 class Rises(_OfSuite):
     """Is a quantity of an entry's last layer higher at the end of training than before its first step?
 
@@ -191,10 +217,12 @@ class Finishes(_OfSuite):
 Ask = Annotated[
     Difference
     | Sooner
+    | NeedsLess
     | FailsLess
     | Quantity
     | Level
     | Loses
+    | Less
     | Rises
     | Ahead
     | Falls

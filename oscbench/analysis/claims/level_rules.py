@@ -16,12 +16,12 @@ from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records import Record
 
 
-def quantities(asks: Sequence[Quantity], evidence: Evidence) -> list[Finding]:
+def quantities(asks: Sequence[Quantity], evidence: Evidence, level: float) -> list[Finding]:
     """A quantity of health within bounds: its 95 % interval over eight seeds or more must lie inside."""
-    return [_quantity(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
+    return [_quantity(ask, evidence.entry(ask.entry, ask.suite, ask.value), level) for ask in asks]
 
 
-def _quantity(ask: Quantity, cells: Sequence[Record]) -> Finding:
+def _quantity(ask: Quantity, cells: Sequence[Record], level: float) -> Finding:
     values = []
     for record in cells:
         rows = [
@@ -43,12 +43,14 @@ def _quantity(ask: Quantity, cells: Sequence[Record]) -> Finding:
         f"{ask.entry}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], asked for {' and '.join(bounds)}, "
         f"{len(values)} seeds ({ask.suite})"
     )
-    inside, outside = low >= floor and high <= top, high < floor or low > top
+    corrected = mean_interval(values, level)
+    inside, outside = low >= floor and high <= top, corrected.high < floor or corrected.low > top
     return by_interval(ask, text, len(values), holds=inside, fails=outside)
 
 
-def times(asks: Sequence[Time], evidence: Evidence) -> list[Finding]:
+def times(asks: Sequence[Time], evidence: Evidence, level: float) -> list[Finding]:
     """Ratios of times, median over the rounds of a timing suite."""
+    del level  # nothing here has an interval over seeds
     found = []
     for ask in asks:
         cells = evidence.cells(ask.suite, ask.value)
@@ -69,8 +71,9 @@ def times(asks: Sequence[Time], evidence: Evidence) -> list[Finding]:
     return found
 
 
-def counts(asks: Sequence[Count], evidence: Evidence) -> list[Finding]:
+def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Finding]:
     """Closed forms have no spread: what is smaller is smaller."""
+    del level  # nothing here has an interval over seeds
     found = []
     for ask in asks:
         sides = [
@@ -100,8 +103,9 @@ def _count(record: Record, ask: Count) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def finishes(asks: Sequence[Finishes], evidence: Evidence) -> list[Finding]:
+def finishes(asks: Sequence[Finishes], evidence: Evidence, level: float) -> list[Finding]:
     """Whether any cell of a suite diverged."""
+    del level  # nothing here has an interval over seeds
     found = []
     for ask in asks:
         cells = [r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.mechanism]

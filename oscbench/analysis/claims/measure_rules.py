@@ -10,21 +10,20 @@ from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, absent, by_interval, p_told
-from oscbench.analysis.claims.ledger import Level, Loses
+from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.ledger import Less, Level, Loses
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.equivalence import read_margin
-from oscbench.analysis.statistics.multiplicity import simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Record
 
 
-def levels(asks: Sequence[Level], evidence: Evidence) -> list[Finding]:
+def levels(asks: Sequence[Level], evidence: Evidence, level: float) -> list[Finding]:
     """A measure, or what it is over another or a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
-    return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value)) for ask in asks]
+    return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value), level) for ask in asks]
 
 
-def _level(ask: Level, cells: Sequence[Record]) -> Finding:
+def _level(ask: Level, cells: Sequence[Record], level: float) -> Finding:
     known = [
         (r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _taken_off(r, ask))
     ]
@@ -40,13 +39,15 @@ def _level(ask: Level, cells: Sequence[Record]) -> Finding:
     bounds = [f"at least {told(ask.at_least, unit)}"] if ask.at_least is not None else []
     bounds += [f"at most {told(ask.at_most, unit)}"] if ask.at_most is not None else []
     apart = ask.less or ask.over  # a difference, then, whose ends have signs
-    ends_told = words.interval(low, high, unit) if apart else f"[{told(low, unit)}, {told(high, unit)}]"
+    most = min(high, 1.0) if unit == "fraction" else high  # a t interval of shares near 1 passes it
+    ends_told = words.interval(low, high, unit) if apart else f"[{told(low, unit)}, {told(most, unit)}]"
     text = (
         f"{ask.entry}: {what} {told(mean, unit)} {ends_told}, asked for "
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     inside = low >= ask.lowest and high <= ask.highest
-    outside = high < ask.lowest or low > ask.highest
+    corrected = mean_interval(values, level)
+    outside = corrected.high < ask.lowest or corrected.low > ask.highest
     return by_interval(ask, text, len(values), holds=inside, fails=outside)
 
 
@@ -60,14 +61,45 @@ def _taken_off(record: Record, ask: Level) -> float:
     return other + float(floor[-1] if isinstance(floor, list) else floor)
 
 
-def losses(asks: Sequence[Loses], evidence: Evidence) -> list[Finding]:
-    """What is lost from one measure to another, paired by seed; what speaks against it is corrected over the ground's questions."""
-    made = [_lost(ask, evidence) for ask in asks]
-    level = simultaneous_level(sum(gains is not None for gains, _ in made))
-    return [
-        absent(ask) if gains is None else _judged(ask, gains, text, level)
-        for ask, (gains, text) in zip(asks, made, strict=True)
-    ]
+def losses(asks: Sequence[Loses], evidence: Evidence, level: float) -> list[Finding]:
+    """What is lost from one measure to another, paired by seed; on a task that tells nobody apart nothing is decided."""
+    found = []
+    for ask in asks:
+        gains, text = _lost(ask, evidence)
+        found.append(absent(ask) if gains is None else _judged(ask, gains, text, level, evidence))
+    return found
+
+
+def less(asks: Sequence[Less], evidence: Evidence, level: float) -> list[Finding]:
+    """A measure of two entries, paired by seed: less is claimed."""
+    found = []
+    for ask in asks:
+        sides = [
+            {
+                r.seed: v
+                for r in evidence.entry(name, ask.suite, ask.value)
+                if math.isfinite(v := value_of(r, ask.measure))
+            }
+            for name in (ask.treatment, ask.baseline)
+        ]
+        seeds = sorted(sides[0].keys() & sides[1].keys())
+        if not seeds:
+            found.append(absent(ask))
+            continue
+        gains = np.array([sides[1][seed] - sides[0][seed] for seed in seeds])
+        ends, p = mean_interval(-gains), sign_flip_p(gains, np.random.default_rng(0))
+        some = next(
+            r.measures[ask.measure] for r in evidence.cells(ask.suite, ask.value) if ask.measure in r.measures
+        )
+        size = words.estimate(float(-gains.mean()), ends.low, ends.high, some.unit)
+        what = ask.what or words.lowered(some.label)
+        text = (
+            f"{ask.treatment} − {ask.baseline}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
+        )
+        holds, fails = p <= ALPHA and ends.high < 0, mean_interval(gains, level).high < 0
+        hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
+        found.append(by_interval(ask, text, len(seeds), holds=holds, fails=fails, hides=hides))
+    return found
 
 
 def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
@@ -93,7 +125,7 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     return gains, text
 
 
-def _judged(ask: Loses, gains: Floats, text: str, level: float) -> Finding:
+def _judged(ask: Loses, gains: Floats, text: str, level: float, evidence: Evidence) -> Finding:
     gain, corrected = mean_interval(gains), mean_interval(gains, level)
     margin = read_margin(ask.margin).value if ask.margin else 0.0
     if margin:
@@ -103,11 +135,17 @@ def _judged(ask: Loses, gains: Floats, text: str, level: float) -> Finding:
     else:
         p, against = sign_flip_p(gains, np.random.default_rng(0)), ""
     text = f"{text}, {p_told(p)}{against} ({ask.suite})"
+    withheld = evidence.withheld(ask.suite, ask.value)
+    if withheld:
+        return Finding(ask, "undecided", text, withheld)
+    hides = "both lose as much, as far as these seeds can tell"
+    if gain.high < -margin:
+        hides = CORRECTED
     return by_interval(
         ask,
         text,
         len(gains),
         holds=p <= ALPHA and gain.low > -margin,
         fails=corrected.high < -margin,
-        hides="both lose as much, as far as these seeds can tell",
+        hides=hides,
     )

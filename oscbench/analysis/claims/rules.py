@@ -17,24 +17,30 @@ from oscbench.analysis.claims.ledger import (
     FailsLess,
     Falls,
     Finishes,
+    Less,
     Level,
     Loses,
+    NeedsLess,
     Quantity,
     Rises,
     Sooner,
     Time,
 )
 from oscbench.analysis.claims.level_rules import counts, finishes, quantities, times
-from oscbench.analysis.claims.measure_rules import levels, losses
-from oscbench.analysis.claims.paired_rules import differences, fails_less, sooner
+from oscbench.analysis.claims.measure_rules import less, levels, losses
+from oscbench.analysis.claims.paired_rules import differences, fails_less
+from oscbench.analysis.claims.ratio_rules import needs_less, sooner
+from oscbench.analysis.statistics.multiplicity import simultaneous_level
 
-_RULES: dict[type, Callable[[Any, Evidence], list[Finding]]] = {
+_RULES: dict[type, Callable[[Any, Evidence, float], list[Finding]]] = {
     Difference: differences,
     Sooner: sooner,
+    NeedsLess: needs_less,
     FailsLess: fails_less,
     Quantity: quantities,
     Level: levels,
     Loses: losses,
+    Less: less,
     Rises: rises,
     Ahead: ahead,
     Falls: falls,
@@ -45,9 +51,15 @@ _RULES: dict[type, Callable[[Any, Evidence], list[Finding]]] = {
 
 
 def find(asks: Sequence[Ask], evidence: Evidence) -> list[Finding]:
-    """Answer the questions of one ground, in order."""
+    """Answer the questions of one ground, in order.
+
+    A claim holds on a ground where all its questions hold, each at the 5 % level: of such an intersection none needs a correction (Berger,
+    Technometrics 24, 1982). Against a claim one question is enough, so what speaks against it is corrected over all questions of the
+    ground, of whatever kind and suite (Bonferroni): each rule is given the level that its intervals then need.
+    """
+    level = simultaneous_level(len(asks))
     found: dict[int, Finding] = {}
     for kind, rule in _RULES.items():
         places = [at for at, ask in enumerate(asks) if isinstance(ask, kind)]
-        found |= dict(zip(places, rule([asks[at] for at in places], evidence), strict=True))
+        found |= dict(zip(places, rule([asks[at] for at in places], evidence, level), strict=True))
     return [found[at] for at in range(len(asks))]

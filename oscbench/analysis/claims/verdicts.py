@@ -62,12 +62,18 @@ class Entry:
             for finding in judged.findings:
                 if judged.outcome != "not tested":
                     hides = f": {finding.hides}" if finding.hides else ""
-                    beforehand = "" if finding.declared in (None, True) else "; not declared beforehand"
-                    found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{beforehand}.")
+                    found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{_when(finding)}.")
             if judged.outcome == "not tested":
                 takes = f": {judged.ground.takes}" if judged.ground.takes else ""
                 found.append(f"{name}: not tested here{takes}.")
         return found
+
+
+def _when(finding: Finding) -> str:
+    """What a reader must know of when it was asked."""
+    if finding.ask.asked:
+        return f"; asked {finding.ask.asked}"
+    return "" if finding.declared in (None, True) else "; not declared beforehand"
 
 
 def fill(claims: Sequence[Claim], loaded: Loaded) -> list[Entry]:
