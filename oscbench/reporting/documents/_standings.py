@@ -88,7 +88,9 @@ def _tables(experiment: Experiment, threshold: Threshold | None) -> str:
     return f"{entries}\n{comparisons_table(experiment.comparisons)}\n" if baselines else entries
 
 
-def standings_table(experiment: Experiment, baseline: Entry | None, threshold: Threshold | None = None) -> str:
+def standings_table(
+    experiment: Experiment, baseline: Entry | None, threshold: Threshold | None = None
+) -> str:
     """Every entry with its mean, what it is against one baseline of all, and how often it fails where a threshold says.
 
     Where entries know in different ways where a token stands, a column says how: a difference may be that.
