@@ -38,6 +38,10 @@ VERDICT_COMPARISONS = 5
 """Comparisons that one family may declare where verdicts are wanted: with more of them eight seeds can decide nothing."""
 
 
+_IN_WORDS = {"underpowered": "too few seeds for a verdict"}
+"""Verdicts that people are told in other words than exports."""
+
+
 @dataclass(frozen=True)
 class Costs:
     """Treatment over baseline, median over the paired seeds.
@@ -114,8 +118,18 @@ class Comparison:
         return self.paired is not None and self.paired.n < self.needed
 
     @property
+    def clear(self) -> bool:
+        """Whether the corrected test says that the two differ, and the 95 % interval, which no correction widened, lies on one side of 0."""
+        if self.paired is None or not self.p_holm <= ALPHA:
+            return False
+        return self.paired.interval.low > 0 or self.paired.interval.high < 0
+
+    @property
     def verdict(self) -> str:
-        """What the test supports, in words."""
+        """What test and interval support together, as exports spell it.
+
+        A sign-flip test may pass where seeds of two kinds widen the interval over 0; a mean then says little, and neither alone decides.
+        """
         if self.paired is None:
             return self.state
         if self.withheld:
@@ -124,13 +138,18 @@ class Comparison:
             return "estimates only"
         if not math.isfinite(self.p_holm):
             return "one seed: no test"
-        if self.p_holm <= ALPHA:
+        if self.clear:
             if self.direction not in ("higher", "lower"):
                 return "different"
             return "better" if (self.paired.mean > 0) == (self.direction == "higher") else "worse"
         if self.equivalence is not None and self.equivalence.shown:
             return "equivalent"
         return "underpowered" if self.underpowered else "no clear difference"
+
+    @property
+    def verdict_in_words(self) -> str:
+        """The verdict as people are told it."""
+        return _IN_WORDS.get(self.verdict, self.verdict)
 
 
 @dataclass(frozen=True)
@@ -355,4 +374,4 @@ def _power_notes(comparison: Comparison, member: bool, total: int) -> tuple[str,
 
 def _power_note(n: int, tested: int, needed: int) -> str:
     among = "one comparison" if tested == 1 else f"{tested} comparisons"
-    return f"underpowered: {n} paired seeds cannot reach p ≤ {ALPHA} among {among}; {needed} could"
+    return f"{_IN_WORDS['underpowered']}: {n} paired seeds cannot reach p ≤ {ALPHA} among {among}; {needed} could"

@@ -61,11 +61,13 @@ class Loaded:
         records: The current record of each cell, in a stable order.
         superseded: Older records of cells that have a newer one.
         damaged: Files that are no records, and why.
+        folder: Where all was read, which ledgers of searches lie in too; None for records from elsewhere.
     """
 
     records: tuple[Record, ...]
     superseded: tuple[Record, ...]
     damaged: tuple[Damaged, ...]
+    folder: Path | None = None
 
 
 def cell_key(record: Record) -> tuple[str, str, str, str, int]:
@@ -105,7 +107,7 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
             f"{results}: trials of a search only; run the suite to its end, or name one of {sorted(labels)}"
         )
     current, superseded = newest(chosen)
-    return Loaded(current, superseded, tuple(damaged))
+    return Loaded(current, superseded, tuple(damaged), results)
 
 
 def newest(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from synthetic_records import make_record
 
+from oscbench import catalog
 from oscbench.analysis.frame import Loaded, load
+from oscbench.analysis.statistics.failures import Threshold
+from oscbench.records.ledger import find_ledgers
 from oscbench.reporting.documents import Document, contents, make, names, table, write
+from oscbench.reporting.documents._suites import FAILS, description_of
 
+NEAR_CHANCE = "Caption or exchanged digits: seeds within 10 points of chance"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,6 +65,82 @@ def test_a_page_shows_a_suite_from_three_seeds_on() -> None:
         return "(recall)" in make("recall_and_keywords", Loaded(tuple(records), (), ())).text
 
     assert (shown(2), shown(3)) == (False, True)
+
+
+def test_a_page_tells_no_records_from_too_few() -> None:
+    def told(name: str, suites: Mapping[str, int]) -> str:
+        made = {suite: [make_record("softmax", seed) for seed in range(n)] for suite, n in suites.items()}
+        records = [r.model_copy(update={"suite": suite}) for suite, some in made.items() for r in some]
+        return make(name, Loaded(tuple(records), (), ())).text
+
+    for name, suite in (("sudoku", "sudoku"), ("captions", "captions"), ("agreement", "agreement")):
+        assert "no records here yet" in told(name, {})
+        few = told(name, {suite: 2})
+        assert "records of fewer than three seeds, too few to show" in few
+        assert "no records" not in few
+    beside = told("recall_and_keywords", {"recall": 3, "keywords": 2})
+    assert "Of keywords there are records of fewer than three seeds" in beside
+
+
+def test_suites_are_described_by_their_files_else_by_their_records() -> None:
+    """Records keep what a suite said when it ran; its file may have been mended since."""
+    mended = description_of("robustness_digits", "Stale.")
+    assert mended.startswith("Is AKOrN")
+    assert "\n" not in mended
+    assert description_of("robustness_digits[train.epochs=3]", "Stale.") == mended
+    assert description_of("nobody_ships_this", "As it ran.\n") == "As it ran."
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_seeds_fail_where_their_task_says(name: str) -> None:
+    """Reports load no torch and so no task: what pages say of failing is written there too, and is the same here."""
+    task = catalog.load("tasks", name)
+    assert FAILS[name] == Threshold(task.failure.metric, task.failure.level, task.metric.direction)
+
+
+def test_flags_stand_in_tables_where_there_are_any() -> None:
+    def shown(flags: tuple[str, ...]) -> str:
+        made = [make_record("softmax", seed) for seed in range(3)]
+        made += [make_record("kope", seed, flags=flags if seed else ()) for seed in range(3)]
+        records = [r.model_copy(update={"suite": "keywords"}) for r in made]
+        return make("recall_and_keywords", Loaded(tuple(records), (), ())).text
+
+    flagged = shown(("phases only",))
+    assert "| Flags " in flagged
+    assert "phases only (2/3)" in flagged
+    assert "no Kuramoto step is ever taken" in flagged
+    assert "Flags" not in shown(())
+
+
+def test_captions_count_seeds_near_chance(made: dict[str, Document]) -> None:
+    """A mean over seeds of two kinds is no finding: plain RoPE's was 81.8 % ± 15.3."""
+    lines = made["captions"].text.split("Differences, paired by seed")[0].splitlines()
+    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in lines if line.startswith("| ")}
+    names = [name.strip() for name in cells["Asked"]]
+    counted = dict(zip(names, map(str.strip, cells[NEAR_CHANCE]), strict=True))
+    worst = dict(
+        zip(names, map(str.strip, cells["Caption or exchanged digits: its worst seed"]), strict=True)
+    )
+    for name, count in counted.items():
+        if name.startswith("floor"):
+            assert count == ""
+        else:
+            assert (float(worst[name].removesuffix(" %")) < 60) == (not count.startswith("0 of "))
+
+
+def test_what_was_searched_stands_beside_what_came_of_it(reference: Loaded) -> None:
+    own = tuple(r for r in reference.records if r.suite == "tuned_digits")
+    text = make("images", Loaded(own, (), (), reference.folder)).text
+    (ledger,) = [
+        found for _, found in find_ledgers(ROOT / "results" / "reference") if found.suite == "tuned_digits"
+    ]
+    table_of_search = text.split("| Mechanism     | Chosen")[1].splitlines()[2:]
+    for entry in ledger.entries:
+        beyond = sum(row.extension > 0 for row in entry.trials)
+        ends = f"| {len(entry.trials)} | {beyond} |"
+        rate = f"learning rate {entry.chosen['train.learning_rate']:g}"
+        assert any(rate in row and " ".join(row.split()).endswith(ends) for row in table_of_search)
+    assert "Chosen" not in make("images", Loaded(own, (), ())).text, "no folder, no ledger"
 
 
 def test_one_command_writes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Loaded) -> None:

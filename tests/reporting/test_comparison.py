@@ -16,6 +16,7 @@ from oscbench.analysis.selection import Entry, entry_names
 from oscbench.analysis.study import Study, aggregates, assemble
 from oscbench.records import Matching, Measurement, Record
 from oscbench.reporting import build_report
+from oscbench.reporting.page.comparisons import comparison_numbers, verdict_of
 from oscbench.reporting.page.verdict import aggregate_words, aggregates_method, answer
 
 
@@ -90,6 +91,27 @@ def test_few_seeds_are_called_underpowered_and_get_no_star() -> None:
     comparison = only(runs("plain", [0.8, 0.81, 0.8]) + runs("wave", [0.9, 0.92, 0.91]), "wave,plain")
     assert comparison.verdict == "underpowered"
     assert "3 paired seeds cannot reach p ≤ 0.05 among one comparison; 6 could" in comparison.caveats[0]
+
+
+def test_a_test_that_passes_beside_an_interval_over_0_is_no_verdict() -> None:
+    """Two of eight seeds that learned nothing pull the mean away, and the interval over 0 (as plain RoPE's on captions did)."""
+    low = [0.5459, 0.8831, 0.9237, 0.9397, 0.5003, 0.9144, 0.8997, 0.9366]
+    high = [0.9403, 0.9297, 0.9794, 0.9828, 0.9425, 0.8938, 0.9550, 0.9772]
+    steady = [value - 0.02 - 0.001 * seed for seed, value in enumerate(high)]
+    apart, near = (only(runs("plain", values) + runs("wave", high), "wave,plain") for values in (low, steady))
+    assert apart.paired is not None
+    assert (apart.p_holm < 0.05, apart.paired.interval.low < 0) == (True, True)
+    assert (apart.clear, apart.verdict) == (False, "no clear difference")
+    assert answer(apart).verdict.startswith("No clear difference")
+    assert (near.clear, near.verdict) == (True, "better")
+
+
+def test_people_are_told_other_words_than_exports() -> None:
+    few = only(runs("plain", [0.8, 0.81, 0.8]) + runs("wave", [0.9, 0.92, 0.91]), "wave,plain")
+    assert verdict_of(few) == few.verdict_in_words == "too few seeds for a verdict"
+    assert comparison_numbers(few)["verdict"] == "underpowered"
+    enough = only(runs("plain", [0.8] * 8) + runs("wave", [0.9] * 8), "wave,plain")
+    assert enough.verdict_in_words == enough.verdict
 
 
 def test_holm_counts_all_comparisons_of_a_suite() -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.statistics.failures import Threshold
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._standings import page, report_of
+from oscbench.reporting.documents._standings import page
+from oscbench.reporting.documents._suites import FAILS
 
-_PUBLISHED = Threshold("accuracy_hard", 0.85)
-"""arXiv 2606.12059 calls a seed failed below 85 % of the hard sentences."""
+_SUITES = ("agreement", "agreement_standard")
 
 
 def document(loaded: Loaded) -> Document:
     """The fixed-query paper's own ground."""
-    words = "Does the verb agree with its subject? A seed fails that is right in under 85 % of the hard sentences.\n"
-    report = report_of(loaded, ("agreement", "agreement_standard"))
-    return page(
-        "agreement", "Does fixed-query attention learn agreement?", words, report, threshold=_PUBLISHED
-    )
+    level = f"{100 * FAILS['agreement'].level:g} %"
+    words = f"Does the verb agree with its subject? A seed fails that is right in under {level} of the hard sentences.\n"
+    return page("agreement", "Does fixed-query attention learn agreement?", words, loaded, _SUITES)

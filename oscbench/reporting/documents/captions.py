@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
+from oscbench.analysis.floors import is_floor, is_untrained
 from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.reporting.documents import Document
+from oscbench.reporting.documents._flags import flags_row, flags_told
 from oscbench.reporting.documents._measures import gains_table, measured, positions_row, scores_table
-from oscbench.reporting.documents._standings import comparisons_table, report_of
+from oscbench.reporting.documents._standings import comparisons_table
+from oscbench.reporting.documents._suites import VERDICTS, description_of, nothing_of, report_of
 
-_HEAD = """# Who binds words to places?
+_HEAD = f"""# Who binds words to places?
 
 Two digits in an image, one relation in a caption ("a three above a seven"); an image tower with the mechanism and a softmax text tower, the
 same for all, are trained to find one another's partner. Between a caption and the same with its digits exchanged only a model can choose
-that binds digits to their places. Means with 95 % t intervals over seeds, each for itself; a verdict is that of the sign-flip test after
-Holm's correction, or of two one-sided tests where it says equivalent. Made from the [reference records](../../results/reference) by
-`python -m oscbench.reporting.documents`; no number is typed. Claims on it stand in [claims](claims.md#k8).
+that binds digits to their places. A seed may stay near chance there: where some do, a mean is of two kinds of runs, and its interval says
+little, so that a row counts them. Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
+stand in [claims](claims.md#k8).
 """
+_SUITES = ("captions",)
+_NEAR = 0.1
+"""So near chance a seed has learned to choose nothing; no threshold was declared before the suite ran."""
 _ACCURACY = "accuracy"
 _NAMES = {
     "": "Its caption, or the same with its digits exchanged (chance 50 %)",
@@ -35,9 +45,9 @@ MEASURES = {f"{_ACCURACY}{ending}": told for ending, told in _NAMES.items()}
 
 def document(loaded: Loaded) -> Document:
     """What each mechanism has of every measure, what the suite compares, and the compared pairs in every measure."""
-    report = report_of(loaded, ("captions",))
+    report = report_of(loaded, _SUITES)
     if report is None:
-        return Document(_HEAD + "\nIts suite has no records here yet.\n")
+        return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     return Document(_HEAD + "".join(_of(experiment) for experiment in report.experiments))
 
 
@@ -53,12 +63,32 @@ def _of(experiment: Experiment) -> str:
         "Caption or exchanged digits: its worst seed",
         *(_worst(one, experiment.unit) for one in entries),
     )
+    described = description_of(experiment.suite, experiment.description)
+    above: list[Sequence[str]] = [
+        positions_row(entries),
+        *flags_row(entries),
+        worst,
+        *_near_chance(experiment, entries),
+    ]
     return (
-        f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
-        f"What each answers rightly:\n\n{scores_table('Asked', entries, MEASURES, [positions_row(entries), worst])}\n\n"
+        f"\n## {experiment.title}\n\n{described}\n\n{comparisons_table(experiment.comparisons)}\n\n"
+        f"What each answers rightly:\n\n{scores_table('Asked', entries, MEASURES, above)}{flags_told(entries)}\n\n"
         f"Differences, paired by seed, none but the first row tested:\n\n{gains_table('Asked', pairs, MEASURES)}\n"
     )
 
 
 def _worst(standing: Standing, unit: str) -> str:
     return words.quantity(min(value_of(record, _ACCURACY) for record in standing.finished), unit)
+
+
+def _near_chance(experiment: Experiment, entries: Sequence[Standing]) -> list[list[str]]:
+    """A row that counts seeds near the floor of chance, as it ran here; none where it did not."""
+    floor = next((s for s in experiment.standings if s.summary and s.entry.mechanism == "chance"), None)
+    if floor is None or floor.summary is None or not is_untrained(floor.cells[0]):
+        return []
+    threshold = Threshold(_ACCURACY, floor.summary.mean + _NEAR)
+    told = [f"Caption or exchanged digits: seeds within {100 * _NEAR:g} points of chance"]
+    for one in entries:
+        found = None if is_floor(one.cells[0]) else failures(one.cells, threshold)
+        told.append(f"{len(found.seeds)} of {found.n}" if found else "")
+    return [told]

@@ -14,7 +14,9 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.reporting.documents import Document, picture, table
-from oscbench.reporting.documents._standings import comparisons_table, flops, mean, report_of
+from oscbench.reporting.documents._flags import flags, flags_told
+from oscbench.reporting.documents._standings import comparisons_table, flops, mean
+from oscbench.reporting.documents._suites import description_of, nothing_of, report_of
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
 from oscbench.reporting.page.style import look_of, settings
@@ -35,7 +37,7 @@ def document(loaded: Loaded) -> Document:
     """Scores, the courses as a picture, where they began and ended, and which went half of its way first."""
     report = report_of(loaded, (_NAME,))
     if report is None:
-        return Document(_HEAD + "\nIts suite has no records here yet.\n")
+        return Document(f"{_HEAD}\n{nothing_of(loaded, (_NAME,))}")
     (experiment,) = report.experiments
     seen = dynamics(record for standing in experiment.standings for record in standing.finished)
     seen = seen[seen["quantity"].isin(QUANTITIES)]
@@ -44,9 +46,10 @@ def document(loaded: Loaded) -> Document:
     shown, files = picture(
         _NAME, _drawn(experiment, seen, names), f"{_TITLE}, by layer; numbers in the tables below"
     )
+    described = description_of(experiment.suite, experiment.description)
     parts = [
         f"{_HEAD}{_of_one_class(experiment)}\n{shown}",
-        f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{_scores(experiment)}\n",
+        f"\n## {experiment.title}\n\n{described}\n\n{_scores(experiment)}\n",
         f"\n## From the start to the end\n\nMeans over layers.\n\n{_ends(seen, names)}\n",
         f"\n## Which comes first?\n\n{_FIRST} Looked at steps {steps}.\n\n{_first(seen, names)}\n",
     ]
@@ -74,13 +77,21 @@ first. Between two looks a quantity is taken to move evenly with the step's loga
 
 def _scores(experiment: Experiment) -> str:
     """Means of entries, and what the suite compares."""
-    headings = ("Mechanism", f"{experiment.metric_label}, mean ± 95 %", "Seeds", "Forward FLOPs")
+    told = [s for s in experiment.standings if s.summary]
+    flagged = any(s.flags for s in told)
+    headings = ["Mechanism", *(["Flags"] if flagged else [])]
+    headings += [f"{experiment.metric_label}, mean ± 95 %", "Seeds", "Forward FLOPs"]
     rows = [
-        (s.label, mean(s, experiment.unit), str(s.summary.n), flops(s))
-        for s in experiment.standings
-        if s.summary
+        [
+            s.label,
+            *([flags(s)] if flagged else []),
+            mean(s, experiment.unit),
+            str(len(s.finished)),
+            flops(s),
+        ]
+        for s in told
     ]
-    scores = table(headings, rows, numbers=3)
+    scores = table(headings, rows, numbers=3) + flags_told(told)
     return f"{scores}\n\n{comparisons_table(experiment.comparisons)}"
 
 

@@ -6,6 +6,7 @@ from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents._suites import description_of
 
 _HEAD = """# What do oscillators cost?
 
@@ -23,7 +24,7 @@ def document(loaded: Loaded) -> Document:
             suites.setdefault(suite_name(record.suite), []).append(record)
     parts = [_HEAD]
     for suite, records in sorted(suites.items()):
-        described = f"{records[0].suite_description.strip()} {_taken(records)}"
+        described = f"{description_of(suite, records[0].suite_description)} {_taken(records)}"
         parts.append(f"\n## {suite}\n\n{described}\n\n{_table(records)}\n")
     return Document("".join(parts))
 

@@ -11,7 +11,8 @@ from oscbench.analysis.study import Study
 from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents._forest import Row, forest
-from oscbench.reporting.documents._standings import comparison_cells, report_of
+from oscbench.reporting.documents._standings import comparison_cells
+from oscbench.reporting.documents._suites import nothing_of, report_of
 
 _ASKED = (
     (
@@ -26,13 +27,18 @@ _ASKED = (
         "kope:default,rope:values",
         "values rotated in both",
     ),
-    ("digits, tuned", "tuned_digits", "kope,softmax", "equal search"),
-    ("digits, tuned", "tuned_digits", "kope,rope:values", "equal search; values rotated in both"),
+    ("digits, tuned", "tuned_digits", "kope,softmax", "equal search but beyond ranges"),
+    (
+        "digits, tuned",
+        "tuned_digits",
+        "kope,rope:values",
+        "equal search but beyond ranges; values rotated in both",
+    ),
     (
         "digits, 20 fresh seeds",
         "kope_values",
         "kope:frozen-unmixed,rope",
-        "RoPE that rotates values too, and RoPE; equal parameters and FLOPs",
+        "rotated values alone, and RoPE; equal parameters and FLOPs",
     ),
     (
         "CIFAR-10, 600 steps",
@@ -85,7 +91,7 @@ def document(loaded: Loaded) -> Document:
     told = [f"{names[c.pair.treatment]} {words.MINUS} {names[c.pair.baseline]}" for _, _, c in found]
     rows = [Row(f"{where}: {name}", c) for (where, _, c), name in zip(found, told, strict=True)]
     if not rows:
-        return Document(_HEAD + "None of its suites has records here yet.\n")
+        return Document(_HEAD + nothing_of(loaded, [suite for _, suite, _, _ in _ASKED]))
     picture, files = forest("differences", "Differences in accuracy, task by task", rows)
     cells = [[where, name, *_cells(c), beside] for (where, beside, c), name in zip(found, told, strict=True)]
     headings = ("Task", "Comparison", "Difference", "Seeds", "Between the two")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._standings import page, report_of
+from oscbench.reporting.documents._standings import page
 
 _SUITES = ("training_efficiency_digits", "data_efficiency", "data_efficiency_epochs", "parameter_efficiency")
 _PAIRS = ("kope:default,softmax:kope-flops", "kope:default,rope:learned")
@@ -15,5 +15,4 @@ RoPE that has the same learned positions.
 
 def document(loaded: Loaded) -> Document:
     """Four suites on digits."""
-    report = report_of(loaded, _SUITES, _PAIRS)
-    return page("efficiency", "Does KoPE learn from less?", _WORDS, report)
+    return page("efficiency", "Does KoPE learn from less?", _WORDS, loaded, _SUITES, _PAIRS)

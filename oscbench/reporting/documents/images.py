@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._standings import page, report_of
+from oscbench.reporting.documents._standings import page
 
 _SUITES = ("vision_small", "tuned_digits", "tuned_cifar10")
 
 
 def document(loaded: Loaded) -> Document:
     """Small images: digits, and CIFAR-10 where it ran."""
-    words = "Models of equal size on small images, with one recipe for all, and with a search of equal trials for each.\n"
-    return page("images", "Which mechanism is best on images?", words, report_of(loaded, _SUITES))
+    words = (
+        "Models of equal size on small images: with one recipe for all, and after a search with equal trials for each, and more where a\n"
+        "choice stood at the end of its range.\n"
+    )
+    return page("images", "Which mechanism is best on images?", words, loaded, _SUITES)

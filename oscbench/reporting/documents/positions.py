@@ -7,25 +7,27 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents._standings import difference, report_of
+from oscbench.reporting.documents._standings import difference
+from oscbench.reporting.documents._suites import nothing_of, report_of
 
 _HEAD = """# How much do positions and starts decide?
 
 Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors), and
 with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5. Uniform, the mean of all tokens (of
 text all earlier ones), is the floor. One recipe for all, nothing tuned; estimates only, eight draws of speakers among them. Differences are
-on the baseline at the position that validation put first for it, paired by seed, with the 95 % t interval of each alone, uncorrected for
-their number. Made from the
+each entry minus the baseline at the position that validation put first for it, paired by seed, with the 95 % t interval of each alone,
+uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
+_SUITES = ("positions_digits", "positions_text", "spoken_digits")
 
 
 def document(loaded: Loaded) -> Document:
     """A table for each suite that crosses mechanisms with positions, as far as it has run."""
-    report = report_of(loaded, ("positions_digits", "positions_text", "spoken_digits"))
-    return Document(
-        _HEAD + "".join(_of(experiment) for experiment in report.experiments) if report else _HEAD
-    )
+    report = report_of(loaded, _SUITES)
+    if report is None:
+        return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
+    return Document(_HEAD + "".join(_of(experiment) for experiment in report.experiments))
 
 
 def _of(experiment: Experiment) -> str:
@@ -59,7 +61,7 @@ def _of(experiment: Experiment) -> str:
                 str(standing.summary.n),
             )
         )
-    baseline = f"Against {baselines[usual]}" if usual else "Difference"
+    baseline = f"Minus {baselines[usual]}" if usual else "Difference"
     headings = ("Mechanism", "Settings", "Position", experiment.metric_label, baseline, "Seeds")
     withheld = next((c.withheld for c in against.values() if c.withheld), "")
     said = f"\nVerdicts are withheld: {withheld}.\n" if withheld else ""

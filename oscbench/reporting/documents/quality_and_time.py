@@ -18,7 +18,7 @@ from oscbench.analysis.selection import Entry
 from oscbench.positions import parted
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, picture, table
-from oscbench.reporting.documents._standings import report_of
+from oscbench.reporting.documents._suites import nothing_of, report_of
 from oscbench.reporting.page.figure import axis_label, finish, scaled
 from oscbench.reporting.page.style import INK, MUTED, look_of, settings
 
@@ -65,7 +65,7 @@ def document(loaded: Loaded) -> Document:
         if (points := _points(experiment, _times(loaded, timing)))
     ]
     if not found:
-        return Document(_HEAD + "None of its suites has records here yet.\n")
+        return Document(_HEAD + nothing_of(loaded, [suite for _, suite, _, _ in _PANELS]))
     name, title = "quality_and_time", "Quality against the time of a training step"
     with matplotlib.rc_context(settings()):
         figure = Figure(figsize=(3.0 * len(found), 3.0), layout="constrained")

@@ -7,8 +7,9 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
+from oscbench.reporting.documents._flags import flags_row, flags_told
 from oscbench.reporting.documents._measures import gains_table, positions_row, scores_table
-from oscbench.reporting.documents._standings import report_of
+from oscbench.reporting.documents._suites import description_of, nothing_of, report_of
 
 _HEAD = """# Who stands worse images?
 
@@ -18,14 +19,15 @@ one's own. Where two have other positions, a difference may be theirs. Means wit
 stand in [claims](claims.md#a3). Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`;
 no number is typed.
 """
+_SUITES = ("robustness_digits",)
 _NAMES = ("accuracy_", "calibration_error")
 
 
 def document(loaded: Loaded) -> Document:
     """A table for each suite that changes images: changes by mechanisms, and differences to the reference, paired by seed."""
-    report = report_of(loaded, ("robustness_digits",))
+    report = report_of(loaded, _SUITES)
     if report is None:
-        return Document(_HEAD + "\nNone of its suites has records here yet.\n")
+        return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     return Document(_HEAD + "".join(_of(experiment) for experiment in report.experiments))
 
 
@@ -35,10 +37,12 @@ def _of(experiment: Experiment) -> str:
         name: measured.label for name, measured in _changes(entries[0]).items()
     }
     told = {name: _told(label) for name, label in changes.items()}
-    scores = scores_table("Images", entries, told, [positions_row(entries)])
+    scores = scores_table("Images", entries, told, [positions_row(entries), *flags_row(entries)])
+    scores += flags_told(entries)
     reference = next(one for one in entries if one.entry.mechanism == "softmax")
     gains = gains_table("Images", [(one, reference) for one in entries if one is not reference], told)
-    return f"\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{scores}\n\nDifferences, paired by seed:\n\n{gains}\n"
+    described = description_of(experiment.suite, experiment.description)
+    return f"\n## {experiment.title}\n\n{described}\n\n{scores}\n\nDifferences, paired by seed:\n\n{gains}\n"
 
 
 def _changes(standing: Standing) -> dict[str, Measurement]:

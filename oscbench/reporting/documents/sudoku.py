@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
+from oscbench.reporting.documents._flags import flags_row, flags_told
 from oscbench.reporting.documents._measures import measured, positions_row, scores_table
-from oscbench.reporting.documents._standings import comparisons_table, report_of
+from oscbench.reporting.documents._standings import comparisons_table
+from oscbench.reporting.documents._suites import VERDICTS, description_of, nothing_of, report_of
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
 
-_HEAD = """# Who solves Sudoku beyond its training, and does more time help?
+_HEAD = f"""# Who solves Sudoku beyond its training, and does more time help?
 
 Two blocks, looped several times on boards with many givens, are tested on minimal boards, of which no given can be taken away, at the
-training's loops and at more. Means with 95 % t intervals over seeds, each for itself; a verdict is that of the sign-flip test after Holm's
-correction. Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims
-on it stand in [claims](claims.md#a2).
+training's loops and at more. Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
+stand in [claims](claims.md#a2).
 """
 _NAME = "sudoku"
 _KINDS = {"hard": "Minimal boards", "easy": "Boards like those of training"}
@@ -31,7 +33,7 @@ def document(loaded: Loaded) -> Document:
     """What the suite compares, and what each mechanism solves after so many loops, by what a board takes, and by votes."""
     report = report_of(loaded, (_NAME,))
     if report is None:
-        return Document(_HEAD + "\nIts suite has no records here yet.\n")
+        return Document(f"{_HEAD}\n{nothing_of(loaded, (_NAME,))}")
     (experiment,) = report.experiments
     metric, kinds = experiment.metric, kinds_of(experiment)
     after = {
@@ -44,9 +46,11 @@ def document(loaded: Loaded) -> Document:
     entries = [standing for standing in experiment.standings if measured(standing, after)]
     levels = {name: told for name, told in levels.items() if measured(entries[0], {name: told})}
     shown, files = picture(_NAME, loops_picture(experiment, "hard", kinds["hard"]).svg, _ALT)
+    described = description_of(experiment.suite, experiment.description)
+    above = [positions_row(entries), *flags_row(entries)]
     return Document(
-        f"{_HEAD}\n{shown}\n## {experiment.title}\n\n{experiment.description.strip()}\n\n{comparisons_table(experiment.comparisons)}\n\n"
-        f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, [positions_row(entries)])}\n\n"
+        f"{_HEAD}\n{shown}\n## {experiment.title}\n\n{described}\n\n{comparisons_table(experiment.comparisons)}\n\n"
+        f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, above)}{flags_told(entries)}\n\n"
         f"By what minimal boards take, at the loops of the headline:\n\n{scores_table('Boards', entries, levels)}\n\n"
         f"{_CHOICE}\n\n"
         f"{scores_table('Minimal boards', entries, chosen)}\n",

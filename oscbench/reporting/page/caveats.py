@@ -38,5 +38,6 @@ def method(study: Study) -> str:
     )
     return (
         "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
-        f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}. {baseline}"
+        f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}; better and worse are what this "
+        f"test says and that interval agrees with. {baseline}"
     )

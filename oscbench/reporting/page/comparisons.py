@@ -73,7 +73,7 @@ def _ratio(of: Callable[[Costs], float], show: Callable[[float], str]) -> Callab
 
 def verdict_of(c: Comparison) -> str:
     """The verdict, or why there is none."""
-    return c.verdict if c.paired else f"{c.state}: {c.reason}"
+    return c.verdict_in_words if c.paired else f"{c.state}: {c.reason}"
 
 
 _ALONE = "one seed: none"

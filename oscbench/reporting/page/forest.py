@@ -30,7 +30,7 @@ class Difference:
         mean: The difference.
         high: Upper end.
         look: Its colour and marker.
-        clear: Whether the test is; otherwise the dot is empty and its line thin.
+        clear: Whether the verdict is; otherwise the dot is empty and its line thin.
         told: To a pointer over the dot.
         beyond: What is said of it where it lies left of the axis.
     """

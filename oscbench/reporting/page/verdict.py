@@ -20,7 +20,7 @@ class Answer:
     Attributes:
         head: What is compared.
         text: Effect, interval, seeds, p and costs, or why there is none.
-        verdict: What the test supports.
+        verdict: What test and interval support together.
         caveats: The strongest few.
         more: The rest of them.
         brief: The effect with its interval; empty where `text` is short as it stands.
@@ -192,7 +192,7 @@ def sweep_answers(sweep: Sweep) -> list[Answer]:
     for whole, tests in zip(sweep.overall, sweep.tests, strict=True):
         verdicts: dict[str, list[float]] = {}
         for one in tests:
-            verdicts.setdefault(one.comparison.verdict, []).append(one.value)
+            verdicts.setdefault(one.comparison.verdict_in_words, []).append(one.value)
         last = sweep.axis
         told = "; ".join(f"{verdict} at {last} {listed(values)}" for verdict, values in verdicts.items())
         plain = answer(whole)

@@ -23,8 +23,9 @@ SIGNS = {
     "no clear difference": "0",
 }
 MEANING = (
-    "+ better, − worse, = equivalent, 0 not told apart, ? not decided, after Holm's correction over the comparisons of a row; mean "
-    "differences, of suites that vary those of the mean over all values. Intervals stand on the page of each suite"
+    "+ better, − worse, = equivalent, 0 not told apart, ? not decided, by the test after Holm's correction over the comparisons of a row "
+    "where the 95 % interval agrees; mean differences, of suites that vary those of the mean over all values. Intervals stand on the page "
+    "of each suite"
 )
 
 

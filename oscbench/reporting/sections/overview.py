@@ -181,7 +181,7 @@ def _leaning(own: Rows) -> str:
 
 
 def forest_picture(slug: str, baseline: str, rows: Rows) -> Picture:
-    """Improvement over a baseline with its 95 % interval, grouped by task and suite; filled where the test is clear."""
+    """Improvement over a baseline with its 95 % interval, grouped by task and suite; filled where the verdict is better or worse."""
     unit = rows[0][1].unit
     ends = _ends([span for _, c in rows if (span := improvement(c))])
     lines = _lines(rows)
@@ -257,7 +257,7 @@ def _words(comparison: Comparison) -> str:
     if paired is None:
         return comparison.name
     ends = words.interval(paired.interval.low, paired.interval.high, comparison.unit)
-    return f"{comparison.name}: {words.difference(paired.mean, comparison.unit)} {ends}, {comparison.verdict}"
+    return f"{comparison.name}: {words.difference(paired.mean, comparison.unit)} {ends}, {comparison.verdict_in_words}"
 
 
 def _finding(baseline: str, comparisons: Sequence[Comparison]) -> str:

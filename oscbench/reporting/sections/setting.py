@@ -180,9 +180,8 @@ def _verdict(point: _Point) -> str:
     c = _compared(point)
     if c is None:
         return "best"
-    return (
-        "no clear difference" if c.verdict == "worse" and point.value not in point.grid.worse else c.verdict
-    )
+    worse_alone = c.verdict == "worse" and point.value not in point.grid.worse
+    return "no clear difference" if worse_alone else c.verdict_in_words
 
 
 def _raw(point: _Point) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""What was searched for before a tuned suite ran, as a table."""
+
+from __future__ import annotations
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.search import Search, searches, values_text
+from oscbench.reporting.documents import table
+
+
+def search_of(experiment: Experiment, loaded: Loaded) -> str:
+    """Trials and choices of every entry, with what they say; empty where nothing was searched for, or no ledger lies beside the records."""
+    found = searches((experiment,), loaded, loaded.folder) if loaded.folder else ()
+    if not found or found[0].ledger is None:
+        return ""
+    tuned, ledger = found[0], found[0].ledger
+    rows = [
+        (
+            one.name,
+            values_text(one.entry.chosen),
+            tuned.score(one.entry.score),
+            str(_count(one)),
+            str(_beyond(one)),
+        )
+        for one in tuned.searches
+    ]
+    headings = (
+        "Mechanism",
+        "Chosen",
+        words.capitalised(tuned.metric_label),
+        "Trials",
+        "Of them beyond a range",
+    )
+    seeds = words.ranges(list(ledger.scoring_seeds))
+    said = (
+        f"The search before: {ledger.trials} trials for each, and more where a choice stood at the end of its range; each was scored on\n"
+        f"validation at seeds {seeds}, which are not reported. The best of several noisy scores flatters itself: results above compare,\n"
+        "these do not."
+    )
+    return f"\n{said}\n\n{table(headings, rows, numbers=3)}\n"
+
+
+def _count(one: Search) -> int:
+    """Different trials."""
+    return sum(not row.repeats for row in one.entry.trials)
+
+
+def _beyond(one: Search) -> int:
+    return sum(row.extension > 0 and not row.repeats for row in one.entry.trials)
