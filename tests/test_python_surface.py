@@ -58,10 +58,10 @@ def test_a_model_is_that_of_a_cell() -> None:
 
 def test_one_name_is_as_good_as_a_list_of_one() -> None:
     reference = Path(__file__).parents[1] / "results" / "reference" / "cpu"
-    assert set(oscbench.load(reference, "vision_tuned")["suite"]) == {"vision_tuned"}
+    assert set(oscbench.load(reference, "vision_small")["suite"]) == {"vision_small"}
     pair = "kope:default,softmax:default"
-    assert oscbench.compare(reference, pair, "vision_tuned").equals(
-        oscbench.compare(reference, [pair], ["vision_tuned"])
+    assert oscbench.compare(reference, pair, "vision_small").equals(
+        oscbench.compare(reference, [pair], ["vision_small"])
     )
     with pytest.raises(UserError, match='--keep: got "all_of_it"'):
         oscbench.run("smoke", keep="all_of_it")
@@ -69,9 +69,9 @@ def test_one_name_is_as_good_as_a_list_of_one() -> None:
 
 def test_compare_gives_one_row_a_comparison() -> None:
     reference = Path(__file__).parents[1] / "results" / "reference" / "cpu"
-    table = oscbench.compare(reference, ["kope:default,softmax:default"], ["vision_tuned"])
+    table = oscbench.compare(reference, ["kope:default,softmax:default"], ["vision_small"])
     (row,) = table.to_dict("records")
-    assert (row["treatment"], row["baseline"], row["n"]) == ("kope:default", "softmax:default", 10)
+    assert (row["treatment"], row["baseline"], row["n"]) == ("kope:default", "softmax:default", 8)
     assert row["low"] < row["difference"] < row["high"]
     whole = oscbench.compare(reference, ["kope:default,softmax:default"], ["training_efficiency_digits"])
     assert list(whole["suite"]) == ["training_efficiency_digits"], "one row over all values of what varies"

@@ -113,7 +113,7 @@ def bases(finished):
         [json.loads(record.model_dump_json()) for record in records],
         [json.loads(record.model_dump_json()) for record in toy_suite(3)],
         committed("data_efficiency", 8),
-        committed("vision_tuned", 8),
+        committed("tuned_digits", 8),
         committed("timing_ops", 4),
     ]
 
