@@ -87,7 +87,7 @@ def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Find
         ratio = float(np.median(first)) / float(np.median(second))
         what = ask.what or f"{ask.measure} {ask.detail}".strip()
         text = (
-            f"{ask.treatment} over {ask.baseline}: {ratio:.2f} times the {what}, a closed form ({ask.suite})"
+            f"{ask.treatment} over {ask.baseline}: {ratio:.3f} times the {what}, a closed form ({ask.suite})"
         )
         found.append(Finding(ask, "holds" if ratio < 1 else "does not hold", text))
     return found
