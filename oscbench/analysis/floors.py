@@ -80,10 +80,12 @@ class AboveFloor:
             return ""
         above = words.difference(self.mean, self.unit)
         ends = words.interval(self.interval.low, self.interval.high, self.unit)
-        return (
-            f"the best entry, {self.best}, is {above} {ends} above the floor {self.floor}, not clearly more than the margin "
-            f"{words.margin(self.margin.value, self.unit)}: this task tells nobody apart"
+        margin = words.margin(self.margin.value, self.unit)
+        than = (
+            f"not clearly more than the margin {margin}" if self.margin.value else "not clearly more than 0"
         )
+        floor = self.floor.removeprefix("floor: ")
+        return f"the best entry, {self.best}, is {above} {ends} above the floor {floor}, {than}: this task tells nobody apart"
 
 
 def above_floor(entries: Mapping[str, Sequence[Record]]) -> AboveFloor | None:

@@ -114,7 +114,17 @@ def standings_table(experiment: Experiment, baseline: Entry | None) -> str:
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
         cells += [flags(standing)] if flagged else []
         rows.append([*cells, str(len(standing.finished)), flops(standing)])
-    return table([*headings, "Seeds", "Forward FLOPs"], rows, numbers=2) + flags_told(told)
+    return (
+        table([*headings, "Seeds", "Forward FLOPs"], rows, numbers=2)
+        + flags_told(told)
+        + _withheld(experiment)
+    )
+
+
+def _withheld(experiment: Experiment) -> str:
+    """Why no comparison of a table has a verdict, once for all; empty where they have."""
+    reason = next((c.withheld for c in experiment.comparisons if c.withheld), "")
+    return f"\n\nVerdicts are withheld: {reason}." if reason else ""
 
 
 def comparisons_table(comparisons: Sequence[Comparison]) -> str:
@@ -162,7 +172,7 @@ def difference(comparison: Comparison) -> str:
 def _verdict(comparison: Comparison) -> str:
     if comparison.verdict == "equivalent" and comparison.margin:
         return f"equivalent within {words.margin(comparison.margin.value, comparison.unit)}"
-    why = comparison.withheld or comparison.estimates
+    why = comparison.estimates
     return f"{comparison.verdict_in_words}: {why}" if why else comparison.verdict_in_words
 
 
