@@ -11,6 +11,7 @@ from synthetic_records import make_record
 from oscbench import catalog
 from oscbench.analysis.frame import Loaded, load
 from oscbench.analysis.statistics.failures import Threshold
+from oscbench.records import Record
 from oscbench.records.ledger import find_ledgers
 from oscbench.reporting.documents import Document, contents, make, names, table, write
 from oscbench.reporting.documents._suites import FAILS, description_of
@@ -96,6 +97,30 @@ def test_seeds_fail_where_their_task_says(name: str) -> None:
     """Reports load no torch and so no task: what pages say of failing is written there too, and is the same here."""
     task = catalog.load("tasks", name)
     assert FAILS[name] == Threshold(task.failure.metric, task.failure.level, task.metric.direction)
+
+
+def toy(mechanism: str, values: list[float], **changes: object) -> list[Record]:
+    return [
+        make_record(mechanism, seed, suite="vision_small", value=value, data_hash="d", **changes)  # type: ignore[arg-type]
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_a_difference_stands_beside_its_own_baseline(made: dict[str, Document]) -> None:
+    """A column of differences has one baseline, which its heading names; of several each stands in a table of its own."""
+    text = made["images"].text
+    assert "| Minus softmax" not in text, "its suites declare comparisons with several baselines"
+    assert "| KoPE − RoPE (values) |" in text
+    assert "| Minus softmax" in made["agreement"].text
+
+
+def test_why_verdicts_are_withheld_is_told_once() -> None:
+    noise = [0.001 * (seed % 3) for seed in range(8)]
+    floor = [r.model_copy(update={"spec": r.spec | {"kind": "floor"}}) for r in toy("bag", [0.9])]
+    cells = [*toy("wave", [0.9 + x for x in noise]), *toy("plain", [0.89 - x for x in noise]), *floor]
+    text = make("images", Loaded(tuple(cells), (), ())).text
+    assert text.count("this task tells nobody apart") == 1
+    assert "Verdicts are withheld: the best entry" in text
 
 
 def test_flags_stand_in_tables_where_there_are_any() -> None:
