@@ -13,6 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from oscbench.tasks.support import checks
+
 Split = Literal["validation", "test"]
 
 
@@ -236,10 +238,20 @@ class Task(ABC):
 
     @classmethod
     def for_seed(cls, config: Any, seed: int) -> Task:
-        """The task that a seed trains and is tested on: where `draw` is `per_seed`, with the draw of the seed's number."""
+        """The task that a seed trains and is tested on: where `draw` is `per_seed`, with the draw of the seed's number.
+
+        Raises:
+            PartError: its data cannot be trained or tested on.
+        """
         if getattr(config, "draw", None) == "per_seed":
             config = config.model_copy(update={"draw": seed})
-        return cls(config)
+        task = cls(config)
+        task.check()
+        return task
+
+    def check(self) -> None:
+        """Refuse data that nothing can be trained or tested on, without reading much of them (`PartError`)."""
+        checks.not_empty(self)
 
     @classmethod
     def describe(cls, config: Any) -> Any:
