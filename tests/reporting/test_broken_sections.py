@@ -16,7 +16,7 @@ from oscbench.reporting import build_report
 from oscbench.reporting.page.blocks import page_of
 
 Save = Callable[..., Path]
-SECTION = '''
+SECTION = """
 from oscbench.reporting.page.blocks import SUITE, Heading, Prose
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.table import Reads, Table
@@ -30,7 +30,7 @@ class Motto:
     {more}
 
 section = Motto
-'''
+"""
 SAID, FILE = "Motto of a stranger", "oscbench/reporting/sections/motto.py"
 BLOCKS = "def blocks(self, study): "
 
@@ -73,7 +73,10 @@ def reported(save: Save, tmp_path: Path) -> tuple[str, str, list[str]]:
     ("more", "why"),
     [
         ("def broken(:", "which cannot be imported as one of the sections: SyntaxError"),
-        ("raise RuntimeError('first')", "which cannot be imported as one of the sections: RuntimeError: first"),
+        (
+            "raise RuntimeError('first')",
+            "which cannot be imported as one of the sections: RuntimeError: first",
+        ),
         ("def __init__(self): raise RuntimeError('unmade')", "RuntimeError: unmade"),
         ("title = None", "title: missing; wanted: a text, its heading"),
         ("title = ' '", "title: got ' '; wanted: a text, its heading"),
@@ -84,7 +87,10 @@ def reported(save: Save, tmp_path: Path) -> tuple[str, str, list[str]]:
         (BLOCKS + "raise RuntimeError('boom')", "blocks: RuntimeError: boom"),
         (BLOCKS + "return None", "blocks: gave None; wanted: a list of blocks, as in [Prose((text,))]"),
         (BLOCKS + "return ['hello']", "blocks: gave a str as a block; wanted: Prose, Table,"),
-        (BLOCKS + "return [Prose('hello')]", "blocks: Prose: gave a text; wanted: texts, as in Prose((text,))"),
+        (
+            BLOCKS + "return [Prose('hello')]",
+            "blocks: Prose: gave a text; wanted: texts, as in Prose((text,))",
+        ),
         (BLOCKS + "return [Heading(3)]", "blocks: a int where a text is wanted"),
         (
             BLOCKS + "return [Table.of('t', 'T', [Reads('What', lambda r: r.nothing)], [1])]",
