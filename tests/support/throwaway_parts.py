@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 
@@ -176,3 +177,11 @@ class CountsInt(Softmax):
 class Shapes(Softmax):
     def mix(self, layer, tokens, state, context):
         return super().mix(layer, tokens @ torch.ones(3, 4), state, context)
+
+
+class Costs(Gives):
+    roles: ClassVar = {"three": {"costs": "Threes"}}
+
+
+class HighRank(Gives):
+    roles: ClassVar = {"three": {"rank": "high"}}
