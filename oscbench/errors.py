@@ -27,7 +27,9 @@ def first_line(error: BaseException) -> str:
     if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
         first = next(iter(error.errors()))
         place = ".".join(map(str, (getattr(error, "title", ""), *first["loc"])))
-        return f"{place}: {first['msg']}, got {repr(first['input']).splitlines()[0][:60]}"
+        plain = isinstance(first["input"], str | int | float | list | tuple | dict)
+        got = repr(first["input"])[:60] if plain else kind_of(first["input"])
+        return f"{place}: {first['msg']}, got {got}"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

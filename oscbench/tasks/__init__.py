@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from oscbench.errors import PartError
 from oscbench.tasks.support import checks
 
 Split = Literal["validation", "test"]
@@ -53,6 +54,10 @@ class Metric:
     label: str
     unit: str
     direction: Literal["higher", "lower"]
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("higher", "lower"):
+            raise PartError(f"Metric {self.name}: direction: got {self.direction!r}; allowed: higher, lower")
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from oscbench.errors import PartError
 from oscbench.runner.cell import run_cell
 from oscbench.runner.floors import floor_cells
 from oscbench.runner.plan import make_plan
 from oscbench.suite import load_suite
+from oscbench.tasks import Metric
 
 
 @pytest.fixture
@@ -38,12 +40,22 @@ def part(name):
         ("Unequal", "task throwaway_parts: split train has 31 inputs and 32 targets"),
         ("NotFinite", "task throwaway_parts: split train has inputs that are not finite"),
         ("EmptyStream", "task throwaway_parts: split validation is empty"),
+        ("ThirdClass", "task throwaway_parts: split train has the class 2; its inputs say 0 to 1"),
+        (
+            "FloatClass",
+            "task throwaway_parts: split train has targets in torch.float32; wanted: a class each, in torch.int64",
+        ),
         ("NoHeadline", "task throwaway_parts: its validation split gave no accuracy, which is its headline"),
     ],
 )
 def test_a_task_that_nothing_can_be_tested_on_is_no_success(cell_of, name, reason):
     record = cell_of(task=part(name))
     assert (record.status, record.reason) == ("failed", reason)
+
+
+def test_a_metric_has_a_direction():
+    with pytest.raises(PartError, match="Metric accuracy: direction: got 'up'; allowed: higher, lower"):
+        Metric("accuracy", "test accuracy", "fraction", "up")
 
 
 def test_a_headline_that_is_no_number_is_no_success(cell_of):

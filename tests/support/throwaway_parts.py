@@ -57,6 +57,18 @@ class NotFinite(Stripes):
         return Batch(whole.inputs * math.nan, whole.targets)
 
 
+class ThirdClass(Stripes):
+    def made(self, split, count):
+        whole = super().made(split, count)
+        return Batch(whole.inputs, whole.targets * 2)
+
+
+class FloatClass(Stripes):
+    def made(self, split, count):
+        whole = super().made(split, count)
+        return Batch(whole.inputs, whole.targets.float())
+
+
 class NoHeadline(Stripes):
     def finish(self, counts):
         return {}

@@ -51,3 +51,20 @@ def whole(task: object, splits: Mapping[str, Any]) -> None:
         numbers = data.inputs.is_floating_point() and data.inputs.numel()
         if numbers and not all(end.isfinite() for end in data.inputs.aminmax()):  # both hand NaN on
             raise PartError(f"{where} has inputs that are not finite")
+
+
+def classes(task: object, splits: Mapping[str, Any], count: int) -> None:
+    """Refuse targets that are no class of so many, or no class at all.
+
+    Raises:
+        PartError: names the task and the split.
+    """
+    for split, data in splits.items():
+        where, targets = f"task {task_name(task)}: split {split}", data.targets
+        if targets.is_floating_point() or targets.is_complex():
+            raise PartError(f"{where} has targets in {targets.dtype}; wanted: a class each, in torch.int64")
+        low, high = (int(end) for end in targets.aminmax())
+        if low < 0 or high >= count:
+            raise PartError(
+                f"{where} has the class {low if low < 0 else high}; its inputs say 0 to {count - 1}"
+            )

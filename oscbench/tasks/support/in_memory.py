@@ -90,6 +90,11 @@ BAGS = {
 class Classification(InMemoryTask):
     """One class an example."""
 
+    def check(self) -> None:
+        """As of every task in memory, and targets that are classes of those there are."""
+        super().check()
+        checks.classes(self, self.splits, self.inputs.num_classes)
+
     @classmethod
     def floors(cls, config: Any) -> dict[str, str]:
         """The most frequent class, and a bag of pixels or frames."""
