@@ -11,6 +11,7 @@ from oscbench.errors import allowed, first_line, kind_of
 from oscbench.reporting.page.blocks import (
     FRONT,
     SUITE,
+    Block,
     Facts,
     Files,
     Folded,
@@ -19,6 +20,7 @@ from oscbench.reporting.page.blocks import (
     Prose,
     Section,
     Verdict,
+    tables_of,
 )
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.table import Cell, Table
@@ -46,9 +48,16 @@ def sections() -> tuple[list[tuple[str, Section]], list[str]]:
 
 
 def parts(
-    found: Sequence[tuple[str, Section]], page: str, study: Study
+    found: Sequence[tuple[str, Section]], page: str, study: Study, owners: dict[str, str]
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
-    """What the sections of a page give, and a line for each that broke."""
+    """What the sections of a page give, and a line for each that broke.
+
+    Args:
+        found: file and section, by rank.
+        page: which page.
+        study: what it tells of.
+        owners: whose file a table's name is, over all pages; a second section that takes it would write over the first one's CSV.
+    """
     made: list[Part] = []
     lost = []
     for file, section in found:
@@ -56,13 +65,23 @@ def parts(
             continue
         try:
             blocks = section.blocks(study)
-            wrong = _wrong(blocks)
+            wrong = _wrong(blocks) or _taken(file, blocks, owners)
             made += [] if wrong else [Part(words.slug(section.title), section.title, tuple(blocks), file)]
         except Exception as error:
             wrong = _told(error)
         if wrong:
             lost.append(f"{file}: blocks: {wrong}")
     return tuple(part for part in made if part.blocks), tuple(lost)
+
+
+def _taken(file: str, blocks: Iterable[Block], owners: dict[str, str]) -> str | None:
+    """The first table whose name is another section's, in words; the others are its own from now on."""
+    names = [table.name for table in tables_of(blocks)]
+    other = next((name for name in names if owners.get(name, file) != file), None)
+    if other is not None:
+        return f"table {other!r} is there already, by {owners[other]}; name it otherwise"
+    owners.update(dict.fromkeys(names, file))
+    return None
 
 
 def _told(error: Exception) -> str:

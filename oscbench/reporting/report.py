@@ -163,13 +163,14 @@ def report_of(study: Study) -> Report:
     from oscbench.reporting.page.blocks import FRONT, SUITE, Page, page_of
 
     sections, lost = found.sections()
+    owners: dict[str, str] = {}
     lost += left_out()
     own = [study.of(suite) for suite in study.suites]
-    parts, broken = found.parts(sections, FRONT, study)
+    parts, broken = found.parts(sections, FRONT, study, owners)
     first = Page(INDEX, title_of(study), (_size(study),), parts, notes=_notes(study), lost=broken)
     pages = [first]
     for suite, one in zip(study.suites, own, strict=True):
-        parts, broken = found.parts(sections, SUITE, one)
+        parts, broken = found.parts(sections, SUITE, one, owners)
         above = (INDEX, "the report")
         pages.append(Page(page_of(suite), title_of(one), _about(one), parts, above, _notes(one), broken))
     return _drawn(pages, study, lost)

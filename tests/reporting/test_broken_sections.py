@@ -128,6 +128,21 @@ def test_a_section_whose_figure_breaks_is_lost_alone(
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_section_does_not_write_over_the_table_of_another(
+    save: Save, tmp_path: Path, place: Callable[..., None]
+) -> None:
+    more = "rank = 1000\n\n    def blocks(self, study): return [Table.of('toy-digits-results', 'Mine', [Reads('A', str)], [1])]"
+    place("sections", "motto", SECTION.format(more=more))
+    _, page, told = reported(save, tmp_path)
+    (line,) = told[2:]
+    assert (
+        "blocks: table 'toy-digits-results' is there already, by oscbench/reporting/sections/results.py"
+        in line
+    )
+    assert SAID not in page
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_whole_section_is_there_and_nothing_is_left_out(
     save: Save, tmp_path: Path, place: Callable[..., None]
 ) -> None:
