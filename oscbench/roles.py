@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
+from oscbench import catalog
 from oscbench.errors import allowed, kind_of
 
 
@@ -63,6 +64,15 @@ def mistake(roles: Any) -> str | None:
         if "basis" in role and (lacking := [key for key in ("cost", "column") if key not in role]):
             return f"{where}: basis: needs the key {lacking[0]} beside it"
     return None
+
+
+def mistake_of(name: str, measure_class: Any) -> str | None:
+    """The same of a measure that is loaded, where also what stands in its file must be what the class says."""
+    roles = measure_class.roles
+    wrong = mistake(roles)
+    if wrong is None and name in catalog.names("measures"):
+        wrong = NO_LITERALS if roles != (catalog.declared("measures", name, "roles") or {}) else None
+    return wrong
 
 
 def _wanted(key: str, value: Any) -> str | None:

@@ -15,7 +15,7 @@ from oscbench.machine.environment import environment
 from oscbench.measures import Measure
 from oscbench.mechanisms import Mechanism
 from oscbench.positions import joined
-from oscbench.roles import mistake
+from oscbench.roles import mistake_of
 from oscbench.suite import SuiteError, load_suite, suite_names
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ def measures() -> list[Row]:
 
 def _measure(name: str) -> Row:
     found: type[Measure] = catalog.load("measures", name)
-    wrong = mistake(found.roles)
+    wrong = mistake_of(name, found)
     here = f"broken: {wrong}" if wrong else found.unavailable() or "works"
     return {"here": here, "what": _first_line("measures", name)}
 

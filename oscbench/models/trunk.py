@@ -155,15 +155,17 @@ class Trunk(nn.Module):
 
 def _check(mechanism: Mechanism, layer: int, mixed: Any, tokens: Tensor) -> None:
     """Refuse what `mix` may not give; an update that only broadcasts would train, and mean something else."""
+    right = isinstance(mixed, Mixed) and isinstance(mixed.update, Tensor)
+    if right and mixed.update.shape == tokens.shape:
+        return
     where = f"{type(mechanism).__name__}.mix: layer {layer}"
     if not isinstance(mixed, Mixed):
         raise PartError(f"{where}: gave {kind_of(mixed)}; wanted: Mixed, as in `return Mixed(update)`")
     if not isinstance(mixed.update, Tensor):
         raise PartError(f"{where}: gave {kind_of(mixed.update)} as the update; wanted: a Tensor")
-    if mixed.update.shape != tokens.shape:
-        raise PartError(
-            f"{where}: the update must be {tuple(tokens.shape)}, as the tokens, got {tuple(mixed.update.shape)}"
-        )
+    raise PartError(
+        f"{where}: the update must be {tuple(tokens.shape)}, as the tokens, got {tuple(mixed.update.shape)}"
+    )
 
 
 RESIDUAL_OUTPUTS = ("out", "down")

@@ -80,6 +80,14 @@ def beside(tmp_path, monkeypatch):
             "whose class Mine lacks what it must have: after",
             "params",
         ),
+        (
+            "measures",
+            '"""Mine."""\n'
+            "from oscbench.measures.params import Params\n\n\nclass Mine(Params):\n"
+            "    roles = {'mine': {'rank': 1 + 2}}\n\n\nmeasure = Mine\n",
+            "broken: roles: not plain literals",
+            "params",
+        ),
     ],
 )
 def test_a_list_shows_what_is_broken_and_goes_on(oscbench, beside, monkeypatch, kind, text, expected, other):

@@ -12,7 +12,7 @@ from oscbench import catalog
 from oscbench.errors import UserError, first_line
 from oscbench.models.trunk import Unstarted
 from oscbench.records import identity, protocol
-from oscbench.roles import NO_LITERALS, mistake
+from oscbench.roles import mistake_of
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
@@ -158,11 +158,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
 
 def _prove_roles(name: str, measure_class: Any, where: str) -> None:
     """Refuse roles that reports could not read."""
-    given, there = measure_class.roles, name in catalog.names("measures")
-    wrong = mistake(given)
-    if wrong is None and there and given != (catalog.declared("measures", name, "roles") or {}):
-        wrong = NO_LITERALS
-    if wrong is not None:
+    if (wrong := mistake_of(name, measure_class)) is not None:
         raise SuiteError(f"{where}: {catalog.file_of('measures', name)}: {wrong}")
 
 
