@@ -81,9 +81,9 @@ def load(kind: str, name: str) -> Any:
     path = _folder(kind) / f"{name}.py"
     try:
         if from_elsewhere:
-            found = _imported(name)
+            found = _imported(kind, name)
         elif path.is_file():
-            found = _last_name(importlib.import_module(module(kind, name)), path)
+            found = _last_name(kind, importlib.import_module(module(kind, name)), path)
         else:
             found = _entry_points(kind)[name].load()
     except UnknownNameError:
@@ -91,13 +91,20 @@ def load(kind: str, name: str) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever stands in somebody's file, `sys.exit()` included
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise UnknownNameError(
-            f'got "{name}", which cannot be imported as one of the {kind}: {why}'
-        ) from error
+        raise _not_imported(kind, name, error) from error
     if not (isinstance(found, type) and hasattr(found, _METHODS[kind])):
         raise UnknownNameError(f'got "{name}", which names {found!r} and not a class with `{_METHODS[kind]}`')
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        raise UnknownNameError(
+            f'got "{name}", whose class {found.__name__} lacks what it must have: {", ".join(missing)}'
+        )
     return found
+
+
+def file_of(kind: str, name: str) -> str:
+    """Where a name's class lies, as messages tell it: the file from the package on, or the module of a name from elsewhere."""
+    path = _folder(kind) / f"{name}.py"
+    return f"oscbench/{_FOLDERS[kind]}/{path.name}" if path.is_file() else module(kind, name)
 
 
 def module(kind: str, name: str) -> str:
@@ -112,7 +119,10 @@ def docstring(kind: str, name: str) -> str:
     """Module docstring of a name, read without importing where the file is ours."""
     path = _folder(kind) / f"{name}.py"
     if path.is_file():
-        return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        try:
+            return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        except (SyntaxError, ValueError) as error:
+            raise _not_imported(kind, name, error) from error
     return inspect.cleandoc(importlib.import_module(load(kind, name).__module__).__doc__ or "")
 
 
@@ -121,6 +131,14 @@ def declared(kind: str, name: str, attribute: str) -> Any:
 
     None where it gives none, or its file cannot be read so.
     """
+    with contextlib.suppress(ValueError, TypeError):
+        value = written(kind, name, attribute)
+        return None if value is None else ast.literal_eval(value)
+    return None
+
+
+def written(kind: str, name: str, attribute: str) -> ast.expr | None:
+    """What stands behind an attribute in a class's body, be it a literal or not; None where nothing does, or the file cannot be read."""
     with contextlib.suppress(ImportError, OSError, SyntaxError, ValueError):
         path, class_name = _class_of(kind, name)
         for part in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -128,7 +146,7 @@ def declared(kind: str, name: str, attribute: str) -> Any:
                 for line in part.body:
                     value = _given(line, attribute)
                     if value is not None:
-                        return ast.literal_eval(value)
+                        return value
     return None
 
 
@@ -153,6 +171,11 @@ def _class_of(kind: str, name: str) -> tuple[Path, str]:
     point = _entry_points(kind)[name]
     spec = importlib.util.find_spec(point.module)
     return Path((spec and spec.origin) or ""), point.attr
+
+
+def _not_imported(kind: str, name: str, error: BaseException) -> UnknownNameError:
+    why = f"{type(error).__name__}: {first_line(error)}"
+    return UnknownNameError(f'got "{name}", which cannot be imported as one of the {kind}: {why}')
 
 
 def section(text: str, heading: str) -> str:
@@ -184,12 +207,12 @@ def _is_dotted(name: str) -> bool:
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
 
 
-def _imported(name: str) -> Any:
+def _imported(kind: str, name: str) -> Any:
     """The class of `package.module:Class`, or the one that the last line of `package.module` names."""
     module_name, colon, attribute = name.partition(":")
     _see_working_folder()
     module = importlib.import_module(module_name)
-    return getattr(module, attribute) if colon else _last_name(module, Path(inspect.getfile(module)))
+    return getattr(module, attribute) if colon else _last_name(kind, module, Path(inspect.getfile(module)))
 
 
 def _see_working_folder() -> None:
@@ -203,12 +226,15 @@ def _see_working_folder() -> None:
         importlib.invalidate_caches()
 
 
-def _last_name(module: Any, path: Path) -> Any:
+def _last_name(kind: str, module: Any, path: Path) -> Any:
     """The class named by the file's last statement, `mechanism = KoPE`."""
     about = path.stat()
     named = _last_target(path, about.st_mtime_ns, about.st_size)
     if named is None:
-        raise UnknownNameError(f"{path}: the last line must name the class, as in `mechanism = MyMechanism`")
+        one = kind.removesuffix("s")
+        raise UnknownNameError(
+            f"{path}: the last line must name the class, as in `{one} = My{one.capitalize()}`"
+        )
     return getattr(module, named)
 
 

@@ -13,8 +13,23 @@ class UserError(Exception):
     """Bad input: the text names the place, what was found, what is allowed and the nearest match."""
 
 
+class PartError(ValueError):
+    """A mechanism, task or measure gave what it may not: the text names it, what came and what is wanted, and says it all."""
+
+
+def kind_of(found: object) -> str:
+    """What something is, in a message: `None`, or `a dict`."""
+    return "None" if found is None else f"a {type(found).__name__}"
+
+
 def first_line(error: BaseException) -> str:
-    """First line of an error's text, or its kind where it says nothing."""
+    """First line of an error's text, or its kind where it says nothing; of pydantic's the first mistake, which stands below."""
+    if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
+        first = next(iter(error.errors()))
+        place = ".".join(map(str, (getattr(error, "title", ""), *first["loc"])))
+        plain = isinstance(first["input"], str | int | float | list | tuple | dict)
+        got = repr(first["input"])[:60] if plain else kind_of(first["input"])
+        return f"{place}: {first['msg']}, got {got}"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -5,6 +5,7 @@ One place, so that page and tables agree.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ MINUS = "\u2212"
 TIMES = "\u00d7"
 TO = "\u2013"
 MISSING = "n/a"
+LONGEST_NAME = 150
+"""Bytes of a name of a file or anchor, but for what tells it from others; a file system has room for 255 with what is put around it."""
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _SMALL = ((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -39,8 +42,12 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def slug(text: str) -> str:
-    """A text as the name of an anchor or a file."""
-    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    """A text as the name of an anchor or a file; of a long one its beginning, and a hash that tells it from others that begin so."""
+    whole = "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    if len(whole.encode()) <= LONGEST_NAME:
+        return whole
+    start = whole.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip("-")
+    return f"{start}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def capitalised(label: str) -> str:

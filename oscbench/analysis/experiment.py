@@ -19,7 +19,7 @@ from oscbench.analysis.roles import quantities, speed_measures
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
 from oscbench.analysis.statistics.seeds import Summary, summarise
 from oscbench.records import Measurement, Record
-from oscbench.words import capitalised, quantity, ranges, relative
+from oscbench.words import capitalised, quantity, ranges, relative, slug
 
 _STATES = ("compared", "refused", "missing")
 
@@ -135,7 +135,7 @@ def make_experiment(
     if above is not None:
         comparisons = [replace(c, withheld=above.reason) for c in comparisons]
     return Experiment(
-        slug=_slug(f"{first.suite}-{first.task}" + (f"-{first.protocol[:8]}" if split else "")),
+        slug=slug(f"{first.suite}-{first.task}" + (f"-{first.protocol[:8]}" if split else "")),
         suite=first.suite,
         task=first.task,
         task_label=capitalised(first.task_label),
@@ -162,10 +162,6 @@ def _belongs(pair: Pair, here: dict[Entry, list[Record]], everywhere: dict[Entry
         return True
     protocols = [{r.protocol for r in everywhere.get(e, ())} for e in (pair.treatment, pair.baseline)]
     return not (protocols[0] & protocols[1])
-
-
-def _slug(text: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
 def _standings(

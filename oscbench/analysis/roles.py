@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 from oscbench import catalog
-from oscbench.roles import Role
+from oscbench.roles import NO_LITERALS, Role, mistake
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,28 @@ def has_role(name: str, key: str) -> bool:
     return any(fnmatchcase(name.partition("/")[0], one.name) for one in quantities(key))
 
 
+def left_out() -> list[str]:
+    """Measures whose roles no report can use, each with its file and why."""
+    return [
+        f"{catalog.file_of('measures', measure)}: {wrong}; its roles are left out"
+        for measure in catalog.names("measures")
+        if (wrong := _read(measure)[1]) is not None
+    ]
+
+
 @lru_cache
 def _declared(measures: tuple[str, ...]) -> tuple[Quantity, ...]:
     found = [
-        Quantity(name, measure, role)
-        for measure in measures
-        for name, role in (catalog.declared("measures", measure, "roles") or {}).items()
+        Quantity(name, measure, role) for measure in measures for name, role in _read(measure)[0].items()
     ]
     return tuple(sorted(found, key=lambda one: one.role.get("rank", 100)))
+
+
+def _read(measure: str) -> tuple[dict[str, Role], str | None]:
+    """Roles as the file of a measure gives them; none, and why, where they are no plain literals or a mistake is in them."""
+    roles = catalog.declared("measures", measure, "roles")
+    if roles is None:
+        written = catalog.written("measures", measure, "roles")
+        return {}, None if written is None else NO_LITERALS
+    wrong = mistake(roles)
+    return ({}, wrong) if wrong else (dict(roles), None)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from oscbench import catalog, ops
+from oscbench.errors import UserError, first_line
 from oscbench.machine.environment import environment
 from oscbench.measures import Measure
 from oscbench.mechanisms import Mechanism
 from oscbench.positions import joined
+from oscbench.roles import mistake_of
 from oscbench.suite import SuiteError, load_suite, suite_names
 
 Row = dict[str, Any]
@@ -20,21 +23,43 @@ Row = dict[str, Any]
 
 def mechanisms() -> list[Row]:
     """Name, idea, paper and traits of every mechanism, at its default settings."""
+    return _each("mechanism", "idea", _mechanism)
+
+
+def _mechanism(name: str) -> Row:
+    text = catalog.docstring("mechanisms", name)
+    found = catalog.load("mechanisms", name)
+    return {
+        "idea": catalog.section(text, "Idea"),
+        "paper": ", ".join(re.findall(r"arXiv \d{4}\.\d{4,5}", catalog.section(text, "Equation"))),
+        "traits": ", ".join(trait for trait, holds in vars(found.traits).items() if holds),
+        "positions": _positions(found),
+    }
+
+
+def _each(one: str, column: str, row: Callable[[str], Row]) -> list[Row]:
+    """A row for every name of a kind; of a file that is broken, what is wrong with it, so that it does not hide the others.
+
+    Args:
+        one: the kind, and the heading of its names.
+        column: where a mistake stands.
+        row: makes the rest of a row.
+    """
     rows = []
-    for name in catalog.names("mechanisms"):
-        text = catalog.docstring("mechanisms", name)
-        found = catalog.load("mechanisms", name)
-        traits = ", ".join(trait for trait, holds in vars(found.traits).items() if holds)
-        rows.append(
-            {
-                "mechanism": name,
-                "idea": catalog.section(text, "Idea"),
-                "paper": ", ".join(re.findall(r"arXiv \d{4}\.\d{4,5}", catalog.section(text, "Equation"))),
-                "traits": traits,
-                "positions": _positions(found),
-            }
-        )
-    return rows
+    for name in catalog.names(f"{one}s"):
+        try:
+            found = row(name)
+        except Exception as error:
+            why = (
+                first_line(error)
+                if isinstance(error, UserError)
+                else f"{type(error).__name__}: {first_line(error)}"
+            )
+            found = {column: f"broken: {catalog.file_of(f'{one}s', name)}: {why}"}
+        rows.append({one: name, **found})
+    keys = dict.fromkeys(key for found in rows for key in found)
+    keys |= dict.fromkeys([column])
+    return [{key: found.get(key, "") for key in keys} for found in rows]
 
 
 def _positions(found: type[Mechanism]) -> str:
@@ -48,22 +73,28 @@ def _positions(found: type[Mechanism]) -> str:
 
 def tasks() -> list[Row]:
     """Name, what it is, and its metric."""
-    rows = []
-    for name in catalog.names("tasks"):
-        found = catalog.load("tasks", name)
-        first = catalog.docstring("tasks", name).splitlines()[0]
-        rows.append({"task": name, "metric": f"{found.metric.label} [{found.metric.unit}]", "what": first})
-    return rows
+    return _each("task", "what", _task)
+
+
+def _task(name: str) -> Row:
+    found = catalog.load("tasks", name)
+    return {"metric": f"{found.metric.label} [{found.metric.unit}]", "what": _first_line("tasks", name)}
 
 
 def measures() -> list[Row]:
     """Name, what it is, and why it cannot run here if it cannot."""
-    rows = []
-    for name in catalog.names("measures"):
-        found: type[Measure] = catalog.load("measures", name)
-        first = catalog.docstring("measures", name).splitlines()[0]
-        rows.append({"measure": name, "here": found.unavailable() or "works", "what": first})
-    return rows
+    return _each("measure", "what", _measure)
+
+
+def _measure(name: str) -> Row:
+    found: type[Measure] = catalog.load("measures", name)
+    wrong = mistake_of(name, found)
+    here = f"broken: {wrong}" if wrong else found.unavailable() or "works"
+    return {"here": here, "what": _first_line("measures", name)}
+
+
+def _first_line(kind: str, name: str) -> str:
+    return next(iter(catalog.docstring(kind, name).splitlines()), "says nothing of itself in its first line")
 
 
 def suites() -> list[Row]:
@@ -94,7 +125,10 @@ def backends() -> list[Row]:
                 rows.append(
                     {"op": op, "backend": name, "device": device, "here": here, "what": notes.get(name, "")}
                 )
-    return rows
+    return rows + [
+        {"op": name, "backend": "", "device": "", "here": f"broken: {why}", "what": ""}
+        for name, why in ops.broken().items()
+    ]
 
 
 def machine() -> list[Row]:

@@ -55,7 +55,7 @@ class OperationCount(Measure):
         if evaluations is None:
             return Findings({"operations": _unknown()})
         mechanism, tokens = subject.model.trunk.mechanism, subject.model.num_tokens
-        own = mechanism.operations(tokens, evaluations)
+        own = mechanism.counted(tokens, evaluations)
         around = surroundings(subject)
         found = {"operations": self._measurement(own + around, own, tokens, "operations a sample")}
         for name, ours in mechanism.implementations(tokens).items():

@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from oscbench.errors import PartError, kind_of
 from oscbench.ops.decode import Cache
 from oscbench.ops.disorder import Disorder
 from oscbench.ops.operations import Operations
@@ -319,7 +320,14 @@ class Mechanism(nn.Module, ABC):
 
     def flops(self, tokens: int) -> int:
         """Closed-form forward FLOPs a sample of `tokens` tokens, over all layers: the multiply-adds of its operations, each two."""
-        return 2 * self.operations(tokens).multiply_adds
+        return 2 * self.counted(tokens).multiply_adds
+
+    def counted(self, tokens: int, evaluations: float = 0.0) -> Operations:
+        """What `operations` gives, if that is what it may give."""
+        found: object = self.operations(tokens, evaluations)
+        if not isinstance(found, Operations):
+            raise PartError(f"{type(self).__name__}.operations: gave {kind_of(found)}; wanted: Operations")
+        return found
 
     def token_flops(self, senders: int) -> int:
         """Closed-form FLOPs of one new token that hears `senders` tokens, itself counted, over all layers.

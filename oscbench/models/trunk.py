@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from oscbench.mechanisms import Context, Mechanism, State
+from oscbench.errors import PartError, kind_of
+from oscbench.mechanisms import Context, Mechanism, Mixed, State
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,7 @@ class Trunk(nn.Module):
                 if done is not None:
                     calibrations.append(done)
             mixed = mechanism.mix(layer, normed, state, context)
-            if (
-                mixed.update.shape != tokens.shape
-            ):  # one that only broadcasts would train, and mean something else
-                raise ValueError(
-                    f"{type(mechanism).__name__}.mix: layer {layer}: the update must be {tuple(tokens.shape)}, as the tokens, "
-                    f"got {tuple(mixed.update.shape)}"
-                )
+            _check(mechanism, layer, mixed, tokens)
             tokens = stream.add(tokens, mixed.update)
             tokens = stream.add(tokens, mlp(stream.features(self.mlp_norms[layer](tokens))))
             state = mechanism.advance(layer, tokens, mixed.state or state, context)
@@ -156,6 +151,21 @@ class Trunk(nn.Module):
         shape = self.mechanism.shape
         ups = 2 if self.activation == "swiglu" else 1
         return shape.layers * 2 * self.hidden * (ups * self.output_width + shape.width)
+
+
+def _check(mechanism: Mechanism, layer: int, mixed: Any, tokens: Tensor) -> None:
+    """Refuse what `mix` may not give; an update that only broadcasts would train, and mean something else."""
+    right = isinstance(mixed, Mixed) and isinstance(mixed.update, Tensor)
+    if right and mixed.update.shape == tokens.shape:
+        return
+    where = f"{type(mechanism).__name__}.mix: layer {layer}"
+    if not isinstance(mixed, Mixed):
+        raise PartError(f"{where}: gave {kind_of(mixed)}; wanted: Mixed, as in `return Mixed(update)`")
+    if not isinstance(mixed.update, Tensor):
+        raise PartError(f"{where}: gave {kind_of(mixed.update)} as the update; wanted: a Tensor")
+    raise PartError(
+        f"{where}: the update must be {tuple(tokens.shape)}, as the tokens, got {tuple(mixed.update.shape)}"
+    )
 
 
 RESIDUAL_OUTPUTS = ("out", "down")

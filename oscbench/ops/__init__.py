@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.machinery import FileFinder
@@ -18,6 +19,7 @@ from typing import Any
 
 import torch
 
+from oscbench.errors import first_line, kind_of
 from oscbench.ops.dispatch import BackendName, Call
 from oscbench.ops.fixed_query import fixed_query_attention
 from oscbench.ops.kope import kope_attention
@@ -43,6 +45,8 @@ def op_of(op_name: str) -> Op:
         ValueError: there is no such op.
     """
     found = _modules(tuple(__path__))
+    if op_name in (wrong := broken()):
+        raise ValueError(f'op "{op_name}" is broken: {wrong[op_name]}')
     if op_name not in found:
         known = [*found, *_SINGLE]
         near = difflib.get_close_matches(op_name, known, n=1)
@@ -63,22 +67,45 @@ def function_of(op_name: str) -> Callable[..., Any]:
     return function
 
 
-@lru_cache
+def broken() -> dict[str, str]:
+    """Files whose last line says that they are an op and that are none, each with why."""
+    return dict(_found(tuple(__path__))[1])
+
+
 def _modules(folders: tuple[str, ...]) -> dict[str, ModuleType]:
-    """Modules and packages whose last line says that they are an op, in the order of their ranks, by the op's name."""
-    found = [
-        importlib.import_module(f"{__name__}.{info.name}")
-        for info in pkgutil.iter_modules(folders)
-        if isinstance(info.module_finder, FileFinder) and _is_op(info.module_finder.path, info.name)
-    ]
-    return {module.op.name: module for module in sorted(found, key=lambda one: (one.op.rank, one.op.name))}
+    """Modules and packages of ops in the order of their ranks, by the op's name."""
+    return _found(folders)[0]
+
+
+@lru_cache
+def _found(folders: tuple[str, ...]) -> tuple[dict[str, ModuleType], dict[str, str]]:
+    """Modules and packages whose last line says that they are an op; those that cannot be loaded apart, so that they cost no other op."""
+    found, wrong = [], {}
+    for info in pkgutil.iter_modules(folders):
+        if not (isinstance(info.module_finder, FileFinder) and _is_op(info.module_finder.path, info.name)):
+            continue
+        file = f"oscbench/ops/{info.name}"
+        try:
+            module = importlib.import_module(f"{__name__}.{info.name}")
+        except Exception as error:
+            wrong[info.name] = f"{file}: {type(error).__name__}: {first_line(error)}"
+            continue
+        if not isinstance(module.op, Op):
+            wrong[info.name] = f"{file}: op is {kind_of(module.op)}; wanted: an Op, as in `op = OP`"
+        elif not callable(getattr(module, module.op.name, None)):
+            wrong[info.name] = f"{file}: has no function {module.op.name}, which its op is called"
+        else:
+            found.append(module)
+    ranked = sorted(found, key=lambda one: (one.op.rank, one.op.name))
+    return {module.op.name: module for module in ranked}, wrong
 
 
 def _is_op(folder: str, name: str) -> bool:
     """Whether a file's last line names an op; read, and not imported, since backends register kernels when they are."""
     package = Path(folder) / name / "__init__.py"
     path = package if package.is_file() else Path(folder) / f"{name}.py"
-    return path.read_text(encoding="utf-8").rstrip().endswith("\nop = OP")
+    last = path.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+    return re.fullmatch(r"op = \w+(  #.*)?", last) is not None
 
 
 def backends(op_name: str, device: str | torch.device = "cpu") -> list[BackendName]:
@@ -105,6 +132,7 @@ def why_not(op_name: str, device: str | torch.device = "cpu") -> dict[str, str |
 __all__ = [
     "BackendName",
     "backends",
+    "broken",
     "fixed_query_attention",
     "function_of",
     "kope_attention",

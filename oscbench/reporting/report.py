@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oscbench import catalog, words
+from oscbench import words
 from oscbench.analysis.completeness import unfinished
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load, tidy
+from oscbench.analysis.roles import left_out
 from oscbench.analysis.search import searches
 from oscbench.analysis.study import Study, assemble
-from oscbench.errors import allowed
+from oscbench.errors import allowed, first_line
 from oscbench.records import Store
 from oscbench.reporting.render.export import encode
 
 if TYPE_CHECKING:
-    from oscbench.reporting.page.blocks import Page, Part, Section
+    from oscbench.reporting.page.blocks import Page
     from oscbench.reporting.page.figure import Picture
     from oscbench.reporting.page.table import Table
 
@@ -76,7 +77,7 @@ def build_report(
         targets: Levels of the headline metric, in its own unit, that steps, seconds, FLOPs and joules are counted to; one near the
             reference's best when empty.
         pages_only: Write the pages with their pictures inside and report.md, and nothing beside them.
-        tell: Is told the answer in two lines, once all is written.
+        tell: Is told the answer in two lines, and a line for whatever had to be left out, once all is written.
 
     Returns:
         The first page, or report.md where no html was asked for, or the folder where neither was.
@@ -98,7 +99,7 @@ def build_report(
     except OSError as error:
         raise ReportError(f"{output}: report cannot be written ({error.strerror})") from error
     if tell:
-        for line in in_two_lines(study):
+        for line in (*in_two_lines(study), *(f"left out: {one}" for one in report.pages[0].lost)):
             tell(line)
     return written
 
@@ -158,50 +159,56 @@ def _check_targets(targets: Sequence[float], loaded: Loaded) -> None:
 def report_of(study: Study) -> Report:
     """The pages of a study, drawn."""
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
+    from oscbench.reporting import found
     from oscbench.reporting.page.blocks import FRONT, SUITE, Page, page_of
 
-    sections = sorted(
-        (catalog.load("sections", name)() for name in catalog.names("sections")), key=lambda s: s.rank
-    )
+    sections, lost = found.sections()
+    owners: dict[str, str] = {}
+    lost += left_out()
     own = [study.of(suite) for suite in study.suites]
-    pages = [
-        Page(INDEX, title_of(study), (_size(study),), _parts(sections, FRONT, study), notes=_notes(study)),
-        *(
-            Page(
-                page_of(suite),
-                title_of(one),
-                _about(one),
-                _parts(sections, SUITE, one),
-                (INDEX, "the report"),
-                _notes(one),
-            )
-            for suite, one in zip(study.suites, own, strict=True)
-        ),
-    ]
-    return _drawn(pages, study)
+    parts, broken = found.parts(sections, FRONT, study, owners)
+    first = Page(INDEX, title_of(study), (_size(study),), parts, notes=_notes(study), lost=broken)
+    pages = [first]
+    for suite, one in zip(study.suites, own, strict=True):
+        parts, broken = found.parts(sections, SUITE, one, owners)
+        above = (INDEX, "the report")
+        pages.append(Page(page_of(suite), title_of(one), _about(one), parts, above, _notes(one), broken))
+    return _drawn(pages, study, lost)
 
 
-def _parts(sections: Sequence[Section], page: str, study: Study) -> tuple[Part, ...]:
-    from oscbench.reporting.page.blocks import Part
-
-    found = (
-        Part(words.slug(section.title), section.title, tuple(section.blocks(study)))
-        for section in sections
-        if section.page == page
-    )
-    return tuple(part for part in found if part.blocks)
-
-
-def _drawn(pages: Sequence[Page], study: Study) -> Report:
-    """The pages with as many figures as there is room for, the most telling kinds first, over all pages."""
+def _drawn(pages: Sequence[Page], study: Study, lost: Sequence[str]) -> Report:
+    """The pages with as many figures as there is room for, the most telling kinds first, over all pages; the first tells what is lost."""
+    from oscbench.reporting.page.blocks import walk
     from oscbench.reporting.page.figure import Plan
 
-    planned = [block for page in pages for block in page.blocks() if isinstance(block, Plan)]
-    kept = sorted(planned, key=lambda plan: plan.rank)[:MAX_FIGURES]
-    pictures = {id(plan): plan.draw() for plan in kept}
+    planned = [
+        (block, part.file)
+        for page in pages
+        for part in page.parts
+        for block in walk(part.blocks)
+        if isinstance(block, Plan)
+    ]
+    kept = sorted(planned, key=lambda one: one[0].rank)[:MAX_FIGURES]
+    pictures, broken = {}, {}
+    for plan, file in kept:
+        try:
+            pictures[id(plan)] = plan.draw()
+        except Exception as error:  # a section that cannot be drawn is lost alone, as one that cannot be told
+            broken[file] = f"{file}: a figure: {type(error).__name__}: {first_line(error)}"
     left = _left(len(planned) - len(kept))
-    first = replace(pages[0], lines=(*pages[0].lines, *left))
-    return Report((first, *pages[1:]), pictures, study)
+    shown = [_without(page, broken) for page in pages]
+    every = dict.fromkeys([*lost, *(line for page in shown for line in page.lost)])
+    first = replace(shown[0], lines=(*pages[0].lines, *left), lost=tuple(every))
+    return Report((first, *shown[1:]), pictures, study)
+
+
+def _without(page: Page, broken: Mapping[str, str]) -> Page:
+    """A page without the sections whose figures broke."""
+    gone = dict.fromkeys(part.file for part in page.parts if part.file in broken)
+    if not gone:
+        return page
+    kept = tuple(part for part in page.parts if part.file not in gone)
+    return replace(page, parts=kept, lost=(*page.lost, *(broken[file] for file in gone)))
 
 
 def _left(count: int) -> tuple[str, ...]:

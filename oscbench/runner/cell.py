@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import torch
 
+from oscbench.errors import first_line
 from oscbench.machine.environment import commit, environment, packages
 from oscbench.machine.process import prepare_process
 from oscbench.models.matching import MatchingError
@@ -16,6 +17,7 @@ from oscbench.records.schema import Status
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome
 from oscbench.runner.kinds import kind_of
+from oscbench.runner.reasons import reason_of
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.pending import DivergedError
 
@@ -47,9 +49,9 @@ def run_cell(
         except (UnsupportedError, MatchingError) as error:
             outcome.status, outcome.reason = "unsupported", str(error)
         except (MemoryError, torch.OutOfMemoryError) as error:
-            outcome.status, outcome.reason = "oom", _first_line(error)
+            outcome.status, outcome.reason = "oom", first_line(error)
         except Exception as error:  # a cell that breaks costs that cell alone
-            outcome.status, outcome.reason = _failure(error)
+            outcome.status, outcome.reason = _failure(error, cell)
     ran = {op: sorted(names) for op, names in choices.items()}
     outcome.environment = {**environment(device), "backends_ran": ran, **outcome.measured_on}
     return make_record(cell, outcome, started)
@@ -100,13 +102,7 @@ def lost_record(cell: Cell, status: Status, reason: str, started: datetime) -> R
     return make_record(cell, outcome, started)
 
 
-def _failure(error: Exception) -> tuple[Status, str]:
-    text = _first_line(error)
+def _failure(error: Exception, cell: Cell) -> tuple[Status, str]:
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        return "oom", text
-    return "failed", f"{type(error).__name__}: {text}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+        return "oom", first_line(error)
+    return "failed", reason_of(error, kind_of(cell.spec).imports(cell.spec))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from oscbench.errors import PartError
 from oscbench.records import Measurement, MechanismCard, identity
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome, Preview
@@ -14,6 +16,7 @@ from oscbench.runner.scores import scored
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.specs import headline_of, task_of
 from oscbench.suite import LoadedSuite, Suite
+from oscbench.tasks.support.checks import task_name
 
 VERSION = 1
 """Raised when a floor would come out otherwise."""
@@ -92,7 +95,12 @@ def run_floor(spec: dict[str, Any], device: torch.device) -> tuple[str, dict[str
     """Fit a floor to the training split and score it like a model; the hash of its data, and its measures."""
     task_class, config = task_of(spec)
     task = task_class.for_seed(config, spec["seed"])
-    return task.data_hash(), scored(task, task.floor(spec["mechanism"]["name"]), device)
+    name = spec["mechanism"]["name"]
+    found = scored(task, task.floor(name), device)
+    result = found[task.metric.name]
+    if result.value is None or not math.isfinite(result.value):
+        raise PartError(f"task {task_name(task)}: the {result.label} of its floor {name} is {result.value}")
+    return task.data_hash(), found
 
 
 def floor_card(spec: dict[str, Any]) -> MechanismCard:

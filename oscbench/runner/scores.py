@@ -4,31 +4,51 @@ from __future__ import annotations
 
 import torch
 
+from oscbench.errors import PartError
 from oscbench.records import Measurement
-from oscbench.tasks import Metric, Score, Task
+from oscbench.tasks import Metric, Score, Split, Task
+from oscbench.tasks.support.checks import task_name
 
 
 def scored(task: Task, model: torch.nn.Module, device: torch.device) -> dict[str, Measurement]:
-    """Evaluate on both splits; the headline's details say when a seed has failed, where the task declares it."""
+    """Evaluate on both splits; the headline's details say when a seed has failed, where the task declares it.
+
+    Raises:
+        PartError: the task gave no headline.
+    """
     metric, failure = task.metric, task.failure
-    test = task.evaluate(model, "test", device)
+    test = evaluated(task, model, "test", device)
     took = dict(task.seconds)
     found = {
         name: as_measured(task.metric_named(name), score, task.metric_named(name).label)
         for name, score in test.items()
     }
-    if failure is not None and metric.name in found:
+    if failure is not None:
         failed = {"measure": failure.metric, "level": failure.level, "direction": metric.direction}
         details = {**found[metric.name].details, "failed": failed}
         found[metric.name] = found[metric.name].model_copy(update={"details": details})
     found |= {
         f"validation_{name}": as_measured(task.metric_named(name), score, f"validation {name}")
-        for name, score in task.evaluate(model, "validation", device).items()
+        for name, score in evaluated(task, model, "validation", device).items()
     }
     return found | {
         name: Measurement(value=seconds, unit="s", label=name.replace("_", " "), direction="lower")
         for name, seconds in took.items()
     }
+
+
+def evaluated(task: Task, model: torch.nn.Module, split: Split, device: torch.device) -> dict[str, Score]:
+    """What a task says of a model, its headline among it.
+
+    Raises:
+        PartError: it gave no headline.
+    """
+    found = task.evaluate(model, split, device)
+    if task.metric.name not in found:
+        raise PartError(
+            f"task {task_name(task)}: its {split} split gave no {task.metric.name}, which is its headline"
+        )
+    return found
 
 
 def as_measured(metric: Metric, score: Score, label: str) -> Measurement:

@@ -14,12 +14,12 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from oscbench.errors import first_line
 from oscbench.machine.process import prepare_process
 from oscbench.records import Record
 from oscbench.runner.cell import lost_record, run_cell
 from oscbench.runner.cell_spec import Cell, Keeping, Progress, Rank
 from oscbench.runner.kinds import kind_of
+from oscbench.runner.reasons import reason_of
 from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.match_time import measure
@@ -126,8 +126,8 @@ def _record(
         record = run_cell(cell, progress, checkpoints, keep)
         record.model_dump_json()
     except Exception as error:
-        reason = f"no record could be made: {type(error).__name__}: {first_line(error)}"
-        return lost_record(cell, "failed", reason, started)
+        why = reason_of(error, kind_of(cell.spec).imports(cell.spec))
+        return lost_record(cell, "failed", f"no record could be made: {why}", started)
     return record
 
 

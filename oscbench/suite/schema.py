@@ -189,7 +189,8 @@ class Train(Strict):
     @model_validator(mode="after")
     def _one_length(self) -> Train:
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give either epochs or steps")
+            both = "; to leave one out with --set, make it null: --set train.epochs=null"
+            raise ValueError("give either epochs or steps" + both * (self.epochs is not None))
         if self.final_learning_rate > self.learning_rate:
             raise ValueError(
                 f"final_learning_rate {self.final_learning_rate} is more than learning_rate {self.learning_rate}"

@@ -13,6 +13,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from oscbench.errors import PartError
+from oscbench.tasks.support import checks
+
 Split = Literal["validation", "test"]
 
 
@@ -51,6 +54,10 @@ class Metric:
     label: str
     unit: str
     direction: Literal["higher", "lower"]
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("higher", "lower"):
+            raise PartError(f"Metric {self.name}: direction: got {self.direction!r}; allowed: higher, lower")
 
 
 @dataclass(frozen=True)
@@ -236,10 +243,20 @@ class Task(ABC):
 
     @classmethod
     def for_seed(cls, config: Any, seed: int) -> Task:
-        """The task that a seed trains and is tested on: where `draw` is `per_seed`, with the draw of the seed's number."""
+        """The task that a seed trains and is tested on: where `draw` is `per_seed`, with the draw of the seed's number.
+
+        Raises:
+            PartError: its data cannot be trained or tested on.
+        """
         if getattr(config, "draw", None) == "per_seed":
             config = config.model_copy(update={"draw": seed})
-        return cls(config)
+        task = cls(config)
+        task.check()
+        return task
+
+    def check(self) -> None:
+        """Refuse data that nothing can be trained or tested on, without reading much of them (`PartError`)."""
+        checks.not_empty(self)
 
     @classmethod
     def describe(cls, config: Any) -> Any:

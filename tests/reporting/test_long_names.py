@@ -13,6 +13,7 @@ from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import Study, assemble
+from oscbench.reporting import build_report
 from oscbench.reporting.page.style import settings
 from oscbench.reporting.sections import overview, seeds
 
@@ -71,3 +72,18 @@ def test_forest_of_entries_with_long_names(monkeypatch: pytest.MonkeyPatch) -> N
     plan = next(block for block in sections if hasattr(block, "draw"))
     figure = drawn(monkeypatch, overview, plan.draw)
     assert fits(figure)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_long_list_of_settings_is_no_name_too_long_for_a_file(
+    save: Callable[..., Any], tmp_path: Any
+) -> None:
+    """Each of two suites that differ at the very end has its own tables."""
+    many = ",".join(f"task.setting_{number}={number}" for number in range(40))
+    records = [
+        make_record(mechanism, suite=f"toy[{many},z={end}]")
+        for mechanism in ("plain", "wave")
+        for end in ("é", "ü")
+    ]
+    index = build_report(save(records), tmp_path / "report")
+    assert len(list((index.parent / "tables").glob("toy-*-results.csv"))) == 2

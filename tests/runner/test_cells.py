@@ -132,7 +132,7 @@ def test_cell_that_breaks_is_a_record_with_status_and_reason(broken):
     assert code == 1
     found = {name: (record.status, record.reason) for (name, _, _), record in records(results).items()}
     assert found.pop("softmax") == ("ok", None)
-    assert found.pop("Raises") == ("failed", "RuntimeError: broken on purpose")
+    assert found.pop("Raises") == ("failed", "RuntimeError: broken on purpose (throwaway_mechanisms.py:22)")
     assert found.pop("Exits") == ("failed", "its process ended with code 3 before it left a record")
     status, reason = found.pop("Nan")
     assert (status, reason) == ("diverged", "the loss is nan at step 1 of 9")

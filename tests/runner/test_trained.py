@@ -9,7 +9,7 @@ from command_line import records, run
 import oscbench
 from oscbench.errors import UserError
 from oscbench.records import Store
-from oscbench.runner.trained.evaluation import task_for
+from oscbench.runner.trained.evaluation import TrainedModelError, task_for
 
 LANGUAGE = {
     "task": "{name: char_lm, length: 32, windows: 64, evaluation_windows: 4}",
@@ -146,3 +146,9 @@ def test_commands_say_scores_and_text(oscbench, digits, language):
         assert (wrong.code, wrong.out) == (2, ""), arguments
         assert wrong.err.startswith("oscbench: ")
         assert wrong.err.count("\n") == 1
+
+
+def test_a_task_that_nothing_can_be_tested_on_is_one_line(finished):
+    record = next(iter(records(finished).values()))
+    with pytest.raises(TrainedModelError, match="task throwaway_parts: split test is empty"):
+        task_for(record, "throwaway_parts:EmptyTest", {})

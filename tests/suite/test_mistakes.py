@@ -45,7 +45,10 @@ def mistake(path, *overrides):
         ({"trainn": "{epochs: 1}", "train": None}, 'trainn: unknown key "trainn"; did you mean "train"?'),
         ({"train": "{epohcs: 1}"}, 'train.epohcs: unknown key "epohcs"; did you mean "epochs"?'),
         ({"train": "{}"}, "train: got {}; give either epochs or steps"),
-        ({"train": "{epochs: 1, steps: 5}"}, "give either epochs or steps"),
+        (
+            {"train": "{epochs: 1, steps: 5}"},
+            "give either epochs or steps; to leave one out with --set, make it null: --set train.epochs=null",
+        ),
         ({"train": None}, "train: missing"),
         ({"train": "{epochs: 0}"}, "train.epochs: got 0;"),
         ({"train": "{epochs: many}"}, 'train.epochs: got "many";'),

@@ -99,11 +99,12 @@ class Section(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """A section as it stands on a page."""
+    """A section as it stands on a page; `file` is its own."""
 
     slug: str
     title: str
     blocks: tuple[Block, ...]
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class Page:
         lines: What stands below the heading.
         parts: Its sections, in order.
         above: (file, name) of the page that it belongs to, if any.
+        notes: What is not finished.
+        lost: Sections and roles that could not be used, and why.
     """
 
     file: str
@@ -124,6 +127,7 @@ class Page:
     parts: tuple[Part, ...]
     above: tuple[str, str] | None = None
     notes: tuple[str, ...] = field(default=())
+    lost: tuple[str, ...] = ()
 
     def blocks(self) -> Iterator[Block]:
         """All blocks, those behind folds among them."""

@@ -16,6 +16,7 @@ def render(page: Page) -> str:
     """All of a page that does not stand behind a fold."""
     lines = [f"# {cell(page.title)}", "", *(f"{cell(line)}  " for line in page.lines), ""]
     lines += [f"**{cell(note)}**  " for note in page.notes]
+    lines += [f"**Left out: {cell(line)}**  " for line in page.lost]
     for part in page.parts:
         inside = list(_blocks(part.blocks))
         if inside:

@@ -104,7 +104,7 @@ def model_cost(name: Pass, model: Any, batch: int, tokens: int) -> Cost:
     """FLOPs and special functions of a pass; its bytes are at least its weights."""
     times = {"forward": 1, "backward": 2, "step": 3}[name]
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    mechanism = model.trunk.mechanism.operations(tokens)
+    mechanism = model.trunk.mechanism.counted(tokens)
     special = mechanism.exponentials + mechanism.trigonometric + mechanism.roots
     layers = model.trunk.mechanism.shape.layers
     gelus = layers * tokens * model.trunk.hidden

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from oscbench import catalog
-from oscbench.errors import UserError
+from oscbench.errors import PartError, UserError
 from oscbench.machine.process import prepare_process
 from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.sequence import Sequence
@@ -88,7 +88,7 @@ def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any
     """A task for a trained model: the record's own, with other settings where some are given, or another.
 
     Raises:
-        TrainedModelError: no such task, or a mistake in its settings.
+        TrainedModelError: no such task, a mistake in its settings, or data that nothing can be tested on.
     """
     own = record.spec["task"]
     chosen = {"name": name} if name and name != own["name"] else own
@@ -100,7 +100,10 @@ def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any
         config = task_class.Config.model_validate({**without_name(chosen), **(settings or {})})
     except ValidationError as error:
         raise TrainedModelError(f"--set: {explain(error, task_class.Config)}") from error
-    made: Task = task_class.for_seed(config, record.seed)
+    try:
+        made: Task = task_class.for_seed(config, record.seed)
+    except PartError as error:
+        raise TrainedModelError(str(error)) from error
     return made
 
 

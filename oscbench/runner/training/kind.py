@@ -9,15 +9,17 @@ from typing import Any
 import torch
 
 from oscbench import catalog
-from oscbench.measures import Findings, Measure, Subject
+from oscbench.measures import Measure, Subject
 from oscbench.records import Matching, Measurement, MechanismCard
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome, Preview
 from oscbench.runner.scores import as_measured, scored
 from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints
+from oscbench.runner.training.gathering import Gathering
 from oscbench.runner.training.loop import curves_of, data_generators, rehearsal, train
 from oscbench.runner.training.match_time import measure_all
+from oscbench.runner.training.pending import DivergedError
 from oscbench.runner.training.preview import preview
 from oscbench.runner.training.specs import headline_of, match_spec, parts_of, recipe, wanted_match
 from oscbench.suite.errors import without_name
@@ -64,18 +66,24 @@ class Training:
         subject = Subject(model, task, probe, device, spec["train"]["batch_size"])
         subject.rehearse = rehearsal(subject, recipe(spec), spec["seed"])
         outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
-        measures = _measures(spec) if parallel.number() == 0 else []
-        _gather(outcome.findings, (measure.before(subject) for measure in measures))
+        measures = _measures(spec) if parallel.number() == 0 else {}
+        gathering = Gathering(outcome.findings)
+        for name, measure in measures.items():
+            gathering.measure(name, "before", measure.before(subject))
         try:
-            train(subject, recipe(spec), spec["seed"], progress, checkpoints, measures)
+            train(subject, recipe(spec), spec["seed"], progress, checkpoints, [*measures.values()])
         finally:
-            outcome.curves = curves_of(task, subject.history)
-            for measure in measures:
-                outcome.curves |= measure.curves(subject.history)
+            gathering.curves(outcome.curves, "training", curves_of(task, subject.history))
+            for name, measure in measures.items():
+                gathering.curves(outcome.curves, f"measure {name}", measure.curves(subject.history))
         if not parallel.leave():
             return model
-        outcome.findings.measures |= _results(task, subject)
-        _gather(outcome.findings, (measure.after(subject) for measure in measures))
+        gathering.results(spec["task"]["name"], _results(task, subject))
+        result = outcome.findings.measures[task.metric.name]
+        if result.value is None or not math.isfinite(result.value):
+            raise DivergedError(f"the loss stayed a number, but the {result.label} is {result.value}")
+        for name, measure in measures.items():
+            gathering.measure(name, "after", measure.after(subject))
         return model
 
     def headline(self, spec: dict[str, Any]) -> tuple[str, str]:
@@ -102,7 +110,7 @@ class Training:
 
     def preview(self, cell: Cell) -> Preview:
         """Size, matching, and the time that its first steps and a part of its measures say it would take."""
-        return preview(cell, PROBE_SIZE, _measures(cell.spec))
+        return preview(cell, PROBE_SIZE, [*_measures(cell.spec).values()])
 
 
 def _results(task: Task, subject: Subject) -> dict[str, Measurement]:
@@ -123,16 +131,9 @@ def _first_batch(task: Task, spec: dict[str, Any]) -> Any:
     return next(iter(task.training_batches(spec["train"]["batch_size"], *data_generators(spec["seed"]))))
 
 
-def _measures(spec: dict[str, Any]) -> list[Measure]:
-    made = []
+def _measures(spec: dict[str, Any]) -> dict[str, Measure]:
+    made = {}
     for wanted in spec["measures"]:
         measure_class = catalog.load("measures", wanted["name"])
-        made.append(measure_class(measure_class.Config.model_validate(without_name(wanted))))
+        made[wanted["name"]] = measure_class(measure_class.Config.model_validate(without_name(wanted)))
     return made
-
-
-def _gather(into: Findings, found: Iterable[Findings]) -> None:
-    for one in found:
-        into.measures |= one.measures
-        into.health += one.health
-        into.flags += one.flags

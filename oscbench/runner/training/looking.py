@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from oscbench.errors import PartError, kind_of
 from oscbench.measures import Measure, Subject
 
 
@@ -31,5 +32,9 @@ class Looking:
     def _keep(self, measure: Measure, step: int) -> None:
         with torch.random.fork_rng():
             found = measure.during(self.subject)
+        if not isinstance(found, Mapping):
+            raise PartError(
+                f"measure {type(measure).__name__}: during gave {kind_of(found)}; wanted: a mapping"
+            )
         for name, value in found.items():
             self.subject.history.followed.setdefault(name, []).append((step, value))

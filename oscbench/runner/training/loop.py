@@ -16,6 +16,7 @@ from oscbench.models.backbones import Backbone
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.runner.cell_spec import Progress
+from oscbench.runner.scores import evaluated
 from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints, Training
 from oscbench.runner.training.graph import rates_on_device
@@ -167,7 +168,7 @@ def _validate(subject: Subject, at: Training, look: Looking, pending: Pending) -
     """Score the model on the validation split once all its steps are read, and let measures look."""
     pending.read()
     task = subject.task
-    value = task.evaluate(subject.model, "validation", subject.device)[task.metric.name].value
+    value = evaluated(task, subject.model, "validation", subject.device)[task.metric.name].value
     subject.history.validation.append((at.done, value))
     look.validated(at.done)
 

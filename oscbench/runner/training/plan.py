@@ -12,11 +12,12 @@ from oscbench import catalog
 from oscbench.errors import UserError, first_line
 from oscbench.models.trunk import Unstarted
 from oscbench.records import identity, protocol
+from oscbench.roles import mistake_of
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, first_values, own_space, with_values
-from oscbench.runner.training.specs import match_spec, parts_of, request_key
+from oscbench.runner.training.specs import Parts, match_spec, parts_of, request_key
 from oscbench.settings import spelled
 from oscbench.suite import (
     CellRequest,
@@ -130,6 +131,7 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
     measures, versions = [], {}
     for index, measure in enumerate(suite.measures):
         measure_class = _load("measures", measure.name, f"{source}: measures[{index}].name")
+        _prove_roles(measure.name, measure_class, f"{source}: measures[{index}].name")
         measures.append(
             _resolve(measure_class, measure.name, measure.settings(), source, ("measures", index))
         )
@@ -152,6 +154,12 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
             "measures": versions,
         },
     }
+
+
+def _prove_roles(name: str, measure_class: Any, where: str) -> None:
+    """Refuse roles that reports could not read."""
+    if (wrong := mistake_of(name, measure_class)) is not None:
+        raise SuiteError(f"{where}: {catalog.file_of('measures', name)}: {wrong}")
 
 
 def _search(tune: Tune | None) -> dict[str, Any]:
@@ -244,6 +252,11 @@ def _resolve(
 ) -> dict[str, Any]:
     """A thing's name and all of its settings, defaults filled in."""
     config_class: type[BaseModel] = owner.Config
+    if not (isinstance(config_class, type) and issubclass(config_class, BaseModel)):
+        raise SuiteError(
+            f"{source}: {place(where)}: {name}: its Config is {config_class!r}; wanted: a class of settings, as in "
+            f"`class {owner.__name__}Config({_settings_of(owner)})`"
+        )
     try:
         config = config_class.model_validate(settings, strict=True)
     except ValidationError as error:
@@ -262,7 +275,7 @@ def _prove_buildable(spec: dict[str, Any], where: str, proven: set[str]) -> None
     if (key := request_key(spec)) in proven:
         return
     parts = parts_of(spec)
-    inputs = parts.task_class.describe(parts.task_config)
+    inputs = _described(parts, where)
     repeats = [one for one in ("accumulate", "graph") if one in spec["train"]]
     try:
         matched = match_spec(spec, inputs)
@@ -278,6 +291,24 @@ def _prove_buildable(spec: dict[str, Any], where: str, proven: set[str]) -> None
             f"{where}: draws its start anew in every pass, which train.{repeats[0]} would repeat; leave out {repeats[0]}, or switch that off"
         )
     proven.add(key)
+
+
+def _settings_of(owner: Any) -> str:
+    """The base class of settings that its own base class has."""
+    bases = [getattr(base, "Config", None) for base in owner.__mro__[1:]]
+    names = [base.__name__ for base in bases if isinstance(base, type) and issubclass(base, BaseModel)]
+    return next(iter(names), "BaseModel")
+
+
+def _described(parts: Parts, where: str) -> Any:
+    """What a backbone must know of the task's inputs."""
+    try:
+        return parts.task_class.describe(parts.task_config)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise SuiteError(f"{where}: the task does not say what its inputs are: {reason}") from error
 
 
 def _prove_device(train: Train, device: str, source: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from oscbench.tasks import Batch, Split, Task
+from oscbench.tasks.support import checks
 from oscbench.tasks.support.floors import histogram, logistic, moments, most_frequent
 
 _ORDER = 20_261_127
@@ -33,6 +34,10 @@ class InMemoryTask(Task):
     def num_training_examples(self) -> int:  # type: ignore[override]
         """Examples of an epoch."""
         return len(self.splits["train"].targets)
+
+    def check(self) -> None:
+        """Refuse splits that are missing, empty, of unequal parts, or hold numbers that are none."""
+        checks.whole(self, getattr(self, "splits", {}))
 
     def tensors(self) -> dict[str, Tensor]:
         """Inputs and targets of the three splits."""
@@ -84,6 +89,11 @@ BAGS = {
 
 class Classification(InMemoryTask):
     """One class an example."""
+
+    def check(self) -> None:
+        """As of every task in memory, and targets that are classes of those there are."""
+        super().check()
+        checks.classes(self, self.splits, self.inputs.num_classes)
 
     @classmethod
     def floors(cls, config: Any) -> dict[str, str]:
