@@ -197,7 +197,7 @@ def test_markdown_says_the_same_in_two_screens(built: Path) -> None:
     assert text.startswith("# Digits\n")
     assert "wave leads by 1.98 points" in text
     assert "? wave +1.98 · " in text
-    assert "**For all of these:** Underpowered" in text
+    assert "**For all of these:** Too few seeds for a verdict" in text
     assert "torn.json" in text
     assert len(text.splitlines()) < 60
     assert [line for line in text.splitlines() if line.startswith("| wave | 92.0 % ± ")]
