@@ -188,6 +188,7 @@ def test_a_model_that_no_machine_holds_is_no_traceback_in_a_dry_run(oscbench, ti
     assert ended.code == 0
     assert "needs" in ended.out
     assert "GiB" in ended.out
+    assert "; 2 of them cannot run here, for the reason that stands in the table\n" in ended.out
 
 
 def test_a_training_without_end_and_a_batch_beyond_the_data_are_warned_of(oscbench, tiny, tmp_path):
