@@ -12,7 +12,7 @@ from command_line import environment
 import oscbench as package
 from oscbench.runner.estimate import Estimate
 from oscbench.runner.summary import next_command, ranking
-from oscbench.terminal import Unfailing, print_table
+from oscbench.terminal import Unfailing, outcome, print_table
 
 
 @pytest.mark.parametrize("kind", ["mechanisms", "tasks", "measures", "suites", "backends"])
@@ -64,6 +64,7 @@ def test_version_and_no_command_at_all(oscbench):
         (["report", "--format", "pdf"], '--format: got "pdf"; allowed: html, latex, md\n'),
         (["data"], "data: missing argument 'action'. Choose from: list, verify, add"),
         (["report", "--target", "-1"], "--target"),
+        (["generate", "3f", "--seed", "99999999999999999999999"], "--seed"),
         (["run"], "missing argument"),
         (["rnu"], 'no command "rnu"; did you mean "run"?'),
         (["run", "smoke", "--frehs"], "no such option"),
@@ -197,6 +198,23 @@ def test_a_training_without_end_and_a_batch_beyond_the_data_are_warned_of(oscben
     assert "batches of 100,000 are larger than the data: every step sees all" in said.err
     ended = oscbench("run", tiny(train="{epochs: 1000000000}"), "--dry-run")
     assert "train.epochs: 1,000,000,000 are a great many; is that meant?" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused (ConnectionRefusedError)"),
+        (BrokenPipeError(32, "Broken pipe"), "Broken pipe (BrokenPipeError)"),
+        (PermissionError(13, "Permission denied", "/a/file"), "/a/file: Permission denied"),
+        (OSError(28, "No space left on device", "/a/file"), "/a/file: cannot be written (No space left on device)"),
+    ],
+)  # fmt: skip
+def test_only_what_standard_output_refuses_is_told_as_its_error(capsys, error, told):
+    def command(**_):
+        raise error
+
+    assert outcome(command) == 2
+    assert capsys.readouterr().err == f"oscbench: {told}\n"
 
 
 class Clock:

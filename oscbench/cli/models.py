@@ -12,6 +12,10 @@ from oscbench.cli.options import ImportsOption, RecordArgument, ResultsOption, a
 from oscbench.terminal import print_table
 
 
+MOST_SEED = 2**63 - 1
+"""Of a generator of PyTorch's."""
+
+
 class SplitName(StrEnum):
     """What `oscbench evaluate` can score on."""
 
@@ -51,7 +55,7 @@ def generate(
     prompt: Annotated[str, typer.Option(help="What to begin with; by default how texts begin.")] = "",
     tokens: Annotated[int, typer.Option(min=1, max=100_000, help="How many bytes or words to add.")] = 200,
     temperature: Annotated[float, typer.Option(min=0.0, help="Of the draws; 0 takes the likeliest.")] = 0.8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     results: ResultsOption = Path("results"),
     allow_imports: ImportsOption = False,

@@ -121,8 +121,8 @@ class Pool:
     def run(self, flows: Sequence[Flow]) -> None:
         """Run all flows to their ends, and close the executor.
 
-        Ctrl-C and SIGTERM end the cells in progress, which lose their work since the last checkpoint, and nothing else does.
-        Ctrl-C is raised again, and SIGTERM ends this process.
+        Ctrl-C, SIGTERM and SIGHUP end the cells in progress, which lose their work since the last checkpoint, and nothing else
+        does. Each is raised again as a Ctrl-C.
 
         Raises:
             ExecutorError: a cell needs what no machine has.
