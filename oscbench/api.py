@@ -275,7 +275,7 @@ def generate(
     record: str | Path | Record,
     prompt: str = "",
     *,
-    num_tokens: int = 200,
+    num_tokens: int | None = None,
     temperature: float = 0.8,
     seed: int = 0,
     results: str | Path = "results",
@@ -285,7 +285,7 @@ def generate(
     Args:
         record: As `load_model` takes it, of a task over text.
         prompt: What to begin with; where it is empty, how texts of the task begin.
-        num_tokens: How many bytes or words to add.
+        num_tokens: How many bytes or words to add; by default 200, or as many as the model's positions reach.
         temperature: Of the draws; 0 takes the likeliest.
         seed: Of the draws.
         results: As `load_model` takes it.

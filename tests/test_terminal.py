@@ -44,6 +44,18 @@ def test_help_shows_examples(oscbench, command):
         assert f"    oscbench {command}" in ended.out
 
 
+def test_examples_name_tasks_and_settings_that_there_are(oscbench):
+    from oscbench import catalog
+
+    shown = [line.split() for line in oscbench("evaluate", "--help").out.splitlines() if "--task " in line]
+    words = [line for line in shown if line[:2] == ["oscbench", "evaluate"]]
+    assert words
+    for line in words:
+        task = catalog.load("tasks", line[line.index("--task") + 1])
+        given = (line[i + 1].split("=") for i, word in enumerate(line) if word == "--set")
+        task.Config.model_validate({key: int(value) for key, value in given})
+
+
 def test_version_and_no_command_at_all(oscbench):
     assert oscbench("--version").out == f"oscbench {package.__version__}\n"
     alone = oscbench()
@@ -64,6 +76,17 @@ def test_version_and_no_command_at_all(oscbench):
         (["report", "--format", "pdf"], '--format: got "pdf"; allowed: html, latex, md\n'),
         (["data"], "data: missing argument 'action'. Choose from: list, verify, add"),
         (["report", "--target", "-1"], "--target"),
+        (["run", "smoke", "--results", ""], '--results: got ""; give a path; . is this folder'),
+        (["run", "smoke", "--checkpoints", ""], '--checkpoints: got ""; give a folder or a URL'),
+        (["report", "--output", ""], '--output: got ""; give a path'),
+        (["export", "--output", ""], '--output: got ""; give a path'),
+        (["pack", "smoke", "--output", ""], '--output: got ""; give a path'),
+        (["unpack", ""], 'FILE: got ""; give a path'),
+        (["compare", "", ""], 'OLD: got ""; give a path'),
+        (["compare", ".", ""], 'NEW: got ""; give a path'),
+        (["data", "add", "wikitext2", "--from", ""], '--from: got ""; give a path'),
+        (["new", "mechanism", "mine", "--to", ""], '--to: got ""; give a path'),
+        (["evaluate", "3f", "--task", ""], '--task: got ""; give the name of one'),
         (["generate", "3f", "--seed", "99999999999999999999999"], "--seed"),
         (["run"], "missing argument"),
         (["rnu"], 'no command "rnu"; did you mean "run"?'),

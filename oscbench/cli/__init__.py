@@ -57,7 +57,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "report": (reports.report, ("report", "report images --compare kope,softmax --output page")),
     "evaluate": (
         models.evaluate,
-        ("evaluate 3f2a9c --length 4", "evaluate 3f2a9c --task robust_digits --set severity=3"),
+        ("evaluate 3f2a9c --length 4", "evaluate 3f2a9c --task digits --set draw=3"),
     ),
     "generate": (models.generate, ("generate 3f2a9c --prompt 'def ' --tokens 200",)),
     "export": (reports.export, ("export --format parquet --output cells.parquet",)),

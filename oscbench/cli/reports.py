@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from oscbench.cli.options import ResultsOption
+from oscbench.cli.options import ResultsOption, path_for
 from oscbench.errors import UserError
 from oscbench.terminal import print_table
 
@@ -31,7 +31,9 @@ def report(
         ),
     ] = None,
     results: ResultsOption = Path("results"),
-    output: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports"),
+    output: Annotated[
+        Path, typer.Option(help="Folder of the page.", parser=path_for("--output"), metavar="PATH")
+    ] = Path("reports"),
     formats: Annotated[
         str, typer.Option("--format", help="html, md, latex; several with commas.")
     ] = "html,md",
@@ -66,7 +68,10 @@ def export(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to export; all by default.")] = None,
     results: ResultsOption = Path("results"),
     form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
-    output: Annotated[Path | None, typer.Option(help="File; standard output by default.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File; standard output by default.", parser=path_for("--output"), metavar="PATH"),
+    ] = None,
 ) -> None:
     """Write one tidy row a cell."""
     from oscbench.reporting import export_frame
@@ -92,8 +97,13 @@ def claims(
 
 
 def compare(
-    old: Annotated[Path, typer.Argument(help="A file of `tox -e bench`, or a results folder.")],
-    new: Annotated[Path, typer.Argument(help="The same, later.")],
+    old: Annotated[
+        Path,
+        typer.Argument(
+            help="A file of `tox -e bench`, or a results folder.", parser=path_for("OLD"), metavar="OLD"
+        ),
+    ],
+    new: Annotated[Path, typer.Argument(help="The same, later.", parser=path_for("NEW"), metavar="NEW")],
 ) -> None:
     """Say what got dearer between two runs; exit code 3 if anything did."""
     from oscbench.analysis.costs.regression import compare_paths

@@ -11,9 +11,7 @@ from typing import Any
 def ending_signals() -> tuple[signal.Signals, ...]:
     """What asks a process to end: Ctrl-C, SIGTERM, and SIGHUP unless it is ignored, as under `nohup`."""
     asked = (signal.SIGINT, signal.SIGTERM)
-    hangup = getattr(signal, "SIGHUP", None)
-    ignored = hangup is None or signal.getsignal(hangup) is signal.SIG_IGN
-    return asked if ignored else (*asked, hangup)
+    return asked if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*asked, signal.SIGHUP)
 
 
 class Interrupt:

@@ -87,7 +87,9 @@ def test_a_model_that_its_machine_cannot_hold_is_not_allocated(tiny, tmp_path, m
     built = []
     start = torch.nn.Module.__init__
     monkeypatch.setattr(
-        torch.nn.Module, "__init__", lambda self: (built.append(torch.get_default_device().type), start(self))[1]
+        torch.nn.Module,
+        "__init__",
+        lambda self: (built.append(torch.get_default_device().type), start(self))[1],
     )
     monkeypatch.setattr(room, "memory_of", lambda device: needed - 1)
     record = run_cell(cell, lambda done, total: None)

@@ -86,8 +86,16 @@ def test_what_a_model_cannot_read_is_one_line(digits, language):
     softmax = records(language)["softmax", "default", 0]
     with pytest.raises(UserError, match="positions reach 32 tokens, a sequence has 64"):
         oscbench.evaluate(softmax, length=2, results=language)
-    with pytest.raises(UserError, match="positions reach 32 tokens"):
+    with pytest.raises(
+        UserError, match="positions reach 32 tokens.*; after this prompt --tokens 24 is the most"
+    ):
         oscbench.generate(softmax, "def f(x):", num_tokens=100, results=language)
+    with pytest.raises(UserError, match="positions reach 32 tokens.*; the prompt alone has 33"):
+        oscbench.generate(softmax, "x" * 33, results=language)
+    with pytest.raises(UserError, match="at least 0 and finite"):
+        oscbench.generate(softmax, temperature=float("inf"), results=language)
+    text = oscbench.generate(softmax, "def f(x):", temperature=0.0, results=language)
+    assert text == oscbench.generate(softmax, "def f(x):", num_tokens=24, temperature=0.0, results=language)
 
 
 def test_weights_are_looked_for_before_a_model_is_built(digits, monkeypatch, tmp_path):

@@ -240,7 +240,9 @@ def _start(process: Any) -> None:
             process.start()
         except (OSError, EOFError) as error:
             if pause is None:
-                raise ExecutorError(f"the process of a cell cannot be started ({first_line(error)})") from error
+                raise ExecutorError(
+                    f"the process of a cell cannot be started ({first_line(error)})"
+                ) from error
             time.sleep(pause)  # a server that was killed listens no more, and is not known to be dead yet
         else:
             return
