@@ -103,7 +103,7 @@ def steps_there(folder):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
-def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, how):
+def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, capfd, how):
     gated = f"{{name: 'throwaway_mechanisms:Gated', settings: {{folder: {tmp_path}}}}}"
     suite, results = tiny(mechanisms=f"[{gated}]", train=LONG), tmp_path / "results"
     minutes = "0.01" if how is signal.SIGKILL else "1000"
@@ -128,7 +128,9 @@ def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, how):
     assert records(results) == {}
     done = torch.load(io.BytesIO(kept.read_bytes().split(b"\n", 1)[1]), weights_only=True)["place"][0]
     assert done > 0
+    capfd.readouterr()
     assert run(suite, results) == 0
+    assert f"seed 0: goes on from step {done}, where its checkpoint was made" in capfd.readouterr().err
     assert not steps_there(results), "it goes with the cell's end"
     assert run(suite, tmp_path / "whole") == 0
     (resumed,), (whole,) = records(results).values(), records(tmp_path / "whole").values()
