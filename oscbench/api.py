@@ -303,9 +303,12 @@ def generate(
 
 def _found(record: str | Path | Record, results: str | Path) -> tuple[Record, Path]:
     """The record, and the folder that it lies in."""
+    from oscbench.errors import UserError
     from oscbench.records import Record
     from oscbench.records.naming import record_named
 
     if isinstance(record, Record):
         return record, Path(results)
+    if not isinstance(record, str | Path):
+        raise UserError(f"record: got {record!r}; give a record, its file or its identity")
     return record_named(record, Path(results))

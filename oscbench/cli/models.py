@@ -11,7 +11,6 @@ import typer
 from oscbench.cli.options import ImportsOption, RecordArgument, ResultsOption, allow, given_for
 from oscbench.terminal import print_table
 
-
 MOST_SEED = 2**63 - 1
 """Of a generator of PyTorch's."""
 

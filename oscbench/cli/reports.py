@@ -49,6 +49,8 @@ def report(
     ] = False,
 ) -> None:
     """Write the comparison: a first page, one for each suite, tables as CSV, figures as PNG and SVG."""
+    import numpy as np
+
     from oscbench.records import Store
     from oscbench.reporting import build_report
 
@@ -58,9 +60,12 @@ def report(
         )  # which loads torch, for models that have kept their weights
 
         diagnose(results, suites or [], lambda line: print(line, file=sys.stderr))
-    page = build_report(
-        results, output, suites or [], compare or [], _names(formats), target or [], pages_only, print
-    )
+    names = _names(formats)
+    # Values of a record may be as large as numbers get; what then overflows is shown so, and a warning names no file.
+    with np.errstate(over="ignore", invalid="ignore"):
+        page = build_report(
+            results, output, suites or [], compare or [], names, target or [], pages_only, print
+        )
     print(page)
 
 

@@ -77,6 +77,10 @@ def test_what_a_model_cannot_read_is_one_line(digits, language):
         oscbench.evaluate(record, "digit", results=digits)
     with pytest.raises(UserError, match='--set: shiftt: unknown key "shiftt"; did you mean "shift"'):
         oscbench.evaluate(record, settings={"shiftt": 1}, results=digits)
+    with pytest.raises(UserError, match='--set: shift: got "1"; input should be a valid integer'):
+        oscbench.evaluate(record, settings={"shift": "1"}, results=digits)
+    with pytest.raises(UserError, match="record: got None; give a record, its file or its identity"):
+        oscbench.load_model(None, digits)
     with pytest.raises(UserError, match="have no other length"):
         oscbench.evaluate(record, length=2, results=digits)
     with pytest.raises(UserError, match="continues no text"):
@@ -87,10 +91,10 @@ def test_what_a_model_cannot_read_is_one_line(digits, language):
     with pytest.raises(UserError, match="positions reach 32 tokens, a sequence has 64"):
         oscbench.evaluate(softmax, length=2, results=language)
     with pytest.raises(
-        UserError, match="positions reach 32 tokens.*; after this prompt --tokens 24 is the most"
+        UserError, match=r"positions reach 32 tokens.*; after this prompt --tokens 24 is the most"
     ):
         oscbench.generate(softmax, "def f(x):", num_tokens=100, results=language)
-    with pytest.raises(UserError, match="positions reach 32 tokens.*; the prompt alone has 33"):
+    with pytest.raises(UserError, match=r"positions reach 32 tokens.*; the prompt alone has 33"):
         oscbench.generate(softmax, "x" * 33, results=language)
     with pytest.raises(UserError, match="at least 0 and finite"):
         oscbench.generate(softmax, temperature=float("inf"), results=language)

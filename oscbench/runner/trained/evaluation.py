@@ -23,7 +23,7 @@ from oscbench.runner.devices import usable_device
 from oscbench.runner.scores import as_measured
 from oscbench.runner.training.weights import load_trained
 from oscbench.suite.errors import SuiteError, explain, without_name
-from oscbench.suite.reading import plain_yaml
+from oscbench.suite.reading import plain_yaml, unreadable
 from oscbench.tasks import LengthError, Split, Task, Textual
 
 NUM_TOKENS = 200
@@ -90,7 +90,9 @@ def _setting(text: str) -> tuple[str, Any]:
     except SuiteError:
         raise
     except Exception as error:
-        raise TrainedModelError(f"--set {text}: the value is not readable as YAML") from error
+        raise TrainedModelError(
+            f"--set {text}: the value is not readable as YAML: {unreadable(error)}"
+        ) from error
 
 
 def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Task:
@@ -106,7 +108,7 @@ def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any
     except catalog.UnknownNameError as error:
         raise TrainedModelError(f"--task: {error}") from error
     try:
-        config = task_class.Config.model_validate({**without_name(chosen), **(settings or {})})
+        config = task_class.Config.model_validate({**without_name(chosen), **(settings or {})}, strict=True)
     except ValidationError as error:
         raise TrainedModelError(f"--set: {explain(error, task_class.Config)}") from error
     made: Task = task_class.for_seed(config, record.seed)
