@@ -7,16 +7,15 @@ import random
 import time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from fake_executor import NATURE, Fake, InMemory, Watching, record_text
 
 from oscbench.machine import environment
-from oscbench.records import Record, ResultsError, Store
+from oscbench.records import Record, Store
 from oscbench.runner import pool as pools
-from oscbench.runner.executors import ExecutorError, Machine, Needs, Options, Recorded, Trained, ray
+from oscbench.runner.executors import ExecutorError, Machine, Needs, Options, ray
 from oscbench.runner.executors.local import visible_devices
 from oscbench.runner.measurements import Measurements
 from oscbench.runner.placement import Placement
@@ -113,36 +112,6 @@ def test_a_thousand_nodes_of_which_a_twentieth_is_lost_each_hour_finish_every_ce
         "seconds of the processor to place, hear and record a cell, the imagined nodes' own counted in"
     )
     assert fake.idle_before_the_end < 0.02
-
-
-def test_a_disk_that_fills_up_keeps_the_record_and_says_how_it_goes_on(cells, tmp_path, monkeypatch):
-    class Trains(Fake):
-        def wait(self, seconds):
-            found = super().wait(seconds)
-            return [
-                event
-                for one in found
-                for event in ([Trained(one.ticket, b"weights")] if isinstance(one, Recorded) else []) + [one]
-            ]
-
-    def full(path, target):
-        if target.suffix == ".safetensors":
-            raise OSError(28, "No space left on device")
-        return replaced(path, target)
-
-    replaced = Path.replace
-    monkeypatch.setattr(Path, "replace", full)
-    wanted, store = cells(3), Store(tmp_path)
-    with pytest.raises(ResultsError) as caught:
-        run(Trains(nodes(1), text=quick_text), wanted, store=store)
-    told = "cannot be written (No space left on device); the record of this cell is there without them; the same command goes on"
-    assert told in str(caught.value)
-    assert [record.status for record in store.read_all()[0]] == ["ok"]
-    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".writing-")]
-    monkeypatch.undo()
-    _, _, (found,) = run(Trains(nodes(1), text=quick_text), wanted, store=Store(tmp_path))
-    assert len(found) == 3
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
 
 
 @pytest.mark.parametrize("seed", range(5))
