@@ -275,7 +275,7 @@ def generate(
     record: str | Path | Record,
     prompt: str = "",
     *,
-    num_tokens: int = 200,
+    num_tokens: int | None = None,
     temperature: float = 0.8,
     seed: int = 0,
     results: str | Path = "results",
@@ -285,7 +285,7 @@ def generate(
     Args:
         record: As `load_model` takes it, of a task over text.
         prompt: What to begin with; where it is empty, how texts of the task begin.
-        num_tokens: How many bytes or words to add.
+        num_tokens: How many bytes or words to add; by default 200, or as many as the model's positions reach.
         temperature: Of the draws; 0 takes the likeliest.
         seed: Of the draws.
         results: As `load_model` takes it.
@@ -303,9 +303,12 @@ def generate(
 
 def _found(record: str | Path | Record, results: str | Path) -> tuple[Record, Path]:
     """The record, and the folder that it lies in."""
+    from oscbench.errors import UserError
     from oscbench.records import Record
     from oscbench.records.naming import record_named
 
     if isinstance(record, Record):
         return record, Path(results)
+    if not isinstance(record, str | Path):
+        raise UserError(f"record: got {record!r}; give a record, its file or its identity")
     return record_named(record, Path(results))

@@ -7,7 +7,9 @@ phases, AKOrN's oscillators) lives in `Encoder`, which runs whole blocks; in a s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +23,16 @@ from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
 from oscbench.suite.errors import read_settings
 
 __all__ = ["Attention", "Encoder"]  # and one class a mechanism, by `__getattr__`
+
+
+def whole_number(owner: str, name: str, given: Any, least: int = 1) -> None:
+    """See that an argument is a whole number of at least so much.
+
+    Raises:
+        ValueError: it is not; names the argument.
+    """
+    if not isinstance(given, Integral) or isinstance(given, bool) or given < least:
+        raise ValueError(f"{owner}: {name} must be a whole number of at least {least}, got {given!r}")
 
 
 class Mixing(nn.Module):
@@ -58,6 +70,17 @@ class Mixing(nn.Module):
         **settings: Any,
     ) -> None:
         super().__init__()
+        kind = type(self).__name__
+        sizes = {"width": width, "heads": heads, "layers": layers, "max_length": max_length}
+        if grid is not None:
+            if not isinstance(grid, Sequence) or len(grid) != 2:
+                raise ValueError(f"{kind}: grid must be (rows, columns), got {grid!r}")
+            sizes |= {"rows of grid": grid[0], "columns of grid": grid[1]}
+        for name, size in sizes.items():
+            whole_number(kind, name, size)
+        whole_number(kind, "num_special", num_special, least=0)
+        if width % heads:
+            raise ValueError(f"{kind}: width {width} does not divide into {heads} heads")
         self.is_causal, self.grid, self.num_special = is_causal, grid, num_special
         # Drawn from PyTorch's own generator by default, so that `torch.manual_seed` decides here as it does for torch.nn.
         self.seed = int(torch.randint(2**62, ()).item()) if seed is None else seed
@@ -182,6 +205,10 @@ class Encoder(Mixing):
         **options: Any,
     ) -> None:
         super().__init__(mechanism, width, heads, layers, **options)
+        if hidden is not None:
+            whole_number("Encoder", "hidden", hidden)
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"Encoder: dropout must be at least 0 and below 1, got {dropout!r}")
         self.trunk = Trunk(self.built, hidden or 4 * width, dropout, activation)
         initialise(self, self.seed)
 

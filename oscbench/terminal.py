@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -84,6 +85,40 @@ class Unfailing(io.TextIOBase):
         return self.stream.encoding
 
 
+class Noting:
+    """A stream that remembers what kept it, or its bytes, from being written, so that no other error is taken for that."""
+
+    def __init__(self, stream: Any, lost: list[OSError] | None = None) -> None:
+        self.stream = stream
+        self.lost: list[OSError] = [] if lost is None else lost
+
+    @property
+    def buffer(self) -> Noting:
+        """The stream of bytes below, with the same memory."""
+        return Noting(self.stream.buffer, self.lost)
+
+    def write(self, text: Any) -> Any:
+        """As the stream."""
+        with self._noted():
+            return self.stream.write(text)
+
+    def flush(self) -> None:
+        """As the stream."""
+        with self._noted():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.lost.append(error)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 def silence(stream: TextIO) -> None:
     """Have a stream that cannot be written lead nowhere, so that what it still holds ends nothing at exit either."""
     with contextlib.suppress(OSError, ValueError):
@@ -96,25 +131,39 @@ def outcome(command: Callable[..., Any]) -> int:
     """Run the command line; its exit code. Bad input is one line and code 2, and nothing is a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, and must not end what worked
         sys.stdout.reconfigure(errors="backslashreplace")
-    with contextlib.redirect_stderr(Unfailing(sys.stderr)):
+    said: Any = Noting(sys.stdout)
+    with contextlib.redirect_stderr(Unfailing(sys.stderr)), contextlib.redirect_stdout(said):
         try:
             code = command(standalone_mode=False)
-            sys.stdout.flush()
+            said.flush()
         except UserError as error:
             return _told(str(error))
-        except BrokenPipeError:  # whoever reads, as `| head` does, has read enough
-            silence(sys.stdout)
-            return 1
         except OSError as error:
-            silence(sys.stdout)
-            return _told(
-                f"{error.filename or 'standard output'}: cannot be written ({error.strerror or error})"
-            )
+            if not any(one is error for one in said.lost):
+                return _told(_refused(error))
+            silence(said.stream)
+            if isinstance(error, BrokenPipeError):  # whoever reads, as `| head` does, has read enough
+                return 1
+            return _told(f"standard output: cannot be written ({error.strerror or error})")
         except Exception as error:
             if not hasattr(error, "format_message"):  # typer's own errors, whichever click it brings along
                 raise
             return _told(_usage(error))
     return code if isinstance(code, int) else 0
+
+
+def _refused(error: OSError) -> str:
+    """What the system has refused, in a line."""
+    why = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return f"{why} ({type(error).__name__})"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+    how = " cannot be written" if error.errno in _FULL else ""
+    return f"{name}:{how} ({why})" if how else f"{name}: {why}"
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of writing alone."""
 
 
 def _told(said: str) -> int:

@@ -61,7 +61,7 @@ def tiny(tmp_path):
 def oscbench(monkeypatch, capfd, tmp_path):
     """The command line without a new process: loading torch for each of many mistakes would take minutes."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def call(*arguments):
         from oscbench.cli import main
@@ -74,7 +74,8 @@ def oscbench(monkeypatch, capfd, tmp_path):
         return Ended(ended.value.code or 0, out, err)
 
     yield call
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

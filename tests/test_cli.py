@@ -58,6 +58,11 @@ def one_line(ended, *expected):
         ({"task": "{name: digits, shift: 9}"}, "task.shift: got 9"),
         ({"model": "{name: visoin}"}, 'model.name: got "visoin"; did you mean "vision"?'),
         ({"model": "{widthh: 16}"}, 'model.widthh: unknown key "widthh"; did you mean "width"?'),
+        ({"model": "{width: '16'}"}, 'model.width: got "16"; input should be a valid integer'),
+        (
+            {"mechanisms": "[{name: softmax, model: {embedding_spread: '1'}}]"},
+            'embedding_spread: got "1"; input should be a valid number',
+        ),
         ({"model": "{width: 16, heads: 3}"}, "width 16 does not divide into 3 heads"),
         ({"model": "{width: 16, patch: 3}"}, "patch 3 does not divide images"),
         ({"measures": "[paramz]"}, 'measures[0].name: got "paramz"; did you mean "params"?'),

@@ -104,3 +104,22 @@ def test_mistakes_are_one_line_that_says_what_is_meant() -> None:
         attention(torch.zeros(5, 16))
     with pytest.raises(ValueError, match=r"^Encoder: tokens must be \(B, N, 16\), got \(1, 5, 15\)$"):
         encoder(torch.zeros(1, 5, 15))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: oscbench.nn.KoPEAttention(width=-4, heads=0), "KoPEAttention: width must be a whole number of at least 1, got -4"),
+        (lambda: oscbench.nn.KoPEAttention("8", 2), "KoPEAttention: width must be a whole number of at least 1, got '8'"),
+        (lambda: oscbench.nn.KoPEAttention(16, 0), "KoPEAttention: heads must be a whole number of at least 1, got 0"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, -1), "Encoder: layers must be a whole number of at least 1, got -1"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 3, 1), "Encoder: width 16 does not divide into 3 heads"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, hidden=0), "Encoder: hidden must be a whole number of at least 1, got 0"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, dropout=2.0), "Encoder: dropout must be at least 0 and below 1, got 2.0"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, grid=3), r"Encoder: grid must be \(rows, columns\), got 3"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, grid=(0, 4)), "Encoder: rows of grid must be a whole number of at least 1"),
+    ],
+)  # fmt: skip
+def test_sizes_that_cannot_be_name_the_argument(make, told):
+    with pytest.raises(ValueError, match=f"^{told}"):
+        make()

@@ -12,7 +12,7 @@ from command_line import environment
 import oscbench as package
 from oscbench.runner.estimate import Estimate
 from oscbench.runner.summary import next_command, ranking
-from oscbench.terminal import Unfailing, print_table
+from oscbench.terminal import Unfailing, outcome, print_table
 
 
 @pytest.mark.parametrize("kind", ["mechanisms", "tasks", "measures", "suites", "backends"])
@@ -44,6 +44,18 @@ def test_help_shows_examples(oscbench, command):
         assert f"    oscbench {command}" in ended.out
 
 
+def test_examples_name_tasks_and_settings_that_there_are(oscbench):
+    from oscbench import catalog
+
+    shown = [line.split() for line in oscbench("evaluate", "--help").out.splitlines() if "--task " in line]
+    words = [line for line in shown if line[:2] == ["oscbench", "evaluate"]]
+    assert words
+    for line in words:
+        task = catalog.load("tasks", line[line.index("--task") + 1])
+        given = (line[i + 1].split("=") for i, word in enumerate(line) if word == "--set")
+        task.Config.model_validate({key: int(value) for key, value in given})
+
+
 def test_version_and_no_command_at_all(oscbench):
     assert oscbench("--version").out == f"oscbench {package.__version__}\n"
     alone = oscbench()
@@ -64,6 +76,18 @@ def test_version_and_no_command_at_all(oscbench):
         (["report", "--format", "pdf"], '--format: got "pdf"; allowed: html, latex, md\n'),
         (["data"], "data: missing argument 'action'. Choose from: list, verify, add"),
         (["report", "--target", "-1"], "--target"),
+        (["run", "smoke", "--results", ""], '--results: got ""; give a path; . is this folder'),
+        (["run", "smoke", "--checkpoints", ""], '--checkpoints: got ""; give a folder or a URL'),
+        (["report", "--output", ""], '--output: got ""; give a path'),
+        (["export", "--output", ""], '--output: got ""; give a path'),
+        (["pack", "smoke", "--output", ""], '--output: got ""; give a path'),
+        (["unpack", ""], 'FILE: got ""; give a path'),
+        (["compare", "", ""], 'OLD: got ""; give a path'),
+        (["compare", ".", ""], 'NEW: got ""; give a path'),
+        (["data", "add", "wikitext2", "--from", ""], '--from: got ""; give a path'),
+        (["new", "mechanism", "mine", "--to", ""], '--to: got ""; give a path'),
+        (["evaluate", "3f", "--task", ""], '--task: got ""; give the name of one'),
+        (["generate", "3f", "--seed", "99999999999999999999999"], "--seed"),
         (["run"], "missing argument"),
         (["rnu"], 'no command "rnu"; did you mean "run"?'),
         (["run", "smoke", "--frehs"], "no such option"),
@@ -188,6 +212,7 @@ def test_a_model_that_no_machine_holds_is_no_traceback_in_a_dry_run(oscbench, ti
     assert ended.code == 0
     assert "needs" in ended.out
     assert "GiB" in ended.out
+    assert "; 2 of them cannot run here, for the reason that stands in the table\n" in ended.out
 
 
 def test_a_training_without_end_and_a_batch_beyond_the_data_are_warned_of(oscbench, tiny, tmp_path):
@@ -196,6 +221,23 @@ def test_a_training_without_end_and_a_batch_beyond_the_data_are_warned_of(oscben
     assert "batches of 100,000 are larger than the data: every step sees all" in said.err
     ended = oscbench("run", tiny(train="{epochs: 1000000000}"), "--dry-run")
     assert "train.epochs: 1,000,000,000 are a great many; is that meant?" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused (ConnectionRefusedError)"),
+        (BrokenPipeError(32, "Broken pipe"), "Broken pipe (BrokenPipeError)"),
+        (PermissionError(13, "Permission denied", "/a/file"), "/a/file: Permission denied"),
+        (OSError(28, "No space left on device", "/a/file"), "/a/file: cannot be written (No space left on device)"),
+    ],
+)  # fmt: skip
+def test_only_what_standard_output_refuses_is_told_as_its_error(capsys, error, told):
+    def command(**_):
+        raise error
+
+    assert outcome(command) == 2
+    assert capsys.readouterr().err == f"oscbench: {told}\n"
 
 
 class Clock:

@@ -12,6 +12,7 @@ import typer
 
 from oscbench.cli import inventory, models, packing, reports, running, scaffold
 from oscbench.cli.options import examples, interrupted
+from oscbench.runner.interrupt import ending_signals
 from oscbench.terminal import outcome
 
 app = typer.Typer(
@@ -56,7 +57,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "report": (reports.report, ("report", "report images --compare kope,softmax --output page")),
     "evaluate": (
         models.evaluate,
-        ("evaluate 3f2a9c --length 4", "evaluate 3f2a9c --task robust_digits --set severity=3"),
+        ("evaluate 3f2a9c --length 4", "evaluate 3f2a9c --task digits --set draw=3"),
     ),
     "generate": (models.generate, ("generate 3f2a9c --prompt 'def ' --tokens 200",)),
     "export": (reports.export, ("export --format parquet --output cells.parquet",)),
@@ -77,8 +78,9 @@ for _name, (_command, _shown) in _COMMANDS.items():
 
 
 def main() -> None:
-    """Entry point: bad input is one line and exit code 2, Ctrl-C is 130, and neither is a traceback."""
+    """Entry point: bad input is one line and exit code 2; Ctrl-C, SIGTERM and SIGHUP are 130; and nothing is a traceback."""
     # While torch and pandas load, an exception from Ctrl-C may land where nobody expects one, and nothing is
-    # lost by leaving at once. A run takes the signal over when its cells start.
-    signal.signal(signal.SIGINT, lambda number, frame: os._exit(interrupted()))
+    # lost by leaving at once. A run takes the signals over when its cells start.
+    for number in ending_signals():
+        signal.signal(number, lambda number, frame: os._exit(interrupted()))
     sys.exit(outcome(app))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from oscbench.cli.options import path_for
 from oscbench.errors import UserError
 from oscbench.terminal import print_table
 
@@ -50,7 +51,13 @@ def data(
     action: Annotated[DataAction, typer.Argument(help="What to do.")],
     name: Annotated[str | None, typer.Argument(help="A data set of the list; verify takes all.")] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="File or folder to add; it stays where it is.")
+        Path | None,
+        typer.Option(
+            "--from",
+            help="File or folder to add; it stays where it is.",
+            parser=path_for("--from"),
+            metavar="PATH",
+        ),
     ] = None,
     link: Annotated[bool, typer.Option("--link", help="Hard links instead of copies.")] = False,
 ) -> None:

@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-from oscbench.cli.options import ImportsOption, RecordArgument, ResultsOption, allow
+from oscbench.cli.options import ImportsOption, RecordArgument, ResultsOption, allow, given_for
 from oscbench.terminal import print_table
+
+MOST_SEED = 2**63 - 1
+"""Of a generator of PyTorch's."""
 
 
 class SplitName(StrEnum):
@@ -21,7 +24,14 @@ class SplitName(StrEnum):
 
 def evaluate(
     record: RecordArgument,
-    task: Annotated[str | None, typer.Option(help="A task; by default the record's own.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="A task; by default the record's own.",
+            parser=given_for("--task", "the name of one, as oscbench list tasks shows them"),
+            metavar="TEXT",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value of the task; may be repeated.")
     ] = None,
@@ -49,9 +59,16 @@ def evaluate(
 def generate(
     record: RecordArgument,
     prompt: Annotated[str, typer.Option(help="What to begin with; by default how texts begin.")] = "",
-    tokens: Annotated[int, typer.Option(min=1, max=100_000, help="How many bytes or words to add.")] = 200,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="How many bytes or words to add; by default 200, or as many as the model's positions reach.",
+        ),
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="Of the draws; 0 takes the likeliest.")] = 0.8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the draws.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     results: ResultsOption = Path("results"),
     allow_imports: ImportsOption = False,

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from oscbench.errors import UserError
+
 
 def examples(*commands: str) -> str:
     """Lines under the help of a command; the mark keeps them apart."""
     return "Examples:\n\n\b\n" + "\n".join(f"  oscbench {command}" for command in commands)
+
+
+def path_for(name: str) -> Callable[[str | Path], Path]:
+    """A reader of what stands for an option or argument: an empty path would mean the working folder, which nobody asked for."""
+    given = given_for(name, "a path; . is this folder")
+    return lambda text: Path(given(str(text)))
+
+
+def given_for(name: str, what: str) -> Callable[[str], str]:
+    """The same for a text that must not be empty."""
+
+    def given(text: str) -> str:
+        if not text:
+            raise UserError(f'{name}: got ""; give {what}')
+        return text
+
+    return given
 
 
 def _suites(incomplete: str) -> list[str]:
@@ -24,7 +44,10 @@ def _suites(incomplete: str) -> list[str]:
 SuiteArgument = Annotated[
     str, typer.Argument(help="A suite file, or a suite's name.", autocompletion=_suites)
 ]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
+ResultsOption = Annotated[
+    Path,
+    typer.Option("--results", help="Folder of the records.", parser=path_for("--results"), metavar="PATH"),
+]
 ImportsOption = Annotated[
     bool,
     typer.Option(

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from oscbench.cli.options import ResultsOption
+from oscbench.cli.options import ResultsOption, path_for
 
 
 def pack(
     suite: Annotated[str, typer.Argument(help="The suite whose records are packed, all of its labels.")],
     results: ResultsOption = Path("results"),
-    output: Annotated[Path, typer.Option(help="Folder of the packed records.")] = Path("results/reference"),
+    output: Annotated[
+        Path, typer.Option(help="Folder of the packed records.", parser=path_for("--output"), metavar="PATH")
+    ] = Path("results/reference"),
 ) -> None:
     """Pack a suite's records into one file, OUTPUT/DEVICE/SUITE.jsonl.gz, which is read like the folder."""
     from oscbench.records import packing
@@ -23,7 +25,12 @@ def pack(
 
 
 def unpack(
-    file: Annotated[Path, typer.Argument(help="As results/reference/cpu/SUITE.jsonl.gz.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="As results/reference/cpu/SUITE.jsonl.gz.", parser=path_for("FILE"), metavar="FILE"
+        ),
+    ],
     results: ResultsOption = Path("results"),
 ) -> None:
     """Write packed records as one JSON file each, to look into or to go on from."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from oscbench.cli.options import ResultsOption
+from oscbench.cli.options import ResultsOption, path_for
 from oscbench.errors import UserError
 from oscbench.terminal import print_table
 
@@ -31,7 +31,9 @@ def report(
         ),
     ] = None,
     results: ResultsOption = Path("results"),
-    output: Annotated[Path, typer.Option(help="Folder of the page.")] = Path("reports"),
+    output: Annotated[
+        Path, typer.Option(help="Folder of the page.", parser=path_for("--output"), metavar="PATH")
+    ] = Path("reports"),
     formats: Annotated[
         str, typer.Option("--format", help="html, md, latex; several with commas.")
     ] = "html,md",
@@ -47,6 +49,8 @@ def report(
     ] = False,
 ) -> None:
     """Write the comparison: a first page, one for each suite, tables as CSV, figures as PNG and SVG."""
+    import numpy as np
+
     from oscbench.records import Store
     from oscbench.reporting import build_report
 
@@ -56,9 +60,12 @@ def report(
         )  # which loads torch, for models that have kept their weights
 
         diagnose(results, suites or [], lambda line: print(line, file=sys.stderr))
-    page = build_report(
-        results, output, suites or [], compare or [], _names(formats), target or [], pages_only, print
-    )
+    names = _names(formats)
+    # Values of a record may be as large as numbers get; what then overflows is shown so, and a warning names no file.
+    with np.errstate(over="ignore", invalid="ignore"):
+        page = build_report(
+            results, output, suites or [], compare or [], names, target or [], pages_only, print
+        )
     print(page)
 
 
@@ -66,7 +73,10 @@ def export(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to export; all by default.")] = None,
     results: ResultsOption = Path("results"),
     form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
-    output: Annotated[Path | None, typer.Option(help="File; standard output by default.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File; standard output by default.", parser=path_for("--output"), metavar="PATH"),
+    ] = None,
 ) -> None:
     """Write one tidy row a cell."""
     from oscbench.reporting import export_frame
@@ -92,8 +102,13 @@ def claims(
 
 
 def compare(
-    old: Annotated[Path, typer.Argument(help="A file of `tox -e bench`, or a results folder.")],
-    new: Annotated[Path, typer.Argument(help="The same, later.")],
+    old: Annotated[
+        Path,
+        typer.Argument(
+            help="A file of `tox -e bench`, or a results folder.", parser=path_for("OLD"), metavar="OLD"
+        ),
+    ],
+    new: Annotated[Path, typer.Argument(help="The same, later.", parser=path_for("NEW"), metavar="NEW")],
 ) -> None:
     """Say what got dearer between two runs; exit code 3 if anything did."""
     from oscbench.analysis.costs.regression import compare_paths

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from oscbench.cli.options import ImportsOption, ResultsOption, SuiteArgument, allow, interrupted
+from oscbench.cli.options import ImportsOption, ResultsOption, SuiteArgument, allow, given_for, interrupted
 from oscbench.terminal import print_table
 
 OnlyOption = Annotated[
@@ -25,7 +25,12 @@ KeepOption = Annotated[
     list[str] | None, typer.Option(help="weights: of every trained model, beside its record.")
 ]
 CheckpointsOption = Annotated[
-    str | None, typer.Option(help="Folder or URL of the cells in progress; by default within RESULTS.")
+    str | None,
+    typer.Option(
+        help="Folder or URL of the cells in progress; by default within RESULTS.",
+        parser=given_for("--checkpoints", "a folder or a URL"),
+        metavar="TEXT",
+    ),
 ]
 CheckpointMinutesOption = Annotated[float, typer.Option(min=0.0, help="Between two checkpoints of a cell.")]
 StallMinutesOption = Annotated[

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from oscbench.cli.options import path_for
+
 
 class NewKind(StrEnum):
     """What `oscbench new` can begin."""
@@ -19,7 +21,13 @@ def new_thing(
     kind: Annotated[NewKind, typer.Argument(help="What to begin.")],
     name: Annotated[str, typer.Argument(help="Its name, in suites and records, as in my_attention.")],
     folder: Annotated[
-        Path | None, typer.Option("--to", help="Folder to write to; by default a clone's own, or this one.")
+        Path | None,
+        typer.Option(
+            "--to",
+            help="Folder to write to; by default a clone's own, or this one.",
+            parser=path_for("--to"),
+            metavar="PATH",
+        ),
     ] = None,
 ) -> None:
     """Write a first mechanism of your own: a file that trains and passes the tests as it is."""

@@ -6,6 +6,7 @@ when the data were added, and holds them to it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ CIFAR10_CLASSES = (
     "truck",
 )
 """In the order of their numbers (Krizhevsky, 2009)."""
+CIFAR10_ROW = 1 + 3 * 32 * 32
+"""Bytes of an image and its class."""
 CAMVID_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Folders of CamVid by split; labels lie in those of the same name and `annot`."""
 OBJECT_SPLITS = ("train", "val", "test")
@@ -92,11 +95,25 @@ def _speech_mistake(folder: Path) -> str | None:
 
 
 def _cifar_mistake(folder: Path) -> str | None:
-    """Five batches of training and one of test, binary or pickled."""
+    """Five batches of training and one of test, binary or pickled, each as long as images of its kind are."""
     for name in (*(f"data_batch_{part}" for part in range(1, 6)), "test_batch"):
-        if not any((folder / f"{name}{suffix}").is_file() for suffix in ("", ".bin")):
+        path = next(
+            (folder / f"{name}{end}" for end in ("", ".bin") if (folder / f"{name}{end}").is_file()), None
+        )
+        if path is None:
             return f"neither {name} nor {name}.bin is there"
+        size = path.stat().st_size
+        if path.suffix == ".bin" and (size == 0 or size % CIFAR10_ROW):
+            return f"{path.name} has {size:,} bytes, which are no whole number of images of {CIFAR10_ROW:,}"
+        if path.suffix != ".bin" and (size < CIFAR10_ROW or not _begins(path, b"\x80")):
+            return f"{path.name} is no pickle of images"
     return None
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    """Whether a file's first bytes are these."""
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
 
 
 def class_folders_mistake(folder: Path, classes: Sequence[str]) -> str | None:
@@ -159,10 +176,33 @@ def _photographs_mistake(folder: Path) -> str | None:
 
 
 def _arc_mistake(folder: Path) -> str | None:
-    """Tasks to train on, and tasks that are scored."""
+    """Tasks to train on, and tasks that are scored, each with grids before and after."""
     for split in ("training", "evaluation"):
-        if next((folder / split).glob("*.json"), None) is None:
+        paths = sorted((folder / split).glob("*.json"))
+        if not paths:
             return f"{split}/ holds no .json file"
+        for path in paths:
+            if (wrong := _no_task(path)) is not None:
+                return f"{split}/{path.name} {wrong}"
+    return None
+
+
+def _no_task(path: Path) -> str | None:
+    """Why a file holds no task of ARC-AGI, or None; what a task reads of it is checked there, grid by grid."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return "is no JSON"
+    for part in ("train", "test"):
+        pairs = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(pairs, list) or not pairs:
+            return f'has no list of pairs "{part}"'
+        if not all(
+            isinstance(pair, dict) and isinstance(pair.get(side), list)
+            for pair in pairs
+            for side in ("input", "output")
+        ):
+            return f'has a pair without grids "input" and "output" in "{part}"'
     return None
 
 

@@ -232,7 +232,11 @@ def form_mistake(known: Known, source: Path) -> str | None:
                 return f"{path}: its SHA-256 is {found}, {file.name} as published has {file.sha256}"
         except OSError as error:
             return f"{path}: cannot be read ({error.strerror})"
-    return f"{source}: {mistake}" if known.mistake and (mistake := known.mistake(source)) else None
+    try:
+        mistake = known.mistake(source) if known.mistake else None
+    except OSError as error:
+        return f"{error.filename or source}: cannot be read ({error.strerror})"
+    return f"{source}: {mistake}" if mistake else None
 
 
 def _outward_link(known: Known, source: Path) -> str | None:

@@ -6,6 +6,7 @@ and so the memory that a cache takes, is said in its file.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,8 +88,10 @@ def _check(
     padding = model.inputs.padding
     if padding is not None and bool((prompt == padding).any()):
         raise ValueError(f"a prompt holds padding (token {padding}); give prompts of one length together")
-    if num_tokens < 0 or not temperature >= 0.0:
-        raise ValueError(f"num_tokens and temperature must be at least 0, got {num_tokens} and {temperature}")
+    if num_tokens < 0 or not 0.0 <= temperature < math.inf:
+        raise ValueError(
+            f"num_tokens and temperature must be at least 0 and finite, got {num_tokens} and {temperature}"
+        )
     if temperature > 0.0 and generator is None:
         raise ValueError(f"temperature {temperature} draws tokens, so a generator must be given")
 

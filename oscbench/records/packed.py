@@ -62,10 +62,11 @@ def lines(path: Path) -> Iterator[bytes]:
     """The lines of a packed file, without their ends.
 
     Raises:
-        UnreadableError: it is no gzip file, is torn, or holds a line that no record is as long as.
+        UnreadableError: it is no gzip file, is empty or torn, or holds a line that no record is as long as.
         OSError: it cannot be read.
     """
     regular(path)
+    number = 0
     try:
         with gzip.open(path, "rb") as packed:
             while line := packed.readline(MAX_BYTES + 1):
@@ -73,6 +74,9 @@ def lines(path: Path) -> Iterator[bytes]:
                     raise UnreadableError(f"a line of over {MAX_BYTES >> 20} MiB")
                 if not line.endswith(b"\n"):
                     raise UnreadableError("ends in the middle of a line")
+                number += 1
                 yield line[:-1]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableError(f"not a whole gzip file ({error})") from error
+    if not number:  # as where a copy or a disk gave up; a pack is made of one record at least
+        raise UnreadableError("is empty")

@@ -159,10 +159,13 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(_WRITING[1], _WRITING[0], path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                Path(temporary).chmod(0o644)
+                Path(temporary).replace(path)
+            finally:
+                Path(temporary).unlink(missing_ok=True)
         except OSError as error:
             raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
         return path
@@ -300,8 +303,11 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
-            temporary.replace(path)
+            try:
+                temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise ResultsError(f"{path}: cannot be shared ({error.strerror})") from error
 

@@ -52,6 +52,7 @@ def run_cell(
             outcome.status, outcome.reason = "oom", first_line(error)
         except Exception as error:  # a cell that breaks costs that cell alone
             outcome.status, outcome.reason = _failure(error, cell)
+    outcome.seconds_before = checkpoints.before if checkpoints else 0.0
     ran = {op: sorted(names) for op, names in choices.items()}
     outcome.environment = {**environment(device), "backends_ran": ran, **outcome.measured_on}
     return make_record(cell, outcome, started)
@@ -92,7 +93,7 @@ def make_record(cell: Cell, outcome: Outcome, started: datetime) -> Record:
         dirty=dirty,
         started_utc=started,
         finished_utc=finished,
-        seconds=(finished - started).total_seconds(),
+        seconds=outcome.seconds_before + (finished - started).total_seconds(),
     )
 
 

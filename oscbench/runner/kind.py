@@ -17,7 +17,10 @@ from oscbench.runner.training.checkpoint import Checkpoints
 
 @dataclass
 class Outcome:
-    """What a cell has found so far; one that breaks keeps what it had."""
+    """What a cell has found so far; one that breaks keeps what it had.
+
+    `seconds_before` is what it took in processes that ended before it was done, as their last checkpoint says.
+    """
 
     status: Status = "ok"
     reason: str | None = None
@@ -29,6 +32,7 @@ class Outcome:
     environment: dict[str, Any] = field(default_factory=dict)
     traits: dict[str, bool] = field(default_factory=dict)
     measured_on: dict[str, Any] = field(default_factory=dict)
+    seconds_before: float = 0.0
 
 
 @dataclass(frozen=True)

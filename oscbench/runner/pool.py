@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from oscbench.records import Record, Store
+from oscbench.records import Record, ResultsError, Store
 from oscbench.runner.cell import lost_record
 from oscbench.runner.cell_spec import FINAL, Cell, Keeping
 from oscbench.runner.executors import (
@@ -121,11 +121,12 @@ class Pool:
     def run(self, flows: Sequence[Flow]) -> None:
         """Run all flows to their ends, and close the executor.
 
-        Ctrl-C and SIGTERM end the cells in progress, which lose their work since the last checkpoint, and nothing else does.
-        Ctrl-C is raised again, and SIGTERM ends this process.
+        Ctrl-C, SIGTERM and SIGHUP end the cells in progress, which lose their work since the last checkpoint, and nothing else
+        does. Each is raised again as a Ctrl-C.
 
         Raises:
             ExecutorError: a cell needs what no machine has.
+            ResultsError: the file system refuses, for example because it is full; what is finished is kept.
         """
         self._began, self._watched = datetime.now(UTC), self.clock()
         with Interrupt() as interrupt:
@@ -140,6 +141,8 @@ class Pool:
                         for event in self.executor.wait(POLL_S):
                             self._hear(event)
                     self._watch()
+            except ResultsError as error:
+                raise ResultsError(f"{error}; the same command goes on where this one stopped") from error
             finally:
                 self.executor.close()
                 for running in self._running.values():
@@ -286,7 +289,7 @@ class Pool:
             case Progressed(_, done, total):
                 self.reporter.progress(cell, done, total)
             case Told(_, text):
-                self.store.tell(text)
+                self.store.tell(f"{cell.name}: {text}")
             case Trained(_, weights):
                 running.weights = weights
             case Recorded(_, text):
@@ -331,11 +334,15 @@ class Pool:
         if wanted.request is not None:  # the cells that need it will break in the same way, and say how
             self._end_measuring(ticket, None)
             return
-        if running.weights is not None:
-            self.store.write_weights(record, running.weights)
+        # The record first: on a disk that is nearly full it is small enough, and weights may not be.
         self.store.write(record)
         if its_own and self.keeping.checkpoints is not None:
             Checkpoints(self.keeping.checkpoints, wanted.cell.identity).remove()
+        if running.weights is not None:
+            try:
+                self.store.write_weights(record, running.weights)
+            except ResultsError as error:
+                raise ResultsError(f"{error}; the record of this cell is there without them") from error
         self._release(ticket)
         self.reporter.finished(wanted.cell, record, reused=False)
         self._deliver(wanted, record)

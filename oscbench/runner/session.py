@@ -249,6 +249,9 @@ def dry_run(
     among = f" at {len(points)} points" if len(points) > 1 else ""
     told = timedelta(seconds=round(seconds))
     line = f"{waiting} of {count} cells{among} to run, about {told} with {jobs} at once"
+    stuck = sum(not cell.there and cell.trouble is not None for one in previewed for cell in one.cells)
+    if stuck:
+        line += f"; {stuck} of them cannot run here, for the reason that stands in the table"
     trials = [search for one in previewed for search in one.searches]
     if trials:
         total = sum(search.total for search in trials)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from oscbench.errors import allowed, nearest
 from oscbench.suite.bounds import MAX_CELLS, MAX_POINTS, NAME, PATTERNS
 from oscbench.suite.errors import SuiteError, explain
-from oscbench.suite.reading import plain_yaml, printable, read_yaml, unshared
+from oscbench.suite.reading import plain_yaml, printable, read_yaml, unreadable, unshared
 from oscbench.suite.schema import Suite
 from oscbench.suite.timing import TimingSuite
 
@@ -252,7 +252,9 @@ def _apply(raw: dict[str, Any], override: str, source: str) -> tuple[str, Any]:
     except SuiteError:
         raise
     except Exception as error:
-        raise SuiteError(f"--set {override}: the value is not readable as YAML") from error
+        raise SuiteError(
+            f"--set {override}: the value is not readable as YAML: {unreadable(error)}"
+        ) from error
     if "[" in key:  # messages write places so
         dotted = key.replace("[", ".").replace("]", "")
         raise SuiteError(

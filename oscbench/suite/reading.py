@@ -104,6 +104,11 @@ def plain_yaml(text: str) -> Any:
     return yaml.load(text, _Loader)
 
 
+def unreadable(error: Exception) -> str:
+    """What is wrong with a YAML text, without where."""
+    return str(getattr(error, "problem", None) or first_line(error))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A mapping from a YAML file; tags that would run code are refused and never run.
 
@@ -118,8 +123,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         # libyaml puts what is missing at the end of a file on a line after its last.
         line = f"line {min(mark.line, text.count(chr(10))) + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SuiteError(f"{shown}: {line}not readable as YAML: {problem}") from error
+        raise SuiteError(f"{shown}: {line}not readable as YAML: {unreadable(error)}") from error
     except Exception as error:
         raise SuiteError(f"{shown}: not readable as YAML: {first_line(error)}") from error
     if content is None:

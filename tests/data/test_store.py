@@ -130,6 +130,44 @@ def test_whole_folder_of_recordings_is_kept(speech):
     assert (locate("speech_commands").path / "yes" / "a.wav").read_bytes() == b"RIFF"
 
 
+@pytest.mark.parametrize(
+    ("size", "ending", "expected"),
+    [
+        (2, ".bin", "data_batch_1.bin has 2 bytes, which are no whole number of images of 3,073"),
+        (0, ".bin", "data_batch_1.bin has 0 bytes"),
+        (2, "", "data_batch_1 is no pickle of images"),
+        (4000, "", "data_batch_1 is no pickle of images"),
+    ],
+)
+def test_files_of_the_right_names_without_images_are_not_cifar10(tmp_path, size, ending, expected):
+    for name in (*(f"data_batch_{part}" for part in range(1, 6)), "test_batch"):
+        (tmp_path / f"{name}{ending}").write_bytes(b"x" * size)
+    assert expected in told(add, "cifar10", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "evaluation/b.json is no JSON"),
+        ("[1]", 'evaluation/b.json has no list of pairs "train"'),
+        ('{"train": []}', 'evaluation/b.json has no list of pairs "train"'),
+        (
+            '{"train": [{"input": [[1]], "output": 2}]}',
+            'evaluation/b.json has a pair without grids "input" and "output" in "train"',
+        ),
+    ],
+)
+def test_files_of_the_right_names_without_grids_are_not_arc(tmp_path, content, expected):
+    pairs = [{"input": [[1]], "output": [[2]]}]
+    for split in ("training", "evaluation"):
+        (tmp_path / "arc" / split).mkdir(parents=True)
+        (tmp_path / "arc" / split / "a.json").write_text(json.dumps({"train": pairs, "test": pairs}))
+    (tmp_path / "arc" / "evaluation" / "b.json").write_text(content)
+    assert expected in told(add, "arc_agi_1", tmp_path / "arc")
+    (tmp_path / "arc" / "evaluation" / "b.json").unlink()
+    add("arc_agi_1", tmp_path / "arc")
+
+
 def test_unknown_name_gets_the_nearest(tmp_path):
     assert 'did you mean "enwik8"?' in told(add, "enwik9", tmp_path)
     assert 'did you mean "wikitext2"?' in told(verify, "wikitext")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -128,6 +129,20 @@ def watch():
     watch = Watch()
     yield watch
     watch.close()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_as_large_as_they_get_are_reported_without_a_warning(oscbench, tmp_path):
+    store, ends = Store(tmp_path / "results"), itertools.cycle((-1e308, 1e308, -1e308, 1e308))
+    for record in toy_suite(3):
+        measures = {
+            name: one.model_copy(update={"value": next(ends)}) if isinstance(one.value, float) else one
+            for name, one in record.measures.items()
+        }
+        store.write(record.model_copy(update={"measures": measures}))
+    ended = oscbench("report", "--results", store.root, "--output", tmp_path / "page")
+    assert ended.code == 0, ended.err
+    assert "Warning" not in ended.err
 
 
 # No font that we ship with has all scripts, a long name leaves a small figure no room, and a number may be as large as numbers get.

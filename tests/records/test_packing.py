@@ -230,6 +230,19 @@ def test_torn_and_foreign_files_are_named_and_the_rest_is_read(loose, tmp_path):
     assert found.path.read_bytes() == whole[:-30], "what cannot be read whole is not written over"
 
 
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")], ids=["no byte", "no line"])
+def test_an_empty_pack_is_no_sound_one(tmp_path, content):
+    path = tmp_path / "mine.jsonl.gz"
+    path.write_bytes(content)
+    assert [one.reason for one in contents(path).damaged] == ["is empty"]
+    for read in (
+        lambda: unpack(path, tmp_path / "loose"),
+        lambda: export_frame(tmp_path, [], "csv", None),
+    ):
+        with pytest.raises(UserError, match=rf"{re.escape(str(path))}: is empty"):
+            read()
+
+
 def test_a_line_without_end_takes_no_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(packed, "MAX_BYTES", 1000)
     packed.write(tmp_path / "bomb.jsonl.gz", [b" " * 100_000])

@@ -21,6 +21,12 @@ STEPS = 21
 """Three epochs of seven batches."""
 
 
+def complain(text):
+    """No word is wanted but that a cell goes on."""
+    if not text.startswith("goes on from step "):
+        pytest.fail(text)
+
+
 class KilledError(BaseException):
     """As when a process dies: nothing may catch it."""
 
@@ -71,10 +77,10 @@ def killed(cell, folder, at, every, steps=STEPS):
             raise KilledError
 
     with pytest.raises(KilledError):
-        run_cell(cell, progress, Checkpoints(str(folder), cell.identity, every, pytest.fail, lambda: now))
+        run_cell(cell, progress, Checkpoints(str(folder), cell.identity, every, complain, lambda: now))
 
 
-def gone_on(cell, folder, tell=pytest.fail):
+def gone_on(cell, folder, tell=complain):
     """The cell's record, and the steps that were done for it."""
     steps = []
     record = run_cell(
@@ -141,9 +147,36 @@ def test_killed_again_and_again(planned, tmp_path):
     assert said(record) == whole
 
 
+def test_a_cell_that_goes_on_says_so_and_counts_what_it_took_before(planned, tmp_path):
+    cell, _ = planned("softmax")
+    now = [0.0]
+    first = Checkpoints(str(tmp_path), cell.identity, 1e9, pytest.fail, lambda: now[0])
+    for took, done in ((100.0, 5), (50.0, 9)):
+        now[0] += took
+        first.save({"place": [done, 0, 0]})
+        lines = []
+        later = Checkpoints(str(tmp_path), cell.identity, 1e9, lines.append, lambda: now[0])
+        assert later.load() == {"place": [done, 0, 0]}
+        assert lines == [f"goes on from step {done}, where its checkpoint was made"]
+        first = later
+    assert later.before == 150.0
+    record = run_cell(cell, lambda done, total: None, Before())
+    assert record.seconds > 1000.0
+
+
+class Before(Checkpoints):
+    """As if an earlier process had spent a thousand seconds."""
+
+    def __init__(self):
+        super().__init__("memory://none", "none", 1e9, complain)
+
+    def load(self):
+        self.before = 1000.0
+
+
 def test_asked_to_stop_it_ends_after_the_step_in_progress_and_goes_on_there(planned, tmp_path):
     cell, whole = planned("rope")
-    checkpoints = Checkpoints(str(tmp_path), cell.identity, 1e9, pytest.fail)
+    checkpoints = Checkpoints(str(tmp_path), cell.identity, 1e9, complain)
     with pytest.raises(SystemExit) as stopped:
         run_cell(cell, lambda done, total: checkpoints.stop() if done == 10 else None, checkpoints)
     assert stopped.value.code == STOPPED

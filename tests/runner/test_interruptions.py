@@ -56,7 +56,9 @@ def undisturbed(gated, tmp_path):
     return records(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda how: how.name
+)
 def test_interrupted_run_leaves_no_process_and_goes_on_to_the_same_values(gated, begin, tmp_path, how):
     (tmp_path / "with_child").touch()
     process = begin("--jobs", "2")
@@ -68,9 +70,9 @@ def test_interrupted_run_leaves_no_process_and_goes_on_to_the_same_values(gated,
     else:
         process.send_signal(how)
     code, _, err = end(process)
-    assert code == (130 if how is signal.SIGINT else -how)
+    assert code == (-how if how is signal.SIGKILL else 130)
     assert "Traceback" not in err
-    if how is signal.SIGINT:
+    if how is not signal.SIGKILL:
         assert err.endswith("oscbench: interrupted; the same command goes on where this one stopped\n")
     wait_until(lambda: not family(process.pid), "every process of the run is gone")
     assert [name for name, _, _ in records(gated.results)] == ["softmax"]
@@ -114,12 +116,13 @@ def test_two_runs_at_once_share_the_work_and_the_living_inherits_from_the_dead(
         assert list(tmp_path.glob("reached-*")) == [first]
 
 
-def test_ctrl_c_while_things_are_still_loading_is_130_and_no_traceback(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda how: how.name)
+def test_ctrl_c_while_things_are_still_loading_is_130_and_no_traceback(tiny, tmp_path, monkeypatch, how):
     reached = tmp_path / "reached"
     monkeypatch.setenv("SLOW_REACHED", str(reached))
     process = start("run", tiny(mechanisms="['throwaway_slow:Slow']"), cwd=tmp_path)
     wait_until(reached.exists, "the import has begun")
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, how)
     code, out, err = end(process)
     assert (code, out, err) == (130, "", "\noscbench: interrupted\n")
     assert not Path(tmp_path, "results").exists()
@@ -138,3 +141,14 @@ def test_ctrl_c_in_the_pool_is_raised_where_nothing_is_half_done_and_a_second_on
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_what_is_ignored_from_outside_stays_ignored():
+    from oscbench.runner.interrupt import ending_signals
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        assert ending_signals() == (signal.SIGINT, signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert signal.SIGHUP in ending_signals()

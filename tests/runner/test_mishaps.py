@@ -18,6 +18,7 @@ from command_line import end, family, records, run, start, values, wait_until
 from oscbench.errors import UserError
 from oscbench.records import Store
 from oscbench.runner import pool as pools
+from oscbench.runner.executors import ExecutorError, _child
 
 
 def broken(record, **changes):
@@ -75,6 +76,24 @@ def test_a_run_outlives_its_fork_server(tiny, tmp_path):
     assert len(list(tmp_path.glob("reached-*"))) == 1, "the cell in progress went on"
 
 
+def test_a_fork_server_that_dies_between_two_cells_is_started_again(monkeypatch):
+    """It listens no more, and nobody knows yet that it is dead."""
+    refused, pauses = [ConnectionRefusedError("Connection refused")] * 3, []
+
+    class Process:
+        def start(self):
+            if refused:
+                raise refused.pop()
+
+    monkeypatch.setattr(_child, "start_server", lambda: None)
+    monkeypatch.setattr(_child.time, "sleep", pauses.append)
+    _child._start(Process())
+    assert pauses == [0.05, 0.1, 0.2]
+    refused += [ConnectionRefusedError("Connection refused")] * 100
+    with pytest.raises(ExecutorError, match=r"process of a cell cannot be started \(Connection refused\)"):
+        _child._start(Process())
+
+
 LONG = "{epochs: 12, batch_size: 64}"
 
 
@@ -84,7 +103,7 @@ def steps_there(folder):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
-def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, how):
+def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, capfd, how):
     gated = f"{{name: 'throwaway_mechanisms:Gated', settings: {{folder: {tmp_path}}}}}"
     suite, results = tiny(mechanisms=f"[{gated}]", train=LONG), tmp_path / "results"
     minutes = "0.01" if how is signal.SIGKILL else "1000"
@@ -102,14 +121,16 @@ def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, how):
         code, _, err = end(process)
     finally:
         process.kill()
-    assert code == (130 if how is signal.SIGINT else -how)
+    assert code == (-how if how is signal.SIGKILL else 130)
     assert "Traceback" not in err
     wait_until(lambda: not family(process.pid), "every process of the run is gone")
     (kept,) = steps_there(results)
     assert records(results) == {}
     done = torch.load(io.BytesIO(kept.read_bytes().split(b"\n", 1)[1]), weights_only=True)["place"][0]
     assert done > 0
+    capfd.readouterr()
     assert run(suite, results) == 0
+    assert f"seed 0: goes on from step {done}, where its checkpoint was made" in capfd.readouterr().err
     assert not steps_there(results), "it goes with the cell's end"
     assert run(suite, tmp_path / "whole") == 0
     (resumed,), (whole,) = records(results).values(), records(tmp_path / "whole").values()

@@ -8,9 +8,11 @@ import torch
 from oscbench import catalog
 from oscbench.measures import FEW_EXAMPLES, Findings, robustness
 from oscbench.records import Store
+from oscbench.runner.cell import run_cell
 from oscbench.runner.plan import make_plan
 from oscbench.runner.preview.cells import preview
 from oscbench.runner.training import preview as previewing
+from oscbench.runner.training import room
 from oscbench.runner.training.preview import TIMED_FLOPS, timed_batch
 from oscbench.suite import load_suite
 
@@ -74,3 +76,26 @@ def test_a_smaller_measure_has_the_same_settings_but_for_how_much_it_does(name):
         assert type(config) is type(measure.config)
         assert times > 1
         assert measure_class(config).smaller()[1] == pytest.approx(1), "nothing is left to make smaller"
+
+
+def test_a_model_that_its_machine_cannot_hold_is_not_allocated(tiny, tmp_path, monkeypatch):
+    (cell,) = make_plan(load_suite(str(tiny(mechanisms="[softmax]"))), only=[], device="cpu")
+    (fits,) = preview([cell], Store(tmp_path))
+    assert fits.trouble is None
+    needed = 16 * fits.params
+    told = "needs 0 of 0 GiB for weights, gradients and moments"
+    built = []
+    start = torch.nn.Module.__init__
+    monkeypatch.setattr(
+        torch.nn.Module,
+        "__init__",
+        lambda self: (built.append(torch.get_default_device().type), start(self))[1],
+    )
+    monkeypatch.setattr(room, "memory_of", lambda device: needed - 1)
+    record = run_cell(cell, lambda done, total: None)
+    assert (record.status, record.reason) == ("oom", told)
+    (refused,) = preview([cell], Store(tmp_path))
+    assert (refused.trouble, refused.params, refused.estimate) == (told, fits.params, 0.0)
+    assert set(built) == {"meta"}
+    monkeypatch.setattr(room, "memory_of", lambda device: needed)
+    assert preview([cell], Store(tmp_path))[0].trouble is None

@@ -10,6 +10,8 @@ import oscbench
 from oscbench.errors import UserError
 from oscbench.records import Store
 from oscbench.runner.trained.evaluation import TrainedModelError, task_for
+from oscbench.runner.training import room
+from oscbench.runner.training.specs import Parts
 
 LANGUAGE = {
     "task": "{name: char_lm, length: 32, windows: 64, evaluation_windows: 4}",
@@ -75,6 +77,10 @@ def test_what_a_model_cannot_read_is_one_line(digits, language):
         oscbench.evaluate(record, "digit", results=digits)
     with pytest.raises(UserError, match='--set: shiftt: unknown key "shiftt"; did you mean "shift"'):
         oscbench.evaluate(record, settings={"shiftt": 1}, results=digits)
+    with pytest.raises(UserError, match='--set: shift: got "1"; input should be a valid integer'):
+        oscbench.evaluate(record, settings={"shift": "1"}, results=digits)
+    with pytest.raises(UserError, match="record: got None; give a record, its file or its identity"):
+        oscbench.load_model(None, digits)
     with pytest.raises(UserError, match="have no other length"):
         oscbench.evaluate(record, length=2, results=digits)
     with pytest.raises(UserError, match="continues no text"):
@@ -84,8 +90,30 @@ def test_what_a_model_cannot_read_is_one_line(digits, language):
     softmax = records(language)["softmax", "default", 0]
     with pytest.raises(UserError, match="positions reach 32 tokens, a sequence has 64"):
         oscbench.evaluate(softmax, length=2, results=language)
-    with pytest.raises(UserError, match="positions reach 32 tokens"):
+    with pytest.raises(
+        UserError, match=r"positions reach 32 tokens.*; after this prompt --tokens 24 is the most"
+    ):
         oscbench.generate(softmax, "def f(x):", num_tokens=100, results=language)
+    with pytest.raises(UserError, match=r"positions reach 32 tokens.*; the prompt alone has 33"):
+        oscbench.generate(softmax, "x" * 33, results=language)
+    with pytest.raises(UserError, match="at least 0 and finite"):
+        oscbench.generate(softmax, temperature=float("inf"), results=language)
+    text = oscbench.generate(softmax, "def f(x):", temperature=0.0, results=language)
+    assert text == oscbench.generate(softmax, "def f(x):", num_tokens=24, temperature=0.0, results=language)
+
+
+def test_weights_are_looked_for_before_a_model_is_built(digits, monkeypatch, tmp_path):
+    record = records(digits)["kope", "default", 0]
+    with monkeypatch.context() as patched:
+        patched.setattr(Parts, "build", lambda *_, **__: pytest.fail("a model was built"))
+        with pytest.raises(UserError, match="no weights; run the suite with --keep weights"):
+            oscbench.load_model(record, tmp_path)
+        failed = record.model_copy(update={"status": "oom", "reason": "needs 2 of 1 GiB"})
+        with pytest.raises(UserError, match=r"no weights; the cell is oom \(needs 2 of 1 GiB\)"):
+            oscbench.load_model(failed, digits)
+    monkeypatch.setattr(room, "memory_of", lambda device: 1)
+    with pytest.raises(UserError, match="the model needs 0 of 0 GiB for weights"):
+        oscbench.load_model(record, digits)
 
 
 def test_longer_inputs_and_texts_where_positions_reach(language):

@@ -242,6 +242,7 @@ def test_merge_keys_and_anchors_stay_apart_when_one_place_is_set(suite):
         ("trainn.epochs=3", 'trainn: unknown key "trainn"; did you mean "train"?'),
         ("train.epochs=none", 'train.epochs: got "none"'),
         ("train.epochs=[1", "the value is not readable as YAML"),
+        ("train.epochs={a: 1, a: 2}", 'the value is not readable as YAML: key "a" is named twice'),
         ("train.epochs=.inf", "must be finite"),
         ("train.epochs.deeper=1", "holds no keys"),
         ("train.epochs.deeper.still=1", "nothing lies below"),

@@ -212,9 +212,13 @@ def off_axis(axes: Axes, y: float, side: int, text: str) -> None:
     )
 
 
+FURTHEST = 1e300
+"""An axis that goes further has no ticks: the distance between its ends is no number."""
+
+
 def cost_ticks(axes: Axes, label: str, unit: str, values: Sequence[float]) -> None:
     """Ticks of the horizontal axis with one SI prefix for all and as many digits as tell them apart."""
-    low, high = min(values), max(values)
+    low, high = max(min(values), -FURTHEST), min(max(values), FURTHEST)
     if high - low < 0.004 * abs(high):  # matched to within rounding: show that, not the rounding
         middle = (low + high) / 2
         low, high = 0.99 * middle, 1.01 * middle

@@ -96,9 +96,9 @@ def unanswered_table(records: Sequence[Record]) -> Table:
 
 GUIDE = (
     "IQM is the mean of the middle half of the seeds. The t interval assumes roughly normal differences; from ten seeds a BCa bootstrap "
-    "interval stands beside it. P(better) is the share of seeds at which the first entry did better (ties half), with its exact "
-    "interval, from two seeds on. “Too few seeds for a verdict” means that no outcome whatever could have reached p ≤ 0.05 with so few "
-    "seeds among so many comparisons. Seeds cover initialisation, order and augmentation, not the choice of the test set. FLOPs count one forward "
+    "interval stands beside it. P(better) is the share of seeds at which the first entry did better (ties half), with its exact interval, "
+    "from two seeds on. “Too few seeds for a verdict” means that no outcome whatever could have reached p ≤ 0.05 with so few seeds among "
+    "so many comparisons. Seeds cover initialisation, order and augmentation, not the choice of the test set. FLOPs count one forward "
     "pass of one sample in closed form, sines and exponentials excluded. Training speed is the baseline’s time over the treatment’s: "
     "below 1× is slower."
 )

@@ -19,11 +19,25 @@ from typing import Any
 import psutil
 
 from oscbench import catalog
+from oscbench.errors import first_line
 from oscbench.runner.cell_spec import Cell, Keeping, Rank
-from oscbench.runner.executors import Died, Event, Job, Measured, Progressed, Recorded, Told, Trained
+from oscbench.runner.executors import (
+    Died,
+    Event,
+    ExecutorError,
+    Job,
+    Measured,
+    Progressed,
+    Recorded,
+    Told,
+    Trained,
+)
 
 LEAVE_S = 10.0
 """How long a process that has handed over its record, or was asked to stop, may take to end."""
+
+PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Between two tries to start a cell's process."""
 
 LAZY = ("torch._dynamo", "sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection")
 """What is imported only where it is used, since a plan goes without, and most cells use."""
@@ -220,21 +234,24 @@ def _begun(context: Any, job: Job, keeping: Keeping, gpus: str | None, rank: Ran
 
 def _start(process: Any) -> None:
     """Start a cell's process, though the fork server may die at this very moment."""
-    for left in reversed(range(3)):
-        start_server()
+    for pause in (*PAUSES_S, None):
         try:
+            start_server()
             process.start()
-        except (OSError, EOFError):
-            if not left:
-                raise
+        except (OSError, EOFError) as error:
+            if pause is None:
+                raise ExecutorError(
+                    f"the process of a cell cannot be started ({first_line(error)})"
+                ) from error
+            time.sleep(pause)  # a server that was killed listens no more, and is not known to be dead yet
         else:
             return
 
 
 def start_server() -> None:
-    """Start the fork server with Ctrl-C blocked; all cells inherit that: the main process alone decides."""
+    """Start the fork server with Ctrl-C and SIGHUP blocked; all cells inherit that: the main process alone decides."""
     resource_tracker.ensure_running()  # first, since it unblocks the signal again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         forkserver.ensure_running()
     finally:

@@ -15,7 +15,7 @@ from oscbench.errors import PartError, UserError
 from oscbench.machine.process import prepare_process
 from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.sequence import Sequence
-from oscbench.models.generation import generate
+from oscbench.models.generation import generate, why_not
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.records import Measurement, Record
 from oscbench.records.naming import record_named
@@ -23,9 +23,11 @@ from oscbench.runner.devices import usable_device
 from oscbench.runner.scores import as_measured
 from oscbench.runner.training.weights import load_trained
 from oscbench.suite.errors import SuiteError, explain, without_name
-from oscbench.suite.reading import plain_yaml
+from oscbench.suite.reading import plain_yaml, unreadable
 from oscbench.tasks import LengthError, Split, Task, Textual
 
+NUM_TOKENS = 200
+"""That a text goes on with where nobody says how many, and the model's positions reach so far."""
 TOKENS_AT_ONCE = 8192
 """Of a batch of sequences, however long they are."""
 FREE = ("length",)
@@ -58,7 +60,14 @@ def scores_of(
 
 
 def text_of(
-    name: str, results: Path, prompt: str, num_tokens: int, *, temperature: float, seed: int, device: str
+    name: str,
+    results: Path,
+    prompt: str,
+    num_tokens: int | None,
+    *,
+    temperature: float,
+    seed: int,
+    device: str,
 ) -> str:
     """`oscbench generate`: a record by its name.
 
@@ -81,7 +90,9 @@ def _setting(text: str) -> tuple[str, Any]:
     except SuiteError:
         raise
     except Exception as error:
-        raise TrainedModelError(f"--set {text}: the value is not readable as YAML") from error
+        raise TrainedModelError(
+            f"--set {text}: the value is not readable as YAML: {unreadable(error)}"
+        ) from error
 
 
 def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Task:
@@ -97,7 +108,7 @@ def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any
     except catalog.UnknownNameError as error:
         raise TrainedModelError(f"--task: {error}") from error
     try:
-        config = task_class.Config.model_validate({**without_name(chosen), **(settings or {})})
+        config = task_class.Config.model_validate({**without_name(chosen), **(settings or {})}, strict=True)
     except ValidationError as error:
         raise TrainedModelError(f"--set: {explain(error, task_class.Config)}") from error
     try:
@@ -141,7 +152,13 @@ def evaluated(
 
 
 def continued(
-    model: Backbone, task: Task, prompt: str, num_tokens: int, *, temperature: float = 0.8, seed: int = 0
+    model: Backbone,
+    task: Task,
+    prompt: str,
+    num_tokens: int | None = None,
+    *,
+    temperature: float = 0.8,
+    seed: int = 0,
 ) -> str:
     """A text that a trained language model goes on with, the prompt before it.
 
@@ -149,7 +166,7 @@ def continued(
         model: a causal sequence model.
         task: whose token ids are a text; it turns texts into ids and back.
         prompt: what to begin with; where it is empty, the task's own beginning.
-        num_tokens: how many to add.
+        num_tokens: how many to add; by default `NUM_TOKENS`, or as many as the model's positions reach.
         temperature: of the draws; 0 takes the likeliest.
         seed: of the draws.
 
@@ -161,13 +178,28 @@ def continued(
             f"{task.label}: a model of it continues no text; char_lm and word_lm have one"
         )
     device = next(model.parameters()).device
-    draws = torch.Generator().manual_seed(seed)
     ids = task.encode(prompt)[None].to(device)
+
+    def after(count: int) -> str:
+        draws = torch.Generator().manual_seed(seed)
+        return task.decode(generate(model, ids, count, generator=draws, temperature=temperature)[0].cpu())
+
+    wanted = NUM_TOKENS if num_tokens is None else num_tokens
+    most = model.num_tokens + 1 - ids.shape[1]  # whatever the model is made of reaches as far as in training
     try:
-        found = generate(model, ids, num_tokens, generator=draws, temperature=temperature)
-    except (UnsupportedError, ValueError) as error:
+        return after(wanted)
+    except UnsupportedError as error:
+        if why_not(model) is not None or wanted <= most:
+            raise TrainedModelError(str(error)) from error
+        if most < 1:
+            raise TrainedModelError(f"{error}; the prompt alone has {ids.shape[1]}") from error
+        if num_tokens is not None:
+            raise TrainedModelError(
+                f"{error}; after this prompt --tokens {most} is the most that fits"
+            ) from error
+    except ValueError as error:
         raise TrainedModelError(str(error)) from error
-    return task.decode(found[0].cpu())
+    return after(most)
 
 
 def _unlike(own: Any, other: Any) -> str | None:

@@ -6,6 +6,7 @@ kept is built again from the seed: the start values, the data, and what measures
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -122,6 +123,7 @@ class Checkpoints:
         minutes: between two checkpoints; a cell that takes no longer leaves none.
         tell: is told where a checkpoint could not be used.
         clock: seconds.
+        before: seconds that the cell took in processes before this one, once its checkpoint is loaded.
     """
 
     url: str
@@ -130,10 +132,12 @@ class Checkpoints:
     tell: Callable[[str], None] = print
     clock: Callable[[], float] = time.monotonic
     stopping: bool = False
+    before: float = 0.0
+    _began: float = field(init=False)
     _last: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._last = self.clock()
+        self._began = self._last = self.clock()
 
     @property
     def path(self) -> str:
@@ -155,7 +159,7 @@ class Checkpoints:
             SystemExit: the training was asked to stop.
         """
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(state | {"seconds": self.before + self.clock() - self._began}, buffer)
         payload = buffer.getvalue()
         header = {**_made_by(self.identity), "sha256": hashlib.sha256(payload).hexdigest()}
         try:
@@ -165,6 +169,9 @@ class Checkpoints:
                 file.write(json.dumps(header).encode() + b"\n" + payload)
             files.mv(f"{path}.writing", path)
         except OSError as error:  # training is worth more than its checkpoint
+            with contextlib.suppress(OSError):  # what was begun takes room
+                files, path = _reached(self.path)
+                files.rm(f"{path}.writing")
             self.tell(f"{self.path}: checkpoint cannot be written ({error.strerror or error})")
         self._last = self.clock()
         if self.stopping:
@@ -185,7 +192,10 @@ class Checkpoints:
             return None
         reason = _unlike(first, payload, self.identity)
         if reason is None:
-            return dict(torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu"))
+            kept = dict(torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu"))
+            self.before = kept.pop("seconds", 0.0)
+            self.tell(f"goes on from step {kept['place'][0]:,}, where its checkpoint was made")
+            return kept
         files.mv(path, f"{path}.set_aside")
         self.tell(
             f"{self.path}: {reason}; set aside as {self.identity}.checkpoint.set_aside, and the cell begins anew"

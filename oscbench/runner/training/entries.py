@@ -60,7 +60,7 @@ def own_model(shared: dict[str, Any], own: Mapping[str, Any], source: str, where
                 f'{source}: {where}: an entry has no "{key}" of its own, as all share it; {nearest(key, backbone.Config.own)}'
             )
     try:
-        merged = backbone.Config.model_validate({**without_name(shared), **own})
+        merged = backbone.Config.model_validate({**without_name(shared), **own}, strict=True)
         usual = backbone.Config.model_validate(without_name(shared))
     except ValidationError as error:
         raise SuiteError(f"{source}: {where}: {explain(error, backbone.Config)}") from error

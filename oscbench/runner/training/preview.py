@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from oscbench.errors import UserError, first_line
-from oscbench.machine.environment import memory_of
 from oscbench.machine.process import prepare_process
 from oscbench.measures import Measure, Subject
 from oscbench.models.matching import num_parameters
+from oscbench.models.trunk import Unstarted
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Preview
 from oscbench.runner.training.loop import rehearsal, total_steps, train
+from oscbench.runner.training.room import NoRoomError
 from oscbench.runner.training.specs import match_spec, parts_of, recipe
 
 TIMED_STEPS = 3
@@ -50,14 +51,12 @@ def _built_and_timed(cell: Cell, probe_size: int, measures: Sequence[Measure]) -
     parts = parts_of(spec)
     task = parts.task_class.for_seed(parts.task_config, cell.spec["seed"])
     matched = match_spec(spec, task.inputs)
-    with torch.device("meta"):
-        planned = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs)
-    # Weights, gradients, two moments of AdamW.
-    needed, there = 16 * num_parameters(planned), memory_of(spec["device"])
-    if needed > there:
-        told = f"needs {needed / 2**30:,.0f} of {there / 2**30:,.0f} GiB"
-        return Preview(cell, num_parameters(planned), trouble=told)
-    model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
+    try:
+        model = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs).to(device)
+    except NoRoomError as error:
+        with torch.device("meta"), Unstarted():
+            planned = parts.build(spec["mechanism"], matched.hidden, spec["seed"], task.inputs)
+        return Preview(cell, num_parameters(planned), trouble=str(error))
     flops, batch_size = model.flops(), spec["train"]["batch_size"]
     timed_size = timed_batch(batch_size, flops, device)
     num_steps = total_steps(task, spec["train"])

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from oscbench import catalog
 from oscbench.models.backbones import Backbone
 from oscbench.models.matching import Matched, MatchingError, match
+from oscbench.models.trunk import Unstarted
 from oscbench.records.identity import digest
 from oscbench.runner.cell_spec import Measured
+from oscbench.runner.training.room import prove_room
 from oscbench.suite.errors import without_name
 from oscbench.tasks import Task
 
@@ -25,14 +29,29 @@ class Parts:
     task_config: Any
     backbone_class: type[Backbone]
     backbone_config: Any
+    device: str = "cpu"
 
-    def build(self, mechanism: dict[str, Any], hidden: int | None, seed: int, inputs: Any) -> Backbone:
-        """The model of a mechanism with so many hidden units."""
+    def build(
+        self, mechanism: dict[str, Any], hidden: int | None, seed: int, inputs: Any, *, training: bool = True
+    ) -> Backbone:
+        """The model of a mechanism with so many hidden units; on the meta device, however large it is.
+
+        Raises:
+            NoRoomError: the machine cannot hold it, with what `training` adds.
+        """
         mechanism_class = catalog.load("mechanisms", mechanism["name"])
         config = mechanism_class.Config.model_validate(without_name(mechanism))
-        return self.backbone_class(
-            self.backbone_config, inputs, mechanism_class, config, hidden=hidden, seed=seed
-        )
+
+        def built() -> Backbone:
+            return self.backbone_class(
+                self.backbone_config, inputs, mechanism_class, config, hidden=hidden, seed=seed
+            )
+
+        if torch.get_default_device().type != "meta":
+            with torch.device("meta"), Unstarted():
+                planned = built()
+            prove_room(planned, self.device, training=training)
+        return built()
 
 
 def task_of(spec: dict[str, Any]) -> tuple[type[Task], Any]:
@@ -58,6 +77,7 @@ def parts_of(spec: dict[str, Any]) -> Parts:
         task_config,
         backbone_class,
         backbone_class.Config.model_validate(model),
+        spec.get("device", "cpu"),
     )
 
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from oscbench.errors import UserError
 from oscbench.models.backbones import Backbone
 from oscbench.records import Record, Store
+from oscbench.runner.training.room import NoRoomError
 from oscbench.runner.training.specs import parts_of
 
 
@@ -42,17 +43,23 @@ def load_trained(record: Record, results: Path) -> Backbone:
         WeightsError: there are none, or they do not fit.
     """
     path = Store(results).weights_path(record)
+    if record.status != "ok":
+        raise WeightsError(f"{path}: no weights; the cell is {record.status} ({record.reason})")
     if record.matching is None:
         raise WeightsError(f"{path}: the record has no trained model")
-    parts = parts_of(record.spec)
-    inputs = parts.task_class.describe(parts.task_config)
-    model = parts.build(record.spec["mechanism"], record.matching.hidden, record.seed, inputs)
     try:
         tensors = safetensors.torch.load(path.read_bytes())
     except FileNotFoundError as error:
         raise WeightsError(f"{path}: no weights; run the suite with --keep weights") from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: weights cannot be read ({error})") from error
+    parts = parts_of(record.spec)
+    inputs = parts.task_class.describe(parts.task_config)
+    hidden = record.matching.hidden
+    try:
+        model = parts.build(record.spec["mechanism"], hidden, record.seed, inputs, training=False)
+    except NoRoomError as error:
+        raise WeightsError(f"{path}: the model {error}") from error
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in tensors and not _shares(wanted, name, tensors)]
     unlike = [
