@@ -14,7 +14,7 @@ from oscbench.analysis.statistics.failures import Threshold
 from oscbench.records import Record
 from oscbench.records.ledger import find_ledgers
 from oscbench.reporting.documents import Document, contents, make, names, table, write
-from oscbench.reporting.documents._suites import FAILS, description_of
+from oscbench.reporting.documents.support.suites import FAILS, description_of
 
 NEAR_CHANCE = "Caption or exchanged digits: seeds within 10 points of chance"
 ROOT = Path(__file__).resolve().parents[2]

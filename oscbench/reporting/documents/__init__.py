@@ -36,7 +36,11 @@ class Document:
 
 def names() -> list[str]:
     """Every page, by the files of this folder."""
-    return sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+    return sorted(
+        found.name
+        for found in pkgutil.iter_modules(__path__)
+        if not found.ispkg and not found.name.startswith("_")
+    )
 
 
 def make(name: str, loaded: Loaded) -> Document:

@@ -14,9 +14,9 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.reporting.documents import Document, picture, table
-from oscbench.reporting.documents._flags import flags, flags_told
-from oscbench.reporting.documents._standings import comparisons_table, flops, mean
-from oscbench.reporting.documents._suites import description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.flags import flags, flags_told
+from oscbench.reporting.documents.support.standings import comparisons_table, flops, mean
+from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
 from oscbench.reporting.page.style import look_of, settings

@@ -6,7 +6,7 @@ from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents._suites import description_of
+from oscbench.reporting.documents.support.suites import description_of
 
 _HEAD = """# What do oscillators cost?
 

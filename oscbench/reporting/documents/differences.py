@@ -10,9 +10,9 @@ from oscbench.analysis.selection import entry_names
 from oscbench.analysis.study import Study
 from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents._forest import Row, forest
-from oscbench.reporting.documents._standings import comparison_cells
-from oscbench.reporting.documents._suites import nothing_of, report_of
+from oscbench.reporting.documents.support.forest import Row, forest
+from oscbench.reporting.documents.support.standings import comparison_cells
+from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 _ASKED = (
     (

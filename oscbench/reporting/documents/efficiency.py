@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._standings import page
+from oscbench.reporting.documents.support.standings import page
 
 _SUITES = ("training_efficiency_digits", "data_efficiency", "data_efficiency_epochs", "parameter_efficiency")
 _PAIRS = ("kope:default,softmax:kope-flops", "kope:default,rope:learned")

@@ -7,8 +7,8 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents._standings import difference
-from oscbench.reporting.documents._suites import nothing_of, report_of
+from oscbench.reporting.documents.support.standings import difference
+from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 _HEAD = """# How much do positions and starts decide?
 

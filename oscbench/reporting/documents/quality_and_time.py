@@ -18,7 +18,7 @@ from oscbench.analysis.selection import Entry
 from oscbench.positions import parted
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, picture, table
-from oscbench.reporting.documents._suites import nothing_of, report_of
+from oscbench.reporting.documents.support.suites import nothing_of, report_of
 from oscbench.reporting.page.figure import axis_label, finish, scaled
 from oscbench.reporting.page.style import INK, MUTED, look_of, settings
 

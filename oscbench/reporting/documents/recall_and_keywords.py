@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._standings import page
-from oscbench.reporting.documents._suites import FAILS
+from oscbench.reporting.documents.support.standings import page
+from oscbench.reporting.documents.support.suites import FAILS
 
 _SUITES = ("recall", "keywords")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
-from oscbench.reporting.documents._flags import flags_row, flags_told
-from oscbench.reporting.documents._measures import measured, positions_row, scores_table
-from oscbench.reporting.documents._standings import comparisons_table
-from oscbench.reporting.documents._suites import VERDICTS, description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.flags import flags_row, flags_told
+from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table
+from oscbench.reporting.documents.support.standings import comparisons_table
+from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
 
 _HEAD = f"""# Who solves Sudoku beyond its training, and does more time help?

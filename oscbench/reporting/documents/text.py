@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents._standings import page
+from oscbench.reporting.documents.support.standings import page
 
 _SUITES = ("language_small", "tuned_text", "language_long", "dimension")
 

@@ -15,10 +15,10 @@ from oscbench.analysis.roles import basis
 from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics.failures import failures
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents._flags import flags, flags_told
-from oscbench.reporting.documents._forest import Row, forest
-from oscbench.reporting.documents._searches import search_of
-from oscbench.reporting.documents._suites import (
+from oscbench.reporting.documents.support.flags import flags, flags_told
+from oscbench.reporting.documents.support.forest import Row, forest
+from oscbench.reporting.documents.support.searches import search_of
+from oscbench.reporting.documents.support.suites import (
     FAILS,
     VERDICTS,
     description_of,
