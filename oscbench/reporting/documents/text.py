@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
+from oscbench.reporting.documents.support.measures import gains_table, measured, positions_row, scores_table
 from oscbench.reporting.documents.support.standings import page
+from oscbench.reporting.documents.support.suites import report_of
 
 _SUITES = ("language_small", "tuned_text", "language_long", "dimension")
+_LONGER = {f"bits_per_character_at_{times}x": f"{times} × the training length" for times in (1, 2, 4)}
+_CONTEXTS = """
+## In contexts longer than those of training
+
+The suite's `length` measure: all bytes of windows of once, twice and four times the training length, nothing trained further. Learned
+positions reach no farther than they were trained. Means with 95 % t intervals over seeds, each for itself, and differences paired by seed,
+of which the first row's were declared and are tested above, the others neither.
+"""
 
 
 def document(loaded: Loaded) -> Document:
@@ -16,4 +26,22 @@ def document(loaded: Loaded) -> Document:
         "steps an order may still change. Positions decide much of it: each mechanism with every kind of them is on\n"
         "[its own page](positions.md).\n"
     )
-    return page("text", "Which mechanism models text best?", words, loaded, _SUITES)
+    made = page("text", "Which mechanism models text best?", words, loaded, _SUITES)
+    return Document(made.text + _longer_contexts(loaded), made.pictures)
+
+
+def _longer_contexts(loaded: Loaded) -> str:
+    """What each mechanism whose positions reach so far has in longer contexts, and the compared pairs; empty without records."""
+    report = report_of(loaded, ("language_small",))
+    if report is None:
+        return ""
+    (experiment,) = report.experiments
+    reaching = [standing for standing in experiment.standings if measured(standing, _LONGER)]
+    known = {standing.entry: standing for standing in reaching}
+    pairs = [
+        (known[c.pair.treatment], known[c.pair.baseline])
+        for c in experiment.comparisons
+        if c.pair.treatment in known and c.pair.baseline in known
+    ]
+    shown = scores_table("Context", reaching, _LONGER, [positions_row(reaching)])
+    return f"{_CONTEXTS}\n{shown}\n\n{gains_table('Context', pairs, _LONGER)}\n"
