@@ -145,6 +145,12 @@ def outcome(command: Callable[..., Any]) -> int:
             if isinstance(error, BrokenPipeError):  # whoever reads, as `| head` does, has read enough
                 return 1
             return _told(f"standard output: cannot be written ({error.strerror or error})")
+        except (
+            SystemExit
+        ):  # typer's own end where whoever reads has read enough; what is left must not be written at exit
+            if said.lost:
+                silence(said.stream)
+            raise
         except Exception as error:
             if not hasattr(error, "format_message"):  # typer's own errors, whichever click it brings along
                 raise

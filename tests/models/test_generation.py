@@ -187,7 +187,7 @@ def test_others_generate_beyond_their_training_length(name: str) -> None:
     [
         ({"prompt": torch.zeros(2, 0, dtype=torch.long)}, r"N of at least 1, got \(2, 0\)"),
         ({"prompt": torch.tensor([[3, 0]])}, r"holds padding \(token 0\)"),
-        ({"num_tokens": -1}, "at least 0, got -1"),
+        ({"num_tokens": -1}, "at least 0 and finite, got -1"),
         ({"temperature": float("nan")}, "at least 0"),
         ({"temperature": 0.5}, "a generator must be given"),
     ],
