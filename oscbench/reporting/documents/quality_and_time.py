@@ -13,6 +13,7 @@ from oscbench import words
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.fairness import position_of
+from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.selection import Entry
 from oscbench.positions import parted
@@ -128,7 +129,10 @@ def _points(experiment: Experiment, times: dict[str, tuple[float, Mapping[str, A
             parted(positions[s.entry])[0] in usual,
         )
         for s in experiment.standings
-        if s.summary and s.entry.mechanism in times and _as_timed(s.finished[0], times[s.entry.mechanism][1])
+        if s.summary
+        and s.entry.mechanism in times
+        and not is_floor(s.finished[0])
+        and _as_timed(s.finished[0], times[s.entry.mechanism][1])
     ]
 
 
