@@ -20,7 +20,7 @@ from oscbench.data.known import KEYWORDS
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, FrameInputs, Metric, TaskConfig
-from oscbench.tasks.support.in_memory import Classification, mixed
+from oscbench.tasks.support.in_memory import Classification, mixed_but_training
 from oscbench.tasks.support.sound import speech_synthesis as synthesis
 from oscbench.tasks.support.sound.log_mel import NUM_BINS, NUM_FRAMES, RATE, log_mel
 from oscbench.tasks.support.sound.wave_files import read_wave
@@ -61,7 +61,7 @@ class Keywords(Classification):
             split: Batch((found[f"{split}.inputs"] - mean) / spread, found[f"{split}.targets"])
             for split in SPLITS
         }
-        self.splits = {split: data if split == "train" else mixed(data) for split, data in stored.items()}
+        self.splits = mixed_but_training(stored)
 
     @classmethod
     def headline(cls, config: KeywordsConfig) -> tuple[str, Metric]:

@@ -22,7 +22,7 @@ from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.models.trunk import named_seed
 from oscbench.tasks import Batch, Draw, FrameInputs, Metric, TaskConfig, draw_number
-from oscbench.tasks.support.in_memory import Classification, mixed
+from oscbench.tasks.support.in_memory import Classification, mixed_but_training
 from oscbench.tasks.support.sound.log_mel import NUM_BINS, NUM_FRAMES, log_mel
 from oscbench.tasks.support.sound.wave_files import read_wave
 
@@ -74,7 +74,7 @@ class SpokenDigits(Classification):
         found = {
             split: Batch((heard["features"][of] - mean) / spread, digits[of]) for split, of in rows.items()
         }
-        self.splits = {split: data if split == "train" else mixed(data) for split, data in found.items()}
+        self.splits = mixed_but_training(found)
 
     @classmethod
     def describe(cls, config: SpokenDigitsConfig) -> FrameInputs:

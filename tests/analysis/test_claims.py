@@ -441,6 +441,18 @@ def test_a_gap_falls_as_a_power_of_a_setting() -> None:
     assert outcome(spheres(0.2, 0.5), "falls", **given)[0] == "not tested"
 
 
+def test_a_law_of_gaps_decides_nothing_on_a_task_that_tells_nobody_apart() -> None:
+    records = [*cells("plain", [0.9] * 8), *spheres(0.2, 0.5)]
+    (floor,) = cells("bag", [0.9])
+    floor = floor.model_copy(update={"spec": floor.spec | {"kind": "floor"}})
+    same = [r.model_copy(update={"data_hash": "d"}) for r in (*records, floor)]
+    given = {**WAVE, "over": "size", "what": "size of the wave"}
+    assert outcome(records, "falls", **given)[0] == "holds"
+    verdict, text = outcome(same, "falls", **given)
+    assert verdict == "undecided"
+    assert "above the floor bag" in text
+
+
 def judged(*outcomes: str, real: bool = True) -> list[Judged]:
     found = []
     for number, one in enumerate(outcomes):

@@ -50,6 +50,8 @@ def _falls(ask: Falls, evidence: Evidence) -> Finding:
     if beyond:
         passed = f"no power law: from {beyond[0]:g} on there is no gap, {ask.treatment} is ahead in the mean"
         return Finding(ask, "undecided", told, f"{passed}; {withheld}" if withheld else passed)
+    if withheld:
+        return Finding(ask, "undecided", told, withheld)
     try:
         law = fit_scaling(gaps, generator=np.random.default_rng(0))
     except ScalingError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -72,52 +72,53 @@ def losses(asks: Sequence[Loses], evidence: Evidence, level: float) -> list[Find
 
 def less(asks: Sequence[Less], evidence: Evidence, level: float) -> list[Finding]:
     """A measure of two entries, paired by seed: less is claimed."""
-    found = []
-    for ask in asks:
-        sides = [
-            {
-                r.seed: v
-                for r in evidence.entry(name, ask.suite, ask.value)
-                if math.isfinite(v := value_of(r, ask.measure))
-            }
-            for name in (ask.treatment, ask.baseline)
-        ]
-        seeds = sorted(sides[0].keys() & sides[1].keys())
-        if not seeds:
-            found.append(absent(ask))
-            continue
-        gains = np.array([sides[1][seed] - sides[0][seed] for seed in seeds])
-        ends, p = mean_interval(-gains), sign_flip_p(gains, np.random.default_rng(0))
-        some = next(
-            r.measures[ask.measure] for r in evidence.cells(ask.suite, ask.value) if ask.measure in r.measures
-        )
-        size = words.estimate(float(-gains.mean()), ends.low, ends.high, some.unit)
-        what = ask.what or words.lowered(some.label)
-        text = (
-            f"{ask.treatment} − {ask.baseline}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
-        )
-        holds, fails = p <= ALPHA and ends.high < 0, mean_interval(gains, level).high < 0
-        hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
-        found.append(by_interval(ask, text, len(seeds), holds=holds, fails=fails, hides=hides))
-    return found
+    return [_less(ask, evidence, level) for ask in asks]
+
+
+def _less(ask: Less, evidence: Evidence, level: float) -> Finding:
+    seeds, first, second = _paired(ask, evidence, lambda record: value_of(record, ask.measure))
+    if not seeds:
+        return absent(ask)
+    differences = first - second
+    ends, p = mean_interval(differences), sign_flip_p(differences, np.random.default_rng(0))
+    told_of = next(
+        r for r in evidence.entry(ask.treatment, ask.suite, ask.value) if ask.measure in r.measures
+    )
+    some = told_of.measures[ask.measure]
+    size = words.estimate(float(differences.mean()), ends.low, ends.high, some.unit)
+    what = ask.what or words.lowered(some.label)
+    text = f"{ask.treatment} − {ask.baseline}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
+    holds, fails = p <= ALPHA and ends.high < 0, mean_interval(differences, level).low > 0
+    hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
+    return by_interval(ask, text, len(seeds), holds=holds, fails=fails, hides=hides)
+
+
+def _paired(
+    ask: Less | Loses, evidence: Evidence, value: Callable[[Record], float]
+) -> tuple[list[int], Floats, Floats]:
+    """Seeds at which both entries have a finite value, and the treatment's and the baseline's there."""
+    sides = [
+        {r.seed: v for r in evidence.entry(name, ask.suite, ask.value) if math.isfinite(v := value(r))}
+        for name in (ask.treatment, ask.baseline)
+    ]
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    first, second = (np.array([side[seed] for seed in seeds], dtype=np.float64) for side in sides)
+    return seeds, first, second
 
 
 def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     """By seed, how much less the treatment loses than the baseline, and the size in words; None where records lack it."""
-    sides: list[dict[int, float]] = []
-    cells = [evidence.entry(name, ask.suite, ask.value) for name in (ask.treatment, ask.baseline)]
-    for side in cells:
-        known = [r for r in side if all(math.isfinite(value_of(r, m)) for m in (ask.whole, ask.changed))]
-        sides.append({r.seed: value_of(r, ask.whole) - value_of(r, ask.changed) for r in known})
-    seeds = sorted(sides[0].keys() & sides[1].keys())
+    seeds, first, second = _paired(
+        ask, evidence, lambda record: value_of(record, ask.whole) - value_of(record, ask.changed)
+    )
     if not seeds:
         return None, ""
-    whole = next(r.measures[ask.whole] for r in cells[0] if ask.whole in r.measures)
+    told_of = next(r for r in evidence.entry(ask.treatment, ask.suite, ask.value) if ask.whole in r.measures)
+    whole = told_of.measures[ask.whole]
     sign = -1.0 if whole.direction == "lower" else 1.0
-    first, second = (sign * np.array([side[seed] for seed in seeds]) for side in sides)
-    gains = np.asarray(second - first, dtype=np.float64)
+    gains = sign * (second - first)
     ends = mean_interval(gains)
-    lost = [words.difference(float(side.mean()), whole.unit).lstrip("+") for side in (first, second)]
+    lost = [words.difference(sign * float(side.mean()), whole.unit).lstrip("+") for side in (first, second)]
     text = (
         f"{ask.treatment} loses {lost[0]}, {ask.baseline} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
         f"{words.estimate(float(gains.mean()), ends.low, ends.high, whole.unit)} kept, {len(seeds)} seeds"

@@ -11,7 +11,13 @@ from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import gains_table, measured, positions_row, scores_table
+from oscbench.reporting.documents.support.measures import (
+    gains_table,
+    measured,
+    measured_pairs,
+    positions_row,
+    scores_table,
+)
 from oscbench.reporting.documents.support.standings import comparisons_table
 from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 
@@ -53,12 +59,7 @@ def document(loaded: Loaded) -> Document:
 
 def _of(experiment: Experiment) -> str:
     entries = [standing for standing in experiment.standings if measured(standing, MEASURES)]
-    known = {standing.entry: standing for standing in entries}
-    pairs = [
-        (known[c.pair.treatment], known[c.pair.baseline])
-        for c in experiment.comparisons
-        if c.pair.treatment in known and c.pair.baseline in known
-    ]
+    pairs = measured_pairs(experiment, entries)
     worst = (
         "Caption or exchanged digits: its worst seed",
         *(_worst(one, experiment.unit) for one in entries),

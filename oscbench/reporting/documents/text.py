@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.measures import gains_table, measured, positions_row, scores_table
+from oscbench.reporting.documents.support.measures import (
+    gains_table,
+    measured,
+    measured_pairs,
+    positions_row,
+    scores_table,
+)
 from oscbench.reporting.documents.support.standings import page
 from oscbench.reporting.documents.support.suites import report_of
 
@@ -37,11 +43,6 @@ def _longer_contexts(loaded: Loaded) -> str:
         return ""
     (experiment,) = report.experiments
     reaching = [standing for standing in experiment.standings if measured(standing, _LONGER)]
-    known = {standing.entry: standing for standing in reaching}
-    pairs = [
-        (known[c.pair.treatment], known[c.pair.baseline])
-        for c in experiment.comparisons
-        if c.pair.treatment in known and c.pair.baseline in known
-    ]
     shown = scores_table("Context", reaching, _LONGER, [positions_row(reaching)])
-    return f"{_CONTEXTS}\n{shown}\n\n{gains_table('Context', pairs, _LONGER)}\n"
+    gains = gains_table("Context", measured_pairs(experiment, reaching), _LONGER)
+    return f"{_CONTEXTS}\n{shown}\n\n{gains}\n"

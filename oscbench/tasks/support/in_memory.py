@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,6 +23,11 @@ def mixed(data: Batch) -> Batch:
     """
     rows = torch.randperm(len(data.targets), generator=torch.Generator().manual_seed(_ORDER))
     return Batch(data.inputs[rows], data.targets[rows])
+
+
+def mixed_but_training(splits: Mapping[str, Batch]) -> dict[str, Batch]:
+    """Splits whose validation and test are mixed; training is shuffled anew in every epoch as it is."""
+    return {split: data if split == "train" else mixed(data) for split, data in splits.items()}
 
 
 class InMemoryTask(Task):

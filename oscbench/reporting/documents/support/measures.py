@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from oscbench import words
-from oscbench.analysis.experiment import Standing
+from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
@@ -19,6 +19,13 @@ def measured(standing: Standing, names: Mapping[str, str]) -> bool:
         for record in standing.finished
         for name in names
     )
+
+
+def measured_pairs(experiment: Experiment, standings: Sequence[Standing]) -> list[tuple[Standing, Standing]]:
+    """Treatment and baseline of each comparison whose two sides are among these entries."""
+    known = {one.entry: one for one in standings}
+    sides = [(c.pair.treatment, c.pair.baseline) for c in experiment.comparisons]
+    return [(known[one], known[other]) for one, other in sides if one in known and other in known]
 
 
 def scores_table(

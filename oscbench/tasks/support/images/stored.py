@@ -17,7 +17,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, ImageInputs, Metric, TaskConfig, draw_number
 from oscbench.tasks.digits import shifted
-from oscbench.tasks.support.in_memory import Classification, mixed
+from oscbench.tasks.support.in_memory import Classification, mixed_but_training
 from oscbench.tasks.support.training_subsets import drawn, training_rows
 
 VALIDATION_SHARE = 0.1
@@ -60,11 +60,8 @@ class StoredImages(Classification):
         rest[held] = False
         rows = rest.nonzero()[:, 0]
         rows = rows[training_rows(train.targets[rows], self.config.fraction, drawn("share", draw))]
-        self.splits = {
-            "train": _rows(train, rows),
-            "validation": mixed(_rows(train, held)),
-            "test": mixed(test),
-        }
+        splits = {"train": _rows(train, rows), "validation": _rows(train, held), "test": test}
+        self.splits = mixed_but_training(splits)
         self.mean, self.spread = channel_statistics(self.splits["train"].inputs)
 
     def ready(self, batch: Batch) -> Batch:

@@ -9,7 +9,7 @@ from torch.nn.functional import grid_sample
 
 from oscbench.tasks import Batch, TaskConfig
 from oscbench.tasks.support.images.stored import channel_statistics, crop_places
-from oscbench.tasks.support.in_memory import mixed
+from oscbench.tasks.support.in_memory import mixed_but_training
 from oscbench.tasks.support.segments.segmentation import Segmentation
 
 
@@ -32,7 +32,7 @@ class StoredSegmentation(Segmentation):
 
     def keep(self, splits: dict[str, Batch]) -> None:
         """Take images (n, 3, h, w) and labels (n, h, w) of each split, all uint8."""
-        self.splits = {split: data if split == "train" else mixed(data) for split, data in splits.items()}
+        self.splits = mixed_but_training(splits)
         self.mean, self.spread = channel_statistics(splits["train"].inputs)
 
     def ready(self, batch: Batch) -> Batch:
