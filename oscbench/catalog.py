@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from oscbench.errors import UserError, first_line, nearest
+from oscbench.errors import UserError, kind_and_line, nearest
 
 _FOLDERS = {
     "mechanisms": "mechanisms",
@@ -174,7 +174,7 @@ def _class_of(kind: str, name: str) -> tuple[Path, str]:
 
 
 def _not_imported(kind: str, name: str, error: BaseException) -> UnknownNameError:
-    why = f"{type(error).__name__}: {first_line(error)}"
+    why = kind_and_line(error)
     return UnknownNameError(f'got "{name}", which cannot be imported as one of the {kind}: {why}')
 
 

@@ -34,6 +34,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def kind_and_line(error: BaseException) -> str:
+    """An error in a line: its kind and the first line of its text, `KeyError: 'width'`, or its kind alone where it says nothing."""
+    kind, line = type(error).__name__, first_line(error)
+    return line if line == kind else f"{kind}: {line}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean "x"?` where a known name is near, otherwise what there is: all of it, or the nearest five of many.
 

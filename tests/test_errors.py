@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from oscbench.errors import nearest
+from oscbench.errors import kind_and_line, nearest
 
 MANY = [f"suite_{number:02d}" for number in range(40)]
 
@@ -34,3 +34,16 @@ def test_a_giant_name_is_answered_at_once():
     started = time.monotonic()
     nearest("suite_" * 1_000_000, MANY)
     assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("width 3\nand more"), "ValueError: width 3"),
+        (KeyError("width"), "KeyError: 'width'"),
+        (RuntimeError(), "RuntimeError"),
+        (RuntimeError("  \n"), "RuntimeError"),
+    ],
+)
+def test_an_error_in_a_line_says_its_kind_once(error, said):
+    assert kind_and_line(error) == said

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from oscbench import catalog, ops
-from oscbench.errors import UserError, first_line
+from oscbench.errors import UserError, first_line, kind_and_line
 from oscbench.machine.environment import environment
 from oscbench.measures import Measure
 from oscbench.mechanisms import Mechanism
@@ -50,11 +50,7 @@ def _each(one: str, column: str, row: Callable[[str], Row]) -> list[Row]:
         try:
             found = row(name)
         except Exception as error:
-            why = (
-                first_line(error)
-                if isinstance(error, UserError)
-                else f"{type(error).__name__}: {first_line(error)}"
-            )
+            why = first_line(error) if isinstance(error, UserError) else kind_and_line(error)
             found = {column: f"broken: {catalog.file_of(f'{one}s', name)}: {why}"}
         rows.append({one: name, **found})
     keys = dict.fromkeys(key for found in rows for key in found)

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 import torch
 from pydantic import Field, field_validator
 
-from oscbench.errors import first_line
+from oscbench.errors import kind_and_line
 from oscbench.instruments.clock import Contender, Effort, Timed, captured, clock_for, interleave
 from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
@@ -169,7 +169,7 @@ def time_one(
             contender = captured(contender)
         timed = interleave({"it": contender}, clock_for(device), effort)["it"]
     except Exception as error:  # a compiler's errors derive from no common class
-        return nothing(label, f"{type(error).__name__}: {first_line(error)}", details)
+        return nothing(label, kind_and_line(error), details)
     return measurement(timed, label, {**details, **conditions(device)})
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from oscbench.errors import first_line, kind_of
+from oscbench.errors import kind_and_line, kind_of
 from oscbench.ops.dispatch import BackendName, Call
 from oscbench.ops.fixed_query import fixed_query_attention
 from oscbench.ops.kope import kope_attention
@@ -88,7 +88,7 @@ def _found(folders: tuple[str, ...]) -> tuple[dict[str, ModuleType], dict[str, s
         try:
             module = importlib.import_module(f"{__name__}.{info.name}")
         except Exception as error:
-            wrong[info.name] = f"{file}: {type(error).__name__}: {first_line(error)}"
+            wrong[info.name] = f"{file}: {kind_and_line(error)}"
             continue
         if not isinstance(module.op, Op):
             wrong[info.name] = f"{file}: op is {kind_of(module.op)}; wanted: an Op, as in `op = OP`"

@@ -7,7 +7,7 @@ from typing import Any
 
 from oscbench import catalog, words
 from oscbench.analysis.study import Study
-from oscbench.errors import allowed, first_line, kind_of
+from oscbench.errors import allowed, first_line, kind_and_line, kind_of
 from oscbench.reporting.page.blocks import (
     FRONT,
     SUITE,
@@ -39,7 +39,7 @@ def sections() -> tuple[list[tuple[str, Section]], list[str]]:
             section = catalog.load("sections", name)()
             wrong = _mistake(section)
         except Exception as error:
-            wrong = first_line(error) if isinstance(error, catalog.UnknownNameError) else _told(error)
+            wrong = first_line(error) if isinstance(error, catalog.UnknownNameError) else kind_and_line(error)
         if wrong:
             lost.append(f"{file}: {wrong}")
         else:
@@ -68,7 +68,7 @@ def parts(
             wrong = _wrong(blocks) or _taken(file, blocks, owners)
             made += [] if wrong else [Part(words.slug(section.title), section.title, tuple(blocks), file)]
         except Exception as error:
-            wrong = _told(error)
+            wrong = kind_and_line(error)
         if wrong:
             lost.append(f"{file}: blocks: {wrong}")
     return tuple(part for part in made if part.blocks), tuple(lost)
@@ -82,10 +82,6 @@ def _taken(file: str, blocks: Iterable[Block], owners: dict[str, str]) -> str | 
         return f"table {other!r} is there already, by {owners[other]}; name it otherwise"
     owners.update(dict.fromkeys(names, file))
     return None
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _mistake(section: Section) -> str | None:

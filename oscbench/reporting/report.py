@@ -17,7 +17,7 @@ from oscbench.analysis.frame import Loaded, load, tidy
 from oscbench.analysis.roles import left_out
 from oscbench.analysis.search import searches
 from oscbench.analysis.study import Study, assemble
-from oscbench.errors import allowed, first_line
+from oscbench.errors import allowed, kind_and_line
 from oscbench.records import Store
 from oscbench.reporting.render.export import encode
 
@@ -194,7 +194,7 @@ def _drawn(pages: Sequence[Page], study: Study, lost: Sequence[str]) -> Report:
         try:
             pictures[id(plan)] = plan.draw()
         except Exception as error:  # a section that cannot be drawn is lost alone, as one that cannot be told
-            broken[file] = f"{file}: a figure: {type(error).__name__}: {first_line(error)}"
+            broken[file] = f"{file}: a figure: {kind_and_line(error)}"
     left = _left(len(planned) - len(kept))
     shown = [_without(page, broken) for page in pages]
     every = dict.fromkeys([*lost, *(line for page in shown for line in page.lost)])

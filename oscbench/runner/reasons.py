@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from oscbench import catalog
-from oscbench.errors import PartError, first_line
+from oscbench.errors import PartError, first_line, kind_and_line
 
 _LIBRARIES = ("torch", "pydantic", "pydantic_core", "numpy", "contextlib")
 """Packages in whose depths an error begins that is none of theirs."""
@@ -23,7 +23,7 @@ def reason_of(error: BaseException, named: Iterable[tuple[str, str]]) -> str:
     if isinstance(error, PartError):  # it says itself whose mistake it is
         return first_line(error)
     place = _place(error, [catalog.module(kind, name) for kind, name in named])
-    return f"{type(error).__name__}: {first_line(error)}" + (f" ({place})" if place else "")
+    return kind_and_line(error) + (f" ({place})" if place else "")
 
 
 def _place(error: BaseException, modules: list[str]) -> str | None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import oscbench
 from oscbench import catalog
-from oscbench.errors import first_line
+from oscbench.errors import first_line, kind_and_line
 from oscbench.machine.environment import commit, cores, nature, package_version
 from oscbench.runner.cell_spec import Keeping
 from oscbench.runner.executors import (
@@ -315,7 +315,7 @@ def _cause(error: Exception) -> str:
     """Why a task failed, in a line: what it raised, or what became of it."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):
-        return f"{type(cause).__name__}: {first_line(cause)}"
+        return kind_and_line(cause)
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()
     return f"Ray says: {words}"
 

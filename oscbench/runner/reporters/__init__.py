@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oscbench import catalog
-from oscbench.errors import UserError, first_line
+from oscbench.errors import UserError, kind_and_line
 from oscbench.records import Record
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.progress import Reporter
@@ -70,7 +70,7 @@ class RecordReporters:
             act()
         except Exception as error:  # a service is not worth a run
             self.running.pop(name, None)
-            self.tell(f"--log {name}: {type(error).__name__}: {first_line(error)}; it is told nothing more")
+            self.tell(f"--log {name}: {kind_and_line(error)}; it is told nothing more")
 
 
 @dataclass(frozen=True)

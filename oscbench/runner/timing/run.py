@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from oscbench.errors import first_line, kind_and_line
 from oscbench.instruments.ceilings import Ceilings, measure_ceilings
 from oscbench.instruments.clock import (
     Clock,
@@ -212,10 +213,8 @@ def _fail(reason: str) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    if isinstance(error, ValueError) and lines:  # our own words: left out, or unsupported here
-        return lines[0]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    ours = isinstance(error, ValueError) and str(error).strip()  # left out, or unsupported here
+    return first_line(error) if ours else kind_and_line(error)
 
 
 def gpu_state(device: torch.device) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from oscbench import catalog
-from oscbench.errors import UserError, first_line
+from oscbench.errors import UserError, kind_and_line
 from oscbench.models.trunk import Unstarted
 from oscbench.records import identity, protocol
 from oscbench.roles import mistake_of
@@ -284,7 +284,7 @@ def _prove_buildable(spec: dict[str, Any], where: str, proven: set[str]) -> None
     except ValueError as error:
         raise SuiteError(f"{where}: {error}") from error
     except Exception as error:  # sizes that torch refuses, or whatever stands in somebody's mechanism
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = kind_and_line(error)
         raise SuiteError(f"{where}: the model cannot be built: {reason}") from error
     if model is not None and model.trunk.mechanism.draws_anew:
         raise SuiteError(
@@ -307,7 +307,7 @@ def _described(parts: Parts, where: str) -> Any:
     except UserError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
+        reason = kind_and_line(error)
         raise SuiteError(f"{where}: the task does not say what its inputs are: {reason}") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from oscbench.errors import UserError, first_line
+from oscbench.errors import UserError, kind_and_line
 from oscbench.machine.process import prepare_process
 from oscbench.measures import Measure, Subject
 from oscbench.models.matching import num_parameters
@@ -42,7 +42,7 @@ def preview(cell: Cell, probe_size: int, measures: Sequence[Measure]) -> Preview
     except UserError:
         raise
     except Exception as error:
-        return Preview(cell, trouble=f"{type(error).__name__}: {first_line(error)}")
+        return Preview(cell, trouble=kind_and_line(error))
 
 
 def _built_and_timed(cell: Cell, probe_size: int, measures: Sequence[Measure]) -> Preview:
@@ -67,7 +67,7 @@ def _built_and_timed(cell: Cell, probe_size: int, measures: Sequence[Measure]) -
     try:
         _first_steps(subject, recipe(spec) | {"batch_size": timed_size}, spec["seed"])
     except Exception as error:
-        return replace(sizes, trouble=f"{type(error).__name__}: {first_line(error)}")
+        return replace(sizes, trouble=kind_and_line(error))
     spent = time.perf_counter() - started
     steps = subject.history.step_seconds
     # The first step also pays for warming up; evaluation adds its share of what is not a step.

@@ -16,7 +16,7 @@ from typing import Any
 
 from oscbench.data import KNOWN, locate
 from oscbench.data.store import form_mistake
-from oscbench.errors import UserError, first_line
+from oscbench.errors import UserError, kind_and_line
 from oscbench.tasks.support.text.words import Documents
 
 STORY_END = "<|endoftext|>"
@@ -180,7 +180,7 @@ def from_hub(corpus: str, most: int | None) -> Source:
     except (
         Exception
     ) as error:  # no network, a repository that moved, a full disk: whatever the library makes of it
-        why = f"{type(error).__name__}: {first_line(error)}"
+        why = kind_and_line(error)
         raise UserError(f"task.from_hub: {repository} cannot be loaded: {why}") from error
     digest = hashlib.sha256()
     for name in sorted(loaded):
