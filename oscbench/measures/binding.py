@@ -6,8 +6,9 @@ attention: how much of it stays in the asking patch's object, how unevenly it fa
 attention-weighted synchrony of KoPE (arXiv 2604.07904); both from the CLS token, or where there is none from each patch, over patches.
 
 Patches of an object lie side by side, and so whatever follows place groups them. Hence the floors: the phases that enter the first
-layer, which KoPE would keep if they were frozen; a random walk from there in steps as long as those taken; coordinates; and phases or
-attention of the next image, held against the objects of this one. And a ceiling of FG-ARI: patches that know their object.
+layer, which KoPE would keep if they were frozen, also under the attention of each layer; a random walk from there in steps as long as
+those taken; coordinates; and phases or attention of the next image, held against the objects of this one. And a ceiling of FG-ARI:
+patches that know their object.
 
 KoPE's attention sees phases that each layer has mixed anew, and the coupling moves those that it has not: `binding_mixed_*` and
 `binding_*`.
@@ -62,6 +63,7 @@ class Binding(Measure):
     """`binding_<quantity>` in the last layer after training; every layer, the start and the floors stand in its details."""
 
     Config = BindingConfig
+    version = 2  # equal distances are clustered by chance and no longer by index
     label = "binding"
 
     def __init__(self, config: BindingConfig) -> None:
@@ -204,6 +206,13 @@ def _floors(seen: _Seen, clustered: int) -> dict[str, dict[str, list[float]]]:
         "even_attention": {"attention": [_share(seen)]},
         "other_image": {"attention": [_mass(seen.patches(layer), other) for layer in layers]},
     }
+    if "phases" in seen.phases:
+        start = seen.phases["phases"][0]
+        found["start_phases"] = {
+            "weighted_synchrony": [
+                float(weighted_synchrony(seen.rows(layer), start).mean()) for layer in layers
+            ]
+        }
     coordinates = torch.cartesian_prod(*(torch.arange(side).double() for side in seen.grid))
     for prefix, phases in _phases(seen).items():
         generator = torch.Generator().manual_seed(named_seed(SEED, prefix))
@@ -244,10 +253,11 @@ def _circle(phases: Tensor) -> Tensor:
 def _found_objects(seen: _Seen, features: Tensor, clustered: int) -> float:
     """Mean FG-ARI of clusters of patches' features (B, N, F) over the first images that show two objects or more."""
     scores = []
-    for row, objects in zip(features[:clustered], seen.maps[:clustered].numpy(), strict=True):
+    pairs = zip(features[:clustered], seen.maps[:clustered].numpy(), strict=True)
+    for image, (row, objects) in enumerate(pairs):
         number = len(np.unique(objects[objects >= 0]))
         if number > 1:
-            groups = upsampled(clusters(row, number + 1), seen.grid, seen.patch)
+            groups = upsampled(clusters(row, number + 1, image), seen.grid, seen.patch)
             scores.append(foreground_ari(groups, objects))
     return float(np.mean(scores)) if scores else float("nan")
 

@@ -81,8 +81,16 @@ class Health(Measure):
     label = "health"
 
     def before(self, subject: Subject) -> Findings:
-        """At the start."""
-        return self._look(subject, "start")
+        """At the start, where a setting that starts nothing is told too."""
+        found = self._look(subject, "start")
+        config = subject.model.config
+        usual = type(config).model_fields["embedding_spread"].default
+        has_embeddings = any(isinstance(module, torch.nn.Embedding) for module in subject.model.modules())
+        if config.embedding_spread != usual and not has_embeddings:
+            found.flags.append(
+                f"embedding_spread {config.embedding_spread:g} changes nothing: this model has no embeddings"
+            )
+        return found
 
     def after(self, subject: Subject) -> Findings:
         """At the end."""

@@ -23,7 +23,7 @@ from oscbench.tasks.support.segments.discovery import (
 )
 from oscbench.tasks.support.training_subsets import drawn
 
-PREPARATION = "tetrominoes v1"
+PREPARATION = "tetrominoes v2"
 MOST_COVERED = 0.5
 
 
@@ -69,7 +69,7 @@ class BlockDiscovery(ObjectDiscovery):
     """Which patches show the same block."""
 
     Config = BlocksConfig
-    version = 1
+    version = 2
     label = "object discovery in scenes of blocks"
     config: BlocksConfig
 

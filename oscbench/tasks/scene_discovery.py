@@ -45,7 +45,7 @@ class SceneDiscovery(ObjectDiscovery):
     """Which patches show the same digit."""
 
     Config = SceneDiscoveryConfig
-    version = 1
+    version = 2
     label = "object discovery in scenes of digits"
     config: SceneDiscoveryConfig
 

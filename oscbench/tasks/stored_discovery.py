@@ -37,6 +37,8 @@ LAYOUT = (
 )
 LABELS = {"tetrominoes": "Tetrominoes", "multi_dsprites": "dSprites", "clevr6": "CLEVR"}
 """Of stored data sets, as AKOrN names them."""
+CLUSTERS = {"tetrominoes": 4, "multi_dsprites": 7, "clevr6": 11}
+"""Into how many clusters AKOrN's evaluation cuts every scene of a set."""
 OVERLAPPED = (-1, 255)
 AT_ONCE = 1024
 
@@ -47,9 +49,12 @@ class StoredDiscoveryConfig(DiscoveryConfig):
     Attributes:
         path: folder of the three files; by default the stored data set.
         validation_scenes: the first so many of validation.
+        clusters: into how many every scene is cut; by default as AKOrN's evaluation cuts the set's, and in another set as many as a scene
+            has objects and one for the ground, which knows more.
     """
 
     path: str = "tetrominoes"
+    clusters: int | None = Field(default=None, ge=2)
     validation_scenes: int = Field(default=100, ge=1)
 
 
@@ -57,7 +62,7 @@ class StoredDiscovery(ObjectDiscovery):
     """Which patches of a stored scene show the same object."""
 
     Config = StoredDiscoveryConfig
-    version = 1
+    version = 2
     label = "object discovery in stored scenes"
     config: StoredDiscoveryConfig
 
@@ -84,6 +89,11 @@ class StoredDiscovery(ObjectDiscovery):
                 "test": with_objects(made["test"]),
             }
         )
+
+    def num_clusters(self, objects: np.ndarray) -> int:
+        """As the settings say."""
+        told = self.config.clusters or CLUSTERS.get(self.config.path)
+        return told or super().num_clusters(objects)
 
     @classmethod
     def describe(cls, config: Any) -> ViewInputs:

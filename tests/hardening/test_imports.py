@@ -81,7 +81,7 @@ def test_a_module_and_its_class_are_one_thing(package, monkeypatch, name):
         ("raise SystemExit(0)", "SystemExit: 0"),
         ("import sys; sys.exit('bye')", "SystemExit: bye"),
         ("raise BaseException('gone')", "BaseException: gone"),
-        ("raise GeneratorExit", "GeneratorExit: GeneratorExit"),
+        ("raise GeneratorExit", "mechanisms: GeneratorExit"),
         ("pass", "the last line must name the class"),
     ],
 )

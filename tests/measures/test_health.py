@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from measure_subjects import make_subject
 
-from oscbench.measures.health import _flags, attention_quantities, phase_quantities
+from oscbench.measures import MeasureConfig
+from oscbench.measures.health import Health, _flags, attention_quantities, phase_quantities
 from oscbench.records import HealthRow
 
 NOBODY = torch.zeros(6, dtype=torch.bool)
@@ -66,3 +69,19 @@ def test_flags_name_layers_and_shares() -> None:
         "40% of parameters have exactly zero gradient at the end",
     ]
     assert _flags(rows[1:], 0.0, "end") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"position": "none", "embedding_spread": 1.0, "pool": "mean"}, True),
+        ({"position": "none", "pool": "mean"}, False),
+        ({"position": "learned", "embedding_spread": 1.0, "pool": "mean"}, False),
+        ({"position": "none", "embedding_spread": 1.0, "pool": "cls"}, False),
+    ],
+)
+def test_a_start_that_starts_nothing_is_told(settings: dict[str, Any], told: bool) -> None:
+    flags = Health(MeasureConfig()).before(make_subject(**settings)).flags
+    words = "embedding_spread 1 changes nothing: this model has no embeddings"
+    assert (words in flags) is told
+    assert any("embedding_spread" in flag for flag in flags) is told

@@ -91,6 +91,20 @@ def test_clusters_part_what_lies_apart() -> None:
     assert clusters(features[:2], 3).tolist() == [0, 1]
 
 
+def test_of_equal_distances_one_is_taken_at_random_and_the_same_again() -> None:
+    """On a grid of places, in single and in double precision; where rows differ in earnest the noise says nothing."""
+    places = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
+    cut = [clusters(places, 4, draw) for draw in range(6)]
+    assert np.array_equal(cut[0], clusters(places.double(), 4))
+    assert len({tuple(found) for found in cut}) == 6
+    turned = clusters(places.view(8, 8, 2).transpose(0, 1).flatten(0, 1), 4)
+    assert adjusted_rand_score(cut[0], turned) < 1.0
+    apart = places + 0.05 * torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    assert len({tuple(clusters(apart, 4, draw)) for draw in range(6)}) == 1
+    assert len({tuple(silhouette_clusters(apart, 8, draw)) for draw in range(6)}) == 1
+    assert clusters(torch.ones(6, 2), 3).tolist() == [0] * 6
+
+
 def test_groups_of_patches_cover_their_pixels() -> None:
     found = upsampled(np.array([0, 1, 2, 3, 4, 5]), (2, 3), 2)
     assert found.shape == (4, 6)

@@ -22,6 +22,7 @@ from oscbench.tasks.object_discovery import BlockDiscovery, BlocksConfig
 from oscbench.tasks.scene_discovery import SceneDiscovery, SceneDiscoveryConfig
 from oscbench.tasks.stored_discovery import StoredDiscovery, StoredDiscoveryConfig
 from oscbench.tasks.support.scenes.tetrominoes import block_scenes, turned_shapes
+from oscbench.tasks.support.segments.discovery import bright
 from oscbench.tasks.support.segments.grouping import (
     clusters,
     foreground_ari,
@@ -115,40 +116,59 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], said: str
         BlocksConfig.model_validate(settings)
 
 
-def test_floors_reach_what_they_reached_elsewhere() -> None:
-    """FG-ARI, MBO and ARI of an independent trial on blocks of one colour; FG-ARI of places hangs on how ties are broken."""
+def test_floors_are_told_apart_and_stand_beside_every_model() -> None:
+    """Places find blobs, brightness finds the ground; both together find blocks that touch no other, which is most of them."""
     task = blocks(test_scenes=192)
-    measured = {
-        "coordinates": (0.54, 0.19, 0.02),
-        "start_phases": (0.52, 0.19, 0.03),
-        "pixels": (0.17, 0.31, 0.63),
-        "chance": (0.02, 0.09, 0.00),
+    found = {
+        name: task.evaluate(task.floor(name), "test", CPU) for name in BlockDiscovery.floors(task.config)
     }
-    assert set(BlockDiscovery.floors(task.config)) == set(measured)
-    for name, values in measured.items():
-        found = task.evaluate(task.floor(name), "test", CPU)
-        tolerance = 0.12 if name in ("coordinates", "start_phases") else 0.04
-        assert found["fg_ari"].value == pytest.approx(values[0], abs=tolerance), name
-        if name == "coordinates":  # every model's record has it beside
-            assert found["fg_ari"].details["floors"][name] == pytest.approx(found["fg_ari"].value)
-        assert found["mbo"].value == pytest.approx(values[1], abs=0.03), name
-        assert found["ari"].value == pytest.approx(values[2], abs=0.04), name
-        assert found["fg_ari"].count == 192
+    values = {name: {score: one.value for score, one in scores.items()} for name, scores in found.items()}
+    assert set(values) == {"chance", "coordinates", "start_phases", "pixels", "bright_places"}
+    for name in ("coordinates", "start_phases"):
+        assert values[name]["fg_ari"] == pytest.approx(0.55, abs=0.05)
+        assert values[name]["mbo"] < 0.25
+        assert values[name]["ari"] < 0.05
+    assert values["pixels"]["fg_ari"] < 0.05
+    assert values["pixels"]["ari"] == pytest.approx(0.82, abs=0.05)
+    assert max(values["chance"].values()) < 0.12
+    assert values["bright_places"]["fg_ari"] == pytest.approx(0.87, abs=0.05)
+    assert values["bright_places"]["mbo"] == pytest.approx(0.90, abs=0.05)
+    for score in ("fg_ari", "mbo", "ari"):
+        beside = found["pixels"][score].details["floors"]
+        assert beside == {name: values[name][score] for name in ("coordinates", "bright_places")}
+        assert found["pixels"][score].count == 192
+
+
+def test_a_floor_of_places_is_the_mean_over_ways_to_break_ties() -> None:
+    task = blocks(test_scenes=192)
+    found = task.evaluate(task.floor("coordinates"), "test", CPU)["fg_ari"].value
     places = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0))
-    maps = task.splits["test"].targets.numpy()
     untied = []
-    for seed in range(4):
+    for seed in range(8):
         jitter = 1e-4 * torch.randn(64, 2, generator=torch.Generator().manual_seed(seed))
         groups = clusters(places + jitter, 4).reshape(8, 8).repeat(4, 0).repeat(4, 1)
+        maps = task.splits["test"].targets.numpy()
         untied.append(np.mean([foreground_ari(groups, objects) for objects in maps]))
-    assert np.mean(untied) == pytest.approx(0.54, abs=0.05)
+    assert found == pytest.approx(np.mean(untied), abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_threshold_of_brightness_is_otsus(seed: int) -> None:
+    levels = torch.rand(5, 12, generator=torch.Generator().manual_seed(seed)) ** 2
+    for row, found in zip(levels, bright(levels), strict=True):
+        cuts = {}
+        for cut in row.tolist():
+            low, high = row[row <= cut].double(), row[row > cut].double()
+            if len(high):
+                cuts[cut] = len(low) * len(high) * float(low.mean() - high.mean()) ** 2
+        assert found.tolist() == (row > max(cuts, key=lambda cut: cuts[cut])).tolist()
+    assert not bright(torch.full((2, 6), 0.3)).any()
 
 
 def test_who_knows_the_objects_finds_them_and_who_says_one_thing_finds_none() -> None:
     task = blocks()
     found = task.evaluate(Knowing(task, "test"), "test", CPU)
-    assert found["fg_ari"].value > 0.75
-    assert found["mbo"].value > 0.5
+    assert {found[score].value for score in ("fg_ari", "mbo", "ari")} == {1.0}
     same = task.evaluate(Steady(), "test", CPU)
     assert same["fg_ari"].value == 0.0
     assert same["fg_ari_estimated"].value == 0.0

@@ -1,7 +1,8 @@
 """Scenes of tetrominoes: each of four square cells side by side, all of one grey on grey noise, so that brightness parts no two of them.
 
-Blocks may touch, and then only their shapes tell where one ends; none hides another. Scene i of a split depends on the split, i and the
-settings alone.
+Blocks may touch, and then only their shapes tell where one ends; none hides another. They stand on a grid of their cells, so that a patch
+as large as a cell shows one thing: where borders run through patches, two readers who know every object differ by 0.3 in FG-ARI. Scene i
+of a split depends on the split, i and the settings alone.
 """
 
 from __future__ import annotations
@@ -94,12 +95,12 @@ def _placed(size: int, blocks: int, cell: int, generator: torch.Generator) -> Te
 
 
 def _offered(count: int, size: int, cell: int, generator: torch.Generator) -> Tensor:
-    """Masks (count, TRIES, size, size) of a random shape a scene, wholly inside at random places."""
+    """Masks (count, TRIES, size, size) of a random shape a scene, wholly inside at random places of the grid of cells."""
     shapes = turned_shapes()
     which = torch.randint(len(shapes), (count,), generator=generator)
     extent = torch.stack((shapes.any(2).sum(1), shapes.any(1).sum(1)), dim=1)[which] * cell  # (count, 2)
-    room = (size - extent + 1)[:, None]
-    corner = (torch.rand(count, TRIES, 2, generator=generator) * room).long()
+    room = ((size - extent) // cell + 1)[:, None]
+    corner = (torch.rand(count, TRIES, 2, generator=generator) * room).long() * cell
     cells = (torch.arange(size) - corner[..., None]).div(cell, rounding_mode="floor")
     # Which of the shape's rows a pixel row lies in, and the same of columns, (count, TRIES, 4, size): a mask is rowsᵀ · shape · columns.
     rows, columns = ((cells[:, :, axis, None] == torch.arange(CELLS)[:, None]).float() for axis in range(2))

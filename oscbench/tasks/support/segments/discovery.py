@@ -6,7 +6,7 @@ clusters are held against the objects, as AKOrN is scored (arXiv 2410.13821): FG
 (MBO), and ARI over all pixels, each a mean over scenes of two objects or more.
 
 FG-ARI alone rewards cutting a scene into blobs, since an object lies in one place: coordinates reach 0.4 to 0.6 without having seen
-the scene. Hence the floors, and all three scores.
+the scene, and what is bright cut by place reaches more, with all three scores. Hence the floors.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ FLOOR_SEED = 20_261_128
 HEAD_WIDTH, BASE = 16, 20.0
 """Channels of a head whose start phases are a floor, and the base of KoPE's frequencies over images."""
 RANDOM_FEATURES = 16
+FAR = -1e3
+"""Row and column that all dark patches share, so that they are a cluster of their own."""
+PLACES = ("coordinates", "bright_places")
+"""Floors that stand beside every model's scores."""
 MOST_CLUSTERS = 8
 """Tried where nobody says how many there are."""
 SHOWN, SHOWN_SIDE = 5, 48
@@ -75,6 +79,7 @@ class ObjectDiscovery(PairedViews):
             "coordinates": "clusters of the patches' rows and columns, whatever the scene",
             "start_phases": "clusters of the phases that RoPE and KoPE begin with, whatever the scene",
             "pixels": "clusters of the patches' own pixels",
+            "bright_places": "clusters of rows and columns of the bright patches (Otsu's threshold), the dark ones together",
         }
 
     def floor(self, name: str) -> nn.Module:
@@ -91,7 +96,11 @@ class ObjectDiscovery(PairedViews):
             if name == "start_phases":
                 ordinary = torch.zeros(len(places), dtype=torch.bool)
                 places = circle(rotary_angles(places, ordinary, HEAD_WIDTH, BASE))
-            return places.expand(len(images), -1, -1)
+            places = places.expand(len(images), -1, -1)
+            if name == "bright_places":
+                is_bright = bright(patches_of(images, side).mean(2))
+                places = torch.where(is_bright[..., None], places, places.new_tensor(FAR))
+            return places
 
         return Floor(features)
 
@@ -113,41 +122,50 @@ class ObjectDiscovery(PairedViews):
         features, maps = whole_features(self, model, split, device, batch_size)
         if not isinstance(model, Floor):
             features = normalize(features, dim=-1)
-        found: dict[str, list[float]] = {}
-        shown: list[np.ndarray] = []
-        for rows, objects in zip(features, maps.numpy(), strict=True):
-            number = num_objects(objects)
-            if number < 2:
-                continue
-            groups = as_pixels(clusters(rows, number + 1), objects.shape)
-            if len(shown) < SHOWN:
-                shown.append(groups)
-            tried = {"": groups}
-            if split == "test":
-                tried[ESTIMATED] = as_pixels(silhouette_clusters(rows, MOST_CLUSTERS), objects.shape)
-            for suffix, segments in tried.items():
-                for name, score in SCORES.items():
-                    found.setdefault(name + suffix, []).append(score(segments, objects))
+        found, shown = self._scores(features, maps, estimated=split == "test")
+        floors: dict[str, dict[str, float]] = {}
         details: dict[str, Any] = {}
         if split == "test" and shown:
-            details = {"scenes": self._scenes(shown), "floors": {"coordinates": self._by_coordinates(maps)}}
+            for name in PLACES:
+                features, maps = whole_features(
+                    self, self.floor(name), split, torch.device("cpu"), batch_size
+                )
+                for score, values in self._scores(features, maps)[0].items():
+                    floors.setdefault(score, {})[name] = float(np.mean(values))
+            details = {"scenes": self._scenes(shown)}
         return {
-            name: Score(float(np.mean(values)), len(values), details if name == self.metric.name else {})
+            name: Score(
+                float(np.mean(values)),
+                len(values),
+                (details if name == self.metric.name else {})
+                | ({"floors": floors[name]} if name in floors else {}),
+            )
             for name, values in found.items()
         }
 
-    def _by_coordinates(self, maps: Tensor) -> float:
-        """FG-ARI of the floor of that name, whose clusters hang on their number alone: whoever reads a model's has it beside."""
-        places = self.floor("coordinates")(self.splits["test"].inputs[:1]).prediction[0]
-        groups: dict[int, np.ndarray] = {}
-        found = []
-        for objects in maps.numpy():
-            number = num_objects(objects)
-            if number > 1:
-                if number not in groups:
-                    groups[number] = as_pixels(clusters(places.float(), number + 1), objects.shape)
-                found.append(foreground_ari(groups[number], objects))
-        return float(np.mean(found))
+    def num_clusters(self, objects: np.ndarray) -> int:
+        """Into how many clusters a scene is cut: as many as it has objects, and one for the ground."""
+        return num_objects(objects) + 1
+
+    def _scores(
+        self, features: Tensor, maps: Tensor, *, estimated: bool = False
+    ) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+        """Every score of every scene of two objects or more, by name, and the clusters of the first scenes as maps (h, w)."""
+        found: dict[str, list[float]] = {}
+        shown: list[np.ndarray] = []
+        for scene, (rows, objects) in enumerate(zip(features, maps.numpy(), strict=True)):
+            if num_objects(objects) < 2:
+                continue
+            groups = as_pixels(clusters(rows, self.num_clusters(objects), scene), objects.shape)
+            if len(shown) < SHOWN:
+                shown.append(groups)
+            tried = {"": groups}
+            if estimated:
+                tried[ESTIMATED] = as_pixels(silhouette_clusters(rows, MOST_CLUSTERS, scene), objects.shape)
+            for suffix, segments in tried.items():
+                for name, score in SCORES.items():
+                    found.setdefault(name + suffix, []).append(score(segments, objects))
+        return found, shown
 
     def _scenes(self, shown: list[np.ndarray]) -> dict[str, Any]:
         """The first scenes of two objects or more as bytes, their objects and the clusters found, thinned out to a small side, as text."""
@@ -171,6 +189,22 @@ class ObjectDiscovery(PairedViews):
         batch = next(self.whole(split, count))
         maps = batch.targets.long()
         return batch, torch.where(maps == OVERLAP, -1, maps)
+
+
+def bright(levels: Tensor) -> Tensor:
+    """Which patches of each image are bright, (B, N) bool, by the threshold that parts their levels (B, N) best (Otsu, 1979).
+
+    Of all cuts of the ordered levels the one with the largest variance between its two sides, w (1 - w) (μ₁ - μ₀)², w the share below.
+    """
+    ordered = levels.double().sort(1).values
+    count = ordered.shape[1]
+    below = torch.arange(1, count, dtype=torch.float64, device=levels.device)
+    sums = ordered.cumsum(1)
+    low = sums[:, :-1] / below
+    high = (sums[:, -1:] - sums[:, :-1]) / (count - below)
+    between = below * (count - below) * (high - low) ** 2
+    cut = ordered.gather(1, between.argmax(1, keepdim=True))
+    return levels.double() > cut
 
 
 def num_objects(objects: np.ndarray) -> int:

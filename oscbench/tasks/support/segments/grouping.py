@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 NOTHING, OVERLAP = -1, -2
+JITTER, JITTER_SEED = 1e-5, 20_261_127
+"""Noise on what is clustered, of the features' own spread: places on a grid lie equally far apart, and ties would go by index."""
 
 
 def patch_objects(maps: Tensor, patch: int, *, any_pixel: bool = False) -> Tensor:
@@ -35,24 +37,31 @@ def patch_objects(maps: Tensor, patch: int, *, any_pixel: bool = False) -> Tenso
     return torch.where(most == background, NOTHING, most)
 
 
-def clusters(features: Tensor, number: int) -> np.ndarray:
-    """Cluster number, from 0, of each of N rows of features (N, F): agglomerative with average linkage, cut at so many clusters at most."""
+def clusters(features: Tensor, number: int, draw: int = 0) -> np.ndarray:
+    """Cluster number, from 0, of each of N rows of features (N, F): agglomerative with average linkage, cut at so many clusters at most.
+
+    Of equal distances one is taken at random. That alone moves FG-ARI of coordinates by 0.1 a scene, so that every scene gets its own draw.
+
+    Args:
+        features: (N, F).
+        number: of clusters at most.
+        draw: whose ties are broken alike; the number of a scene.
+    """
     if len(features) <= number:
         return np.arange(len(features))
-    tree = linkage(features.double().numpy(), method="average")
+    tree = linkage(_untied(features, draw), method="average")
     return np.asarray(fcluster(tree, number, criterion="maxclust") - 1)
 
 
-def silhouette_clusters(features: Tensor, most: int) -> np.ndarray:
+def silhouette_clusters(features: Tensor, most: int, draw: int = 0) -> np.ndarray:
     """The same where nobody says how many: of 2 up to `most` clusters, as many as give the largest mean silhouette (Rousseeuw, 1987).
 
     All in one where no number of them has any, since rows are too few or alike.
     """
-    rows = features.double().numpy()
-    condensed = pdist(rows)
+    condensed = pdist(_untied(features, draw))
     tree, distances = linkage(condensed, method="average"), squareform(condensed)
-    best, found = -np.inf, np.zeros(len(rows), dtype=np.int64)
-    for number in range(2, min(most, len(rows) - 1) + 1):
+    best, found = -np.inf, np.zeros(len(features), dtype=np.int64)
+    for number in range(2, min(most, len(features) - 1) + 1):
         tried = np.asarray(fcluster(tree, number, criterion="maxclust") - 1)
         if tried.max() == 0:
             continue
@@ -60,6 +69,13 @@ def silhouette_clusters(features: Tensor, most: int) -> np.ndarray:
         if score > best:
             best, found = score, tried
     return found
+
+
+def _untied(features: Tensor, draw: int) -> np.ndarray:
+    """Features (N, F) in double precision with a little noise, none where all are equal."""
+    rows = features.double().numpy()
+    noise = np.random.default_rng((JITTER_SEED, draw)).standard_normal(rows.shape)
+    return np.asarray(rows + JITTER * rows.std() * noise)
 
 
 def silhouette(distances: np.ndarray, groups: np.ndarray) -> float:
