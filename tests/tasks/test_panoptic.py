@@ -15,13 +15,16 @@ from oscbench.tasks import ImageInputs
 from oscbench.tasks.scene_panoptic import CLASSES, STUFF, ScenePanoptic, ScenePanopticConfig
 from oscbench.tasks.support.segments.panoptic import (
     INSTANCES,
-    UNLABELLED,
+    KEPT_SCORE,
+    KEPT_SHARE,
     _matching,
+    crowd_of,
     merged,
     panoptic_loss,
     segments_of,
+    truth_of,
 )
-from oscbench.tasks.support.segments.panoptic_quality import panoptic_counts, qualities
+from oscbench.tasks.support.segments.panoptic_quality import VOID, panoptic_counts, qualities
 
 CPU = torch.device("cpu")
 SMALL = {"train_scenes": 60, "validation_scenes": 10, "test_scenes": 30}
@@ -115,20 +118,34 @@ def labels(*rows: list[int]) -> Tensor:
     return torch.tensor([rows])
 
 
+def of(number: int, instance: int = 0) -> int:
+    return number * INSTANCES + instance
+
+
 def test_segments_are_read_from_labels() -> None:
-    classes, masks = segments_of(labels([0, 8, UNLABELLED], [17, 17, 8]))
+    classes, masks = segments_of(labels([of(0), of(1), VOID], [of(2, 1), of(2, 1), of(1)]))
     assert classes.tolist() == [[0, 1, 2]]
     assert masks[0].tolist() == [[1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1], [0, 0, 0, 1, 1, 0]]
-    classes, masks = segments_of(torch.cat((labels([0, 8]), labels([0, 0]), labels([255, 255]))))
+    several = torch.cat((labels([of(0), of(1)]), labels([of(0), crowd_of(1)]), labels([VOID, VOID])))
+    classes, masks = segments_of(several)
     assert classes.tolist() == [[0, 1], [0, -1], [-1, -1]]
     assert masks[1:, 1].sum() == masks[2].sum() == 0
+
+
+def test_crowds_are_segments_of_the_truth_and_void_is_none() -> None:
+    places, classes, crowds = truth_of(
+        torch.tensor([[of(3, 1), VOID, crowd_of(0)], [of(3), crowd_of(7), of(3, 1)]])
+    )
+    assert places.tolist() == [[3, VOID, 1], [2, 0, 3]]
+    assert (classes, crowds) == ([7, 0, 3, 3], [True, True, False, False])
+    assert truth_of(torch.full((4,), VOID))[1] == []
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_matching_is_the_cheapest_of_all(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits, masks = torch.randn(1, 4, 4, generator=generator), torch.randn(1, 4, 12, generator=generator)
-    given = torch.tensor([0, 8, 9])[torch.randint(3, (1, 3, 4), generator=generator)]
+    given = torch.tensor([of(0), of(1), of(1, 1)])[torch.randint(3, (1, 3, 4), generator=generator)]
     wanted, truth = segments_of(given)
     known = torch.ones(1, 12)
     _, query, segment = _matching(logits, masks, wanted, truth, known)
@@ -185,16 +202,16 @@ def test_labels_tell_things_clutter_and_empty_space() -> None:
     task = made()
     parts = task.scenes.compose("test", "classes", "visible", "clutter", "masks", "images")
     targets = task.splits["test"].targets
-    assert torch.equal((targets == 8), parts["clutter"])
+    assert torch.equal((targets == of(1)), parts["clutter"])
     assert not bool((parts["clutter"] & (parts["visible"] >= 0)).any())
     for scene in range(5):
         for index in range(3):
             shown = parts["visible"][scene] == index
             if bool(shown.any()):
-                expected = (int(parts["classes"][scene, index]) + 2) * INSTANCES + index
+                expected = of(int(parts["classes"][scene, index]) + 2, index)
                 assert set(targets[scene][shown].tolist()) == {expected}
     ink = parts["images"][:, 0].float()
-    assert float(ink[targets == 8].mean()) > 2 * float(ink[targets == 0].mean())
+    assert float(ink[targets == of(1)].mean()) > 2 * float(ink[targets == of(0)].mean())
 
 
 def test_a_merge_keeps_what_is_sure_and_joins_stuff() -> None:
@@ -214,14 +231,63 @@ def test_a_merge_keeps_what_is_sure_and_joins_stuff() -> None:
     assert merged(unsure, masks, STUFF)[1] == []
 
 
+def mask2former(logits: Tensor, masks: Tensor, stuff: frozenset[int]) -> tuple[list[int], list[int]]:
+    """`panoptic_inference` of Mask2Former's code, pixel by pixel: each pixel's segment, -1 for none, and the segments' classes."""
+    chances, shown = logits.softmax(-1).tolist(), masks.sigmoid().tolist()
+    none, pixels = logits.shape[-1] - 1, range(masks.shape[-1])
+    best = [max(range(none + 1), key=row.__getitem__) for row in chances]
+    kept = [q for q, name in enumerate(best) if name != none and chances[q][name] > KEPT_SCORE]
+    if not kept:
+        return [-1] * len(pixels), []
+    ids = [max(kept, key=lambda q, p=p: chances[q][best[q]] * shown[q][p]) for p in pixels]  # type: ignore[misc]
+    found, names, first = [-1] * len(pixels), [], {}
+    for q in kept:
+        mask_area = sum(ids[p] == q for p in pixels)
+        original_area = sum(shown[q][p] >= 0.5 for p in pixels)
+        mask = [p for p in pixels if ids[p] == q and shown[q][p] >= 0.5]
+        if not (mask_area > 0 and original_area > 0 and mask):
+            continue
+        if mask_area / original_area < KEPT_SHARE:
+            continue
+        number = first.get(best[q], len(names))
+        if number == len(names):
+            names.append(best[q])
+        if best[q] in stuff:
+            first[best[q]] = number
+        for p in mask:
+            found[p] = number
+    return found, names
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_merge_is_mask2formers(seed: int) -> None:
+    """Among random queries, which overlap, are unsure, and win pixels that are none of their masks'."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 4.0 * torch.randn(8, 5, dtype=torch.float64, generator=generator)
+    masks = 2.0 * torch.randn(8, 30, dtype=torch.float64, generator=generator) - 1.0
+    masks[:, ::3] -= 3.0
+    found, names = merged(logits, masks, frozenset({0, 1}))
+    assert (found.tolist(), names) == mask2former(logits, masks, frozenset({0, 1}))
+
+
+def test_what_a_query_wins_beside_its_mask_counts_for_it() -> None:
+    sure = torch.full((2, 13), -20.0)
+    sure[0, 5], sure[1, 6] = 20.0, 20.0
+    # Two of the first's three pixels are its own; a third and a fourth it wins where no mask is.
+    masks = torch.tensor([[4.0, 4.0, 1.0, -1.0, -1.0], [-9.0, -9.0, 4.0, -9.0, -9.0]])
+    found, names = merged(sure, masks, STUFF)
+    assert (found.tolist(), names) == ([0, 0, 1, -1, -1], [5, 6])
+
+
 def test_void_moves_no_mask_and_an_image_of_void_alone_is_none() -> None:
     task = made()
     batch = next(task.batches("test", 4))
     prediction = torch.randn(4, 6, len(CLASSES) + 1 + 1024, generator=torch.Generator().manual_seed(0))
     prediction.requires_grad_()
     targets = batch.targets.clone()
-    targets[:, 16:] = UNLABELLED
-    targets[3] = UNLABELLED
+    targets[:, 16:] = VOID
+    targets[3] = VOID
+    targets[2, 24:] = crowd_of(5)
     (gradient,) = torch.autograd.grad(panoptic_loss(prediction, targets, len(CLASSES)), prediction)
     of_masks = gradient[..., len(CLASSES) + 1 :].unflatten(-1, (32, 32))
     assert bool((of_masks[:, :, 16:] == 0).all())
@@ -230,11 +296,18 @@ def test_void_moves_no_mask_and_an_image_of_void_alone_is_none() -> None:
     assert bool(gradient.isfinite().all())
 
 
-def test_floor_finds_empty_space_alone() -> None:
+def test_floors_find_no_digit_and_the_headline_says_so() -> None:
     task = made()
-    found = task.evaluate(task.floor("chance"), "test", CPU)
-    assert found["pq_things"].value == 0.0
-    assert 0.2 < found["pq_stuff"].value < 0.5  # of two kinds it finds one
+    empty, bright = (task.evaluate(task.floor(name), "test", CPU) for name in task.floors(task.config))
+    assert task.metric.name == "pq_things"
+    assert empty["pq_things"].value == bright["pq_things"].value == 0.0
+    assert 0.2 < empty["pq_stuff"].value < 0.5  # of two kinds it finds one
+    assert bright["pq"].value > empty["pq"].value
+    # Who knows which pixels are empty could tell no level that parts them better.
+    images, targets = task.splits["train"].inputs[:, 0], task.splits["train"].targets
+    level = task._level() * task.spread + task.mean
+    right = [int(((images > cut) == (targets != 0)).sum()) for cut in range(256)]
+    assert right[int(level)] == max(right)
 
 
 @pytest.mark.parametrize("name", [n for n in catalog.names("mechanisms") if n != "ssa"])

@@ -1,0 +1,69 @@
+"""What tasks of panoptic segmentation share: queries trained after the best matching, and merged into a map that panoptic quality scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from oscbench.tasks import Batch, ImageInputs, Metric, Score
+from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.segments.panoptic import merged, panoptic_loss, parted, truth_of
+from oscbench.tasks.support.segments.panoptic_quality import panoptic_counts, qualities
+
+LABELS = {
+    "pq": "test PQ",
+    "sq": "test SQ, overlap of matched segments",
+    "rq": "test RQ, F1 of matching",
+    "pq_things": "test PQ of things",
+    "pq_stuff": "test PQ of stuff",
+}
+
+
+class Panoptic(InMemoryTask):
+    """Segments and their classes; the targets of splits are labels (n, h, w) as `panoptic` has them, which `ready` makes int64.
+
+    Attributes:
+        classes: names, in the order of their numbers.
+        stuff: numbers of the classes whose segments in an image are one; the others are things.
+    """
+
+    metric = Metric("pq", LABELS["pq"], "fraction", "higher")
+    backbone = "queries"
+    inputs: ImageInputs
+    classes: tuple[str, ...]
+    stuff: frozenset[int]
+
+    def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Of classes and masks after the best matching."""
+        return panoptic_loss(prediction, batch.targets, len(self.classes))
+
+    def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Overlaps, matches, false and missed segments by class."""
+        logits, masks = parted(prediction.float().cpu(), len(self.classes))
+        total = torch.zeros(len(self.classes), 4, dtype=torch.float64)
+        for image, labels in enumerate(batch.targets.cpu().flatten(1)):
+            found, classes = merged(logits[image], masks[image], self.stuff)
+            truth, names, crowds = truth_of(labels)
+            total += panoptic_counts(found, classes, truth, names, len(self.classes), crowds)
+        return {"segments": total}
+
+    def finish(self, counts: Mapping[str, Tensor]) -> dict[str, Score]:
+        """PQ, SQ and RQ, means over the classes that the split or an answer shows; PQ also of things and of stuff."""
+        found = qualities(counts["segments"])
+        seen = ~found[:, 0].isnan()
+        things = torch.tensor([number not in self.stuff for number in range(len(self.classes))])
+        parts = {"pq": (0, seen), "sq": (1, seen), "rq": (2, seen)}
+        parts |= {"pq_things": (0, seen & things), "pq_stuff": (0, seen & ~things)}
+        never = [self.classes[number] for number in (~seen).nonzero()[:, 0].tolist()]
+        details = {"never_seen": never} if never else {}
+        return {
+            name: Score(float(found[of, column].mean()), int(of.sum()), details if name == "pq" else {})
+            for name, (column, of) in parts.items()
+            if bool(of.any())
+        }
+
+    def metric_named(self, name: str) -> Metric:
+        """Labels of what `finish` gives."""
+        return Metric(name, LABELS[name], "fraction", "higher")
