@@ -31,6 +31,7 @@ class Resolution(Measure):
     """`<metric>_at_<size>` for every size."""
 
     Config = ResolutionConfig
+    version = 2
     label = "metric at other image sizes"
 
     def after(self, subject: Subject) -> Findings:

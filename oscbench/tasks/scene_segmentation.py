@@ -4,7 +4,7 @@ The scenes of `digit_scenes`, and for every pixel the class of the digit that it
 look-alikes, whose strokes are a digit's too. So a pixel's class hangs on where its stroke leads, patches away. Where digits overlap, the
 upper one counts. About nine pixels in ten are background, so the share of right pixels tells little; mIoU counts every class alike.
 
-A model trained on scenes of one size may be tested on larger ones, with as many digits of the same size (`at_size`).
+A model trained on scenes of one size may be tested on larger ones, whose digits, of the same sizes, stand as dense (`at_size`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from oscbench.tasks.support.scenes.composition import SceneConfig, ScenePixels, 
 from oscbench.tasks.support.segments.segmentation import Segmentation
 
 PARTS = ("images", "classes", "visible")
+COUNTS = ("min_digits", "max_digits", "look_alikes", "clutter")
+"""Settings that grow with a scene's area, so that as much is hidden and as much is none of a digit's."""
 CLASSES = ("background", *(f"digit_{digit}" for digit in range(10)))
 
 
@@ -59,13 +61,18 @@ class SceneSegmentation(ScenePixels, Segmentation):
         return {name: idea for name, idea in super().floors(config).items() if name != "place"}
 
     def at_size(self, size: int) -> SceneSegmentation:
-        """Test scenes of another side, with as many digits of the same sides, as bright as the model was trained to see them."""
+        """Test scenes of another side and as dense, with digits of the same sides, as bright as the model was trained to see them."""
         if size < self.config.max_scale:
             raise LengthError(
                 f"scenes of {size} pixels are smaller than a digit of {self.config.max_scale}, task.max_scale"
             )
+        area = (size / self.config.size) ** 2
+        counts = {
+            name: (getattr(self.config, name), round(area * getattr(self.config, name))) for name in COUNTS
+        }
+        grown = {name: max(min(1, count), scaled) for name, (count, scaled) in counts.items()}
         other = copy.copy(self)
-        other.config = self.config.model_copy(update={"size": size})
+        other.config = self.config.model_copy(update={"size": size, **grown})
         other.inputs = self.describe(other.config)
         other.scenes = Scenes(other.config)
         made = other.scenes.kept("test", *PARTS)

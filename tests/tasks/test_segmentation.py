@@ -161,7 +161,7 @@ def test_draws_and_shares_leave_the_test_as_it_is() -> None:
     assert torch.equal(few.splits["train"].targets, whole.splits["train"].targets[few.training_scenes])
 
 
-def test_larger_scenes_have_as_many_digits_as_bright() -> None:
+def test_larger_scenes_are_as_bright_and_the_usual_ones_stay() -> None:
     task = made(min_digits=3)
     larger = task.at_size(48)
     assert (
@@ -169,11 +169,31 @@ def test_larger_scenes_have_as_many_digits_as_bright() -> None:
     )
     assert task.splits["test"].inputs.shape == (40, 1, 32, 32)
     assert (larger.mean, larger.spread) == (task.mean, task.spread)
-    shown = [int((part.splits["test"].targets > 0).sum()) for part in (task, larger)]
-    assert shown[0] < shown[1] < 1.3 * shown[0], "as many digits of the same sides, with fewer overlaps"
+    assert torch.equal(task.at_size(32).splits["test"].inputs, task.splits["test"].inputs)
     assert larger.evaluate(Answers(larger.splits["test"].targets.long()), "test", CPU)["miou"].value == 1.0
     with pytest.raises(LengthError, match="scenes of 12 pixels are smaller than a digit of 16"):
         task.at_size(12)
+
+
+def test_larger_scenes_are_as_dense() -> None:
+    """So many pixels of digits, of those so many hidden, and so many of clutter: else larger scenes are easier."""
+
+    def shares(task: SceneSegmentation) -> dict[str, float]:
+        parts = task.scenes.compose("test", "masks", "visible", "clutter")
+        shown = (parts["visible"] >= 0).float()
+        return {
+            "digits": float(shown.mean()),
+            "hidden": float(1 - shown.sum() / parts["masks"].sum()),
+            "clutter": float(parts["clutter"].float().mean()),
+        }
+
+    task = made(test_scenes=1000)
+    usual, larger = shares(task), shares(task.at_size(48))
+    assert larger["digits"] == pytest.approx(usual["digits"], rel=0.05)
+    assert larger["hidden"] == pytest.approx(usual["hidden"], rel=0.2)
+    assert larger["clutter"] == pytest.approx(usual["clutter"], rel=0.05)
+    bare = made(clutter=0, look_alikes=0).at_size(24)
+    assert (bare.config.clutter, bare.config.look_alikes, bare.config.min_digits) == (0, 0, 1)
 
 
 def test_floors_see_no_further_than_they_say() -> None:
