@@ -58,7 +58,7 @@ class SceneSegmentation(ScenePixels, Segmentation):
     @classmethod
     def floors(cls, config: Any) -> dict[str, str]:
         """Without places: digits may be anywhere."""
-        return {name: idea for name, idea in super().floors(config).items() if name != "place"}
+        return {name: idea for name, idea in super().floors(config).items() if "place" not in name}
 
     def at_size(self, size: int) -> SceneSegmentation:
         """Test scenes of another side and as dense, with digits of the same sides, as bright as the model was trained to see them."""

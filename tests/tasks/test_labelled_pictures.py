@@ -122,7 +122,7 @@ def test_batches_are_normalised_and_augmented_with_their_labels(streets: Path) -
 
 def test_floors_of_streets_know_places(streets: Path) -> None:
     task = camvid(streets)
-    assert set(task.floors(task.config)) == {"chance", "place", "window"}
+    assert set(task.floors(task.config)) == {"chance", "place", "window", "window_place"}
     for name in task.floors(task.config):
         found = task.evaluate(task.floor(name), "test", torch.device("cpu"))
         assert 0.0 <= found["miou"].value <= 1.0

@@ -16,6 +16,7 @@ from oscbench.tasks.scene_segmentation import CLASSES, SceneSegmentation, SceneS
 from oscbench.tasks.support.segments.pixel_floors import (
     most_frequent_at,
     most_frequent_pixel,
+    place_features,
     window_logistic,
 )
 from oscbench.tasks.support.segments.segmentation import IGNORED, confusion, intersection_over_union
@@ -221,6 +222,25 @@ def test_a_window_tells_what_lies_in_it_up_to_the_edges() -> None:
     far[:, :, :-3] = images[:, 0, :, 3:].long()
     blind = window_logistic([Batch(images[:20], far[:20])], 3, IGNORED)(images[20:]).prediction.argmax(1)
     assert float((blind == far[20:]).float().mean()) < 0.85
+
+
+def test_window_and_place_together_tell_what_neither_tells_alone() -> None:
+    """The class is that of the upper or lower half of what the brightness says: two of four, by both."""
+    images = (torch.rand(40, 1, 8, 10, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    lower = (torch.arange(8) >= 4).long()[:, None]
+    targets = 2 * images[:, 0].long() + lower
+    train, truth = [Batch(images[:30], targets[:30])], targets[30:]
+    shares = {}
+    for placed in (False, True):
+        answers = window_logistic(train, 4, IGNORED, placed=placed)(images[30:]).prediction.argmax(1)
+        shares[placed] = float((answers == truth).float().mean())
+        assert torch.equal(answers // 2, truth // 2), "the window tells of the brightness"
+    assert shares[False] < 0.6
+    assert shares[True] > 0.99
+    # Places are shares of the image, so that what was fitted at one size holds at another.
+    small, large = place_features(4, 6), place_features(12, 18)
+    assert torch.allclose(large.view(12, 18, -1)[1::3, 1::3], small.view(4, 6, -1))
+    assert small.shape[1] == 14
 
 
 def test_the_most_frequent_class_everywhere_and_at_each_place() -> None:

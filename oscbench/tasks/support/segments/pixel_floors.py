@@ -14,6 +14,8 @@ from oscbench.tasks.support.floors import NEVER, Floor, logistic
 
 WINDOW = 5
 """Side of the neighbourhood that a pixel is told by [pixels]."""
+DEGREE = 4
+"""Of the polynomial in a pixel's row and column."""
 FITTED_PIXELS = 20_000
 SEED = 20_261_201
 
@@ -45,8 +47,15 @@ def most_frequent_at(labels: Tensor, classes: int, ignored: int) -> Floor:
     return Floor(predict)
 
 
-def window_logistic(training: Iterable[Batch], classes: int, ignored: int) -> Floor:
-    """Logistic regression of a pixel's class on the square of pixels around it, fitted to pixels drawn from all of training."""
+def window_logistic(training: Iterable[Batch], classes: int, ignored: int, *, placed: bool = False) -> Floor:
+    """Logistic regression of a pixel's class on the square of pixels around it, fitted to pixels drawn from all of training.
+
+    Args:
+        training: images and labels in batches, not augmented.
+        classes: how many there are.
+        ignored: label of a pixel that counts nowhere.
+        placed: also on a polynomial of where the pixel is in its image.
+    """
     batches = list(training)
     per_batch = -(-FITTED_PIXELS // len(batches))
     drawn = []
@@ -55,16 +64,30 @@ def window_logistic(training: Iterable[Batch], classes: int, ignored: int) -> Fl
         labels = batch.targets.flatten()
         places = (labels != ignored).nonzero()[:, 0]
         places = places[torch.randperm(len(places), generator=generator)[:per_batch]]
-        drawn.append(Batch(_windows_at(batch.inputs, places), labels[places].long()))
-    answer = logistic(drawn, lambda windows: windows, lambda targets: targets, classes)
+        told = _windows_at(batch.inputs, places)
+        if placed:
+            where = place_features(*batch.inputs.shape[-2:])
+            told = torch.cat((told, where[places % len(where)]), dim=1)
+        drawn.append(Batch(told, labels[places].long()))
+    answer = logistic(drawn, lambda told: told, lambda targets: targets, classes)
 
     def predict(images: Tensor) -> Tensor:
-        windows = _windows(images)
-        scores: Tensor = answer(windows.flatten(0, 1)).prediction
+        told = _windows(images)
+        if placed:
+            where = place_features(*images.shape[-2:])
+            told = torch.cat((told, where.expand(len(images), -1, -1)), dim=2)
+        scores: Tensor = answer(told.flatten(0, 1)).prediction
         found: Tensor = scores.view(len(images), -1, classes).transpose(1, 2)
         return found.reshape(len(images), classes, *images.shape[-2:])
 
     return Floor(predict)
+
+
+def place_features(height: int, width: int) -> Tensor:
+    """Products of powers of each pixel's row and column, both from -1 to 1, up to `DEGREE` together: (h·w, features)."""
+    row, column = (2.0 * (torch.arange(count) + 0.5) / count - 1.0 for count in (height, width))
+    powers = [(i, j) for i in range(DEGREE + 1) for j in range(DEGREE + 1 - i) if i + j]
+    return torch.stack([(row[:, None] ** i * column**j).flatten() for i, j in powers], dim=1)
 
 
 def _windows(images: Tensor) -> Tensor:

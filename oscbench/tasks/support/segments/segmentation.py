@@ -18,6 +18,7 @@ from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.segments.kept import packed
 from oscbench.tasks.support.segments.pixel_floors import (
+    DEGREE,
     WINDOW,
     most_frequent_at,
     most_frequent_pixel,
@@ -48,18 +49,19 @@ class Segmentation(InMemoryTask):
 
     @classmethod
     def floors(cls, config: Any) -> dict[str, str]:
-        """The most frequent class, everywhere and place by place, and what a pixel's own neighbourhood tells."""
+        """The most frequent class, everywhere and place by place, and what a pixel's own neighbourhood tells, and both together."""
         del config
         return {
             "chance": "the most frequent class of training, everywhere",
             "place": "the most frequent class of training at each place of the image",
             "window": f"logistic regression on the {WINDOW} × {WINDOW} pixels around",
+            "window_place": f"the same, and a polynomial of degree {DEGREE} of where in the image they are",
         }
 
     def floor(self, name: str) -> nn.Module:
         """One of them."""
-        if name == "window":
-            return window_logistic(self.fitting(), len(self.classes), IGNORED)
+        if name.startswith("window"):
+            return window_logistic(self.fitting(), len(self.classes), IGNORED, placed=name == "window_place")
         found = most_frequent_pixel if name == "chance" else most_frequent_at
         return found(self.splits["train"].targets, len(self.classes), IGNORED)
 
