@@ -18,8 +18,14 @@ from oscbench.models.backbones.views import Views, ViewsConfig
 from oscbench.models.step import take_step
 from oscbench.tasks import Batch
 from oscbench.tasks.self_supervised import SelfSupervised, SelfSupervisedConfig
+from oscbench.tasks.support.floors import logistic
 from oscbench.tasks.support.self_supervision.objectives import coding_rate_loss, simclr
-from oscbench.tasks.support.self_supervision.probes import linear_probe, nearest_neighbours
+from oscbench.tasks.support.self_supervision.probes import (
+    STRENGTHS,
+    chosen_strength,
+    linear_probe,
+    nearest_neighbours,
+)
 from oscbench.tasks.support.self_supervision.views import ViewSettings, view_of
 
 CPU = torch.device("cpu")
@@ -113,7 +119,34 @@ def test_neighbours_vote_as_the_library_has_them_vote(seed: int) -> None:
 def test_a_linear_probe_finds_what_a_line_parts() -> None:
     rows = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
     truth = (rows[:, 0] > 0.1).long() + 2 * (rows[:, 1] > 0).long()
-    assert float((linear_probe(rows[:150], truth[:150], rows[150:], 4) == truth[150:]).float().mean()) > 0.85
+    answers, strength = linear_probe(rows[:150], truth[:150], rows[150:], 4)
+    assert float((answers == truth[150:]).float().mean()) > 0.85
+    assert strength in STRENGTHS
+
+
+def test_a_probe_is_as_strong_as_its_features_bear() -> None:
+    """Many features that each tell little of noisy classes want a weak one, few that tell all a strong one."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randint(3, (700,), generator=generator)
+    means = torch.randn(3, 400, generator=generator)
+    many = 0.1 * means[truth] + torch.randn(700, 400, generator=generator)
+    wrong = torch.rand(400, generator=generator) < 0.3
+    classes = torch.where(wrong, torch.randint(3, (400,), generator=generator), truth[:400])
+    known, asked = many[:400], many[400:]
+
+    def right(answers: torch.Tensor) -> float:
+        return float((answers == truth[400:]).float().mean())
+
+    answers, strength = linear_probe(known, classes, asked, 3)
+    assert strength <= 1e-2
+    strong = logistic([Batch(known, classes)], lambda x: x, lambda y: y, 3)(asked).prediction.argmax(1)
+    assert right(answers) > right(strong) + 0.02
+    few = torch.randn(700, 2, generator=generator)
+    line = (few[:, 0] + 0.1 * few[:, 1] > 0.02).long()
+    assert chosen_strength(few, line) >= 1e-2
+    # The choice looks at nothing but what is known, and where a class has one example or all have one, it is none.
+    assert chosen_strength(known[:2], torch.tensor([0, 1])) == 1.0
+    assert chosen_strength(known, torch.zeros(400, dtype=torch.int64)) == 1.0
 
 
 def small(task: Any, **model: Any) -> Views:
@@ -151,6 +184,7 @@ def test_floors_are_raw_pixels_and_random_numbers() -> None:
     pixels = task.evaluate(task.floor("pixels"), "test", CPU)
     assert 0.9 < pixels["knn_accuracy"].value < 1.0
     assert 0.85 < pixels["linear_accuracy"].value < 1.0
+    assert pixels["linear_accuracy"].details["strength"] in STRENGTHS
     chance = task.evaluate(task.floor("chance"), "test", CPU)
     assert abs(chance["knn_accuracy"].value - 0.1) < 0.06
     assert abs(chance["linear_accuracy"].value - 0.1) < 0.06

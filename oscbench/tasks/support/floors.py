@@ -45,17 +45,19 @@ def logistic(
     features: Callable[[Tensor], Tensor],
     targets: Callable[[Tensor], Tensor],
     classes: int,
+    strength: float = 1.0,
 ) -> Floor:
-    """Logistic regression (scikit-learn, L2 with C = 1) on standardised features of an example.
+    """Logistic regression (scikit-learn, L2) on standardised features of an example.
 
     Args:
         training: batches of all examples, not augmented.
         features: of inputs, (B, ·) -> (B, F).
         targets: of a batch's targets, the class of each example (B,).
         classes: how many there are; those that training lacks are never answered.
+        strength: C, by which the loss of all examples counts more than the squares of the weights.
     """
     found, wanted = _gathered(training, features, targets)
-    answer = _fitted(found, wanted, classes)
+    answer = _fitted(found, wanted, classes, strength)
     return Floor(lambda inputs: answer(features(inputs)))
 
 
@@ -113,7 +115,9 @@ def _gathered(
     return torch.cat([x for x, _ in parts]).numpy(), torch.cat([y for _, y in parts]).numpy()
 
 
-def _fitted(features: np.ndarray, wanted: np.ndarray, classes: int) -> Callable[[Tensor], Tensor]:
+def _fitted(
+    features: np.ndarray, wanted: np.ndarray, classes: int, strength: float = 1.0
+) -> Callable[[Tensor], Tensor]:
     """From features (B, F) to log-probabilities of all classes (B, classes)."""
     there = np.unique(wanted).astype(int)
     if len(there) == 1:
@@ -126,7 +130,7 @@ def _fitted(features: np.ndarray, wanted: np.ndarray, classes: int) -> Callable[
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=ITERATIONS))
     with warnings.catch_warnings():
         # Where the optimum lies far out, the answers have long settled.
         warnings.simplefilter("ignore", ConvergenceWarning)
