@@ -31,6 +31,8 @@ CIFAR10_ROW = 1 + 3 * 32 * 32
 """Bytes of an image and its class."""
 CAMVID_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Folders of CamVid by split; labels lie in those of the same name and `annot`."""
+COCO_SPLITS = {"train": "train2017", "test": "val2017"}
+"""Folders of COCO's images by split; panoptic annotations are `panoptic_` and the same name."""
 OBJECT_SPLITS = ("train", "val", "test")
 """Endings of the files that AKOrN's script writes."""
 SPOKEN_DIGIT = re.compile(r"([0-9])_([a-z]+)_([0-9]+)\.wav")
@@ -151,6 +153,23 @@ def ade20k_mistake(folder: Path) -> str | None:
     return _unlabelled(
         folder, {f"images/{name}": f"annotations/{name}" for name in ("training", "validation")}
     )
+
+
+def coco_panoptic_mistake(folder: Path) -> str | None:
+    """Images of two splits, a list of their segments for each, and label pictures, or what is missing."""
+    for name in COCO_SPLITS.values():
+        if not (folder / "annotations" / f"panoptic_{name}.json").is_file():
+            return f"annotations/panoptic_{name}.json is not there"
+        for needed in (folder / name, coco_labels(folder, name)):
+            if next(needed.glob("*.*"), None) is None:
+                return f"{needed.relative_to(folder)}/ holds no picture"
+    return None
+
+
+def coco_labels(folder: Path, name: str) -> Path:
+    """Where label pictures lie: beside the images if a folder is there, or beside the lists, where COCO's archives have them."""
+    beside = folder / f"panoptic_{name}"
+    return beside if beside.is_dir() else folder / "annotations" / f"panoptic_{name}"
 
 
 def _unlabelled(folder: Path, labels_of: dict[str, str]) -> str | None:
@@ -311,6 +330,13 @@ _ALL = (
         (),
         whole_folder=True,
         mistake=ade20k_mistake,
+    ),
+    Known(
+        "coco_panoptic",
+        "COCO 2017, a folder of train2017, val2017, and annotations with panoptic_*2017.json and PNG files (cocodataset.org); segments",
+        (),
+        whole_folder=True,
+        mistake=coco_panoptic_mistake,
     ),
     Known(
         "tetrominoes",

@@ -18,13 +18,11 @@ from oscbench.tasks import ImageInputs, Metric
 from oscbench.tasks.support.floors import Floor
 from oscbench.tasks.support.scenes.composition import SceneConfig, ScenePixels, Scenes
 from oscbench.tasks.support.segments.panoptic import INSTANCES
-from oscbench.tasks.support.segments.panoptic_task import LABELS, Panoptic
+from oscbench.tasks.support.segments.panoptic_task import LABELS, SURE, Panoptic, sure_of
 
 EMPTY, CLUTTER, DIGITS = 0, 1, 2
 CLASSES = ("empty", "clutter", *(f"digit_{digit}" for digit in range(10)))
 STUFF = frozenset({EMPTY, CLUTTER})
-SURE = 20.0
-"""A logit that leaves no doubt."""
 
 
 class ScenePanopticConfig(SceneConfig):
@@ -73,8 +71,7 @@ class ScenePanoptic(ScenePixels, Panoptic):
     def floor(self, name: str) -> nn.Module:
         """Two queries that say so; the level is the one that tells most pixels of training right."""
         level = self._level() if name == "threshold" else math.inf
-        scores = torch.full((len(STUFF), len(CLASSES) + 1), -SURE)
-        scores[EMPTY, EMPTY] = scores[CLUTTER, CLUTTER] = SURE
+        scores = sure_of((EMPTY, CLUTTER), len(CLASSES))
 
         def predict(images: Tensor) -> Tensor:
             bright = SURE * torch.where(images.flatten(1) > level, 1.0, -1.0)

@@ -1,11 +1,12 @@
 """Pictures with a label for every pixel, in folders side by side: paired by name, decoded, and told in a line where something is wrong.
 
-A label picture has one channel of 8 bits, which is the class. Reading images needs Pillow (`pip install "oscbench[images]"`).
+A label picture has one channel of 8 bits, which is the class; `panoptic_pictures` has those whose colours tell segments. Reading images
+needs Pillow (`pip install "oscbench[images]"`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -82,36 +83,65 @@ def decoded_with_labels(
     Raises:
         UserError: one cannot be read, the two differ in size, the labels are no class numbers, or no pixel of all is labelled.
     """
-    height, width = size
-    images = torch.empty(len(pairs), 3, height, width, dtype=torch.uint8)
-    classes = torch.empty(len(pairs), height, width, dtype=torch.uint8)
-    read = partial(_pair, size=size, labelling=labelling, square=square)
-    with ThreadPoolExecutor(DECODERS) as pool:  # Pillow decodes outside the interpreter's lock
-        for row, (image, label) in enumerate(pool.map(read, pairs)):
-            images[row], classes[row] = image, label
+    read = partial(_classes, labelling=labelling)
+    images, classes = decoded_together(pairs, size, read, torch.uint8, square=square)
     if bool((classes == IGNORED).all()):
         raise UserError(f"task.path: {pairs[0][1].parent}: every pixel of every label picture is void")
     return images, classes
 
 
+def decoded_together(
+    pairs: Sequence[tuple[Path, Path]],
+    size: tuple[int, int],
+    read: Callable[[Path, Any], Tensor],
+    kind: torch.dtype,
+    *,
+    square: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, height, width) uint8 and labels (n, height, width) of a kind.
+
+    Args:
+        pairs: of an image and its label picture, in the order wanted.
+        size: (height, width) that both are scaled to, images by area or bicubically, labels to the nearest.
+        read: labels (h, w) int64 from a label picture and its path.
+        kind: of the labels.
+        square: take the middle part of the wanted shape first; else the whole picture is scaled.
+
+    Raises:
+        UserError: one cannot be read, or the two differ in size; or what `read` raises.
+    """
+    images = torch.empty(len(pairs), 3, *size, dtype=torch.uint8)
+    labels = torch.empty(len(pairs), *size, dtype=kind)
+    one = partial(_pair, size=size, read=read, square=square)
+    with ThreadPoolExecutor(DECODERS) as pool:  # Pillow decodes outside the interpreter's lock
+        for row, (image, label) in enumerate(pool.map(one, pairs)):
+            images[row], labels[row] = image, label
+    return images, labels
+
+
+def _classes(path: Path, picture: Any, labelling: Labelling) -> Tensor:
+    if picture.mode not in ("L", "1"):
+        raise UserError(
+            f"task.path: {path}: a picture in colours (mode {picture.mode}), needs one channel of class numbers (mode L)"
+        )
+    numbers = torch.from_numpy(np.asarray(picture.convert("L")).copy()).long()
+    classes = labelling.table()[numbers]
+    if bool((classes < 0).any()):
+        wrong = int(numbers[classes < 0][0])
+        raise UserError(f"task.path: {path}: a label of {wrong}; {labelling.words()}")
+    return classes
+
+
 def _pair(
-    paths: tuple[Path, Path], size: tuple[int, int], labelling: Labelling, square: bool
+    paths: tuple[Path, Path], size: tuple[int, int], read: Callable[[Path, Any], Tensor], square: bool
 ) -> tuple[Tensor, Tensor]:
     image, label = (_opened(path) for path in paths)
-    if label.mode not in ("L", "1"):
-        raise UserError(
-            f"task.path: {paths[1]}: a picture in colours (mode {label.mode}), needs one channel of class numbers (mode L)"
-        )
+    labels = read(paths[1], label)
     if image.size != label.size:
         raise UserError(
             f"task.path: {paths[1]}: {label.width} × {label.height} pixels, its image {paths[0].name} has "
             f"{image.width} × {image.height}"
         )
-    numbers = torch.from_numpy(np.asarray(label.convert("L")).copy()).long()
-    classes = labelling.table()[numbers]
-    if bool((classes < 0).any()):
-        wrong = int(numbers[classes < 0][0])
-        raise UserError(f"task.path: {paths[1]}: a label of {wrong}; {labelling.words()}")
     module, (height, width) = pillow(), size
     box = _middle(image.size, size) if square else (0.0, 0.0, float(image.width), float(image.height))
     shrinks = box[2] - box[0] >= width and box[3] - box[1] >= height
@@ -120,7 +150,7 @@ def _pair(
     rows = _nearest(box[1], box[3], height, image.height)
     columns = _nearest(box[0], box[2], width, image.width)
     picture = torch.from_numpy(np.asarray(scaled).copy()).permute(2, 0, 1)
-    return picture, classes[rows[:, None], columns].to(torch.uint8)
+    return picture, labels[rows[:, None], columns]
 
 
 def _middle(there: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -9,7 +9,7 @@ from torch.nn.functional import grid_sample
 
 from oscbench.tasks import Batch, TaskConfig
 from oscbench.tasks.support.images.stored import channel_statistics, crop_places
-from oscbench.tasks.support.in_memory import mixed_but_training
+from oscbench.tasks.support.in_memory import InMemoryTask, mixed_but_training
 from oscbench.tasks.support.segments.segmentation import Segmentation
 
 
@@ -25,13 +25,13 @@ class StoredSegmentationConfig(TaskConfig):
     flip: bool = True
 
 
-class StoredSegmentation(Segmentation):
-    """The class of each pixel of a photograph; subclasses say where photographs come from."""
+class StoredLabels(InMemoryTask):
+    """A label for each pixel of a photograph; subclasses say where photographs come from, and what is asked of them."""
 
     config: StoredSegmentationConfig
 
     def keep(self, splits: dict[str, Batch]) -> None:
-        """Take images (n, 3, h, w) and labels (n, h, w) of each split, all uint8."""
+        """Take images (n, 3, h, w) uint8 and labels (n, h, w), whole numbers, of each split."""
         self.splits = mixed_but_training(splits)
         self.mean, self.spread = channel_statistics(splits["train"].inputs)
 
@@ -59,3 +59,7 @@ class StoredSegmentation(Segmentation):
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
             labels = torch.where(mirrored[:, None, None], labels.flip(-1), labels)
         return Batch(images, labels)
+
+
+class StoredSegmentation(StoredLabels, Segmentation):
+    """The class of each pixel of a photograph."""
