@@ -48,26 +48,12 @@ def document(loaded: Loaded) -> Document:
     )
     described = description_of(experiment.suite, experiment.description)
     parts = [
-        f"{_HEAD}{_of_one_class(experiment)}\n{shown}",
+        f"{_HEAD}\n{shown}",
         f"\n## {experiment.title}\n\n{described}\n\n{_scores(experiment)}\n",
         f"\n## From the start to the end\n\nMeans over layers.\n\n{_ends(seen, names)}\n",
         f"\n## Which comes first?\n\n{_FIRST} Looked at steps {steps}.\n\n{_first(seen, names)}\n",
     ]
     return Document("".join(parts), files)
-
-
-def _of_one_class(experiment: Experiment) -> str:
-    """What a reader must know of records whose task read its images class by class."""
-    old = any(r.versions["task"] < SINCE_MIXED for s in experiment.standings for r in s.finished)
-    return _AEROPLANES if old else ""
-
-
-_AEROPLANES = """
-**The 64 images that were looked at are all aeroplanes**: they stood in the order of their folders, which was found out afterwards. Scores are
-of all test images; courses say nothing of other classes until this has run again.
-"""
-SINCE_MIXED = 2
-"""Version of the task from which on the first images are of every class."""
 
 
 _FIRST = """The step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means over
