@@ -31,7 +31,7 @@ class Resolution(Measure):
     """`<metric>_at_<size>` for every size."""
 
     Config = ResolutionConfig
-    version = 2
+    version = 2  # larger scenes are as dense as those of training
     label = "metric at other image sizes"
 
     def after(self, subject: Subject) -> Findings:

@@ -17,7 +17,7 @@ from oscbench.models.backbones.views import Views, ViewsConfig
 from oscbench.models.step import take_step
 from oscbench.models.trunk import Output
 from oscbench.ops.flops import flop_counter
-from oscbench.tasks import Batch
+from oscbench.tasks import Batch, stored_discovery
 from oscbench.tasks.object_discovery import BlockDiscovery, BlocksConfig
 from oscbench.tasks.scene_discovery import SceneDiscovery, SceneDiscoveryConfig
 from oscbench.tasks.stored_discovery import StoredDiscovery, StoredDiscoveryConfig
@@ -319,6 +319,21 @@ def opened(config: StoredDiscoveryConfig) -> StoredDiscovery:
     """As a run does: described first, and then read."""
     StoredDiscovery.describe(config)
     return StoredDiscovery(config)
+
+
+def test_stored_scenes_are_cut_into_as_many_clusters_as_akorns_evaluation_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "made")
+    objects = np.array([[-1, 0], [1, 1]])
+    known = StoredDiscovery(StoredDiscoveryConfig(path=str(folder)))
+    assert known.num_clusters(objects) == 3
+    assert StoredDiscovery(StoredDiscoveryConfig(path=str(folder), clusters=5)).num_clusters(objects) == 5
+    monkeypatch.setitem(stored_discovery.CLUSTERS, str(folder), 11)
+    assert known.num_clusters(objects) == 11
+    assert stored_discovery.CLUSTERS.items() > {"tetrominoes": 4, "multi_dsprites": 7, "clevr6": 11}.items()
+    with pytest.raises(ValidationError, match="clusters"):
+        StoredDiscoveryConfig(clusters=1)
 
 
 @pytest.mark.parametrize(

@@ -123,24 +123,15 @@ class ObjectDiscovery(PairedViews):
         if not isinstance(model, Floor):
             features = normalize(features, dim=-1)
         found, shown = self._scores(features, maps, estimated=split == "test")
-        floors: dict[str, dict[str, float]] = {}
-        details: dict[str, Any] = {}
+        details: dict[str, dict[str, Any]] = {name: {} for name in found}
         if split == "test" and shown:
-            for name in PLACES:
-                features, maps = whole_features(
-                    self, self.floor(name), split, torch.device("cpu"), batch_size
-                )
-                for score, values in self._scores(features, maps)[0].items():
-                    floors.setdefault(score, {})[name] = float(np.mean(values))
-            details = {"scenes": self._scenes(shown)}
+            details[self.metric.name]["scenes"] = self._scenes(shown)
+            for floor in PLACES:
+                places, _ = whole_features(self, self.floor(floor), split, torch.device("cpu"), batch_size)
+                for name, values in self._scores(places, maps)[0].items():
+                    details[name].setdefault("floors", {})[floor] = float(np.mean(values))
         return {
-            name: Score(
-                float(np.mean(values)),
-                len(values),
-                (details if name == self.metric.name else {})
-                | ({"floors": floors[name]} if name in floors else {}),
-            )
-            for name, values in found.items()
+            name: Score(float(np.mean(values)), len(values), details[name]) for name, values in found.items()
         }
 
     def num_clusters(self, objects: np.ndarray) -> int:
