@@ -144,9 +144,11 @@ class AKOrN(Mechanism):
         num_tokens = tokens.shape[1]
         if num_tokens > len(self.noise):
             raise UnsupportedError(f"akorn drew its start for {len(self.noise)} tokens, got {num_tokens}")
-        if self.config.redraw and self.training:
-            self.num_draws += 1
-            generator = torch.Generator().manual_seed(self.seed + self.shape.max_length + int(self.num_draws))
+        if self.config.redraw and (self.training or self.draw is not None):
+            if self.draw is None:
+                self.num_draws += 1
+            number = self.shape.max_length + int(self.num_draws) if self.draw is None else self.draw
+            generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
             drawn = torch.randn(tokens.shape, generator=generator).to(tokens)
         elif self.shape.axes == 1:  # one token of a generation stands where its index says
             drawn = self.noise[positions.coordinates[:, 0].long()].to(tokens.dtype).expand_as(tokens)

@@ -3,15 +3,19 @@
 Boards of 4 × 4, 6 × 6 or 9 × 9 are made here, each proven to have one solution, or come from files of `puzzle,solution` lines
 (SATNet, arXiv 1905.12149; RRN, arXiv 1711.08028). Made boards are split by a hash of their solution up to relabelling, so no split has
 a solution of another under other digits (rows and columns exchanged may still lead from one to another). Training boards have many
-givens; the harder ones are minimal: no given can go. Digits are renamed at random in training.
+givens; the harder ones are minimal: no given can go. Digits are renamed at random in training. Of harder boards in a file those with
+one solution up to relabelling are all for validation or all for the test: RRN's 18,000 test boards have 1,000 such solutions.
 
 A board counts if every blank is right. How hard a board is, our solver tells: it may need no more than cells with a single digit
 left (`naked_singles`), or digits with a single cell left in a row, column or box (`hidden_singles`), or a guess (`guess`).
+
+Votes run over renamings of a board, for everybody, and over random starts of the state where a mechanism draws one and has an energy, of
+which its authors keep the answer of the lowest (AKOrN, arXiv 2410.13821). -Σ A cos(φᵢ - φⱼ) of phases that attention turns is no such energy:
+A is each view's own, so that it tells how sharp attention is, with phases that never move too.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,22 +30,23 @@ from torch.nn.functional import cross_entropy, one_hot
 from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
-from oscbench.tasks import Batch, GridInputs, Metric, Score, Split, TaskConfig
+from oscbench.settings import added
+from oscbench.tasks import Batch, Draw, GridInputs, Metric, Score, Split, TaskConfig, draw_number
 from oscbench.tasks.support.grid_floors import Looped
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.sudoku.boards import (
     GEOMETRIES,
     LEVELS,
-    Geometry,
     Pair,
     level_of,
     make_boards,
 )
-from oscbench.tasks.support.sudoku.files import read_pairs
+from oscbench.tasks.support.sudoku.files import boards_like_training, harder_boards
 from oscbench.tasks.support.sudoku.votes import Answers, sample_energy, votes
+from oscbench.tasks.support.training_subsets import drawn
 
 DATA_SEED = 20_261_126
-PREPARATION = "sudoku v1"
+PREPARATION = "sudoku v2"
 GIVENS = {4: (6, 8), 6: (15, 18), 9: (31, 42)}
 """Fewest and most of training boards, by side; those of 9 × 9 are SATNet's."""
 LOOPS = (1, 2, 4, 8)
@@ -60,14 +65,15 @@ class SudokuConfig(TaskConfig):
         max_givens: of made training boards; by default 8, 18 or 42.
         path: a file of boards to train on, or a stored data set (`sudoku_satnet`): its last tenth is for the test and the boards
             before that for validation; None makes boards.
-        hard_path: the same for the harder boards (`sudoku_rrn`), of which as many are taken as validation and test need; None makes
-            minimal ones.
+        hard_path: the same for the harder boards (`sudoku_rrn`), of which about as many are taken as validation and test need, and no
+            solution is in both; None makes minimal ones.
         train_boards: at most so many.
         validation_boards: of the harder boards, and as many like those of training.
         test_boards: the same for the test.
         headline_loops: times the loops of training, 1, 2, 4 or 8, at which the headline is taken.
-        views: renamings of a board that votes run over; 1 leaves votes out.
+        views: renamings of a board, and random starts, that votes run over; 1 leaves votes out.
         voting_boards: harder test boards that are voted on.
+        draw: of the made boards of training and validation; `per_seed` makes others for each seed, of solutions that the test never has.
     """
 
     side: Literal[4, 6, 9] = 6
@@ -81,11 +87,16 @@ class SudokuConfig(TaskConfig):
     headline_loops: Literal[1, 2, 4, 8] = 4
     views: int = Field(default=8, ge=1)
     voting_boards: int = Field(default=500, ge=1)
+    draw: Draw = added("fixed", neutral="fixed")
 
     @model_validator(mode="after")
     def _givens_fit(self) -> SudokuConfig:
         if self.path is not None and (self.min_givens or self.max_givens):
             raise ValueError("min_givens and max_givens are for boards that are made, not for those of path")
+        if self.path is not None and self.draw not in ("fixed", 0):
+            raise ValueError(
+                f"draw {self.draw!r} is for boards that are made, not for those of path; allowed there: fixed"
+            )
         low, high = self.givens
         if not low <= high < self.side**2:
             raise ValueError(
@@ -122,7 +133,7 @@ class Sudoku(InMemoryTask):
     """The digit of every blank."""
 
     Config = SudokuConfig
-    version = 1
+    version = 2  # no votes by phases' energy; starts of AKOrN vote; solutions of harder files are in one split alone
     label = "Sudoku"
     metric = Metric("boards_solved", "test boards wholly right", "fraction", "higher")
     backbone = "grid"
@@ -254,7 +265,7 @@ class Sudoku(InMemoryTask):
         return torch.cat(found)
 
     def _votes(self, model: torch.nn.Module, loops: int, device: torch.device) -> dict[str, Score]:
-        """Harder test boards solved by each vote over their views."""
+        """Harder test boards solved by each vote over renamings, and over starts where the mechanism draws them and has an energy."""
         boards = self.hard["test"]
         spread = torch.arange(min(self.config.voting_boards, len(boards))) * len(boards)
         rows = spread // len(spread)
@@ -262,33 +273,54 @@ class Sudoku(InMemoryTask):
         size = max(1, VIEWS_AT_ONCE // self.config.views)
         parts: dict[str, list[Tensor]] = {}
         for batch in some.batches(size, device):
-            found = votes(self._answers(model, batch.inputs, loops), batch.targets)
+            found = votes(self._renamings(model, batch.inputs, loops), batch.targets)
+            starts = self._starts(model, batch.inputs, loops)
+            if starts is not None:
+                found |= {f"starts_{way}": solved for way, solved in votes(starts, batch.targets).items()}
             for way, solved in found.items():
                 parts.setdefault(way, []).append(solved.cpu())
         return {f"{self.metric.name}_vote_{way}": _score(torch.cat(part)) for way, part in parts.items()}
 
-    def _answers(self, model: torch.nn.Module, puzzles: Tensor, loops: int) -> Answers:
-        """What the model says of all views of puzzles (B, N)."""
-        config, (count, cells) = self.config, puzzles.shape
+    def _renamings(self, model: torch.nn.Module, puzzles: Tensor, loops: int) -> Answers:
+        """What the model says of puzzles (B, N) under so many names of their digits."""
+        config, count = self.config, len(puzzles)
         generator = torch.Generator().manual_seed(named_seed(DATA_SEED, "views"))
         names = torch.rand(config.views, config.side, generator=generator).argsort(1) + 1
         names[0] = torch.arange(1, config.side + 1)  # the board as it is
         names = names.repeat(count, 1).to(puzzles.device)
         views = _renamed(puzzles.repeat_interleave(config.views, 0), names)
-        output = model(views, loops=loops, diagnostics=True)
-        probabilities = output.prediction[:, -1].softmax(-1)
-        likeliest, digits = probabilities.max(-1)
-        back = _renamed(digits + 1, names.argsort(1) + 1)
-        blank = views == 0
-        boards = torch.where(blank, back, puzzles.repeat_interleave(config.views, 0))
-        confidence = (likeliest * blank).sum(1) / blank.sum(1).clamp_min(1)
+        digits, confidence = _said(model(views, loops=loops).prediction[:, -1], views)
+        back = _renamed(digits, names.argsort(1) + 1)
+        return Answers(_by_board(back, count), _by_board(confidence, count), None)
+
+    def _starts(self, model: torch.nn.Module, puzzles: Tensor, loops: int) -> Answers | None:
+        """The same of so many random starts of each board; None where the mechanism draws none, or tells no energy of its own."""
+        mechanism = getattr(getattr(model, "trunk", None), "mechanism", None)
+        if mechanism is None or not mechanism.draws_anew:
+            return None
+        count, views = len(puzzles), puzzles.repeat_interleave(self.config.views, 0)
+        mechanism.draw = named_seed(DATA_SEED, "starts")
+        try:
+            output = model(views, loops=loops, diagnostics=True)
+        finally:
+            mechanism.draw = None
         energy = sample_energy(output.diagnostics[-(len(output.diagnostics) // loops) :])
-        shape = (count, config.views)
-        return Answers(
-            boards.view(*shape, cells),
-            confidence.view(shape),
-            None if energy is None else energy.view(shape),
-        )
+        if energy is None:
+            return None
+        digits, confidence = _said(output.prediction[:, -1], views)
+        return Answers(_by_board(digits, count), _by_board(confidence, count), _by_board(energy, count))
+
+
+def _said(prediction: Tensor, puzzles: Tensor) -> tuple[Tensor, Tensor]:
+    """Boards (B, N) with all blanks filled, and the mean over blanks (B,) of the likeliest digit's probability."""
+    likeliest, digits = prediction.softmax(-1).max(-1)
+    blank = puzzles == 0
+    return torch.where(blank, digits + 1, puzzles), (likeliest * blank).sum(1) / blank.sum(1).clamp_min(1)
+
+
+def _by_board(values: Tensor, count: int) -> Tensor:
+    """(boards · K, …) -> (boards, K, …)."""
+    return values.view(count, -1, *values.shape[1:])
 
 
 def _renamed(boards: Tensor, names: Tensor) -> Tensor:
@@ -317,7 +349,9 @@ def _found(config: SudokuConfig) -> dict[str, Tensor]:
         None if path is None else locate(path, where).sha256()
         for path, where in ((config.path, "task.path"), (config.hard_path, "task.hard_path"))
     ]
-    key = f"{PREPARATION} {json.dumps([config.side, config.givens, sizes, sources])}"
+    key = (
+        f"{PREPARATION} {json.dumps([config.side, config.givens, sizes, sources, draw_number(config.draw)])}"
+    )
     return prepared(key, lambda: _made(config))
 
 
@@ -338,11 +372,16 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
     }
     pairs: dict[str, list[Pair]] = {}
     if config.path is not None:
-        pairs |= _easy_of_file(config, geometry)
+        pairs |= boards_like_training(
+            str(config.path), geometry, config.train_boards, config.validation_boards, config.test_boards
+        )
     if config.hard_path is not None:
-        pairs |= _hard_of_file(config, geometry)
+        pairs |= harder_boards(str(config.hard_path), geometry, config.validation_boards, config.test_boards)
     left = {name: number for name, number in wanted.items() if name not in pairs}
-    pairs |= make_boards(geometry, config.givens, left, DATA_SEED) if left else {}
+    for purpose, tested in (("test", True), (drawn("train", draw_number(config.draw)), False)):
+        some = {name: number for name, number in left.items() if name.endswith("test") == tested}
+        source = DATA_SEED if purpose in ("test", "train") else named_seed(DATA_SEED, purpose)
+        pairs |= make_boards(geometry, config.givens, some, source) if some else {}
     tensors = {}
     for name in wanted:
         puzzles, solutions = zip(*pairs[name], strict=True)
@@ -351,30 +390,6 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
         levels = [0 if name == "easy.train" else level_of(puzzle, geometry) for puzzle in puzzles]
         tensors[f"{name}.levels"] = torch.tensor(levels, dtype=torch.uint8)
     return tensors
-
-
-def _easy_of_file(config: SudokuConfig, geometry: Geometry) -> dict[str, list[Pair]]:
-    """The last tenth for the test, the boards before it for validation, and the first ones for training."""
-    pairs = read_pairs(locate(str(config.path)).path, "task.path", geometry)
-    first_test = len(pairs) - max(1, len(pairs) // 10)
-    first_validation = first_test - min(config.validation_boards, max(1, first_test // 10))
-    return {
-        "easy.train": pairs[: min(first_validation, config.train_boards)],
-        "easy.validation": pairs[first_validation:first_test],
-        "easy.test": pairs[first_test:][: config.test_boards],
-    }
-
-
-def _hard_of_file(config: SudokuConfig, geometry: Geometry) -> dict[str, list[Pair]]:
-    """Boards evenly spaced in the file, of which some, evenly spaced again, are for validation."""
-    where, wanted = "task.hard_path", config.validation_boards + config.test_boards
-    pairs = read_pairs(locate(str(config.hard_path), where).path, where, geometry, wanted)
-    share = config.validation_boards / wanted
-    chosen = [int((place + 1) * share) > int(place * share) for place in range(len(pairs))]
-    return {
-        "hard.validation": list(itertools.compress(pairs, chosen)),
-        "hard.test": list(itertools.compress(pairs, (not one for one in chosen))),
-    }
 
 
 task = Sudoku

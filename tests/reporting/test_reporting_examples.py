@@ -63,7 +63,8 @@ def thinkers(save: Save) -> Study:
         parts = {"hard_loops_4": 0.1, "hard_loops_8": 0.2, "easy_loops_4": 0.5, "easy_loops_8": 0.6}
         parts |= {"vote_random": 0.2, "vote_any": 0.5, "vote_majority": 0.3}
         records.append(told(make_record("plain", seed), {}, **parts, naked_singles=0.4))
-        parts |= {"hard_loops_8": 0.4 + 0.01 * seed, "vote_energy": 0.1}
+        parts |= {"hard_loops_8": 0.4 + 0.01 * seed, "vote_starts_energy": 0.1}
+        parts |= {"vote_starts_random": 0.1, "vote_starts_any": 0.3}
         records.append(told(make_record("wave", seed), {}, **parts, naked_singles=0.4))
     floor = told(make_record("chance", value=0.01), {}, hard_loops_1=0.0, hard_loops_2=0.0)
     records.append(
@@ -88,8 +89,10 @@ def test_scores_after_more_loops_stand_in_a_table_a_figure_each_and_votes_betwee
     assert {row["measure"] for row in hard.raw} == {"accuracy_hard_loops_4", "accuracy_hard_loops_8"}
     votes = next(table for name, table in found.items() if name.endswith("votes"))
     headings = [column.heading for column in votes.columns]
-    assert headings == ["Mechanism", "one view at random", "by energy", "by majority", "some view right"]
-    assert {row[0].text: row[2].text for row in votes.rows}["plain"] == "n/a"
+    views, starts = headings[1:4], headings[4:]
+    assert views == ["one view at random", "by majority", "some view right"]
+    assert starts == ["one start at random", "starts by energy", "some start right"]
+    assert {row[0].text: row[5].text for row in votes.rows}["plain"] == "n/a"
     drawn = list(pictures(blocks))
     assert [picture.kind for picture in drawn] == ["loops-hard", "loops-easy"]
     assert "wave 10.0 %, 41.0 %" in drawn[0].alt

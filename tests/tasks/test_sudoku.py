@@ -15,9 +15,9 @@ from torch import Tensor
 from oscbench import catalog
 from oscbench.errors import UserError
 from oscbench.models.backbones.grid import Grid, GridConfig
-from oscbench.models.trunk import Output
+from oscbench.models.trunk import Output, named_seed
 from oscbench.tasks import Batch
-from oscbench.tasks.sudoku import Sudoku, SudokuConfig
+from oscbench.tasks.sudoku import DATA_SEED, Sudoku, SudokuConfig
 from oscbench.tasks.support.sudoku.boards import (
     GEOMETRIES,
     Geometry,
@@ -240,15 +240,15 @@ def test_evaluation_scores_each_number_of_loops_and_kind_of_board() -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["softmax", "kope", "akorn"])
-def test_a_model_trains_and_votes_by_energy_where_it_has_one(mechanism: str) -> None:
+def test_a_model_trains_and_votes_over_starts_where_it_draws_them(mechanism: str) -> None:
     task, found = made(train_boards=16, views=3), catalog.load("mechanisms", mechanism)
     config = GridConfig(width=16, heads=2, layers=1, loops=2, state="carry")
-    settings = {"steps": 2} if mechanism == "akorn" else {}
+    settings = {"steps": 2, "redraw": True, "condition": "none"} if mechanism == "akorn" else {}
     model = Grid(config, task.inputs, found, found.Config(**settings), hidden=None, seed=0)
     batch = next(task.training_batches(16, torch.Generator(), torch.Generator()))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     losses = []
-    for _ in range(30):
+    for _ in range(80):
         loss = task.loss(model(batch.inputs).prediction, batch)
         optimizer.zero_grad()
         loss.backward()
@@ -256,16 +256,59 @@ def test_a_model_trains_and_votes_by_energy_where_it_has_one(mechanism: str) -> 
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     scores = task.evaluate(model, "test", torch.device("cpu"))
-    assert ("boards_solved_vote_energy" in scores) == (mechanism != "softmax")
+    # KoPE has phases, and no energy that its authors would choose by.
+    assert "boards_solved_vote_energy" not in scores
+    ways = {name.rpartition("_")[2] for name in scores if "_vote_starts_" in name}
+    assert ways == ({"random", "confidence", "majority", "any", "energy"} if mechanism == "akorn" else set())
     assert model.training
     low, high = (scores[f"boards_solved_vote_{way}"].value for way in ("random", "any"))
     assert low <= high
+    assert scores == task.evaluate(model, "test", torch.device("cpu"))
+
+
+@torch.no_grad()
+def test_starts_of_a_board_differ_and_the_lowest_energy_is_theirs() -> None:
+    task, found = made(views=4), catalog.load("mechanisms", "akorn")
+    config = GridConfig(width=16, heads=2, layers=2, loops=2, state="carry")
+    model = Grid(config, task.inputs, found, found.Config(steps=3, redraw=True), hidden=None, seed=0).eval()
+    puzzles = task.hard["test"].puzzles[:3].long()
+    answers = task._starts(model, puzzles, 2)
+    assert answers is not None
+    assert answers.energy is not None
+    assert all(len(row.unique()) == 4 for row in answers.energy)
+    again = task._starts(model, puzzles, 2)
+    assert again is not None
+    assert again.energy is not None
+    assert torch.equal(answers.energy, again.energy)
+    assert (answers.boards >= 1).all()
+    assert torch.equal(answers.boards * (puzzles > 0)[:, None], puzzles[:, None].expand(-1, 4, -1))
+    # By hand: the energies of every step of the last loop's layers, for the first start of each board.
+    mechanism = model.trunk.mechanism
+    mechanism.draw = named_seed(DATA_SEED, "starts")
+    output = model(puzzles.repeat_interleave(4, 0), loops=2, diagnostics=True)
+    mechanism.draw = None
+    by_hand = sum(float(layer["energies"][4].sum()) for layer in output.diagnostics[2:])
+    assert answers.energy[1, 0].item() == pytest.approx(by_hand)
+    assert torch.equal(model(puzzles).prediction, model(puzzles).prediction)
+
+
+def test_a_mechanism_whose_start_is_fixed_has_no_vote_over_starts() -> None:
+    task, found = made(), catalog.load("mechanisms", "akorn")
+    model = Grid(
+        GridConfig(width=16, heads=2, layers=1),
+        task.inputs,
+        found,
+        found.Config(steps=1),
+        hidden=None,
+        seed=0,
+    )
+    assert task._starts(model, task.hard["test"].puzzles[:2].long(), 2) is None
 
 
 def test_views_are_read_back_in_the_boards_own_digits() -> None:
     task = made()
     batch = next(task.batches("test", 12))
-    answers = task._answers(Solver(ready=1), batch.inputs, 2)
+    answers = task._renamings(Solver(ready=1), batch.inputs, 2)
     assert answers.boards.shape == (12, 8, 16)
     assert torch.equal(answers.boards, batch.targets[:, None].expand(-1, 8, -1))
 
@@ -288,14 +331,15 @@ def test_votes_choose_by_their_own_sign_and_bounds_enclose_them() -> None:
     assert votes(tied, solution)["majority"].item() == 1.0
 
 
-def test_energy_of_phases_is_lowest_where_all_agree() -> None:
-    weights = torch.full((2, 1, 3, 3), 1 / 3).double()
-    agree, spread = torch.zeros(1, 3, 1).double(), torch.tensor([0.0, 2.1, 4.2]).double().view(1, 3, 1)
-    energy = sample_energy([{"attention": weights, "phases": torch.stack((agree, spread))}])
+def test_energy_is_the_sum_over_layers_and_steps_and_phases_have_none() -> None:
+    layers = [
+        {"energies": torch.tensor([[1.0, 2.0], [3.0, 4.0]])},
+        {"energies": torch.tensor([[0.5, 0.5], [-1.0, 0.0]])},
+    ]
+    energy = sample_energy(layers)
     assert energy is not None
-    assert energy[0].item() == pytest.approx(-3.0)
-    assert energy[1].item() > -1.0
-    assert sample_energy([{"attention": weights}]) is None
+    assert energy.tolist() == [4.0, 6.0]
+    assert sample_energy([{"attention": torch.ones(2, 1, 3, 3), "phases": torch.zeros(2, 1, 3, 1)}]) is None
 
 
 def lines(path: Path, count: int = 20, side: int = 4) -> list[str]:
@@ -317,9 +361,58 @@ def test_files_are_split_by_their_lines(tmp_path: Path) -> None:
     assert puzzles(task.easy["validation"].puzzles) == [line.split(",")[0] for line in easy[17:18]]
     assert puzzles(task.easy["test"].puzzles) == [line.split(",")[0] for line in easy[18:]]
     validation, test = (puzzles(task.hard[split].puzzles) for split in ("validation", "test"))
-    assert (len(validation), len(test)) == (2, 8)
+    assert len(validation + test) == 10
+    solutions = [
+        {tuple(relabelled_to_order(row, FOUR)) for row in task.hard[of].solutions.tolist()}
+        for of in ("validation", "test")
+    ]
+    assert not solutions[0] & solutions[1]
     assert sorted(validation + test) == sorted(line.split(",")[0] for line in harder[::5])
     assert task.headline(task.config)[1].label.startswith("harder boards")
+
+
+def test_boards_of_one_solution_up_to_names_are_in_one_split_and_too_few_solutions_are_refused(
+    tmp_path: Path,
+) -> None:
+    path, source = tmp_path / "hard.csv", random.Random(4)
+    solutions = [whole_solution(FOUR, source) for _ in range(3)]
+    assert len({tuple(relabelled_to_order(one, FOUR)) for one in solutions}) == 3
+
+    def told(solution: list[int]) -> str:
+        names = source.sample(range(1, 5), 4)
+        renamed = [names[digit - 1] for digit in solution]
+        puzzle = dig(renamed, FOUR, 0, source)
+        return ",".join("".join(map(str, board)) for board in (puzzle, renamed))
+
+    path.write_text("\n".join(told(one) for _ in range(6) for one in solutions))
+    task = made(hard_path=str(path), validation_boards=6, test_boards=12)
+    kept = [
+        {tuple(relabelled_to_order(row, FOUR)) for row in task.hard[split].solutions.tolist()}
+        for split in ("validation", "test")
+    ]
+    assert [len(one) for one in kept] == [1, 2]
+    assert not kept[0] & kept[1]
+    path.write_text("\n".join(told(solutions[0]) for _ in range(6)))
+    with pytest.raises(UserError, match="its 3 boards have 1 solutions up to relabelling, too few"):
+        made(hard_path=str(path), validation_boards=1, test_boards=2)
+
+
+def test_a_draw_makes_other_boards_for_training_and_validation_and_the_same_for_the_test() -> None:
+    one, other = made(), made(draw=3)
+    assert torch.equal(one.hard["test"].puzzles, other.hard["test"].puzzles)
+    assert torch.equal(one.easy["test"].puzzles, other.easy["test"].puzzles)
+    assert not torch.equal(one.hard["validation"].puzzles, other.hard["validation"].puzzles)
+    assert not torch.equal(one.splits["train"].inputs, other.splits["train"].inputs)
+    names = {tuple(relabelled_to_order(row, FOUR)) for row in other.hard["test"].solutions.tolist()}
+    assert not names & {
+        tuple(relabelled_to_order(row, FOUR)) for row in other.splits["train"].targets.tolist()
+    }
+    seeds = [
+        Sudoku.for_seed(one.config.model_copy(update={"draw": "per_seed"}), seed).tensors() for seed in (3, 4)
+    ]
+    mine = other.tensors()
+    assert all(torch.equal(seeds[0][name], boards) for name, boards in mine.items())
+    assert not all(torch.equal(seeds[1][name], boards) for name, boards in mine.items())
 
 
 @pytest.mark.parametrize(
@@ -359,6 +452,7 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
         ({"max_givens": 16}, "stay below the 16 cells"),
         ({"path": "x.csv", "min_givens": 7}, "not for those of path"),
         ({"side": 5}, "side"),
+        ({"path": "x.csv", "draw": "per_seed"}, "draw 'per_seed' is for boards that are made"),
         ({"headline_loops": 3}, "headline_loops"),
     ],
 )

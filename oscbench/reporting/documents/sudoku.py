@@ -24,9 +24,8 @@ _LEVELS = {
     "hidden_singles": "Some digit always has one place left",
     "guess": "A guess",
 }
-_CHOICE = """Choosing among answers to several views of a board, without looking at the rules; first and last are bounds. Energy is AKOrN's
-own, and of other phases −Σ A cos(φᵢ − φⱼ) in the last loop, where A is each view's own attention: nothing says that it falls as a board is
-solved."""
+_CHOICE = """Choosing among eight answers to a board, without looking at the rules: under other names of its digits, and from other random
+starts where a mechanism draws them (AKOrN), whose energy its authors choose by. Picking blindly and knowing the truth are bounds."""
 
 
 def document(loaded: Loaded) -> Document:

@@ -32,7 +32,9 @@ from oscbench.reporting.page.table import Cell, Reads, Table
 
 _LOOPS = re.compile(r"_(\w+)_loops_(\d+)$")
 _VOTE = "_vote_"
-BOUNDS = {"random": "one view at random", "any": "some view right"}
+_STARTS = "starts_"
+"""Ways to choose among answers from several starts of the same example, where others choose among views of it."""
+BOUNDS = {"random": "one {} at random", "any": "some {} right"}
 """Columns of votes that no vote can give: what picking blindly, or knowing the truth, would."""
 
 
@@ -60,12 +62,20 @@ def _after(experiment: Experiment, kind: str, loops: int) -> str:
 
 
 def ways_of(experiment: Experiment) -> dict[str, str]:
-    """Measures of the ways to choose among answers to several views, and how each chooses; the bounds stand outside."""
+    """Measures of the ways to choose among answers to several views, and to several starts; of each the bounds stand outside."""
     prefix = f"{experiment.metric}{_VOTE}"
     ways = sorted(
         {n.removeprefix(prefix) for n in _names(experiment) if n.startswith(prefix)}, key=_bounds_outside
     )
-    return {prefix + way: BOUNDS.get(way, f"by {way}") for way in ways}
+    return {prefix + way: _told(way) for way in ways}
+
+
+def _told(way: str) -> str:
+    """How a way chooses."""
+    plain, starts = way.removeprefix(_STARTS), way.startswith(_STARTS)
+    return BOUNDS.get(plain, f"starts by {plain}" if starts else f"by {plain}").format(
+        "start" if starts else "view"
+    )
 
 
 def votes_table(experiment: Experiment) -> Table | None:
@@ -73,12 +83,12 @@ def votes_table(experiment: Experiment) -> Table | None:
     headings = ways_of(experiment)
     if not headings:
         return None
-    caption = "Choosing among answers to several views of an example, without looking at the rules; the outer columns are bounds"
+    caption = "Choosing among answers to several views or starts without looking at the rules; one at random and some right are bounds"
     return _table(experiment, "votes", caption, headings)
 
 
-def _bounds_outside(way: str) -> tuple[int, str]:
-    return ({"random": 0, "any": 2}.get(way, 1), way)
+def _bounds_outside(way: str) -> tuple[bool, int, str]:
+    return (way.startswith(_STARTS), {"random": 0, "any": 2}.get(way.removeprefix(_STARTS), 1), way)
 
 
 def _table(experiment: Experiment, name: str, caption: str, headings: Mapping[str, str]) -> Table:

@@ -1,11 +1,51 @@
-"""Sudoku boards from files of `puzzle,solution` lines, each proven to have that solution alone."""
+"""Sudoku boards from files of `puzzle,solution` lines, each proven to have that solution alone, and their splits."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
+from oscbench.data import locate
 from oscbench.errors import UserError
-from oscbench.tasks.support.sudoku.boards import Geometry, Pair, is_solution, solve
+from oscbench.tasks.support.sudoku.boards import Geometry, Pair, is_solution, relabelled_to_order, solve
+
+
+def boards_like_training(
+    stored: str, geometry: Geometry, train: int, validation: int, test: int
+) -> dict[str, list[Pair]]:
+    """At most so many boards of `task.path` for each split: its last tenth for the test, the boards before it for validation."""
+    pairs = read_pairs(locate(stored).path, "task.path", geometry)
+    first_test = len(pairs) - max(1, len(pairs) // 10)
+    first_validation = first_test - min(validation, max(1, first_test // 10))
+    return {
+        "easy.train": pairs[: min(first_validation, train)],
+        "easy.validation": pairs[first_validation:first_test],
+        "easy.test": pairs[first_test:][:test],
+    }
+
+
+def harder_boards(stored: str, geometry: Geometry, validation: int, test: int) -> dict[str, list[Pair]]:
+    """About so many boards of `task.hard_path`, evenly spaced; of their solutions up to relabelling none is in both splits.
+
+    Raises:
+        UserError: also where so few solutions cannot be shared out.
+    """
+    where, wanted = "task.hard_path", validation + test
+    pairs = read_pairs(locate(stored, where).path, where, geometry, wanted)
+    names = [tuple(relabelled_to_order(solution, geometry)) for _, solution in pairs]
+    place_of = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    # Of the solutions, in order of their first board, some evenly spaced ones are for validation.
+    share = validation / wanted
+    chosen = [int((place + 1) * share) > int(place * share) for place in map(place_of.__getitem__, names)]
+    if all(chosen) or not any(chosen):
+        raise UserError(
+            f"{where}: {stored}: its {len(pairs)} boards have {len(place_of)} solutions up to relabelling, too few to give some to "
+            f"{validation} boards of validation and others to {test} of the test"
+        )
+    return {
+        "hard.validation": list(itertools.compress(pairs, chosen)),
+        "hard.test": list(itertools.compress(pairs, (not one for one in chosen))),
+    }
 
 
 def read_pairs(path: Path, where: str, geometry: Geometry, lines: int | None = None) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""Votes over several views of a board, and what picking blindly or knowing the truth would give."""
+"""Votes over several answers to a board, and what picking blindly or knowing the truth would give."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model said of K views of the same boards, each in the boards' own digits.
+    """What a model said K times of the same boards, under other names of digits or from other starts, in the boards' own digits.
 
     Attributes:
         boards: (B, K, N) digits, givens as they were.
@@ -25,10 +25,10 @@ class Answers:
 
 
 def votes(answers: Answers, solutions: Tensor) -> dict[str, Tensor]:
-    """Whether each board (B,) is wholly right by each way to choose among the views; no way looks at the rules of Sudoku.
+    """Whether each board (B,) is wholly right by each way to choose among the answers; no way looks at the rules of Sudoku.
 
     `energy` takes the lowest, `confidence` the highest, `majority` the most frequent board (ties: the most confident one). `random`,
-    the share of views that are right, and `any`, whether some view is, are bounds: a vote that is worth anything lies between.
+    the share of answers that are right, and `any`, whether some answer is, are bounds: a vote that is worth anything lies between.
     """
     right = (answers.boards == solutions[:, None]).all(-1)
     rows = torch.arange(len(right), device=right.device)
@@ -55,20 +55,7 @@ def _majority(answers: Answers) -> Tensor:
 
 
 def sample_energy(diagnostics: list[dict[str, Tensor]]) -> Tensor | None:
-    """Energy (B,) of each sample over so many layers; None where the mechanism has none.
-
-    It is the mechanism's own, summed over its steps, or that of its phases under its attention, -Σ_ij A_ij cos(φ_i - φ_j) over heads
-    and oscillators.
-    """
-    total: Tensor | None = None
-    for found in diagnostics:
-        if "energies" in found:
-            energy = found["energies"].sum(1)
-        elif "phases" in found:
-            cos, sin = found["phases"].cos(), found["phases"].sin()
-            weights = found["attention"]
-            energy = -((weights @ cos) * cos + (weights @ sin) * sin).sum((1, 2, 3))
-        else:
-            return None
-        total = energy if total is None else total + energy
-    return total
+    """Energy (B,) of each sample over so many layers, the mechanism's own summed over its steps; None where it has none."""
+    if not all("energies" in found for found in diagnostics):
+        return None
+    return torch.stack([found["energies"].sum(1) for found in diagnostics]).sum(0)
