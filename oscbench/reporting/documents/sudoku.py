@@ -6,6 +6,7 @@ from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
 from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table
+from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table
 from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
@@ -52,7 +53,7 @@ def document(loaded: Loaded) -> Document:
         f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, above)}{flags_told(entries)}\n\n"
         f"By what minimal boards take, at the loops of the headline:\n\n{scores_table('Boards', entries, levels)}\n\n"
         f"{_CHOICE}\n\n"
-        f"{scores_table('Minimal boards', entries, chosen)}\n",
+        f"{scores_table('Minimal boards', entries, chosen)}\n{search_of(experiment, loaded)}",
         files,
     )
 
