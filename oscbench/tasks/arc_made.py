@@ -1,17 +1,19 @@
 """Rules on coloured grids, as in ARC-AGI but made: learn 60 rules, then find out a new composition from three demonstrations.
 
 A rule is one of twelve primitives (reflect, gravity, outline, …) or two of them one after the other. Each rule of training has a learned
-token that stands before the cells of its examples. For a rule of the test, which is a composition of primitives that training
-never had together, a copy of the model is trained on its demonstrations, with new tokens, one for each of their eight symmetric views
-(test-time training, as in VARC, arXiv 2511.14761); then every hidden grid is answered in all views, and the views vote.
+token that stands before the cells of its examples. For a rule of the test, which puts together two steps that training had each by itself,
+but their primitives never together in this order, a copy of the model is trained on its demonstrations, with new tokens, one for each of
+their eight symmetric views (test-time training, as in VARC, arXiv 2511.14761); then every hidden grid is answered in all views, which vote.
 
 A grid counts only if it is right in shape and every cell. There are twenty hidden grids a rule where ARC has one or two, so that mechanisms
-can be told apart. Validation, in training, is on new grids of the rules of training.
+can be told apart, and none of a composition that one primitive alone would answer. Validation, in training, is on new grids of the rules of
+training. Two floors try rules on the demonstrations instead of learning: every primitive, and every rule of training.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -22,13 +24,15 @@ from torch import Tensor
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
 from oscbench.settings import added
-from oscbench.tasks import Batch, GridInputs, Metric
+from oscbench.tasks import Batch, Draw, GridInputs, Metric, draw_number
 from oscbench.tasks.support.arc.canvas import NUM_MARKS, NUM_VIEWS, placed
 from oscbench.tasks.support.arc.learned_rules import LearnedRules, LearnedRulesConfig, Unseen
-from oscbench.tasks.support.arc.rules import LARGEST, SMALLEST, Grid, Rule, example, rules
+from oscbench.tasks.support.arc.rule_floors import BestRule
+from oscbench.tasks.support.arc.rules import LARGEST, SMALLEST, STEPS, Grid, Rule, example, rules
+from oscbench.tasks.support.training_subsets import drawn
 
 DATA_SEED = 20_261_127
-PREPARATION = "arc_made v1"
+PREPARATION = "arc_made v2"
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,8 +40,8 @@ class ArcMadeConfig(LearnedRulesConfig):
     """Settings of made rules.
 
     Attributes:
-        train_rules: with a token each; all primitives alone, and compositions.
-        test_rules: compositions, of pairs of primitives that no rule of training has.
+        train_rules: with a token each; primitives alone (all twelve, as far as there is room), and compositions of these.
+        test_rules: compositions of the same steps, of pairs of primitives that no rule of training has.
         train_pairs: of each rule of training.
         validation_pairs: more of each, for validation.
         test_pairs: more of each, for the test of what was trained.
@@ -45,6 +49,7 @@ class ArcMadeConfig(LearnedRulesConfig):
         hidden_grids: of each rule of the test, to be answered.
         largest: side of the largest grid, before and after [cells].
         sides: of grids before a rule: `drawn` for each from three cells on, or always the `largest` that the rule leaves room for.
+        draw: of the grids of training and validation; `per_seed` draws others for each seed. Rules and all grids of the test stay.
         canvas: side of the canvas [cells]; those of training at test time are `adaptation_steps`, `_batch` and `_rate`.
     """
 
@@ -57,6 +62,7 @@ class ArcMadeConfig(LearnedRulesConfig):
     hidden_grids: int = Field(default=20, ge=1)
     largest: int = Field(default=LARGEST, ge=2 * SMALLEST, le=30)
     sides: Literal["drawn", "largest"] = added("drawn", neutral="drawn")
+    draw: Draw = added("fixed", neutral="fixed")
 
     @model_validator(mode="after")
     def _fits(self) -> ArcMadeConfig:
@@ -72,7 +78,7 @@ class ArcMade(LearnedRules):
     """The grid that a rule makes of another."""
 
     Config = ArcMadeConfig
-    version = 1
+    version = 2
     label = "made rules on grids"
     metric = Metric("grids_solved", "hidden grids of unseen compositions exactly right", "fraction", "higher")
     views = NUM_VIEWS
@@ -80,10 +86,12 @@ class ArcMade(LearnedRules):
     def __init__(self, config: ArcMadeConfig) -> None:
         self.config = config
         self.inputs = self.describe(config)
-        train, test = rules(config.train_rules, config.test_rules, DATA_SEED, config.largest)
+        self.rules, test = rules(
+            config.train_rules, config.test_rules, DATA_SEED, config.largest, config.sides == "largest"
+        )
         sizes = (config.train_pairs, config.validation_pairs, config.test_pairs)
         self.splits = {
-            split: _known(train, split, size, config) for split, size in zip(SPLITS, sizes, strict=True)
+            split: _known(self.rules, split, size, config) for split, size in zip(SPLITS, sizes, strict=True)
         }
         self.unseen = [_unseen(rule, place, config) for place, rule in enumerate(test)]
 
@@ -93,22 +101,39 @@ class ArcMade(LearnedRules):
         tokens = config.train_rules + NUM_VIEWS
         return GridInputs(config.canvas, config.canvas, NUM_MARKS, NUM_MARKS, task_tokens=tokens)
 
+    @classmethod
+    def floors(cls, config: ArcMadeConfig) -> dict[str, str]:
+        """Those of all such tasks, and programs that try rules which they know."""
+        return super().floors(config) | {
+            "step": "the one primitive, of all with all their choices, that is right on most of the demonstrations",
+            "rule": "the one rule of training that is right on most of the demonstrations",
+        }
 
-def _known(train: list[Rule], split: str, size: int, config: ArcMadeConfig) -> Batch:
+    def floor(self, name: str) -> torch.nn.Module:
+        """One of them."""
+        if name not in ("step", "rule"):
+            return super().floor(name)
+        candidates: Sequence[Rule] = [(step,) for step in STEPS] if name == "step" else self.rules
+        return BestRule(candidates, self.fitting(), self.config.canvas)
+
+
+def _known(train: Sequence[Rule], split: str, size: int, config: ArcMadeConfig) -> Batch:
     """Examples of the rules of training: inputs (rules · size, 1 + side²), the rule's number first, and targets (rules · size, side²)."""
     side = config.canvas
+    # The test stays: that of what was trained, as that of new rules.
+    stream = split if split == "test" else drawn(split, draw_number(config.draw))
 
     def make() -> dict[str, Tensor]:
         inputs, targets = [], []
         for place, rule in enumerate(train):
-            source = random.Random(named_seed(DATA_SEED, f"{split}/{place}"))
+            source = random.Random(named_seed(DATA_SEED, f"{stream}/{place}"))
             for _ in range(size):
                 before, after = _example(rule, source, config)
                 inputs.append(np.concatenate(([place], placed(before, side).ravel())))
                 targets.append(placed(after, side).ravel())
         return {"inputs": torch.from_numpy(np.stack(inputs)), "targets": torch.from_numpy(np.stack(targets))}
 
-    name = f"{PREPARATION} {split} {size} {side} {config.largest} {train}"
+    name = f"{PREPARATION} {stream} {size} {side} {config.largest} {list(train)}"
     found = prepared(name if config.sides == "drawn" else f"{name} {config.sides}", make)
     return Batch(found["inputs"], found["targets"])
 

@@ -19,7 +19,18 @@ from oscbench.models.trunk import Output
 from oscbench.tasks.arc_made import DATA_SEED, ArcMade, ArcMadeConfig
 from oscbench.tasks.support.arc import canvas as arc_canvas
 from oscbench.tasks.support.arc import rules as arc_rules
-from oscbench.tasks.support.arc.rules import LARGEST, PRIMITIVES, Step, applied, example, random_grid, rules
+from oscbench.tasks.support.arc.learned_rules import Unseen
+from oscbench.tasks.support.arc.rule_floors import BestRule
+from oscbench.tasks.support.arc.rules import (
+    LARGEST,
+    PRIMITIVES,
+    STEPS,
+    Step,
+    applied,
+    example,
+    random_grid,
+    rules,
+)
 
 SMALL = {
     "train_rules": 14,
@@ -95,10 +106,13 @@ def test_no_rule_is_another_and_no_pair_of_the_test_is_trained() -> None:
     train, test = rules(60, 40, seed=1)
     assert (len(train), len(test)) == (60, 40)
     assert {rule[0].primitive for rule in train if len(rule) == 1} == set(PRIMITIVES)
+    alone = {rule[0] for rule in train if len(rule) == 1}
+    assert {step for rule in train + test for step in rule} == alone
     assert all(len(rule) == 2 for rule in test)
     pairs = {tuple(step.primitive for step in rule) for rule in train if len(rule) == 2}
     assert not pairs & {tuple(step.primitive for step in rule) for rule in test}
-    assert rules(60, 40, seed=1) == (train, test)
+    assert rules.__wrapped__(60, 40, seed=1) == (train, test)
+    assert rules(60, 40, seed=2) != (train, test)
     grids = [random_grid(random.Random(index)) for index in range(60)]
     done = {
         tuple(applied(rule, one).tobytes() + bytes(applied(rule, one).shape) for one in grids)
@@ -107,12 +121,59 @@ def test_no_rule_is_another_and_no_pair_of_the_test_is_trained() -> None:
     assert len(done) == 100
 
 
+def test_the_suites_forty_compositions_put_together_steps_of_its_twenty_four_rules() -> None:
+    train, test = rules(24, 40, DATA_SEED, 6, True)
+    assert (len(train), len(test)) == (24, 40)
+    assert {step for rule in test for step in rule} <= {rule[0] for rule in train if len(rule) == 1}
+    assert {rule[0].primitive for rule in train if len(rule) == 1} == set(PRIMITIVES)
+
+
+def like(rule: arc_rules.Rule, pairs: list[tuple[arc_rules.Grid, arc_rules.Grid]]) -> float:
+    """Share of the pairs on which the rule does right."""
+    return sum(np.array_equal(applied(rule, before), after) for before, after in pairs) / len(pairs)
+
+
+def test_no_composition_is_a_primitive_or_another_rule_on_grids_that_show_it() -> None:
+    train, test = rules(60, 40, seed=1)
+    source = random.Random(7)
+    for place, rule in enumerate(train + test):
+        if len(rule) == 1:
+            continue
+        pairs = [example(rule, source) for _ in range(20)]
+        assert max(like((step,), pairs) for step in STEPS) == 0.0
+        others = (train + test)[:place]
+        assert max(like(other, pairs) for other in others) <= 0.7, "a quarter, and the chance of twenty grids"
+
+
+@pytest.mark.parametrize(
+    ("steps", "why"),
+    [
+        ("rotate half, reflect left-right", "is to reflect up-down"),
+        ("transpose falling, reflect up-down", "is to rotate"),
+        ("recolour 2, recolour 7", "leaves all as it was"),
+        ("fill 3, reflect left-right", "mostly finds nothing to fill in grids of 3 × 3"),
+        ("gravity down, recolour 2", "is the same in the other order, which is known"),
+    ],
+)
+def test_a_composition_that_does_nothing_of_its_own_is_refused(steps: str, why: str) -> None:
+    known = arc_rules._Known(1, 3 if "fill" in steps else LARGEST, True)
+    rule = tuple(Step(*step.split()) for step in steps.split(", "))
+    other = (Step("recolour", "2"), Step("gravity", "down"))
+    assert known.new([other], 1) == [other]
+    assert known.new([rule], 1) == [], why
+    assert known.rules == [other]
+
+
 def test_examples_show_their_rule_and_fit() -> None:
     train, test = rules(60, 40, seed=1)
     source = random.Random(0)
     for rule in train + test:
         before, after = example(rule, source)
         assert not np.array_equal(before, after)
+        assert (
+            len(rule) == 1
+            or like((), [(before, after)]) == max(like((s,), [(before, after)]) for s in STEPS) == 0
+        )
         assert after.any()
         assert max(*before.shape, *after.shape) <= LARGEST
         assert np.array_equal(applied(rule, before), after)
@@ -242,6 +303,7 @@ def test_training_at_test_time_is_what_solves_hidden_grids_and_leaves_the_model_
     assert found[f"{name}_unadapted"].value < 0.1
     for key in (name, f"{name}_two_answers", f"{name}_any_view", f"{name}_single_view"):
         assert (found[key].value, found[key].count) == (1.0, 12)
+    assert (found[f"{name}_demonstrations"].value, found[f"{name}_demonstrations"].count) == (1.0, 9)
     assert task.seconds["test_time_training"] > 0
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert model.training
@@ -291,9 +353,24 @@ def test_data_are_fixed() -> None:
     assert made().data_hash() != made(hidden_grids=5).data_hash()
 
 
+def test_a_seed_may_draw_its_own_grids_of_training_and_keeps_rules_and_test() -> None:
+    config = ArcMadeConfig.model_validate({**SMALL, "draw": "per_seed"})
+    one, other = (ArcMade.for_seed(config, seed) for seed in (3, 4))
+    fixed = made()
+    for split in ("train", "validation"):
+        assert not torch.equal(one.splits[split].inputs, other.splits[split].inputs)
+        assert torch.equal(one.splits[split].inputs[:, 0], other.splits[split].inputs[:, 0])
+    assert one.rules == other.rules == fixed.rules
+    for name, tensor in fixed.tensors().items():
+        if "train" not in name and "validation" not in name:
+            assert torch.equal(one.tensors()[name], tensor)
+    assert torch.equal(ArcMade.for_seed(config, 0).splits["train"].inputs, fixed.splits["train"].inputs)
+    assert ArcMade.for_seed(config, 3).data_hash() == one.data_hash() != other.data_hash()
+
+
 def test_floors_solve_what_needs_no_other_cell_and_nothing_else() -> None:
     task = made(train_rules=20, train_pairs=60)
-    assert set(ArcMade.floors(task.config)) == {"chance", "bag"}
+    assert set(ArcMade.floors(task.config)) == {"chance", "bag", "step", "rule"}
     same, own = (task.floor(name) for name in ("chance", "bag"))
     found = task.evaluate(same, "test", torch.device("cpu"))
     assert {score.value for score in found.values()} == {0.0}, "a rule changes every grid that it is shown on"
@@ -310,3 +387,42 @@ def test_floors_solve_what_needs_no_other_cell_and_nothing_else() -> None:
     task._adapt(same, task.unseen[0], 0, torch.device("cpu"))
     assert all(torch.equal(value, before[key]) for key, value in same.state_dict().items())
     task.evaluate(own, "test", torch.device("cpu"))
+
+
+def test_the_floors_that_try_rules_know_those_of_training_and_no_composition_of_the_test() -> None:
+    task = made(train_pairs=20)
+    step, rule = (task.evaluate(task.floor(name), "test", torch.device("cpu")) for name in ("step", "rule"))
+    name = "grids_solved"
+    assert step[name].value == step[f"{name}_any_view"].value == step[f"{name}_demonstrations"].value == 0.0
+    assert rule[name].value < 0.5
+    assert rule[f"{name}_trained_rules"].value == 1.0
+    alone = sum(len(rule) == 1 for rule in task.rules) / len(task.rules)
+    assert step[f"{name}_trained_rules"].value == pytest.approx(alone)
+
+
+def test_a_floor_that_tries_rules_is_right_where_one_of_them_is() -> None:
+    task = made()
+    source = random.Random(0)
+    for place, rule in enumerate((task.rules[3], task.rules[-1])):
+        pairs = [example(rule, source) for _ in range(7)]
+        task.unseen[place] = Unseen("known", pairs[:3], pairs[3:])
+    floor = task.floor("rule")
+    before = dict(floor.chosen)
+    found = task.evaluate(floor, "test", torch.device("cpu"))
+    assert found["grids_solved"].value >= 8 / 12
+    assert found["grids_solved_unadapted"].value == 0.0
+    assert floor.chosen == before, "a copy learned"
+
+
+def test_the_best_rule_is_that_which_most_examples_bear_out() -> None:
+    left, down, twice = ((Step(*words.split()),) for words in ("gravity left", "gravity down", "repeat down"))
+    floor = BestRule([down, left, twice], [], side=5)
+    grids = [grid("010 002 030"), grid("004 400 040"), grid("100 000 000")]
+    floor.learn(0, [(one, applied(left, one)) for one in grids])
+    floor.learn(1, [(one, applied(twice, one)) for one in grids])
+    canvas = torch.from_numpy(arc_canvas.placed(grid("012 300 004"), 5)).flatten()
+    rows = torch.stack([torch.cat((torch.tensor([token]), canvas)) for token in range(3)])
+    answers = [arc_canvas.read(x.view(5, 5).numpy()) for x in floor(rows).prediction[:, -1].argmax(-1)]
+    assert np.array_equal(answers[0], grid("120 300 400"))
+    assert answers[1] is None, "six rows have no place"
+    assert answers[2] is None, "nobody showed this token's rule"

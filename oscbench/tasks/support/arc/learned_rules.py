@@ -30,6 +30,7 @@ from oscbench.tasks.support.arc.canvas import (
     unviewed,
     viewed,
 )
+from oscbench.tasks.support.arc.rule_floors import BestRule
 from oscbench.tasks.support.arc.rules import Grid
 from oscbench.tasks.support.grid_floors import OwnMark
 from oscbench.tasks.support.in_memory import InMemoryTask
@@ -134,7 +135,7 @@ class LearnedRules(InMemoryTask):
     def evaluate(
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
-        """On the test: hidden grids after training at test time, one and two answers; without it; and known rules."""
+        """On the test: hidden grids after training at test time, one and two answers; without it; demonstrations after it; known rules."""
         known = super().evaluate(model, split, device, batch_size)
         if split == "validation":
             return known
@@ -145,11 +146,18 @@ class LearnedRules(InMemoryTask):
         started = time.perf_counter()
         for place, rule in enumerate(self.unseen):
             fresh = _with_new_tokens(model, self.known)
-            plain = self._answers(fresh.eval(), rule, device, views=1)
+            plain = self._answers(fresh.eval(), rule.hidden, device, views=1)
             self._adapt(fresh, rule, place, device)
-            answers = self._answers(fresh.eval(), rule, device, views=self.views)
+            answers = self._answers(fresh.eval(), rule.hidden, device, views=self.views)
             for key, right in self._judged(rule, plain, answers).items():
                 found.setdefault(key, []).append(right)
+            # Whether it took in what it was shown: where not, its answers say nothing of what it would make of it.
+            shows = self._answers(fresh, rule.demonstrations, device, views=1)
+            fitted = [
+                _equal(views[0].grid, after)
+                for views, (_, after) in zip(shows, rule.demonstrations, strict=True)
+            ]
+            found.setdefault(f"{name}_demonstrations", []).append(fitted)
             if place in looked_at:
                 shown.append(_written(rule, ranked(answers[0])))
         self.seconds = {"test_time_training": time.perf_counter() - started}
@@ -206,6 +214,9 @@ class LearnedRules(InMemoryTask):
     @torch.enable_grad()
     def _adapt(self, model: torch.nn.Module, rule: Unseen, place: int, device: torch.device) -> None:
         """Train a copy in place on a rule's demonstrations, from a private stream."""
+        if isinstance(model, BestRule):  # it needs no other view
+            model.learn(self.known, rule.demonstrations)
+            return
         config, examples = self.config, self._views(rule.demonstrations, self.views)
         generator = torch.Generator().manual_seed(named_seed(ADAPTATION_SEED, f"adapt/{place}"))
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.adaptation_rate, weight_decay=0.0)
@@ -219,13 +230,13 @@ class LearnedRules(InMemoryTask):
             optimizer.step()
 
     def _answers(
-        self, model: torch.nn.Module, rule: Unseen, device: torch.device, views: int
+        self, model: torch.nn.Module, pairs: list[tuple[Grid, Grid]], device: torch.device, views: int
     ) -> list[list[Answer]]:
-        """For each hidden grid its answer in each view, turned back; the truth is not looked at."""
+        """For each pair's grid its answer in each view, turned back; the truth is not looked at."""
         side = self.config.canvas
         said = [
             model(inputs.to(device)).prediction[:, -1].log_softmax(-1).max(-1)
-            for inputs in self._views(rule.hidden, views).inputs.split(ANSWERED_AT_ONCE)
+            for inputs in self._views(pairs, views).inputs.split(ANSWERED_AT_ONCE)
         ]
         likelihoods, marks = (torch.cat(parts) for parts in zip(*said, strict=True))
         canvases = marks.view(-1, side, side).cpu().numpy()
@@ -244,6 +255,8 @@ class LearnedRules(InMemoryTask):
 def _with_new_tokens(model: torch.nn.Module, known: int) -> torch.nn.Module:
     """A copy whose spare tokens are the mean of those of the known rules."""
     fresh = copy.deepcopy(model)
+    if isinstance(model, BestRule):
+        return fresh
     tokens = fresh.get_parameter("task_tokens.weight")
     tokens[known:] = tokens[:known].mean(0)
     return fresh

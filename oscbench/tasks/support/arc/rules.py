@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ LARGEST = 8
 """Side of the largest grid, before and after, where nothing else is said."""
 SMALLEST = 3
 """Side of the smallest grid that objects are put on."""
-PROBES = 40
-"""Grids on which rules are told apart."""
+PROBES = 100
+"""Grids on which rules are tried and told apart."""
+LEAST_SHOWN, MOST_ALIKE = 0.2, 0.25
+"""Share of the probing grids that must show a rule, and of these the share on which a composition may do as a rule before it does."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,10 @@ PRIMITIVES: dict[str, tuple[Callable[[Grid, str], Grid], tuple[str, ...]]] = {
 """What each does to a grid, and the choices that it has."""
 
 
+STEPS = tuple(Step(name, choice) for name, (_, choices) in PRIMITIVES.items() for choice in choices)
+"""Every primitive with each of its choices."""
+
+
 def applied(rule: Rule, grid: Grid) -> Grid:
     """What a rule makes of a grid."""
     for step in rule:
@@ -156,83 +163,170 @@ def random_grid(source: random.Random, most: int = LARGEST, least: int = SMALLES
     return grid
 
 
+def one_step_makes(before: Grid, after: Grid) -> bool:
+    """Whether some primitive alone, or none, makes the one of the other."""
+    return np.array_equal(before, after) or any(
+        np.array_equal(applied((step,), before), after) for step in STEPS
+    )
+
+
 def example(
-    rule: Rule, source: random.Random, tries: int = 100, largest: int = LARGEST, always: bool = False
+    rule: Rule, source: random.Random, tries: int = 1000, largest: int = LARGEST, always: bool = False
 ) -> tuple[Grid, Grid]:
-    """A grid that the rule changes into something that is not empty and no larger than allowed, and what it makes of it.
+    """A grid that shows the rule, and what the rule makes of it.
+
+    That is something that is not empty, no larger than allowed, and neither the grid itself nor, where the rule is a composition, what
+    any primitive alone makes of it.
 
     Args:
         rule: To be shown.
         source: Of random numbers.
         tries: Grids that may be drawn.
-        largest: Side that neither may exceed.
+        largest: Side that neither may exceed [cells].
         always: Draw no smaller grid than there is room for before the rule.
     """
-    doubled = any(step.primitive == "repeat" for step in rule)
-    most = largest // 2 if doubled else largest
+    most = _room(rule, largest)
     for _ in range(tries):
         grid = random_grid(source, most, most if always else SMALLEST)
         after = applied(rule, grid)
-        if max(after.shape) <= largest and after.any() and not np.array_equal(grid, after):
+        if _shows(rule, grid, after, largest):
             return grid, after
     raise ValueError(f"{rule} changes none of {tries} grids")
 
 
-def rules(train: int, test: int, seed: int, largest: int = LARGEST) -> tuple[list[Rule], list[Rule]]:
-    """Rules of training and of the test, no two of which do the same to all of some probing grids.
+@cache
+def rules(
+    train: int, test: int, seed: int, largest: int = LARGEST, always: bool = False
+) -> tuple[tuple[Rule, ...], tuple[Rule, ...]]:
+    """Rules of training and of the test, each of which some probing grids show, and no two of which do the same.
 
-    Training has every primitive by itself with one choice at least, then compositions of two; the test has compositions alone, of
-    pairs of primitives that stand together, in this order, in no rule of training.
+    Training has every primitive by itself with one choice at least, as far as there is room, then compositions of two such steps. The
+    test has compositions alone, of the same steps with the same choices, but of pairs of primitives that stand together, in this order,
+    in no rule of training: it asks for nothing but putting together. Left out is a composition that does what one primitive does on most
+    probing grids, or what a rule before it does on more than a quarter of those that show it (`LEAST_SHOWN`, `MOST_ALIKE`).
+
+    Args:
+        train: Rules of training.
+        test: Of the test.
+        seed: Of all draws.
+        largest: Side of the largest grid, before and after [cells].
+        always: Whether rules are shown on grids as large as they leave room for alone, and so are tried on these.
     """
     source = random.Random(seed)
-    probes = [random_grid(random.Random(f"{seed}/{index}"), largest) for index in range(PROBES)]
-    shuffled = {name: source.sample(choices, len(choices)) for name, (_, choices) in PRIMITIVES.items()}
+    chosen = {name: source.sample(choices, len(choices)) for name, (_, choices) in PRIMITIVES.items()}
     # A first choice of every primitive, then second choices, …
-    singles: list[Rule] = [
-        (Step(name, choices[place]),)
-        for place in range(max(map(len, shuffled.values())))
-        for name, choices in shuffled.items()
+    steps = [
+        Step(name, choices[place])
+        for place in range(max(map(len, chosen.values())))
+        for name, choices in chosen.items()
         if place < len(choices)
     ]
     pairs = [(a, b) for a in PRIMITIVES for b in PRIMITIVES if a != b]
     source.shuffle(pairs)
-    held_out = pairs[: len(pairs) // 2]
-    known: set[bytes] = {_signature((), probes)}
-
-    def distinct(wanted: list[Rule], count: int) -> list[Rule]:
-        found: list[Rule] = []
-        for rule in wanted:
-            signature = _signature(rule, probes)
-            if len(found) < count and signature not in known and _often_works(rule, source, largest):
-                known.add(signature)
-                found.append(rule)
-        return found
+    known = _Known(seed, largest, always)
+    alone = min(train, max(len(PRIMITIVES), (2 * train + 4) // 5))
+    single = known.new([(step,) for step in steps], alone)
 
     def compositions(of: list[tuple[str, str]]) -> list[Rule]:
-        # Four times through, so that all pairs come before a second choice of one.
-        order = [pair for _ in range(4) for pair in source.sample(of, len(of))]
-        return [tuple(Step(name, source.choice(PRIMITIVES[name][1])) for name in pair) for pair in order]
+        """All of single steps, shuffled; a pair's second choices come after the first of every pair."""
+        made: list[list[Rule]] = []
+        for first, second in of:
+            both = [
+                (*one, *other)
+                for one in single
+                for other in single
+                if (one[0].primitive, other[0].primitive) == (first, second)
+            ]
+            made.append(source.sample(both, len(both)))
+        most = max(map(len, made), default=0)
+        return [rules[place] for place in range(most) for rules in made if place < len(rules)]
 
-    single = distinct(singles, min(len(singles), (2 * train + 4) // 5))
-    seen = single + distinct(compositions(pairs[len(pairs) // 2 :]), train - len(single))
-    unseen = distinct(compositions(held_out), test)
+    half = len(pairs) // 2
+    seen = single + known.new(compositions(pairs[half:]), train - len(single))
+    unseen = known.new(compositions(pairs[:half]), test)
     if len(seen) < train or len(unseen) < test:
         raise ValueError(
             f"{train} rules of training and {test} of the test are more than there are: {len(seen)} and {len(unseen)}"
         )
-    return seen, unseen
+    return tuple(seen), tuple(unseen)
 
 
-def _signature(rule: Rule, probes: list[Grid]) -> bytes:
-    made = (applied(rule, grid) for grid in probes)
-    return b"|".join(bytes(grid.shape) + grid.astype(np.uint8).tobytes() for grid in made)
+class _Known:
+    """Rules found so far."""
+
+    def __init__(self, seed: int, largest: int, always: bool) -> None:
+        # Rules that repeat a grid are tried on smaller ones.
+        self.probes = {
+            most: _Probes(f"{seed}/{most}", most, most if always else SMALLEST, largest)
+            for most in (largest, largest // 2)
+        }
+        self.largest, self.rules = largest, list[Rule]()
+
+    def new(self, wanted: list[Rule], count: int) -> list[Rule]:
+        """The first so many that probing grids show and that are like no other; they are known from then on."""
+        found: list[Rule] = []
+        for rule in wanted:
+            if len(found) < count and self._is_new(rule):
+                self.rules.append(rule)
+                found.append(rule)
+        return found
+
+    def _is_new(self, rule: Rule) -> bool:
+        probes = self.probes[_room(rule, self.largest)]
+        shown = probes.shown(rule)
+        if len(shown) < LEAST_SHOWN * PROBES:
+            return False
+        # Choices of one primitive may do the same to many grids (the largest object of one is the smallest), but not to all.
+        most = MOST_ALIKE * len(shown) if len(rule) > 1 else len(shown) - 1
+        made = probes.made(rule)
+        return all(
+            sum(made[index] == probes.made(other)[index] for index in shown) <= most for other in self.rules
+        )
 
 
-def _often_works(rule: Rule, source: random.Random, largest: int) -> bool:
-    """Whether one grid in some shows what the rule does."""
-    try:
-        for _ in range(10):
-            example(rule, source, tries=20, largest=largest)
-    except ValueError:
+class _Probes:
+    """Grids of `least` to `most` cells a side, and what rules make of them."""
+
+    def __init__(self, seed: str, most: int, least: int, largest: int) -> None:
+        source = random.Random(seed)
+        self.grids = [random_grid(source, most, least) for _ in range(PROBES)]
+        self.largest = largest
+        self.grids_after: dict[Rule, list[Grid]] = {(): self.grids}
+        self.as_bytes: dict[Rule, list[bytes]] = {}
+
+    def made(self, rule: Rule) -> list[bytes]:
+        """Of each grid, as bytes that tell its shape too."""
+        if rule not in self.as_bytes:
+            self.as_bytes[rule] = [
+                bytes(grid.shape) + grid.astype(np.uint8).tobytes() for grid in self._after(rule)
+            ]
+        return self.as_bytes[rule]
+
+    def shown(self, rule: Rule) -> list[int]:
+        """Which grids tell what the rule does, as `example` wants it."""
+        made, after = self.made(rule), self._after(rule)
+        others = [self.made(other) for other in ((), *((step,) for step in STEPS if len(rule) > 1))]
+        return [
+            index
+            for index in range(PROBES)
+            if max(after[index].shape) <= self.largest
+            and after[index].any()
+            and all(other[index] != made[index] for other in others)
+        ]
+
+    def _after(self, rule: Rule) -> list[Grid]:
+        if rule not in self.grids_after:
+            self.grids_after[rule] = [applied(rule[-1:], grid) for grid in self._after(rule[:-1])]
+        return self.grids_after[rule]
+
+
+def _room(rule: Rule, largest: int) -> int:
+    """Side of the largest grid that the rule leaves no larger than allowed."""
+    return largest // 2 if any(step.primitive == "repeat" for step in rule) else largest
+
+
+def _shows(rule: Rule, before: Grid, after: Grid, largest: int) -> bool:
+    """Whether a grid tells what the rule does."""
+    if max(after.shape) > largest or not after.any() or np.array_equal(before, after):
         return False
-    return True
+    return len(rule) == 1 or not one_step_makes(before, after)
