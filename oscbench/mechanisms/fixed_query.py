@@ -94,6 +94,7 @@ class FixedQuery(Mechanism):
     why_not_cached = (
         "dopri5 chooses its steps for all positions together, so a token alone is integrated otherwise"
     )
+    learns_places = True  # the anchors
     starts: Tensor
     examples = (
         {"d_osc": 2, "exponent": 4, "coupling": "relu"},

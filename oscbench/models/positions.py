@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from oscbench.mechanisms import Mechanism, Positions
 from oscbench.ops.dispatch import UnsupportedError
@@ -79,6 +80,45 @@ class AddedPositions(nn.Module):
             raise UnsupportedError(
                 f"{self.mode} positions reach {self.num_tokens} tokens, a sequence has {num_tokens}"
             )
+
+
+class OtherGrid(nn.Module):
+    """Positions of patches on another grid than that of training, as when a view shows fewer of them.
+
+    Coordinates, and the waves of `sinusoidal`, are those of a grid that begins at (0, 0), with steps of one patch: rotary angles are then not
+    rescaled, as in KoPE. Learned positions are the table of training, resampled to the other grid by bicubic interpolation, as in DINO (arXiv
+    2104.14294): one linear map, so that gradients are exact and repeatable on every device.
+
+    Args:
+        added: what is added on the grid of training.
+        trained: its rows and columns.
+        grid: rows and columns of the other.
+    """
+
+    resampling: Tensor
+    waves: Tensor
+
+    def __init__(self, added: AddedPositions, trained: tuple[int, int], grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.positions = image_positions(*grid, 0)
+        if added.mode == "learned":
+            self.register_buffer("resampling", resampling(trained, grid), persistent=False)
+        elif added.mode == "sinusoidal":
+            waves = sinusoidal(self.positions, added.waves.shape[1])
+            self.register_buffer("waves", waves, persistent=False)
+
+    def forward(self, tokens: Tensor, added: AddedPositions) -> Tensor:
+        """Tokens (B, n, D) of the other grid in reading order, with what `added` adds there."""
+        if added.mode == "learned":
+            joined: Tensor = tokens + self.resampling @ added.table.weight
+            return joined
+        return tokens + self.waves.to(tokens.dtype) if added.mode == "sinusoidal" else tokens
+
+
+def resampling(trained: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Weights (n, N) that make of a table over one grid of N places, in reading order, that over another of n; each row sums to 1."""
+    places = torch.eye(trained[0] * trained[1], device="cpu").unflatten(1, trained)[:, None]
+    return interpolate(places, size=grid, mode="bicubic", align_corners=False).flatten(1).T.contiguous()
 
 
 def sinusoidal(positions: Positions, width: int, base: float = 10_000.0) -> Tensor:

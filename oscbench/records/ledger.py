@@ -51,7 +51,7 @@ class TrialRow(_Frozen):
         repeats: the trial is a choice that was made before, since the space holds no more; it cost nothing again.
         extension: 0 for the trials that every entry has; 1 and 2 for those beyond its ranges.
         seconds: all its cells took.
-        training_flops: 3 × forward FLOPs × examples, over all its cells; null where FLOPs were not counted.
+        training_flops: of the steps that all its cells took; null where FLOPs were not counted.
     """
 
     values: dict[str, Any]

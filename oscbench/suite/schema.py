@@ -154,6 +154,9 @@ class Train(Strict):
         learning_rate: at the top of the schedule.
         final_learning_rate: at its end, no higher than at its top.
         weight_decay: on matrices; biases, norms, scalars and embeddings of one row have none.
+        final_weight_decay: where it goes from there by a cosine over all steps; null leaves it as it is.
+        layer_decay: a block learns at so much of the rate of the block after it, and what is before the first block at so much of the
+            first's; the last norm, the head and what all blocks share learn at the full rate.
         warmup: share of all steps.
         beta2: AdamW's second momentum.
         clip: largest gradient norm; null turns it off.
@@ -176,6 +179,8 @@ class Train(Strict):
     learning_rate: float = Field(default=1e-3, gt=0.0)
     final_learning_rate: float = added(0.0, neutral=0.0, ge=0.0)
     weight_decay: float = Field(default=0.05, ge=0.0)
+    final_weight_decay: float | None = added(None, neutral=None, ge=0.0)
+    layer_decay: float = added(1.0, neutral=1.0, gt=0.0, le=1.0)
     warmup: float = Field(default=0.1, ge=0.0, lt=1.0)
     beta2: float = Field(default=0.99, gt=0.0, lt=1.0)
     clip: float | None = Field(default=1.0, gt=0.0)
@@ -201,6 +206,8 @@ class Train(Strict):
             raise ValueError(f"batches of {self.batch_size} do not divide into {self.accumulate} equal parts")
         if self.graph and self.accumulate > 1:
             raise ValueError("a captured step takes its batch whole; leave out graph or accumulate")
+        if self.graph and self.final_weight_decay is not None:
+            raise ValueError("a captured step keeps its weight decay; leave out graph or final_weight_decay")
         asked = {"compile": self.compile, "accumulate": self.accumulate > 1, "graph": self.graph}
         alone = [key for key, is_asked in asked.items() if is_asked]
         if self.devices > 1 and alone:

@@ -103,11 +103,18 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class ViewInputs:
-    """What a backbone must know that sees whole images, or two views of each, one's channels after the other's."""
+    """What a backbone must know that sees whole images, or two views of each, one's channels after the other's.
+
+    With `local` = (how many, side [pixels]) an example is one row of numbers: those two views, then as many smaller ones. `teacher` is
+    the momentum with which a teacher begins to follow, if there is one; its features are evaluated, unless `student_features`.
+    """
 
     channels: int
     height: int
     width: int
+    local: tuple[int, int] | None = None
+    teacher: float | None = None
+    student_features: bool = False
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ class BlockDiscovery(ObjectDiscovery):
     @classmethod
     def describe(cls, config: Any) -> ViewInputs:
         """Grey scenes."""
-        return ViewInputs(1, config.size, config.size)
+        found: ViewInputs = config.inputs(1, config.size, config.size)
+        return found
 
 
 task = BlockDiscovery

@@ -62,7 +62,8 @@ class SceneDiscovery(ObjectDiscovery):
     @classmethod
     def describe(cls, config: Any) -> ViewInputs:
         """Grey scenes."""
-        return ViewInputs(1, config.size, config.size)
+        found: ViewInputs = config.inputs(1, config.size, config.size)
+        return found
 
 
 def objects_of(scenes: dict[str, Tensor]) -> Tensor:

@@ -1,9 +1,9 @@
 """Self-supervised learning: features of images that were trained without a label, and are then frozen and asked for classes.
 
 Two views of each image are trained to agree (`objective`: SimCLR, arXiv 2002.05709, or the coding rate of SimDINO, arXiv 2502.10385, which
-KoPE's authors use). What is scored is the mean feature of a whole image's patches: by the vote of its 20 nearest labelled training
-images, and on the test by logistic regression, whose strength each kind of features chooses on a fifth of those held out. Raw pixels under
-the same scores are the floor.
+KoPE's authors use, with or without its slow teacher and smaller views). What is scored is the mean feature of a whole image's patches:
+by the vote of its 20 nearest labelled training images, and on the test by logistic regression, whose strength each kind of features
+chooses on a fifth of those held out. Raw pixels under the same scores are the floor.
 
 Images are those of `digits`, `cifar10` or `image_folder`, in the same splits.
 """
@@ -86,7 +86,8 @@ class SelfSupervised(PairedViews):
     def describe(cls, config: Any) -> ViewInputs:
         """Channels and size of the images."""
         inputs = _labelled_inputs(config)
-        return ViewInputs(inputs.channels, inputs.height, inputs.width)
+        found: ViewInputs = config.inputs(inputs.channels, inputs.height, inputs.width)
+        return found
 
     @classmethod
     def headline(cls, config: Any) -> tuple[str, Metric]:

@@ -80,7 +80,7 @@ class StoredDiscovery(ObjectDiscovery):
                 raise UserError(
                     f"task.path: {paths[split]}: images of {_size(shape)}, those of {paths['train'].name} are {_size(shapes['train'])}"
                 )
-        self.inputs = ViewInputs(*shapes["train"])
+        self.inputs = config.inputs(*shapes["train"])
         validation = {name: part[: config.validation_scenes] for name, part in made["validation"].items()}
         self.take(
             {
@@ -100,7 +100,8 @@ class StoredDiscovery(ObjectDiscovery):
         """The size of the test images, which alone are few enough to look at."""
         path = _paths(locate(config.path).path)["test"]
         shape = _arrays(path)[0].shape
-        return ViewInputs(*shape[1:])
+        found: ViewInputs = config.inputs(*shape[1:])
+        return found
 
     @classmethod
     def headline(cls, config: Any) -> tuple[str, Metric]:

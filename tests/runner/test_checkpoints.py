@@ -130,6 +130,49 @@ def test_a_trial_of_a_search_is_no_exception(tmp_path):
             assert said(record) == said(whole)
 
 
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    """A cell of a student with a slow teacher, smaller views and a weight decay that moves, and its undisturbed record."""
+    path = tmp_path_factory.mktemp("suite") / "taught.yaml"
+    path.write_text(
+        "task: {name: self_supervised, objective: coding_rate, labelled: 200, teacher: 0.9, local_views: 1, local_size: 4}\n"
+        "model: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2, head_width: 16, embedding: 8}\n"
+        "match: {by: none}\n"
+        "train: {epochs: 3, batch_size: 150, learning_rate: 0.003, weight_decay: 0.1, final_weight_decay: 0.9, layer_decay: 0.8}\n"
+        "mechanisms: [{name: kope, settings: {coupling_rate: 0.5}}]\n"
+        "measures: [health, flops]\nseeds: 1\n"
+    )
+    (cell,) = make_plan(load_suite(str(path)), only=[], device="cpu")
+    return cell, run_cell(cell, lambda done, total: None)
+
+
+@pytest.mark.parametrize(("at", "every"), [(3, 1), (8, 5), (21, 4)])
+def test_a_slow_teacher_and_a_moving_weight_decay_are_no_exception(taught, tmp_path, at, every):
+    cell, whole = taught
+    assert whole.status == "ok", whole.reason
+    killed(cell, tmp_path, at, every)
+    record, steps = gone_on(cell, tmp_path)
+    assert steps == list(range((at - 1) // every * every + 1, STEPS + 1))
+    assert said(record) == said(whole)
+
+
+def test_the_weights_that_are_kept_are_the_teachers(taught):
+    """What is left of a training is what was evaluated."""
+    from oscbench.runner.training.specs import parts_of
+
+    cell, whole = taught
+    left = []
+    again = run_cell(cell, lambda done, total: None, keep=left.append)
+    assert said(again) == said(whole)
+    (model,) = left
+    for parameter, average in model.teacher.pairs(model):
+        assert parameter.equal(average)
+    parts = parts_of(cell.spec)
+    task = parts.task_class.for_seed(parts.task_config, 0)
+    found = task.evaluate(model, "test", next(model.parameters()).device)
+    assert found["knn_accuracy"].value == whole.measures["knn_accuracy"].value
+
+
 @pytest.mark.parametrize("at", [7, 8, 14, 15, 20, 21])
 def test_the_ends_of_epochs_and_of_training_are_no_exception(planned, tmp_path, at):
     cell, whole = planned("softmax")

@@ -1,12 +1,17 @@
-"""A mechanism may let parts of it learn at another rate; everything else is the recipe's."""
+"""A mechanism may let parts of it learn at another rate, and a recipe the first layers; weight decay may move from step to step."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from measure_subjects import make_subject
 
+from oscbench.models.rates import set_weight_decay, weight_decay_at
 from oscbench.runner.plan import make_plan
-from oscbench.runner.training.loop import make_optimizer
+from oscbench.runner.training import loop
+from oscbench.runner.training.loop import make_optimizer, train
 from oscbench.runner.training.specs import parts_of
 from oscbench.suite import load_suite
 
@@ -51,3 +56,77 @@ def test_rate_of_one_is_the_recipe_and_the_same_cell(tiny):
     groups = [make_optimizer(model, SETTINGS).param_groups for model in (plain, spelled_out)]
     assert [len(group["params"]) for group in groups[0]] == [len(group["params"]) for group in groups[1]]
     assert len(groups[0]) == 2
+
+
+def rates_of(model, **changes):
+    optimizer = make_optimizer(model, SETTINGS | changes)
+    found = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    return {name: found[parameter] for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("coupling", ["shared", "per_block"])
+def test_layers_learn_the_slower_the_nearer_they_are_to_the_inputs(tiny, coupling):
+    settings = f"{{coupling_rate: 0.5, coupling: {coupling}}}"
+    model, _ = built(tiny, f"{{name: kope, variant: x, settings: {settings}}}")
+    found = rates_of(model, layer_decay=0.9)
+    layers = 3
+    powers = {"trunk.final_norm.weight": 0, "head.weight": 0, "trunk.mechanism.mixing": 0}
+    powers |= {"patches.weight": layers + 1, "cls.weight": layers + 1, "added.table.weight": layers + 1}
+    for layer in range(layers):
+        for name in (
+            f"mixing_norms.{layer}.weight",
+            f"mlps.{layer}.up.weight",
+            f"mechanism.layers.{layer}.out.bias",
+        ):
+            powers[f"trunk.{name}"] = layers - layer
+    for name, power in powers.items():
+        assert found[name] == pytest.approx(1e-3 * 0.9**power, rel=1e-12), name
+    assert found["trunk.mechanism.couplings.0.q.weight"] == 5e-4, (
+        "all blocks share it, or it lies between two"
+    )
+    assert len(found) == len(list(model.parameters()))
+
+
+def test_every_matrix_decays_at_every_depth_and_nothing_else(tiny):
+    model, _ = built(tiny, "{name: kope, variant: x}")
+    optimizer = make_optimizer(model, SETTINGS | {"layer_decay": 0.9, "final_weight_decay": 0.4})
+    set_weight_decay(optimizer, 0.25)
+    decays = {
+        parameter: group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]
+    }
+    plain = make_optimizer(model, SETTINGS)
+    for group in plain.param_groups:
+        for parameter in group["params"]:
+            assert decays[parameter] == (0.25 if group["weight_decay"] else 0.0)
+
+
+def test_weight_decay_moves_by_a_cosine(monkeypatch):
+    found = [weight_decay_at(step, 10, 0.04, 0.4) for step in range(10)]
+    written = [0.4 + 0.5 * (0.04 - 0.4) * (1.0 + math.cos(math.pi * step / 10)) for step in range(10)]
+    assert found == pytest.approx(written, abs=1e-15)
+    assert found[0] == pytest.approx(0.04)
+    seen = []
+    monkeypatch.setattr(loop, "set_weight_decay", lambda optimizer, value: seen.append(value))
+    subject = make_subject("softmax")
+    recipe = {"steps": 5, "batch_size": 64, "warmup": 0.1, "clip": 1.0, **SETTINGS, "final_weight_decay": 0.4}
+    train(subject, recipe, 0, lambda done, total: None)
+    assert seen == [weight_decay_at(step, 5, 0.1, 0.4) for step in range(5)]
+
+
+def test_a_recipe_says_neither_where_it_wants_neither(tiny):
+    spelled = "{epochs: 1, final_weight_decay: null, layer_decay: 1.0}"
+    one, same, other = (
+        make_plan(load_suite(str(tiny(mechanisms="[softmax]", train=train))), only=[], device="cpu")[0]
+        for train in ("{epochs: 1}", spelled, "{epochs: 1, final_weight_decay: 0.4, layer_decay: 0.9}")
+    )
+    assert one.identity == same.identity
+    assert one.spec["train"] == same.spec["train"]
+    assert other.protocol != one.protocol
+
+
+def test_a_captured_step_cannot_have_a_moving_weight_decay(tiny, oscbench):
+    path = tiny(train="{epochs: 1, graph: true, final_weight_decay: 0.4}", mechanisms="[softmax]")
+    ended = oscbench("run", path, "--dry-run")
+    assert ended.code == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert "leave out graph or final_weight_decay" in ended.err

@@ -19,14 +19,18 @@ from oscbench.models.step import take_step
 from oscbench.tasks import Batch
 from oscbench.tasks.self_supervised import SelfSupervised, SelfSupervisedConfig
 from oscbench.tasks.support.floors import logistic
-from oscbench.tasks.support.self_supervision.objectives import coding_rate_loss, simclr
+from oscbench.tasks.support.self_supervision.objectives import (
+    coding_rate_loss,
+    simclr,
+    taught_coding_rate_loss,
+)
 from oscbench.tasks.support.self_supervision.probes import (
     STRENGTHS,
     chosen_strength,
     linear_probe,
     nearest_neighbours,
 )
-from oscbench.tasks.support.self_supervision.views import ViewSettings, view_of
+from oscbench.tasks.support.self_supervision.views import ViewSettings, local_view_of, view_of
 
 CPU = torch.device("cpu")
 
@@ -70,6 +74,38 @@ def test_losses_are_their_equations_with_their_gradients(count: int, channels: i
     assert torch.autograd.gradcheck(lambda z: coding_rate_loss(z, 0.2), (pairs,))
 
 
+def literal_taught(views: np.ndarray, targets: np.ndarray, distortion: float, weight: float) -> float:
+    """SimDINO's loss pair by pair: student's view v and teacher's view u, unless they are one view."""
+    count, number, channels = views.shape
+    pairs = [(v, u) for v in range(number) for u in range(2) if v != u]
+    agreement = np.mean([np.mean([views[b, v] @ targets[b, u] for b in range(count)]) for v, u in pairs])
+    rates = []
+    for u in range(2):
+        z = (views[:, u] + targets[:, u]) / 2
+        matrix = np.eye(channels) + channels / (count * distortion) * z.T @ z
+        rates.append(0.5 * np.log(np.linalg.eigvalsh(matrix)).sum())
+    return float(-weight * agreement - (channels + count) / (channels * count) * np.mean(rates))
+
+
+@pytest.mark.parametrize(("count", "views", "channels"), [(1, 2, 3), (3, 5, 5), (6, 12, 4)])
+def test_the_loss_beside_a_teacher_is_its_equation_with_its_gradient(
+    count: int, views: int, channels: int
+) -> None:
+    student, targets = unit(count, views, channels, seed=count), unit(count, 2, channels, seed=9)
+    for distortion, weight in ((0.05, 1.0), (0.5, 3.0)):
+        expected = literal_taught(student.numpy(), targets.numpy(), distortion, weight)
+        found = taught_coding_rate_loss(student, targets, distortion, weight)
+        assert found.item() == pytest.approx(expected, rel=1e-10)
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: taught_coding_rate_loss(z, targets, 0.2), (student,))
+
+
+def test_a_teacher_that_is_the_model_gives_the_loss_of_two_views() -> None:
+    pairs = unit(5, 2, 4)
+    alone, taught = coding_rate_loss(pairs, 0.1), taught_coding_rate_loss(pairs, pairs, 0.1)
+    torch.testing.assert_close(alone, taught)
+
+
 def test_losses_want_views_to_agree_and_images_to_differ() -> None:
     corners = torch.eye(4, dtype=torch.float64)
     good = torch.stack((corners, corners), dim=1)
@@ -101,6 +137,30 @@ def test_a_view_changes_what_it_is_told_to_and_stays_in_range() -> None:
         assert torch.equal(one, again)
         assert not torch.equal(one, other)
         assert 0.0 <= float(one.min()) <= float(one.max()) <= 255.0
+
+
+def test_smaller_views_show_smaller_parts_of_an_image() -> None:
+    """On an image of a ramp the spread of a view is the share of the side that it shows."""
+    ramp = torch.arange(64.0).expand(500, 1, 64, 64)
+    still = {"flip": False, "brightness": 0.0, "contrast": 0.0, "crop_area": 0.4, "local_crop_area": 0.1}
+    settings = ViewSettings.model_validate({**still, "local_views": 1, "local_size": 32})
+    small = local_view_of(ramp, settings, torch.Generator().manual_seed(0))
+    large = view_of(ramp, settings, torch.Generator().manual_seed(0))
+    assert small.shape == (500, 1, 32, 32)
+    assert large.shape == ramp.shape
+
+    def sides(views: torch.Tensor) -> torch.Tensor:
+        width = views.shape[-1]
+        shown = (views[:, 0, 0, -1] - views[:, 0, 0, 0]) * width / (width - 1) / 64
+        down = views.flatten(1).std(1)
+        assert torch.all(down > 0)
+        return shown
+
+    # A side is √(area · ratio) with ratios from 3:4 to 4:3.
+    assert float(sides(small).min()) > (0.1 * 0.75) ** 0.5 - 0.01
+    assert float(sides(small).max()) < (0.4 * 4 / 3) ** 0.5 + 0.01
+    assert float(sides(large).min()) > (0.4 * 0.75) ** 0.5 - 0.03
+    assert torch.equal(small, local_view_of(ramp, settings, torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -179,6 +239,32 @@ def test_digits_are_learned_without_a_label(objective: str) -> None:
     assert model.training
 
 
+def test_a_student_learns_beside_its_teacher_from_smaller_views_too() -> None:
+    config = SelfSupervisedConfig(
+        flip=False, crop_area=0.5, objective="coding_rate", teacher=0.9, local_views=2, local_size=4
+    )
+    task = SelfSupervised(config)
+    model = small(task).train()
+    probe = next(task.batches("validation", 64))
+    assert probe.inputs.shape == (64, 2 * 64 + 2 * 16)
+    assert torch.equal(probe.inputs, next(task.batches("validation", 64)).inputs)
+    plain = SelfSupervised(SelfSupervisedConfig(flip=False, crop_area=0.5, objective="coding_rate"))
+    pair = next(plain.batches("validation", 64)).inputs
+    assert torch.equal(probe.inputs[:, :128].view(pair.shape), pair), "the large views are drawn as ever"
+    predicted = model(probe.inputs).prediction
+    before = task.loss(predicted, probe).item()
+    expected = taught_coding_rate_loss(predicted[:, :4], predicted[:, 4:], config.distortion)
+    assert before == expected.item()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    streams = [torch.Generator().manual_seed(k) for k in range(2)]
+    for step, batch in enumerate(task.training_batches(64, *streams)):
+        take_step(model, task, batch, optimizer, 1.0)
+        model.stepped(step + 1, 17)
+    assert task.loss(model(probe.inputs).prediction, probe).item() < before
+    model.finish()
+    assert task.evaluate(model, "test", CPU)["knn_accuracy"].value > 0.3
+
+
 def test_floors_are_raw_pixels_and_random_numbers() -> None:
     task = SelfSupervised(SelfSupervisedConfig(labelled=500))
     pixels = task.evaluate(task.floor("pixels"), "test", CPU)
@@ -232,6 +318,29 @@ def test_photographs_come_as_in_their_own_task(tmp_path: Any, monkeypatch: pytes
         ({"images": "cifar10", "size": 64}, "size 64: images of cifar10 have their own size"),
         ({"images": "imagenet"}, "'digits', 'cifar10' or 'image_folder'"),
         ({"temperature": 0.0}, "greater than 0"),
+        ({"teacher": 0.9}, "teacher 0.9: objective simclr has none; allowed: objective coding_rate"),
+        ({"objective": "coding_rate", "teacher": 1.0}, "less than 1"),
+        ({"features": "student"}, "features student: no teacher"),
+        ({"features": "both"}, "'teacher' or 'student'"),
+        (
+            {"objective": "coding_rate", "local_views": 2, "local_size": 4},
+            "local_views 2: a student compares",
+        ),
+        (
+            {"objective": "coding_rate", "teacher": 0.9, "local_views": 2},
+            "local_views 2, local_size None: give both or neither",
+        ),
+        ({"local_size": 4}, "local_views 0, local_size 4: give both or neither"),
+        (
+            {
+                "objective": "coding_rate",
+                "teacher": 0.9,
+                "local_views": 2,
+                "local_size": 4,
+                "local_crop_area": 0.5,
+            },
+            "local_crop_area 0.5 is more than crop_area 0.25",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], said: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -141,6 +143,22 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def flops(self) -> int:
         """Forward FLOPs a sample, in closed form."""
+
+    def training_flops(self) -> int:
+        """FLOPs a training example: the forward pass, and a backward pass of twice as many."""
+        return 3 * self.flops()
+
+    def stepped(self, done: int, steps: int) -> None:
+        """The optimiser has taken `done` of `steps` steps; a model with a part that follows its parameters moves it here."""
+        del done, steps
+
+    @contextmanager
+    def as_evaluated(self) -> Iterator[None]:
+        """While training goes on: meanwhile the model is what would be evaluated if this had been the last step."""
+        yield
+
+    def finish(self) -> None:
+        """The last step is done; from here on the model is what is evaluated."""
 
     def forward(self, inputs: Tensor, *, diagnostics: bool = False) -> Output:
         """Prediction for a batch, and each layer's diagnostics if asked for."""

@@ -13,6 +13,7 @@ import torch
 
 from oscbench.measures import History, Measure, Subject
 from oscbench.models.backbones import Backbone
+from oscbench.models.rates import depth_factors, set_weight_decay, weight_decay_at
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.runner.cell_spec import Progress
@@ -44,14 +45,16 @@ def learning_rate_factor(step: int, total: int, warmup: float, final: float = 0.
 def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.optim.AdamW:
     """AdamW; vectors and scalars (biases, norms, gains, one-row embeddings) carry no weight decay.
 
-    What a mechanism lets learn at another rate (`learning_rates`) is in groups of its own, whose rate follows the same schedule.
+    What learns at another rate, because a mechanism lets it (`learning_rates`) or by its depth (`layer_decay`), is in groups of its own,
+    whose rate follows the same schedule. Where weight decay has a schedule, groups say whether they are `decayed`.
     """
     rate, decay = settings["learning_rate"], settings["weight_decay"]
     own = model.trunk.mechanism.learning_rates() if isinstance(model, Backbone) else []
     apart = {id(parameter) for _, parameters in own for parameter in parameters}
     usual = [parameter for parameter in model.parameters() if id(parameter) not in apart]
+    depths = depth_factors(model, settings.get("layer_decay", 1.0))
     groups: list[dict[str, Any]] = []
-    for factor, parameters in [(1.0, usual), *own]:
+    for factor, parameters in _by_depth([(1.0, usual), *own], depths):
         matrices = [p for p in parameters if p.dim() >= 2 and min(p.shape[-2:]) > 1]
         large = {id(parameter) for parameter in matrices}
         others = [parameter for parameter in parameters if id(parameter) not in large]
@@ -59,9 +62,24 @@ def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.op
             {"params": matrices, "weight_decay": decay, "lr": factor * rate},
             {"params": others, "weight_decay": 0.0, "lr": factor * rate},
         ]
+    if "final_weight_decay" in settings:
+        for place, group in enumerate(groups):
+            group["decayed"] = place % 2 == 0
     return torch.optim.AdamW(
         groups, lr=rate, betas=(0.9, settings["beta2"]), fused=True, capturable=settings.get("graph", False)
     )
+
+
+def _by_depth(
+    groups: list[tuple[float, list[torch.nn.Parameter]]], depths: dict[int, float]
+) -> Iterator[tuple[float, list[torch.nn.Parameter]]]:
+    """The same groups, each in parts of one depth, which multiplies its factor; as they are where depth is no matter."""
+    for factor, parameters in groups:
+        parts: dict[float, list[torch.nn.Parameter]] = {}
+        for parameter in parameters:
+            parts.setdefault(depths.get(id(parameter), 1.0), []).append(parameter)
+        for share, part in parts.items():
+            yield share * factor, part
 
 
 def make_schedule(
@@ -108,7 +126,8 @@ def train(
 
     Validates after each epoch, though at most `VALIDATIONS` times, or every `validate_every` steps where given, and after the last step.
     Order, augmentation and dropout each have a private stream that depends on the seed alone, so every mechanism sees the same data.
-    Where a checkpoint is kept of this cell, training goes on from there. Measures look when they ask to, outside of the time of steps.
+    Where a checkpoint is kept of this cell, training goes on from there. Measures look when they ask to, outside of the time of steps: at
+    the model as it is trained, but with validations and after the last step as it is evaluated, which may be its slow teacher.
     Where several processes train it (`parallel`), all of them are here, and the first alone validates and keeps checkpoints. With `until` it
     ends after so many steps of the same schedule, and nothing is validated.
 
@@ -133,10 +152,14 @@ def train(
             batches = _awaited(at.epoch(task, settings["batch_size"]), history)
             for batch in itertools.islice(batches, end - at.done):
                 parallel.draw_for(seed, at.done)
+                if "final_weight_decay" in settings:
+                    ends = settings["weight_decay"], settings["final_weight_decay"]
+                    set_weight_decay(at.optimizer, weight_decay_at(at.done, steps, *ends))
                 pending.begin()
                 loss = learn(batch.to(subject.device))
                 at.schedule.step()
                 at.stepped()
+                model.stepped(at.done, steps)
                 pending.end(loss)
                 look.at(at.done)
                 progress(at.done, steps)
@@ -150,6 +173,8 @@ def train(
                 at.validated = at.done
                 if validates:
                     _validate(subject, at, look, pending)
+    if at.done == steps:
+        model.finish()
     history.training_seconds = sum(history.step_seconds)
 
 
@@ -165,12 +190,13 @@ def _begun(subject: Subject, settings: dict[str, Any], seed: int) -> Training:
 
 
 def _validate(subject: Subject, at: Training, look: Looking, pending: Pending) -> None:
-    """Score the model on the validation split once all its steps are read, and let measures look."""
+    """Score the model on the validation split once all its steps are read, and let measures look, at what would be evaluated now."""
     pending.read()
     task = subject.task
-    value = evaluated(task, subject.model, "validation", subject.device)[task.metric.name].value
-    subject.history.validation.append((at.done, value))
-    look.validated(at.done)
+    with subject.model.as_evaluated():
+        value = evaluated(task, subject.model, "validation", subject.device)[task.metric.name].value
+        subject.history.validation.append((at.done, value))
+        look.validated(at.done)
 
 
 def _awaited(batches: Iterator[Batch], history: History) -> Iterator[Batch]:

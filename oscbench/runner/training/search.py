@@ -304,10 +304,13 @@ def _score(record: Record) -> float | None:
 
 
 def _training_flops(record: Record) -> float | None:
-    """3 × forward FLOPs × examples, over the steps that were taken."""
+    """FLOPs of a step, over the steps that were taken."""
     flops, losses = record.measures.get("flops"), record.curves.get("train_loss")
     if flops is None or flops.value is None or losses is None:
         return None
+    step = record.measures.get("training_flops")
+    if step is not None and step.value is not None:
+        return float(step.value) * losses.x[-1]
     return 3.0 * float(flops.value) * losses.x[-1] * float(record.spec["train"]["batch_size"])
 
 

@@ -104,16 +104,26 @@ def cropped(images: Tensor, least_area: float, generator: torch.Generator) -> Te
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def crop_places(images: Tensor, least_area: float, generator: torch.Generator) -> Tensor:
-    """Where each pixel of such a part comes from, (B, h, w, 2) as `grid_sample` reads it."""
+def crop_places(
+    images: Tensor,
+    least_area: float,
+    generator: torch.Generator,
+    most_area: float = 1.0,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """Where each pixel of such a part comes from, (B, h, w, 2) as `grid_sample` reads it.
+
+    `most_area` is the largest share that is kept, `size` (h, w) how many pixels are made of it, by default as many as an image has.
+    """
     count = len(images)
-    area = least_area + (1.0 - least_area) * torch.rand(count, generator=generator)
+    area = least_area + (most_area - least_area) * torch.rand(count, generator=generator)
     ratio = torch.exp((2.0 * torch.rand(count, generator=generator) - 1.0) * math.log(4 / 3))
     sides = torch.stack(((area * ratio).sqrt(), (area / ratio).sqrt()), dim=1).clamp_max(1.0)
     centre = (2.0 * torch.rand(count, 2, generator=generator) - 1.0) * (1.0 - sides)
     # affine_grid leads from an output pixel to an input one, both from -1 to 1 and (x, y).
     matrix = torch.cat((torch.diag_embed(sides), centre[:, :, None]), dim=2)
-    return affine_grid(matrix, list(images.shape), align_corners=False)
+    made = [*images.shape[:2], *(size or images.shape[2:])]
+    return affine_grid(matrix, made, align_corners=False)
 
 
 def as_batch(found: Mapping[str, Tensor], split: str) -> Batch:
