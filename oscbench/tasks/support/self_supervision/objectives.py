@@ -57,7 +57,7 @@ def taught_coding_rate_loss(
         weight: w, of the agreement.
     """
     seen, views = targets.shape[1], embeddings.shape[1]
-    likeness = torch.einsum("bve,bue->vu", embeddings, targets) / len(targets)
+    likeness = torch.einsum("nvc,nuc->vu", embeddings, targets) / len(targets)
     own = torch.eye(views, seen, dtype=torch.bool, device=likeness.device)
     agreement = likeness.masked_fill(own, 0.0).sum() / (seen * views - seen)
     spread = coding_rate((embeddings[:, :seen] + targets) / 2, distortion)
