@@ -15,7 +15,8 @@ from oscbench import catalog
 from oscbench.models.backbones.views import Views, ViewsConfig
 from oscbench.models.matching import num_parameters
 from oscbench.models.positions import OtherGrid, image_positions, resampling, sinusoidal
-from oscbench.models.teacher import momentum_at
+from oscbench.models.teacher import Teacher, momentum_at
+from oscbench.runner.training.learner import InParts
 from oscbench.tasks import ViewInputs
 
 INPUTS = ViewInputs(1, 8, 8, teacher=0.9)
@@ -188,6 +189,26 @@ def test_every_other_mechanism_embeds_smaller_views_and_has_gradients(mechanism:
     predicted[:, 2:5].sum().backward()
     assert model.patches.weight.grad is not None
     assert model.patches.weight.grad.any()
+
+
+def test_a_batch_in_parts_has_the_same_gradient_and_asks_the_teacher_once_a_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The backward pass predicts a part again, and stops before the teacher, of which it needs nothing."""
+    asked = []
+    ask = Teacher.forward
+    monkeypatch.setattr(Teacher, "forward", lambda teacher, inputs: asked.append(1) or ask(teacher, inputs))
+    model = built(inputs=WITH_LOCAL)
+    found = {}
+    for parts, learns in ((1, model), (2, InParts(model, 2))):
+        asked.clear()
+        predicted = learns(rows()).prediction
+        weights = torch.arange(predicted[:, :5].numel()).view(4, 5, 8).sin()
+        gradients = torch.autograd.grad((predicted[:, :5] * weights).sum(), [*model.parameters()])
+        found[parts] = [predicted, *gradients]
+        assert len(asked) == parts
+    for one, two in zip(found[1], found[2], strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
 
 
 def test_flops_count_every_view_and_the_teacher_once() -> None:
