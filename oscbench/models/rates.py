@@ -9,8 +9,11 @@ import torch
 from oscbench.models.backbones import Backbone
 
 
-def weight_decay_at(step: int, total: int, start: float, final: float) -> float:
-    """Of a step from 0 to total - 1: `final` + (`start` - `final`) (1 + cos(π step/total)) / 2, as DINOv2 has it (no warm-up)."""
+def cosine(step: float, total: float, start: float, final: float) -> float:
+    """From `start` at step 0 to `final` at step `total`: final + (start - final) (1 + cos(π step/total)) / 2.
+
+    What learning rates follow after their warm-up, and, as in DINOv2, weight decay and a slow teacher's momentum over all steps.
+    """
     return final + (start - final) * 0.5 * (1.0 + math.cos(math.pi * step / total))
 
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-
-
-def momentum_at(step: int, total: int, start: float) -> float:
-    """m of a step from 0 to total - 1: 1 - (1 - m₀) (1 + cos(π step/total)) / 2, from m₀ towards 1, as DINO and DINOv2 have it."""
-    return 1.0 - (1.0 - start) * 0.5 * (1.0 + math.cos(math.pi * step / total))
 
 
 class Teacher(nn.Module):

@@ -378,10 +378,13 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
     if config.hard_path is not None:
         pairs |= harder_boards(str(config.hard_path), geometry, config.validation_boards, config.test_boards)
     left = {name: number for name, number in wanted.items() if name not in pairs}
-    for purpose, tested in (("test", True), (drawn("train", draw_number(config.draw)), False)):
-        some = {name: number for name, number in left.items() if name.endswith("test") == tested}
-        source = DATA_SEED if purpose in ("test", "train") else named_seed(DATA_SEED, purpose)
-        pairs |= make_boards(geometry, config.givens, some, source) if some else {}
+    tests = {name: number for name, number in left.items() if name.endswith("test")}
+    others = {name: number for name, number in left.items() if name not in tests}
+    draw = draw_number(config.draw)
+    pairs |= make_boards(geometry, config.givens, tests, DATA_SEED)
+    pairs |= make_boards(
+        geometry, config.givens, others, named_seed(DATA_SEED, drawn("train", draw)) if draw else DATA_SEED
+    )
     tensors = {}
     for name in wanted:
         puzzles, solutions = zip(*pairs[name], strict=True)

@@ -15,7 +15,8 @@ from oscbench import catalog
 from oscbench.models.backbones.views import Views, ViewsConfig
 from oscbench.models.matching import num_parameters
 from oscbench.models.positions import OtherGrid, image_positions, resampling, sinusoidal
-from oscbench.models.teacher import Teacher, momentum_at
+from oscbench.models.rates import cosine
+from oscbench.models.teacher import Teacher
 from oscbench.runner.training.learner import InParts
 from oscbench.tasks import ViewInputs
 
@@ -43,7 +44,7 @@ def rows(count: int = 4, inputs: ViewInputs = WITH_LOCAL) -> torch.Tensor:
 
 
 def test_momentum_goes_from_its_start_to_one_by_a_cosine() -> None:
-    found = [momentum_at(step, 10, 0.9) for step in range(10)]
+    found = [cosine(step, 10, 0.9, 1.0) for step in range(10)]
     written = [1.0 + 0.5 * (0.9 - 1.0) * (1.0 + math.cos(math.pi * step / 10)) for step in range(10)]
     assert found == pytest.approx(written, abs=1e-15)
     assert found[0] == pytest.approx(0.9)
@@ -62,7 +63,7 @@ def test_a_teacher_is_the_moving_average_of_its_students_parameters(mechanism: s
             for parameter in model.parameters():
                 parameter += torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         model.stepped(step + 1, 5)
-        m = momentum_at(step, 5, 0.9)
+        m = cosine(step, 5, 0.9, 1.0)
         for name, parameter in model.named_parameters():
             average[name] = m * average[name] + (1.0 - m) * parameter.detach()
     found = dict(model.teacher.own.named_buffers())

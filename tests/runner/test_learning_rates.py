@@ -8,7 +8,7 @@ import pytest
 import torch
 from measure_subjects import make_subject
 
-from oscbench.models.rates import set_weight_decay, weight_decay_at
+from oscbench.models.rates import cosine, set_weight_decay
 from oscbench.runner.plan import make_plan
 from oscbench.runner.training import loop
 from oscbench.runner.training.loop import make_optimizer, train
@@ -101,7 +101,7 @@ def test_every_matrix_decays_at_every_depth_and_nothing_else(tiny):
 
 
 def test_weight_decay_moves_by_a_cosine(monkeypatch):
-    found = [weight_decay_at(step, 10, 0.04, 0.4) for step in range(10)]
+    found = [cosine(step, 10, 0.04, 0.4) for step in range(10)]
     written = [0.4 + 0.5 * (0.04 - 0.4) * (1.0 + math.cos(math.pi * step / 10)) for step in range(10)]
     assert found == pytest.approx(written, abs=1e-15)
     assert found[0] == pytest.approx(0.04)
@@ -110,7 +110,7 @@ def test_weight_decay_moves_by_a_cosine(monkeypatch):
     subject = make_subject("softmax")
     recipe = {"steps": 5, "batch_size": 64, "warmup": 0.1, "clip": 1.0, **SETTINGS, "final_weight_decay": 0.4}
     train(subject, recipe, 0, lambda done, total: None)
-    assert seen == [weight_decay_at(step, 5, 0.1, 0.4) for step in range(5)]
+    assert seen == [cosine(step, 5, 0.1, 0.4) for step in range(5)]
 
 
 def test_a_recipe_says_neither_where_it_wants_neither(tiny):

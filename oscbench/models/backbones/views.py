@@ -21,7 +21,8 @@ from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.dense import DenseConfig
 from oscbench.models.backbones.vision import patches_along, patches_of
 from oscbench.models.positions import OtherGrid, image_positions
-from oscbench.models.teacher import Teacher, momentum_at
+from oscbench.models.rates import cosine
+from oscbench.models.teacher import Teacher
 from oscbench.models.trunk import Output
 from oscbench.settings import added
 
@@ -167,9 +168,9 @@ class Views(Backbone):
         return done
 
     def stepped(self, done: int, steps: int) -> None:
-        """The teacher follows."""
+        """The teacher follows, with a momentum that goes from its start towards 1, as in DINO."""
         if self.teacher is not None:
-            self.teacher.follow(self, momentum_at(done - 1, steps, self.inputs.teacher))
+            self.teacher.follow(self, cosine(done - 1, steps, self.inputs.teacher, 1.0))
 
     @contextmanager
     def as_evaluated(self) -> Iterator[None]:

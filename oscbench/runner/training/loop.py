@@ -13,7 +13,7 @@ import torch
 
 from oscbench.measures import History, Measure, Subject
 from oscbench.models.backbones import Backbone
-from oscbench.models.rates import depth_factors, set_weight_decay, weight_decay_at
+from oscbench.models.rates import cosine, depth_factors, set_weight_decay
 from oscbench.models.trunk import named_seed
 from oscbench.records import Curve
 from oscbench.runner.cell_spec import Progress
@@ -38,8 +38,7 @@ def learning_rate_factor(step: int, total: int, warmup: float, final: float = 0.
     rising = warmup * total
     if step < rising:
         return (step + 1) / rising
-    cosine = 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, total - rising)))
-    return final + (1.0 - final) * cosine
+    return cosine(step - rising, max(1.0, total - rising), 1.0, final)
 
 
 def make_optimizer(model: torch.nn.Module, settings: dict[str, Any]) -> torch.optim.AdamW:
@@ -154,7 +153,7 @@ def train(
                 parallel.draw_for(seed, at.done)
                 if "final_weight_decay" in settings:
                     ends = settings["weight_decay"], settings["final_weight_decay"]
-                    set_weight_decay(at.optimizer, weight_decay_at(at.done, steps, *ends))
+                    set_weight_decay(at.optimizer, cosine(at.done, steps, *ends))
                 pending.begin()
                 loss = learn(batch.to(subject.device))
                 at.schedule.step()
