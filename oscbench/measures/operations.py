@@ -54,12 +54,12 @@ class OperationCount(Measure):
         evaluations = count_evaluations(subject)
         if evaluations is None:
             return Findings({"operations": _unknown()})
-        mechanism, tokens = subject.model.trunk.mechanism, subject.model.num_tokens
-        own = mechanism.counted(tokens, evaluations)
+        trunk, tokens = subject.model.trunk, subject.model.num_tokens
+        own = trunk.repeats * trunk.mechanism.counted(tokens, evaluations)
         around = surroundings(subject)
         found = {"operations": self._measurement(own + around, own, tokens, "operations a sample")}
-        for name, ours in mechanism.implementations(tokens).items():
-            label = f"operations a sample, {name} implementation"
+        for name, once in trunk.mechanism.implementations(tokens).items():
+            ours, label = trunk.repeats * once, f"operations a sample, {name} implementation"
             found[f"operations_{name}"] = self._measurement(ours + around, ours, tokens, label)
         return Findings(found)
 
@@ -86,14 +86,14 @@ def surroundings(subject: Subject) -> Operations:
     """What stands around the mechanism: linear maps, GELUs (an error function each) and LayerNorms."""
     model = subject.model
     trunk, tokens = model.trunk, model.num_tokens
-    layers = trunk.mechanism.shape.layers
-    products = (model.flops() - trunk.mechanism.flops(tokens)) // 2
+    blocks = trunk.repeats * trunk.mechanism.shape.layers
+    products = (model.flops() - trunk.repeats * trunk.mechanism.flops(tokens)) // 2
     # A stream that is not normalised says so by its features: angles need no norm.
-    norms = 0 if trunk.mechanism.stream.features_per_channel == 2 else (2 * layers + 1) * tokens
+    norms = 0 if trunk.mechanism.stream.features_per_channel == 2 else (2 * blocks + 1) * tokens
     return Operations(
         multiply_adds=products,
         elementwise=norms * trunk.mechanism.shape.width,
-        exponentials=layers * tokens * trunk.hidden,
+        exponentials=blocks * tokens * trunk.hidden,
         reductions=2 * norms,
         divisions=norms,
     )

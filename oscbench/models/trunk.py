@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -65,12 +66,19 @@ class Trunk(nn.Module):
         hidden: hidden units of each MLP, which matching moves.
         dropout: on the MLP's output.
         activation: `gelu`, or `swiglu` with its third linear map.
+        repeats: times that each block is taken, one after the other, before the next block.
     """
 
     def __init__(
-        self, mechanism: Mechanism, hidden: int, dropout: float = 0.0, activation: Activation = "gelu"
+        self,
+        mechanism: Mechanism,
+        hidden: int,
+        dropout: float = 0.0,
+        activation: Activation = "gelu",
+        repeats: int = 1,
     ) -> None:
         super().__init__()
+        self.repeats = repeats
         self.mechanism = mechanism
         self.hidden = hidden
         self.activation = activation
@@ -109,7 +117,7 @@ class Trunk(nn.Module):
         *,
         calibrations: list[dict[str, Any]] | None = None,
     ) -> Pass:
-        """All blocks, from tokens (B, N, D) as the stream has them.
+        """All blocks, from tokens (B, N, D) as the stream has them; calibrations are those of a block's first time, diagnostics of its last.
 
         Args:
             tokens: of the stream.
@@ -121,9 +129,11 @@ class Trunk(nn.Module):
         if state is None:
             state = mechanism.start(context.positions, tokens)
         diagnostics = []
-        for layer, mlp in enumerate(self.mlps):
+        for (layer, mlp), repeat in itertools.product(enumerate(self.mlps), range(self.repeats)):
+            if context.cache is not None:
+                context.cache.part = repeat
             normed = self.mixing_norms[layer](tokens)
-            if calibrations is not None:
+            if calibrations is not None and repeat == 0:
                 done = mechanism.calibrate(layer, normed, state, context)
                 if done is not None:
                     calibrations.append(done)
@@ -132,7 +142,7 @@ class Trunk(nn.Module):
             tokens = stream.add(tokens, mixed.update)
             tokens = stream.add(tokens, mlp(stream.features(self.mlp_norms[layer](tokens))))
             state = mechanism.advance(layer, tokens, mixed.state or state, context)
-            if context.diagnostics:
+            if context.diagnostics and repeat == self.repeats - 1:
                 diagnostics.append(mixed.diagnostics)
         if context.cache is not None:
             context.cache.finish(tokens.shape[1])
@@ -140,11 +150,11 @@ class Trunk(nn.Module):
 
     def flops(self, tokens: int) -> int:
         """Forward FLOPs a sample: the mechanism's and the MLPs'."""
-        return self.mechanism.flops(tokens) + tokens * self._mlp_flops()
+        return self.repeats * (self.mechanism.flops(tokens) + tokens * self._mlp_flops())
 
     def token_flops(self, senders: int) -> int:
         """FLOPs of one new token that hears so many, itself counted, all but itself from a cache."""
-        return self.mechanism.token_flops(senders) + self._mlp_flops()
+        return self.repeats * (self.mechanism.token_flops(senders) + self._mlp_flops())
 
     def _mlp_flops(self) -> int:
         """Of one token in all MLPs."""

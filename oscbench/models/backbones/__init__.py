@@ -27,6 +27,8 @@ class BackboneConfig(BaseModel):
         width: channels of the residual stream, D.
         heads: H.
         layers: number of blocks.
+        repeats: times that each block is taken, one after the other, before the next: iterative self-attention (ItrSA) where the mechanism
+            is softmax, AKOrN's own baseline (arXiv 2410.13821).
         mlp_ratio: hidden units of the MLP over D, before matching.
         activation: `gelu` or `swiglu`.
         position: what is added to tokens; `auto` follows the mechanism's trait.
@@ -37,7 +39,7 @@ class BackboneConfig(BaseModel):
         embedding_spread: standard deviation that embeddings (tokens, positions, CLS) start with; radians where tokens are angles.
     """
 
-    own: ClassVar[tuple[str, ...]] = ("position", "embedding_spread")
+    own: ClassVar[tuple[str, ...]] = ("position", "embedding_spread", "repeats")
     """Settings that belong to a mechanism more than to a comparison: an entry of a suite may have its own, and search it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +47,7 @@ class BackboneConfig(BaseModel):
     width: int = Field(default=64, ge=1)
     heads: int = Field(default=4, ge=1)
     layers: int = Field(default=4, ge=1, le=MAX_LAYERS)
+    repeats: int = added(1, neutral=1, ge=1, le=MAX_LAYERS)
     mlp_ratio: float = Field(default=4.0, gt=0.0)
     activation: Activation = "gelu"
     position: PositionMode = "auto"
@@ -88,7 +91,7 @@ class Backbone(nn.Module, ABC):
         self.added = AddedPositions(config.position, mechanism, positions)
         self.dropout = nn.Dropout(config.dropout)
         hidden = hidden or round(config.mlp_ratio * config.width)
-        self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation)
+        self.trunk = Trunk(mechanism, hidden, config.dropout, config.activation, config.repeats)
         self.build_head(seed)
         self.begin(seed)
 
@@ -111,7 +114,7 @@ class Backbone(nn.Module, ABC):
     @property
     def carried(self) -> bool:
         """Whether the mechanism's state goes on after the last block; see `Shape.carried`."""
-        return False
+        return bool(self.config.repeats > 1)
 
     def begin(self, seed: int) -> None:
         """Drop biases where the settings say so, and give parameters their start values, unless the model is only planned."""

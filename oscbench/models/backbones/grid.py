@@ -66,7 +66,7 @@ class Grid(Backbone):
     @property
     def carried(self) -> bool:
         """Where a loop follows that takes the state up."""
-        return bool(self.carries and self.config.loops > 1)
+        return super().carried or bool(self.carries and self.config.loops > 1)
 
     def build_head(self, seed: int) -> None:
         """A linear map of each cell."""

@@ -20,11 +20,15 @@ class Cache:
 
     Args:
         capacity: most tokens that will ever be kept.
+
+    Attributes:
+        part: of whom names are now; those of different parts are different names. A block that is taken several times is as many parts.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.num_tokens = 0
+        self.part: Hashable = 0
         self._rows: dict[Name, tuple[Tensor, ...]] = {}
         self._sums: dict[Name, tuple[Tensor, ...]] = {}
         self._done: set[Name] = set()
@@ -35,7 +39,7 @@ class Cache:
         Raises:
             ValueError: there is no room for so many.
         """
-        self._once(name, self._rows)
+        name = self._once(name, self._rows)
         end = self.num_tokens + new[0].shape[-2]
         if end > self.capacity:
             raise ValueError(f"the cache has room for {self.capacity} tokens, got {end}")
@@ -47,12 +51,13 @@ class Cache:
 
     def kept(self, name: Name, num_new: int) -> tuple[Tensor, ...]:
         """What `extend` gave in this pass under a name, after `num_new` new tokens."""
+        name = (self.part, name)
         assert name in self._done, f"{name} was not extended in this pass"
         return tuple(rows[..., : self.num_tokens + num_new, :] for rows in self._rows[name])
 
     def accumulate(self, name: Name, *new: Tensor) -> tuple[Tensor, ...]:
         """Add the sums over new tokens to those over all tokens before, and give the totals."""
-        self._once(name, self._sums)
+        name = self._once(name, self._sums)
         before = self._sums.get(name, tuple(torch.zeros_like(x) for x in new))
         self._sums[name] = tuple(total + x.detach() for total, x in zip(before, new, strict=True))
         return self._sums[name]
@@ -77,7 +82,10 @@ class Cache:
         every = [x for kept in (*self._rows.values(), *self._sums.values()) for x in kept]
         return sum(x.numel() * x.element_size() for x in every)
 
-    def _once(self, name: Name, here: dict[Name, tuple[Tensor, ...]]) -> None:
+    def _once(self, name: Name, here: dict[Name, tuple[Tensor, ...]]) -> Name:
+        """The whole name, which this pass has not had."""
+        name = (self.part, name)
         assert name not in self._done, f"{name} was kept twice in one pass"
         assert name in here or self.num_tokens == 0, f"{name}: earlier tokens were not kept"
         self._done.add(name)
+        return name
