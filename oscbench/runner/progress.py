@@ -19,13 +19,14 @@ REFRESH_S = 1.0
 
 
 def headline(record: Record) -> str:
-    """`accuracy 0.948`, or the status and its reason."""
+    """`accuracy 0.948`, on validation where that is all there is, or the status and its reason."""
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
-    measured = record.measures.get(record.metric)
-    if measured is None or measured.value is None:
-        return "ok"
-    return f"{record.metric} {measured.value:.4g}"
+    for name in (record.metric, f"validation_{record.metric}"):
+        measured = record.measures.get(name)
+        if measured is not None and measured.value is not None:
+            return f"{name} {measured.value:.4g}"
+    return "ok"
 
 
 def shown(cell: Cell, title: str) -> str:

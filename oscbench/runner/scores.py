@@ -9,16 +9,34 @@ from oscbench.records import Measurement
 from oscbench.tasks import Metric, Score, Split, Task
 from oscbench.tasks.support.checks import task_name
 
+NOT_TESTED = "a trial of a search that leaves the test alone"
 
-def scored(task: Task, model: torch.nn.Module, device: torch.device) -> dict[str, Measurement]:
+
+def scored(
+    task: Task, model: torch.nn.Module, device: torch.device, *, tested: bool = True
+) -> dict[str, Measurement]:
     """Evaluate on both splits; the headline's details say when a seed has failed, where the task declares it.
+
+    Args:
+        task: that evaluates.
+        model: what is evaluated.
+        device: where it is.
+        tested: otherwise on validation alone, and the headline is null with that reason.
 
     Raises:
         PartError: the task gave no headline.
     """
+    found = _tested(task, model, device) if tested else {task.metric.name: _not_tested(task.metric)}
+    return found | {
+        f"validation_{name}": as_measured(task.metric_named(name), score, f"validation {name}")
+        for name, score in evaluated(task, model, "validation", device).items()
+    }
+
+
+def _tested(task: Task, model: torch.nn.Module, device: torch.device) -> dict[str, Measurement]:
+    """On the test, and the seconds that it took where the task says them."""
     metric, failure = task.metric, task.failure
     test = evaluated(task, model, "test", device)
-    took = dict(task.seconds)
     found = {
         name: as_measured(task.metric_named(name), score, task.metric_named(name).label)
         for name, score in test.items()
@@ -27,14 +45,16 @@ def scored(task: Task, model: torch.nn.Module, device: torch.device) -> dict[str
         failed = {"measure": failure.metric, "level": failure.level, "direction": metric.direction}
         details = {**found[metric.name].details, "failed": failed}
         found[metric.name] = found[metric.name].model_copy(update={"details": details})
-    found |= {
-        f"validation_{name}": as_measured(task.metric_named(name), score, f"validation {name}")
-        for name, score in evaluated(task, model, "validation", device).items()
-    }
     return found | {
         name: Measurement(value=seconds, unit="s", label=name.replace("_", " "), direction="lower")
-        for name, seconds in took.items()
+        for name, seconds in task.seconds.items()
     }
+
+
+def _not_tested(metric: Metric) -> Measurement:
+    return Measurement(
+        value=None, unit=metric.unit, label=metric.label, direction=metric.direction, reason=NOT_TESTED
+    )
 
 
 def evaluated(task: Task, model: torch.nn.Module, split: Split, device: torch.device) -> dict[str, Score]:

@@ -84,6 +84,7 @@ class Tune(Strict):
         first_seed: the first of them; none may be a reported seed.
         sampler_seed: of the search's own draws.
         steps: of a trial, by default those of the reported cells; a shorter trial has the same schedule in less time.
+        test: whether trials are tested as reported cells are, though the choice looks at validation alone; `false` saves their time.
         extend: how often an entry whose choice stands at an end of a range or of a list of numbers goes beyond it by itself, with
             two further trials for each such end and at most six in all.
         space: `train.x`, `settings.x` (of the mechanism) or `model.x` (of the model, what an entry may have its own of) -> what may
@@ -96,6 +97,7 @@ class Tune(Strict):
     first_seed: int = Field(default=100, ge=0, le=MAX_SEED)
     sampler_seed: int = Field(default=0, ge=0, le=MAX_SEED)
     steps: int | None = added(None, neutral=None, ge=1)
+    test: bool = added(True, neutral=True)
     extend: int = added(2, neutral=0, ge=0, le=2)
     space: Space = Field(min_length=1)
 

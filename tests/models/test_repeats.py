@@ -87,7 +87,10 @@ def test_operations_hold_as_many_products_as_flops(name: str) -> None:
 
 def test_operations_are_those_of_as_many_blocks() -> None:
     many, deep = (
-        OperationCount(OperationsConfig()).after(make_subject(**model)).measures["operations"].details["counts"]
+        OperationCount(OperationsConfig())
+        .after(make_subject(**model))
+        .measures["operations"]
+        .details["counts"]
         for model in ({"layers": 1, "repeats": 3}, {"layers": 3})
     )
     assert many == deep

@@ -193,6 +193,36 @@ def test_ledger_counts_the_cost_and_keeps_entries_that_a_run_left_out(planned, t
     assert store.read_all() == ([], []), "a ledger is no record, and no damaged one"
 
 
+def test_a_search_may_leave_the_test_alone_and_chooses_the_same(tiny, tmp_path, capfd):
+    tune = "{trials: 2, seeds: 1, extend: 0, test: TESTED, space: {train.learning_rate: {choices: [1e-3, 2e-3]}}}"
+    specs = {}
+    for tested in ("true", "false"):
+        changes = {"train": "{steps: 20, batch_size: 32}", "tune": tune.replace("TESTED", tested)}
+        suite, results = tiny(mechanisms="[softmax]", **changes), tmp_path / tested
+        assert run(suite, results, jobs=1) == 0
+        trials, reported = (
+            [r for r in Store(results).read_all()[0] if is_trial(r.suite) == wanted]
+            for wanted in (True, False)
+        )
+        entry = read_ledger(ledger_path(Store(results), "tiny")).entries[0]
+        specs[tested] = (
+            entry.chosen,
+            entry.score,
+            sorted(r.measures["validation_accuracy"].value for r in trials),
+        )
+        assert all(r.measures["accuracy"].value is not None for r in reported)
+        if tested == "true":
+            assert all(r.measures["accuracy"].value is not None for r in trials)
+            assert all("tested" not in r.spec for r in trials)
+            continue
+        for record in trials:
+            assert record.status == "ok"
+            assert record.measures["accuracy"].value is None
+            assert record.measures["accuracy"].reason == "a trial of a search that leaves the test alone"
+        assert "validation_accuracy 0." in capfd.readouterr().err
+    assert specs["true"] == specs["false"]
+
+
 def test_suite_without_a_search_has_the_specs_it_had(planned):
     _, cells = planned(tune="")
     assert all("tune" not in cell.spec and "tuned" not in cell.spec for cell in cells)

@@ -78,8 +78,9 @@ class Training:
                 gathering.curves(outcome.curves, f"measure {name}", measure.curves(subject.history))
         if not parallel.leave():
             return model
-        gathering.results(spec["task"]["name"], _results(task, subject))
-        result = outcome.findings.measures[task.metric.name]
+        tested = spec.get("tested", True)
+        gathering.results(spec["task"]["name"], _results(task, subject, tested=tested))
+        result = outcome.findings.measures[task.metric.name if tested else f"validation_{task.metric.name}"]
         if result.value is None or not math.isfinite(result.value):
             raise DivergedError(f"the loss stayed a number, but the {result.label} is {result.value}")
         for name, measure in measures.items():
@@ -113,10 +114,10 @@ class Training:
         return preview(cell, PROBE_SIZE, [*_measures(cell.spec).values()])
 
 
-def _results(task: Task, subject: Subject) -> dict[str, Measurement]:
+def _results(task: Task, subject: Subject, *, tested: bool) -> dict[str, Measurement]:
     """The metric and its subsets on test and validation, and the best that validation saw after any epoch."""
     metric = task.metric
-    found = scored(task, subject.model, subject.device)
+    found = scored(task, subject.model, subject.device, tested=tested)
     best = min if metric.direction == "lower" else max
     seen = [value for _, value in subject.history.validation if math.isfinite(value)]
     if seen:

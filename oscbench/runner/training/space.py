@@ -139,6 +139,8 @@ def trial_spec(spec: dict[str, Any], values: dict[str, Any], seed: int) -> dict[
     if spec["tune"].get("steps"):
         length = {"steps": spec["tune"]["steps"]}
         trial["train"] = {key: value for key, value in spec["train"].items() if key != "epochs"} | length
+    if not spec["tune"].get("test", True):
+        trial["tested"] = False
     trial |= {
         "variant": "+".join([spec["variant"], *chosen]),
         "seed": seed,
