@@ -25,13 +25,15 @@ from torch.nn.functional import normalize
 from oscbench.data.prepared import prepared
 from oscbench.models.backbones.dual import Dual
 from oscbench.models.trunk import named_seed
-from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, TaskConfig
+from oscbench.settings import added
+from oscbench.tasks import Batch, Draw, DualInputs, Metric, Score, Split, TaskConfig, draw_number
 from oscbench.tasks.digits import digit_splits
 from oscbench.tasks.support.captions.contrast import info_nce, nearest_means_the_same
 from oscbench.tasks.support.captions.floors import TwoTowers
 from oscbench.tasks.support.floors import histogram, logistic
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
 from oscbench.tasks.support.scenes.composition import placed
+from oscbench.tasks.support.training_subsets import drawn
 
 DATA_SEED = 20_261_128
 PREPARATION = "captions v1"
@@ -63,6 +65,7 @@ class CaptionsConfig(TaskConfig):
         validation_images: of each meaning.
         test_images: of each meaning, those held out too.
         single_digits: test images of one digit alone, which training never shows.
+        draw: of the images of training and validation; `per_seed` composes others for each seed, of the same scans.
     """
 
     size: int = Field(default=32, ge=16)
@@ -74,6 +77,7 @@ class CaptionsConfig(TaskConfig):
     validation_images: int = Field(default=2, ge=1)
     test_images: int = Field(default=10, ge=1)
     single_digits: int = Field(default=500, ge=10)
+    draw: Draw = added("fixed", neutral="fixed")
 
     @model_validator(mode="after")
     def _fits(self) -> CaptionsConfig:
@@ -264,14 +268,15 @@ class Captions(InMemoryTask):
         return Batch(torch.cat((pixels.flatten(1), ids.float()), dim=1), meanings)
 
     def _images(self, split: str, contents: Tensor) -> Batch:
-        """Images (n, size, size) uint8 of meanings, or of digits alone, composed once and kept."""
+        """Images (n, size, size) uint8 of meanings, or of digits alone, composed once and kept; the test's and those alone in every draw."""
         config = self.config
         look = (config.size, config.min_scale, config.max_scale, config.noise)
-        key = f"{PREPARATION} {split} {look} {len(contents)} {config.held_out_pairs}"
+        stream = drawn(split, draw_number(config.draw)) if split in ("train", "validation") else split
+        key = f"{PREPARATION} {stream} {look} {len(contents)} {config.held_out_pairs}"
         scans = digit_splits()["test" if split == "alone" else split]
 
         def make() -> dict[str, Tensor]:
-            generator = torch.Generator().manual_seed(named_seed(DATA_SEED, split))
+            generator = torch.Generator().manual_seed(named_seed(DATA_SEED, stream))
             parts = [
                 compose(scans, chunk, config, generator, alone=split == "alone")
                 for chunk in contents.split(1024)

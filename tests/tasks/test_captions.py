@@ -295,3 +295,15 @@ def test_a_caption_fits_its_meaning_and_a_digit_all_that_have_it() -> None:
     fits = [meaning for meaning in range(NUM_MEANINGS) if 3 in PAIRS[meaning % 90]]
     assert three.nonzero().flatten().tolist() == fits
     assert three.sum() == pytest.approx(1.0)
+
+
+def test_a_draw_of_its_own_has_other_images_of_training_and_the_same_test() -> None:
+    fixed = made().tensors()
+    each = CaptionsConfig.model_validate({**SMALL, "draw": "per_seed"})
+    one, other = (Captions.for_seed(each, seed).tensors() for seed in (1, 2))
+    assert fixed.keys() == one.keys()
+    for name in fixed:
+        differs = name in ("train.inputs", "validation.inputs")
+        assert torch.equal(one[name], other[name]) != differs
+        assert torch.equal(one[name], fixed[name]) != differs
+    assert all(torch.equal(x, Captions.for_seed(each, 0).tensors()[name]) for name, x in fixed.items())
