@@ -12,7 +12,8 @@ from typing import Any
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment
-from oscbench.analysis.frame import Loaded
+from oscbench.analysis.floors import is_untrained
+from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.selection import Entry, anchor_of
 from oscbench.records import Record, Store
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, find_ledgers, shared_request
@@ -92,6 +93,27 @@ class Tuned:
         """Records of all trial cells."""
         return [record for one in self.searches for record in one.trials.values()]
 
+    @cached_property
+    def lowest_floor(self) -> tuple[str, float] | None:
+        """The untrained floor that is the easiest to be above, and its score on the split that trials are scored on; None without one."""
+        sign = -1.0 if self.experiment.direction == "lower" else 1.0
+        found = [
+            (standing.name, score)
+            for standing in self.experiment.standings
+            for record in standing.cells
+            if is_untrained(record)
+            and math.isfinite(score := value_of(record, f"validation_{self.experiment.metric}"))
+        ]
+        return min(found, key=lambda one: sign * one[1]) if found else None
+
+    def saw_nothing(self, one: Search) -> bool:
+        """Whether a seed of the trial that was chosen is not above the lowest floor, so that chance may have chosen."""
+        chosen = one.entry.chosen_trial
+        if self.lowest_floor is None or chosen is None:
+            return False
+        sign = -1.0 if self.experiment.direction == "lower" else 1.0
+        return any(s is None or sign * (s - self.lowest_floor[1]) <= 0.0 for s in chosen.scores)
+
     def score(self, value: float | None) -> str:
         """A score as text."""
         return words.quantity(math.nan if value is None else value, self.experiment.unit)
@@ -140,8 +162,9 @@ def key_of(entry: LedgerEntry) -> Entry:
 
 
 def _tune(experiment: Experiment) -> dict[str, Any] | None:
-    found = experiment.standings[0].cells[0].spec.get("tune")
-    return dict(found) if found is not None else None
+    """What was searched; floors, which may stand first, were not."""
+    cells = (record for standing in experiment.standings for record in standing.cells)
+    return next((dict(record.spec["tune"]) for record in cells if "tune" in record.spec), None)
 
 
 def setting(place: str) -> str:

@@ -15,7 +15,7 @@ from oscbench.analysis.frame import load
 from oscbench.analysis.search import edge, searches
 from oscbench.analysis.selection import entry_names
 from oscbench.analysis.study import assemble
-from oscbench.records import Store, identity, protocol
+from oscbench.records import Measurement, Store, identity, protocol
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
 from oscbench.reporting import build_report
 from oscbench.reporting.page.trials import trials_picture, trials_table
@@ -329,6 +329,27 @@ def test_unequal_searches_and_seeds_that_are_reported_too_are_told(folder):
     told = dict(facts(short))
     assert "NOT equal: wave has 0" in told["Trials"]
     assert "seed 100 is REPORTED TOO" in told["Scored by"]
+
+
+@pytest.mark.parametrize(("level", "names"), [(0.70, ""), (0.815, "wave"), (0.845, "wave and plain")])
+def test_a_search_that_was_not_above_its_floor_is_told(folder, level, names):
+    """The trials that were chosen have 0.84 and 0.86 of `plain`, and 0.81 and 0.83 of `wave`; the harder floor does not count."""
+    results = folder()
+    floors = {"easy": level, "hard": 0.95}
+    for name, score in floors.items():
+        both = dict.fromkeys(
+            ("accuracy", "validation_accuracy"), Measurement(value=score, unit="1", label="accuracy")
+        )
+        made = make_record(name, 0, measures=both)
+        floor = made.model_copy(
+            update={"spec": made.spec | {"kind": "floor"}, "identity": f"floor{name}".ljust(64, "0")}
+        )
+        Store(results).write(floor)
+    told = dict(facts(only_search(results))).get("Saw nothing", "")
+    assert told.startswith(
+        f"a seed of the trial that was chosen for {names} is not above easy" if names else ""
+    )
+    assert bool(told) == bool(names)
 
 
 def test_cells_that_ran_with_other_values_than_were_chosen_are_told(folder):

@@ -228,6 +228,7 @@ def facts(tuned: Tuned) -> list[tuple[str, str]]:
         ("The suite's own values", f"not among the trials of {outside}" if outside else ""),
         ("Compute", _compute(tuned)),
         ("At the edge", "; ".join(_edges(tuned))),
+        ("Saw nothing", _blind(tuned)),
         ("Not what was chosen", "; ".join(_unlike(tuned))),
     ]
     optimistic = (
@@ -291,6 +292,18 @@ def _edges(tuned: Tuned) -> Iterator[str]:
             where = edge(one.entry.reached[key], value)
             if where not in ("", "inside"):
                 yield f"{one.name} took {setting(key)} {value_text(value)} {where}; better may lie beyond"
+
+
+def _blind(tuned: Tuned) -> str:
+    """Entries whose search found nothing that chance does not find."""
+    names = [one.name for one in tuned.searches if tuned.saw_nothing(one)]
+    if not names or tuned.lowest_floor is None:
+        return ""
+    floor, score = tuned.lowest_floor
+    return (
+        f"a seed of the trial that was chosen for {words.listed(names)} is not above {floor} ({tuned.score(score)}): chance may have "
+        "chosen, and these entries may do better at other values"
+    )
 
 
 def _unlike(tuned: Tuned) -> Iterator[str]:
