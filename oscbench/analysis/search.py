@@ -96,7 +96,7 @@ class Tuned:
     @cached_property
     def lowest_floor(self) -> tuple[str, float] | None:
         """The untrained floor that is the easiest to be above, and its score on the split that trials are scored on; None without one."""
-        sign = -1.0 if self.experiment.direction == "lower" else 1.0
+        worst = max if self.experiment.direction == "lower" else min
         found = [
             (standing.name, score)
             for standing in self.experiment.standings
@@ -104,7 +104,7 @@ class Tuned:
             if is_untrained(record)
             and math.isfinite(score := value_of(record, f"validation_{self.experiment.metric}"))
         ]
-        return min(found, key=lambda one: sign * one[1]) if found else None
+        return worst(found, key=lambda one: one[1]) if found else None
 
     def saw_nothing(self, one: Search) -> bool:
         """Whether a seed of the trial that was chosen is not above the lowest floor, so that chance may have chosen."""

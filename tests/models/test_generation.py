@@ -79,6 +79,16 @@ def test_stepping_gives_the_logits_of_the_full_pass(
 
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "settings"), cases(cacheable=True))
+def test_stepping_through_repeated_blocks_gives_the_logits_of_the_full_pass(
+    name: str, settings: dict[str, Any]
+) -> None:
+    model = calibrated(name, settings, layers=2, repeats=3, position="learned").double()
+    ids = tokens(12)
+    assert relative(stepped(model, ids, 5), model(ids).prediction) < 1e-9
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "settings"), cases(cacheable=True))
 def test_half_precision_steps_as_near_as_its_full_pass(name: str, settings: dict[str, Any]) -> None:
     model = calibrated(name, settings, position="learned")
     ids = tokens()

@@ -1,4 +1,4 @@
-"""Blocks that are taken several times: the same block by hand, its cost, its diagnostics and its cache."""
+"""Blocks that are taken several times: the same block by hand, its cost and its diagnostics; token by token in test_generation."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from measure_subjects import make_subject
 from torch import Tensor, nn
 
 from oscbench import catalog
+from oscbench.measures import Subject
 from oscbench.measures.operations import OperationCount, OperationsConfig
 from oscbench.models.backbones.dense import Dense, DenseConfig
-from oscbench.models.backbones.sequence import Sequence, SequenceConfig
-from oscbench.ops.decode import Cache
 from oscbench.ops.flops import flop_counter
 from oscbench.settings import spelled
-from oscbench.tasks import ImageInputs, SequenceInputs
+from oscbench.tasks import ImageInputs
 
 MECHANISMS = catalog.names("mechanisms")
-SEEN = [name for name in MECHANISMS if catalog.load("mechanisms", name).traits.cacheable]
 
 
 def dense(name: str, **model: Any) -> Dense:
@@ -36,8 +34,8 @@ def images() -> Tensor:
 @torch.no_grad()
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_a_block_that_is_repeated_is_the_block_after_itself(name: str) -> None:
-    trunk = dense(name, layers=1).trunk
     model = dense(name, layers=1)
+    trunk = model.trunk
     trunk.final_norm = nn.Identity()
     tokens, context = trunk.mechanism.stream.enter(model.embed(images())), model.context(images())
     whole = trunk.run(tokens, context)
@@ -78,37 +76,19 @@ def test_flops_are_counted_in_every_repeat(name: str) -> None:
     assert model.flops() == counter.get_total_flops()
 
 
+def operations(subject: Subject) -> Any:
+    found = OperationCount(OperationsConfig()).after(subject).measures["operations"]
+    return found.details["counts"]
+
+
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_operations_hold_as_many_products_as_flops(name: str) -> None:
     subject = make_subject(name, repeats=3)
-    counts = OperationCount(OperationsConfig()).after(subject).measures["operations"].details["counts"]
-    assert 2 * counts["multiply_adds"] == subject.model.flops()
+    assert 2 * operations(subject)["multiply_adds"] == subject.model.flops()
 
 
 def test_operations_are_those_of_as_many_blocks() -> None:
-    many, deep = (
-        OperationCount(OperationsConfig())
-        .after(make_subject(**model))
-        .measures["operations"]
-        .details["counts"]
-        for model in ({"layers": 1, "repeats": 3}, {"layers": 3})
-    )
-    assert many == deep
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("name", SEEN)
-def test_one_token_at_a_time_gives_the_logits_of_the_full_pass(name: str) -> None:
-    found = catalog.load("mechanisms", name)
-    config = SequenceConfig(width=16, heads=2, layers=2, repeats=3, position="learned")
-    inputs = SequenceInputs(vocabulary=11, length=12, num_outputs=11, is_causal=True, padding=0)
-    model = Sequence(config, inputs, found, found.Config(), hidden=None, seed=0).double().eval()
-    ids = torch.randint(1, 11, (2, 12), generator=torch.Generator().manual_seed(0))
-    model.trunk.calibrate(model.embed(ids), model.context(ids))
-    cache = Cache(12)
-    stepped = torch.cat([model.proceed(part, cache) for part in (ids[:, :5], *ids[:, 5:].split(1, 1))], 1)
-    full = model(ids).prediction
-    assert float(((stepped - full).norm(dim=-1) / full.norm(dim=-1)).max()) < 1e-9
+    assert operations(make_subject(layers=1, repeats=3)) == operations(make_subject(layers=3))
 
 
 def test_once_is_what_a_model_is_without_the_setting() -> None:

@@ -170,7 +170,7 @@ def _search(tune: Tune | None) -> dict[str, Any]:
     shared = {"trials": tune.trials, "seeds": tune.scoring_seeds(), "sampler_seed": tune.sampler_seed}
     shared |= {"extend": tune.extend} if tune.extend else {}
     shared |= {"steps": tune.steps} if tune.steps else {}
-    shared |= {} if tune.test else {"test": False}
+    shared |= {"test": False} if not tune.test else {}
     return {"tune": {**shared, "space": space}}
 
 

