@@ -481,6 +481,27 @@ def test_a_claim_is_as_good_as_its_grounds(outcomes: tuple[str, ...], verdict: s
     assert combined(judged(*outcomes)) == verdict
 
 
+@pytest.mark.parametrize(
+    ("lift", "asked_for", "verdict"),
+    [(-0.02, 0.95, "undecided"), (-0.02, 0.85, "does not hold"), (0.02, 0.95, "holds in part")],
+)
+def test_nothing_speaks_against_a_claim_before_what_must_be_given_is(
+    lift: float, asked_for: float, verdict: str
+) -> None:
+    learned = ask("level", entry="wave", measure="accuracy", at_least=asked_for)
+    ground = Ground(ground="toys", given=(learned,), asks=(ask("better", **WAVE),))
+    claim = Claim(id="X1", claim="waves win", source="nobody", grounds=(ground,))
+    (entry,) = fill([claim], Loaded(tuple(pair(lift)), (), ()))
+    assert entry.verdict == verdict
+    first, second = entry.lines
+    assert first.startswith(
+        "Toys: *given*. " if asked_for < 0.9 else "Toys: *not given, so that nothing here"
+    )
+    assert "wave − plain" in second
+    (absent,) = fill([claim], Loaded(tuple(cells("plain", [0.9] * 8)), (), ()))
+    assert absent.lines == ["Toys: not tested here."]
+
+
 def test_without_real_data_nothing_holds_whole() -> None:
     assert combined(judged("holds", "holds", real=False)) == "holds in part"
 
@@ -494,7 +515,7 @@ def test_the_file_names_every_claim_once_and_suites_that_exist() -> None:
             assert ground.asks or ground.takes, (
                 f"{claim.id}, {ground.ground}: neither asked nor said what it takes"
             )
-            assert {one.suite for one in ground.asks} <= suites
+            assert {one.suite for one in (*ground.given, *ground.asks)} <= suites
 
 
 @pytest.mark.parametrize(

@@ -20,23 +20,30 @@ Verdict = Literal["holds", "holds in part", "does not hold", "undecided", "not t
 VERDICTS: tuple[Verdict, ...] = ("holds", "holds in part", "does not hold", "undecided", "not tested here")
 ENOUGH = 2
 """Grounds that an unqualified verdict rests on, one of them on real data."""
+NOT_GIVEN = "not given, so that nothing here speaks against the claim"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One ground of a claim with what its records say."""
+    """One ground of a claim with what its records say.
+
+    Attributes:
+        findings: Answers to what it asks.
+        given: Answers to what must be given first.
+    """
 
     ground: Ground
     findings: tuple[Finding, ...]
+    given: tuple[Finding, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
-        """All questions must hold; one that does not is enough against it; where one is missing nothing is decided."""
+        """All questions must hold; one that does not is enough against it, if all is given; where one is missing nothing is decided."""
         outcomes = [finding.outcome for finding in self.findings]
         if not outcomes or set(outcomes) == {"not tested"}:
             return "not tested"
         if "does not hold" in outcomes:
-            return "does not hold"
+            return "does not hold" if all(one.outcome == "holds" for one in self.given) else "undecided"
         return "holds" if set(outcomes) == {"holds"} else "undecided"
 
 
@@ -59,13 +66,16 @@ class Entry:
         found = []
         for judged in self.grounds:
             name = words.capitalised(judged.ground.ground)
-            for finding in judged.findings:
-                if judged.outcome != "not tested":
-                    hides = f": {finding.hides}" if finding.hides else ""
-                    found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{_when(finding)}.")
             if judged.outcome == "not tested":
                 takes = f": {judged.ground.takes}" if judged.ground.takes else ""
                 found.append(f"{name}: not tested here{takes}.")
+                continue
+            for finding in judged.given:
+                first = "given" if finding.outcome == "holds" else NOT_GIVEN
+                found.append(f"{name}: *{first}*. {finding.text}{_when(finding)}.")
+            for finding in judged.findings:
+                hides = f": {finding.hides}" if finding.hides else ""
+                found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{_when(finding)}.")
         return found
 
 
@@ -83,7 +93,10 @@ def fill(claims: Sequence[Claim], loaded: Loaded) -> list[Entry]:
 
 
 def _entry(claim: Claim, evidence: Evidence) -> Entry:
-    grounds = tuple(Judged(ground, tuple(find(ground.asks, evidence))) for ground in claim.grounds)
+    grounds = tuple(
+        Judged(ground, tuple(find(ground.asks, evidence)), tuple(find(ground.given, evidence)))
+        for ground in claim.grounds
+    )
     verdict = combined(grounds)
     return Entry(claim, grounds, verdict, _where(grounds))
 

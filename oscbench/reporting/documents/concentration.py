@@ -16,7 +16,7 @@ from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents.support.flags import flags, flags_told
 from oscbench.reporting.documents.support.standings import comparisons_table, flops, mean
-from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.suites import description_of, few_told, nothing_of, report_of
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
 from oscbench.reporting.page.style import look_of, settings
@@ -28,37 +28,42 @@ which KoPE's paper follows as synchrony (arXiv 2604.07904, figure 6); and concen
 order is 1 where one patch takes all attention, whatever the phases: it rises with concentration alone. That is why phases that never move
 are followed as well. Means with 95 % t intervals over seeds, each for itself; the tests stand in [claims](claims.md#k10). Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+
+Which comes first: the step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means over
+seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration is
+first. Between two looks a quantity is taken to move evenly with the step's logarithm.
 """
-_NAME = "concentration"
+_SUITES = ("concentration", "concentration_digits")
 _TITLE = "Order, synchrony and concentration over training"
 
 
 def document(loaded: Loaded) -> Document:
-    """Scores, the courses as a picture, where they began and ended, and which went half of its way first."""
-    report = report_of(loaded, (_NAME,))
+    """Suite by suite its scores, the courses as a picture, where they began and ended, and which went half of its way first."""
+    report = report_of(loaded, _SUITES)
     if report is None:
-        return Document(f"{_HEAD}\n{nothing_of(loaded, (_NAME,))}")
-    (experiment,) = report.experiments
+        return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
+    parts: list[str] = []
+    files: dict[str, str] = {}
+    for experiment in report.experiments:
+        text, drawn = _part(experiment)
+        parts.append(text)
+        files |= drawn
+    return Document(f"{_HEAD}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
+
+
+def _part(experiment: Experiment) -> tuple[str, dict[str, str]]:
     seen = dynamics(record for standing in experiment.standings for record in standing.finished)
     seen = seen[seen["quantity"].isin(QUANTITIES)]
     names = {str(s.entry): s.name for s in experiment.standings}
     steps = ", ".join(f"{step:g}" for step in sorted(seen["step"].unique()))
-    shown, files = picture(
-        _NAME, _drawn(experiment, seen, names), f"{_TITLE}, by layer; numbers in the tables below"
-    )
+    told = f"{experiment.title}: {words.lowered(_TITLE)}, by layer; numbers in the tables below"
+    shown, files = picture(experiment.suite, _drawn(experiment, seen, names), told)
     described = description_of(experiment.suite, experiment.description)
-    parts = [
-        f"{_HEAD}\n{shown}",
-        f"\n## {experiment.title}\n\n{described}\n\n{_scores(experiment)}\n",
-        f"\n## From the start to the end\n\nMeans over layers.\n\n{_ends(seen, names)}\n",
-        f"\n## Which comes first?\n\n{_FIRST} Looked at steps {steps}.\n\n{_first(seen, names)}\n",
-    ]
-    return Document("".join(parts), files)
-
-
-_FIRST = """The step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means over
-seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration is
-first. Between two looks a quantity is taken to move evenly with the step's logarithm."""
+    return (
+        f"\n## {experiment.title}\n\n{described}\n\n{shown}\n{_scores(experiment)}\n"
+        f"\n### From the start to the end\n\nMeans over layers.\n\n{_ends(seen, names)}\n"
+        f"\n### Which comes first?\n\nLooked at steps {steps}.\n\n{_first(seen, names)}\n"
+    ), files
 
 
 def _scores(experiment: Experiment) -> str:
@@ -86,7 +91,8 @@ def _drawn(experiment: Experiment, seen: pd.DataFrame, names: Mapping[str, str])
         looks = {str(s.entry): (names[str(s.entry)], look_of(s.entry)) for s in experiment.standings}
         shown = [quantity for quantity in QUANTITIES if (seen["quantity"] == quantity).any()]
         followed = {entry: look for entry, look in looks.items() if (seen["entry"] == entry).any()}
-        return finish(draw_dynamics(seen, followed, shown), _NAME, "dynamics", _TITLE, _TITLE).svg
+        figure = draw_dynamics(seen, followed, shown)
+        return finish(figure, experiment.suite, "dynamics", _TITLE, _TITLE).svg
 
 
 def _ends(seen: pd.DataFrame, names: Mapping[str, str]) -> str:

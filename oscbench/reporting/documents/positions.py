@@ -19,7 +19,7 @@ each entry minus the baseline at the position that validation put first for it, 
 uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
-_SUITES = ("positions_digits", "positions_text", "spoken_digits")
+_SUITES = ("positions_digits", "positions_text", "positions_keywords", "spoken_digits")
 
 
 def document(loaded: Loaded) -> Document:
