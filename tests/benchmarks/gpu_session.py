@@ -33,6 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench import ops
+from oscbench.errors import first_line, kind_and_line
 from oscbench.machine.environment import environment
 
 LIMITS = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
@@ -137,13 +138,8 @@ def check_backend(
         # SSA at a locking edge keeps fewer digits in float32 gradients (mechanisms.md); `edge` bounds them.
         row["exact"] = max(row["forward"], row.get("gradients", 0.0) / 50) < LIMITS[dtype]
     except Exception as refused:  # a compiler's errors derive from no common class
-        row["refused"] = f"{type(refused).__name__}: {first_line(refused)}"
+        row["refused"] = kind_and_line(refused)
     return row
-
-
-def first_line(error: Exception) -> str:
-    """What an error says first."""
-    return (str(error).splitlines() or [""])[0][:200]
 
 
 def check(arguments: argparse.Namespace, lines: Lines, until: float) -> None:

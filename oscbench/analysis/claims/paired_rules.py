@@ -136,12 +136,14 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
             f"{name} {len(one.seeds)} of {one.n} [{100 * one.interval.low:.0f}, {100 * one.interval.high:.0f} %]"
             for name, one in ((ask.treatment, first), (ask.baseline, second))
         ]
-        text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({ask.suite})"
+        where = f"{ask.suite}, {ask.what}" if ask.what else ask.suite
+        text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({where})"
         outcome: Outcome = "undecided"
         if p <= ALPHA and first.rate < second.rate:
             outcome = "holds"
         elif p <= 1 - level and first.rate > second.rate:
             outcome = "does not hold"
-        hides = f"up to {100 * second.interval.high:.0f} % of {ask.baseline}'s seeds could fail, and none of {ask.treatment}'s"
+        fewest = f"{100 * first.interval.low:.0f} %" if first.seeds else "none"
+        hides = f"up to {100 * second.interval.high:.0f} % of {ask.baseline}'s seeds could fail, and {fewest} of {ask.treatment}'s"
         found.append(Finding(ask, outcome, text, hides if outcome == "undecided" else ""))
     return found

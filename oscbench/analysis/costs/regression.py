@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from oscbench.analysis.roles import has_role
-from oscbench.errors import UserError
+from oscbench.errors import UserError, kind_and_line
 from oscbench.records import Record, Store
 
 REGRESSION_EXIT_CODE = 3
@@ -113,9 +113,7 @@ def _from_benchmark(path: Path) -> dict[str, Reading]:
     except OSError as error:
         raise CompareError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise CompareError(
-            f"{path}: not a file of `tox -e bench`: {type(error).__name__}: {error}"
-        ) from error
+        raise CompareError(f"{path}: not a file of `tox -e bench`: {kind_and_line(error)}") from error
 
 
 def _from_records(folder: Path) -> dict[str, Reading]:

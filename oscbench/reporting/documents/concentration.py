@@ -29,9 +29,9 @@ order is 1 where one patch takes all attention, whatever the phases: it rises wi
 are followed as well. Means with 95 % t intervals over seeds, each for itself; the tests stand in [claims](claims.md#k10). Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 
-Which comes first: the step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means over
-seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration is
-first. Between two looks a quantity is taken to move evenly with the step's logarithm.
+Which comes first: the step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means
+over seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration
+is first. Between two looks a quantity is taken to move evenly with the step's logarithm.
 """
 _SUITES = ("concentration", "concentration_digits")
 _TITLE = "Order, synchrony and concentration over training"

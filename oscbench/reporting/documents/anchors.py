@@ -1,0 +1,35 @@
+"""Numbers that others published, where ours is the same quantity."""
+
+from __future__ import annotations
+
+from oscbench.analysis.costs.growth import is_timing
+from oscbench.analysis.frame import Loaded
+from oscbench.analysis.published.matches import beside
+from oscbench.analysis.study import assemble
+from oscbench.reporting.documents import Document, table
+from oscbench.reporting.page.table import Cell
+from oscbench.reporting.sections.published import COLUMNS
+
+_HEAD = """# Do we measure what others measured?
+
+Every published number whose quantity a suite here measures as it was published: the same data, sizes and length of training; what else
+differs is noted. Numbers beside which ours are other quantities, and why, stand in each suite's report. ± of ours is half the 95 % t interval
+of the mean over seeds, ± of theirs the standard deviation that the source gives; which of our measurements may stand beside which number is
+written in [answers.yaml](../../results/published/answers.yaml), the numbers in [published.json](../../results/published/published.json). Made
+from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+"""
+
+
+def document(loaded: Loaded) -> Document:
+    """A table a suite, of rows that are the same quantity alone."""
+    records = tuple(r for r in loaded.records if not is_timing(r))
+    parts = [_HEAD]
+    for experiment in assemble(Loaded(records, (), ()), ()).experiments if records else ():
+        rows = [[_text(one.read(b)) for one in COLUMNS] for b in beside(experiment) if b.same]
+        if rows:
+            parts.append(f"\n## {experiment.title}\n\n{table([one.heading for one in COLUMNS], rows)}\n")
+    return Document("".join(parts))
+
+
+def _text(shown: Cell | str) -> str:
+    return shown.text if isinstance(shown, Cell) else shown
