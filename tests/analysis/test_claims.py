@@ -482,24 +482,40 @@ def test_a_claim_is_as_good_as_its_grounds(outcomes: tuple[str, ...], verdict: s
 
 
 @pytest.mark.parametrize(
-    ("lift", "asked_for", "verdict"),
-    [(-0.02, 0.95, "undecided"), (-0.02, 0.85, "does not hold"), (0.02, 0.95, "holds in part")],
+    ("lift", "asked_for", "seeds", "verdict", "told"),
+    [
+        (-0.02, 0.85, 8, "does not hold", "given"),
+        (-0.02, 0.95, 8, "undecided", "not given, so that nothing is decided here"),
+        (0.02, 0.95, 8, "undecided", "not given, so that nothing is decided here"),
+        (0.02, 0.85, 8, "holds in part", "given"),
+        (-0.02, 0.85, 4, "undecided", "not known to be given: estimates only: a verdict takes 8 seeds"),
+    ],
 )
-def test_nothing_speaks_against_a_claim_before_what_must_be_given_is(
-    lift: float, asked_for: float, verdict: str
+def test_nothing_is_decided_before_what_must_be_given_is(
+    lift: float, asked_for: float, seeds: int, verdict: str, told: str
 ) -> None:
     learned = ask("level", entry="wave", measure="accuracy", at_least=asked_for)
     ground = Ground(ground="toys", given=(learned,), asks=(ask("better", **WAVE),))
     claim = Claim(id="X1", claim="waves win", source="nobody", grounds=(ground,))
-    (entry,) = fill([claim], Loaded(tuple(pair(lift)), (), ()))
+    (entry,) = fill([claim], Loaded(tuple(pair(lift, seeds=seeds)), (), ()))
     assert entry.verdict == verdict
     first, second = entry.lines
-    assert first.startswith(
-        "Toys: *given*. " if asked_for < 0.9 else "Toys: *not given, so that nothing here"
-    )
+    assert first.startswith(f"Toys: *{told}*. wave: ")
     assert "wave − plain" in second
     (absent,) = fill([claim], Loaded(tuple(cells("plain", [0.9] * 8)), (), ()))
     assert absent.lines == ["Toys: not tested here."]
+
+
+def test_what_nobody_measured_is_not_known_to_be_given() -> None:
+    ground = Ground(
+        ground="toys",
+        given=(ask("level", entry="wave", measure="old_rules", at_least=0.9),),
+        asks=(ask("better", **WAVE),),
+    )
+    claim = Claim(id="X1", claim="waves win", source="nobody", grounds=(ground,))
+    (entry,) = fill([claim], Loaded(tuple(pair(-0.02)), (), ()))
+    assert entry.verdict == "undecided"
+    assert entry.lines[0].startswith("Toys: *not known to be given*. ")
 
 
 def test_without_real_data_nothing_holds_whole() -> None:

@@ -1,4 +1,7 @@
-"""Reference records answer what their suites ask today: whoever runs a suite over them computes nothing again."""
+"""Reference records answer what their suites ask today: whoever runs a suite over them computes nothing again.
+
+Left out are suites that search, whose cells follow from what a search finds, and floors, which follow from a suite's cells.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ OLDER = {
     "spoken_digits": "the same, of digits",
 }
 """Suites that would run again, and why they have not."""
+NOT_YET = {"robustness_digits": "two entries joined it"}
+"""Suites that have cells which have not run."""
+MISSING = ("oscbench data add", "espeak-ng")
+"""Where data are missing, these tell how to get them."""
 SUITES = {path.stem: path for path in (ROOT / "suites").rglob("*.yaml")}
 RAN = sorted(
     {path.name.removesuffix(".jsonl.gz") for path in (ROOT / "results" / "reference").rglob("*.jsonl.gz")}
@@ -39,9 +46,14 @@ def committed() -> dict[str, set[str]]:
 def test_no_cell_would_run_again(suite: str, committed: dict[str, set[str]]) -> None:
     if suite not in committed:
         pytest.skip("its cells follow from a search")
+    points = load_points(str(SUITES[suite]))
     try:
-        points = load_points(str(SUITES[suite]))
         planned = {cell.identity for point in points for cell in make_plan(point, only=[], device="cpu")}
     except UserError as error:
+        if not any(remedy in str(error) for remedy in MISSING):
+            raise
         pytest.skip(str(error))
     assert bool(committed[suite] - planned) == (suite in OLDER), "run it again, or say in OLDER why not"
+    assert suite in OLDER or bool(planned - committed[suite]) == (suite in NOT_YET), (
+        "run the rest, or say in NOT_YET why not"
+    )

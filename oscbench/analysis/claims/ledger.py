@@ -238,7 +238,7 @@ class Ground(_Frozen):
 
     Attributes:
         real: Whether its data come from outside and are more than a toy.
-        given: What must hold before anything speaks against the claim here: that an entry learned what it was trained on, say.
+        given: What must hold before anything is decided here: that an entry learned what it was trained on, say.
         asks: All must hold for the claim to hold here; empty where no suite asks yet.
         takes: What it would take to ask, said where no record answers.
     """

@@ -143,7 +143,7 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
             outcome = "holds"
         elif p <= 1 - level and first.rate > second.rate:
             outcome = "does not hold"
-        fewest = f"{100 * first.interval.low:.0f} %" if first.seeds else "none"
+        fewest = f"as few as {100 * first.interval.low:.0f} %" if first.seeds else "none"
         hides = f"up to {100 * second.interval.high:.0f} % of {ask.baseline}'s seeds could fail, and {fewest} of {ask.treatment}'s"
         found.append(Finding(ask, outcome, text, hides if outcome == "undecided" else ""))
     return found

@@ -20,7 +20,7 @@ Verdict = Literal["holds", "holds in part", "does not hold", "undecided", "not t
 VERDICTS: tuple[Verdict, ...] = ("holds", "holds in part", "does not hold", "undecided", "not tested here")
 ENOUGH = 2
 """Grounds that an unqualified verdict rests on, one of them on real data."""
-NOT_GIVEN = "not given, so that nothing here speaks against the claim"
+NOT_GIVEN = "not given, so that nothing is decided here"
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,14 @@ class Judged:
 
     @property
     def outcome(self) -> Outcome:
-        """All questions must hold; one that does not is enough against it, if all is given; where one is missing nothing is decided."""
+        """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided."""
         outcomes = [finding.outcome for finding in self.findings]
         if not outcomes or set(outcomes) == {"not tested"}:
             return "not tested"
+        if any(one.outcome != "holds" for one in self.given):
+            return "undecided"
         if "does not hold" in outcomes:
-            return "does not hold" if all(one.outcome == "holds" for one in self.given) else "undecided"
+            return "does not hold"
         return "holds" if set(outcomes) == {"holds"} else "undecided"
 
 
@@ -70,13 +72,18 @@ class Entry:
                 takes = f": {judged.ground.takes}" if judged.ground.takes else ""
                 found.append(f"{name}: not tested here{takes}.")
                 continue
-            for finding in judged.given:
-                first = "given" if finding.outcome == "holds" else NOT_GIVEN
-                found.append(f"{name}: *{first}*. {finding.text}{_when(finding)}.")
+            found += [f"{name}: *{_first(one)}*. {one.text}{_when(one)}." for one in judged.given]
             for finding in judged.findings:
                 hides = f": {finding.hides}" if finding.hides else ""
                 found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{_when(finding)}.")
         return found
+
+
+def _first(finding: Finding) -> str:
+    """Whether what a ground takes as given is."""
+    if finding.outcome in ("undecided", "not tested"):
+        return f"not known to be given{f': {finding.hides}' if finding.hides else ''}"
+    return "given" if finding.outcome == "holds" else NOT_GIVEN
 
 
 def _when(finding: Finding) -> str:

@@ -163,7 +163,7 @@ def _set(rule: Rule, standing: Standing, ours: _Found, row: Published) -> Beside
         rule=rule,
         published=row,
         theirs=float(row.value) * rule.scale,
-        std=None if row.std is None else row.std * rule.scale,
+        std=None if (std := _spread(row)) is None else std * rule.scale,
         seeds=row.seeds if isinstance(row.seeds, int) else None,
         unit=ours.unit,
         values=ours.values,
@@ -172,6 +172,13 @@ def _set(rule: Rule, standing: Standing, ours: _Found, row: Published) -> Beside
         measure=ours.measure,
         records=ours.records,
     )
+
+
+def _spread(row: Published) -> float | None:
+    """Standard deviation over seeds: the source's, or that of the seeds which it lists."""
+    if row.std is not None or not isinstance(row.per_seed, list) or len(row.per_seed) < 2:
+        return row.std
+    return float(np.std(row.per_seed, ddof=1))
 
 
 def _nearest(found: list[Beside]) -> list[Beside]:

@@ -10,6 +10,7 @@ from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.experiment import Experiment, Standing, values_of
 from oscbench.analysis.fairness import position_of
+from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.roles import basis
 from oscbench.analysis.selection import Entry
@@ -110,7 +111,7 @@ def standings_table(experiment: Experiment, baseline: Entry | None) -> str:
             comparison = against.get(standing.entry)
             cells += [difference(comparison), _verdict(comparison)] if comparison else ["", ""]
         if threshold:
-            found = failures(standing.cells, threshold)
+            found = None if is_floor(standing.cells[0]) else failures(standing.cells, threshold)
             cells.append(_failing(found.seeds, found.n, found.interval.high) if found else "")
         cells += [flags(standing)] if flagged else []
         rows.append([*cells, str(len(standing.finished)), flops(standing)])
