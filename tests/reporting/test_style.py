@@ -7,10 +7,12 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from oscbench import catalog, words
 from oscbench.analysis.selection import Entry
-from oscbench.reporting.page.figure import focus
+from oscbench.analysis.statistics.seeds import Interval
+from oscbench.reporting.page.figure import focus, line_of_means, name_ends
 from oscbench.reporting.page.style import PALETTE, look_of
 from oscbench.reporting.render.latex import escaped
 from oscbench.reporting.sections.curves import mean_curve, thin
@@ -161,3 +163,25 @@ def test_numbers_near_the_largest_leave_an_axis_its_ends(direction):
         for spread in (rows, [*rows, *rows, *rows], [*rows, *(np.array([0.5 + 0.01 * k]) for k in range(5))]):
             ends = focus(spread, direction, 0.0)
             assert ends is None or np.isfinite(ends[1] - ends[0])
+
+
+def test_names_of_lines_are_apart_and_beside_their_own_ends() -> None:
+    figure = Figure(figsize=(5, 3))
+    axes = figure.subplots()
+    axes.set_ylim(0, 100)
+    ends = [(92.0, "a"), (92.5, "b"), (91.0, "c"), (88.0, "d"), (84.0, "e"), (27.0, "alone")]
+    name_ends(figure, axes, [(y, name, "black") for y, name in ends])
+    places = {text.get_text(): text.xy[1] for text in axes.texts}
+    assert places["alone"] == pytest.approx(0.27)
+    crowded = sorted(place for name, place in places.items() if name != "alone")
+    assert min(np.diff(crowded)) > 0.05
+    assert crowded[-1] <= 1.0
+    assert sorted(places, key=places.__getitem__) == ["alone", "e", "d", "c", "a", "b"]
+
+
+def test_intervals_of_shares_end_at_one() -> None:
+    axes = Figure().subplots()
+    points = [(0.9, Interval(0.7, 1.1)), (0.95, Interval(0.9, 0.99))]
+    line_of_means(axes, np.array([1.0, 2.0]), points, "fraction", "a", look_of(Entry("kope", "default")))
+    ends = [segment[:, 1] for segment in axes.collections[0].get_segments()]
+    np.testing.assert_allclose(ends, [[70.0, 100.0], [90.0, 99.0]])

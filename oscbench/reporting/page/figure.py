@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from oscbench import words
 from oscbench.analysis.statistics.seeds import Interval
@@ -115,9 +116,10 @@ def line_of_means(
     label: str,
     look: Look,
 ) -> Line2D:
-    """Means with their intervals, joined; those of one seed have none."""
-    low = [mean - ends.low if ends.exists else 0.0 for mean, ends in points]
-    high = [ends.high - mean if ends.exists else 0.0 for mean, ends in points]
+    """Means with their intervals, joined; those of one seed have none, and those of shares end at 0 and 1."""
+    least, most = (0.0, 1.0) if unit == "fraction" else (-math.inf, math.inf)
+    low = [mean - max(ends.low, least) if ends.exists else 0.0 for mean, ends in points]
+    high = [min(ends.high, most) - mean if ends.exists else 0.0 for mean, ends in points]
     bars = axes.errorbar(
         x,
         scaled([mean for mean, _ in points], unit),
@@ -133,7 +135,7 @@ def line_of_means(
 
 
 def name_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Names of lines at their right ends instead of a legend, pushed apart where they would cover one another.
+    """Names of lines at their right ends instead of a legend, moved apart, and as little as that takes, where they would cover one another.
 
     Args:
         figure: Of the axes.
@@ -145,10 +147,9 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]
     order = np.argsort(heights)
     places = (heights[order] - low) / ((high - low) or 1.0)
     gap = 9.5 / (72 * figure.get_figheight() * 0.75)
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + gap)
-    over = max(0.0, float(places[-1]) - 1.0) if len(places) else 0.0
-    for at, i in zip(places - over, order, strict=True):
+    least = gap * np.arange(len(places))  # above the lowest, if all stand as close as they may
+    apart = isotonic_regression(places - least).x + least if len(places) else places
+    for at, i in zip(np.minimum(apart, 1.0 - least[::-1]), order, strict=True):
         _, name, colour = ends[i]
         axes.annotate(name, (1.015, at), xycoords="axes fraction", va="center", fontsize=7.5, color=colour)
 
