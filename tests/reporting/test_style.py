@@ -181,7 +181,7 @@ def test_names_of_lines_are_apart_and_beside_their_own_ends() -> None:
 
 def test_intervals_of_shares_end_at_one() -> None:
     axes = Figure().subplots()
-    points = [(0.9, Interval(0.7, 1.1)), (0.95, Interval(0.9, 0.99))]
-    line_of_means(axes, np.array([1.0, 2.0]), points, "fraction", "a", look_of(Entry("kope", "default")))
+    points = [(0.9, Interval(0.7, 1.1)), (0.95, Interval(0.9, 0.99)), (-0.1, Interval(-0.3, 0.1))]
+    line_of_means(axes, np.arange(3.0), points, "fraction", "a", look_of(Entry("kope", "default")))
     ends = [segment[:, 1] for segment in axes.collections[0].get_segments()]
-    np.testing.assert_allclose(ends, [[70.0, 100.0], [90.0, 99.0]])
+    np.testing.assert_allclose(ends, [[70.0, 100.0], [90.0, 99.0], [-30.0, 10.0]])

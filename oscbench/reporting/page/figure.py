@@ -116,10 +116,9 @@ def line_of_means(
     label: str,
     look: Look,
 ) -> Line2D:
-    """Means with their intervals, joined; those of one seed have none, and those of shares end at 0 and 1."""
-    least, most = (0.0, 1.0) if unit == "fraction" else (-math.inf, math.inf)
-    low = [mean - max(ends.low, least) if ends.exists else 0.0 for mean, ends in points]
-    high = [min(ends.high, most) - mean if ends.exists else 0.0 for mean, ends in points]
+    """Means with their intervals, joined; those of one seed have none, and those of shares end at 1."""
+    low = [mean - ends.low if ends.exists else 0.0 for mean, ends in points]
+    high = [_upper(mean, ends.high, unit) - mean if ends.exists else 0.0 for mean, ends in points]
     bars = axes.errorbar(
         x,
         scaled([mean for mean, _ in points], unit),
@@ -132,6 +131,11 @@ def line_of_means(
         elinewidth=0.9,
     )
     return bars.lines[0]
+
+
+def _upper(mean: float, high: float, unit: str) -> float:
+    """An interval's upper end, where it can lie."""
+    return min(high, max(mean, 1.0)) if unit == "fraction" else high
 
 
 def name_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
