@@ -12,13 +12,13 @@ from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 _HEAD = """# How much do positions and starts decide?
 
-Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors), and
-with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5 (of frames of sound learned positions alone
-start so). Uniform, the mean of all tokens (of text all earlier ones), is a floor. One recipe for all, nothing tuned; estimates only, eight
-draws of speakers among them. No default of ours follows from these: which positions and which start are best changes with the task.
-Differences are each entry minus the baseline at the position that validation put first for it, paired by seed, with the 95 % t interval of
-each alone, uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the
-[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors),
+and with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5 (of frames of sound learned
+positions alone start so). Uniform, the mean of all tokens (of text all earlier ones), is a floor. One recipe for all, nothing tuned;
+estimates only, eight draws of speakers among them. No default of ours follows from these: which positions and which start are best changes
+with the task. Differences are each entry minus the baseline at the position that validation put first for it, paired by seed, with the 95 %
+t interval of each alone, uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the [reference
+records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _SUITES = ("positions_digits", "positions_text", "positions_keywords", "spoken_digits")
 
