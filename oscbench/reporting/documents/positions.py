@@ -20,7 +20,13 @@ with the task. Differences are each entry minus the baseline at the position tha
 t interval of each alone, uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
-_SUITES = ("positions_digits", "positions_text", "positions_keywords", "spoken_digits", "ssa_positions_digits")
+_SUITES = (
+    "positions_digits",
+    "positions_text",
+    "positions_keywords",
+    "spoken_digits",
+    "ssa_positions_digits",
+)
 
 
 def document(loaded: Loaded) -> Document:
