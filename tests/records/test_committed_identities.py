@@ -15,9 +15,6 @@ from oscbench.settings import added, spelled
 from oscbench.suite.errors import without_name
 from oscbench.suite.schema import Train
 
-EARLIER = {"rope": {"rotate_values"}}
-"""Settings that joined after some records and before there was `added`: later records have them at every value, earlier ones not."""
-
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
@@ -39,9 +36,7 @@ class Speller:
         key = kind, canonical(part)
         if key not in self.known:
             config = catalog.load(kind, part["name"]).Config.model_validate(without_name(part))
-            missing = EARLIER.get(part["name"], set()) - part.keys()
-            kept = {name: value for name, value in spelled(config).items() if name not in missing}
-            self.known[key] = {"name": part["name"], **kept}
+            self.known[key] = {"name": part["name"], **spelled(config)}
         return self.known[key]
 
     def matching(self, part):
