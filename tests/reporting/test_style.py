@@ -165,18 +165,24 @@ def test_numbers_near_the_largest_leave_an_axis_its_ends(direction):
             assert ends is None or np.isfinite(ends[1] - ends[0])
 
 
-def test_names_of_lines_are_apart_and_beside_their_own_ends() -> None:
+@pytest.mark.parametrize(
+    "crowd", [[92.0, 92.5, 91.0, 88.0, 84.0], [0.0, 0.1, 0.2, 0.3, 0.4], [50.0, 50.1, 50.2, 50.3, 50.4]]
+)
+def test_names_of_lines_are_apart_beside_their_own_ends_and_within_the_axes(crowd: list[float]) -> None:
     figure = Figure(figsize=(5, 3))
     axes = figure.subplots()
     axes.set_ylim(0, 100)
-    ends = [(92.0, "a"), (92.5, "b"), (91.0, "c"), (88.0, "d"), (84.0, "e"), (27.0, "alone")]
+    ends = [*zip(crowd, "abcde", strict=True), (70.0, "alone")]
     name_ends(figure, axes, [(y, name, "black") for y, name in ends])
     places = {text.get_text(): text.xy[1] for text in axes.texts}
-    assert places["alone"] == pytest.approx(0.27)
-    crowded = sorted(place for name, place in places.items() if name != "alone")
-    assert min(np.diff(crowded)) > 0.05
-    assert crowded[-1] <= 1.0
-    assert sorted(places, key=places.__getitem__) == ["alone", "e", "d", "c", "a", "b"]
+    assert places["alone"] == pytest.approx(0.7)
+    near = np.array([places[name] for name in "abcde"])
+    assert list(np.argsort(near)) == list(np.argsort(crowd))
+    assert min(np.diff(np.sort(near))) > 0.05
+    assert near.min() >= 0
+    assert near.max() <= 1
+    if crowd[0] == 50:
+        assert near.mean() == pytest.approx(0.502)
 
 
 def test_intervals_of_shares_end_at_one() -> None:

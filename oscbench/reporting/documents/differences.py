@@ -58,8 +58,8 @@ _ASKED = (
     (
         "spoken words",
         "keywords",
-        "kope,softmax",
-        "equal parameters",
+        "kope,rope:values",
+        "equal parameters; values rotated in both; KoPE's one layer takes no step",
     ),
     (
         "spoken words",

@@ -7,7 +7,7 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents.support.standings import difference
+from oscbench.reporting.documents.support.standings import comparisons_table, difference
 from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 _HEAD = """# How much do positions and starts decide?
@@ -15,8 +15,9 @@ _HEAD = """# How much do positions and starts decide?
 Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors),
 and with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5 (of frames of sound learned
 positions alone start so). Uniform, the mean of all tokens (of text all earlier ones), is a floor. One recipe for all, nothing tuned;
-estimates only, eight draws of speakers among them. No default of ours follows from these: which positions and which start are best changes
-with the task. Differences are each entry minus the baseline at the position that validation put first for it, paired by seed, with the 95 %
+estimates only, eight draws of speakers among them, but where a suite declares what it compares: its verdicts stand below its table. No
+mechanism's default follows from these, since which positions and which start are best changes with the task; suites take theirs from them,
+task by task. Differences are each entry minus the baseline at the position that validation put first for it, paired by seed, with the 95 %
 t interval of each alone, uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
@@ -72,4 +73,6 @@ def _of(experiment: Experiment) -> str:
     headings = ("Mechanism", "Settings", "Position", experiment.metric_label, baseline, "Seeds")
     withheld = next((c.withheld for c in against.values() if c.withheld), "")
     said = f"\nVerdicts are withheld: {withheld}.\n" if withheld else ""
+    declared = [c for c in experiment.comparisons if c.role == "confirms"]
+    said += f"\nDeclared beforehand:\n\n{comparisons_table(declared)}\n" if declared else ""
     return f"\n## {experiment.title}\n\n{table(headings, rows, numbers=3)}\n{said}"

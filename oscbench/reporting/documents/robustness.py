@@ -21,6 +21,8 @@ no number is typed.
 """
 _SUITES = ("robustness_digits",)
 _NAMES = ("accuracy_", "calibration_error")
+_ALIKE = (("akorn:rotary", "rope:learned"),)
+"""Entries with the same positions, neither of which is the reference."""
 
 
 def document(loaded: Loaded) -> Document:
@@ -40,7 +42,10 @@ def _of(experiment: Experiment) -> str:
     scores = scores_table("Images", entries, told, [positions_row(entries), *flags_row(entries)])
     scores += flags_told(entries)
     reference = next(one for one in entries if one.entry.mechanism == "softmax")
-    gains = gains_table("Images", [(one, reference) for one in entries if one is not reference], told)
+    pairs = [(one, reference) for one in entries if one is not reference]
+    by = {str(one.entry): one for one in entries}
+    pairs += [(by[first], by[second]) for first, second in _ALIKE if first in by and second in by]
+    gains = gains_table("Images", pairs, told)
     described = description_of(experiment.suite, experiment.description)
     return f"\n## {experiment.title}\n\n{described}\n\n{scores}\n\nDifferences, paired by seed:\n\n{gains}\n"
 

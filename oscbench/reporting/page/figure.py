@@ -153,7 +153,7 @@ def name_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]
     gap = 9.5 / (72 * figure.get_figheight() * 0.75)
     least = gap * np.arange(len(places))  # above the lowest, if all stand as close as they may
     apart = isotonic_regression(places - least).x + least if len(places) else places
-    for at, i in zip(np.minimum(apart, 1.0 - least[::-1]), order, strict=True):
+    for at, i in zip(np.maximum(np.minimum(apart, 1.0 - least[::-1]), least), order, strict=True):
         _, name, colour = ends[i]
         axes.annotate(name, (1.015, at), xycoords="axes fraction", va="center", fontsize=7.5, color=colour)
 
