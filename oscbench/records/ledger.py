@@ -192,8 +192,14 @@ def shared_request(tune: Mapping[str, Any], protocol: str) -> str:
     return digest({"tune": tune, "protocol": protocol})
 
 
+def _continues(earlier: LedgerEntry, entry: LedgerEntry) -> bool:
+    """Whether an earlier search has all trials of this one, and more: a run that goes through them again was interrupted there."""
+    first, second = ([row.identities for row in one.trials] for one in (earlier, entry))
+    return len(first) > len(second) and first[: len(second)] == second
+
+
 def write_ledger(store: Store, ledger: Ledger) -> Path:
-    """Write a ledger in one step; entries of an earlier one that this run left out (`--only`) stay.
+    """Write a ledger in one step; entries of an earlier one stay where this run left them out (`--only`), or has not come so far again.
 
     Raises:
         ResultsError: the file system refuses.
@@ -201,7 +207,11 @@ def write_ledger(store: Store, ledger: Ledger) -> Path:
     path = ledger_path(store, ledger.suite)
     earlier = read_ledger(path)
     if earlier is not None and earlier.request == ledger.request:
-        entries = {(entry.mechanism, entry.variant): entry for entry in (*earlier.entries, *ledger.entries)}
+        entries = {(entry.mechanism, entry.variant): entry for entry in earlier.entries}
+        for entry in ledger.entries:
+            before = entries.get((entry.mechanism, entry.variant))
+            if before is None or not _continues(before, entry):
+                entries[entry.mechanism, entry.variant] = entry
         ledger = ledger.model_copy(update={"entries": tuple(entries.values())})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -193,6 +193,25 @@ def test_ledger_counts_the_cost_and_keeps_entries_that_a_run_left_out(planned, t
     assert store.read_all() == ([], []), "a ledger is no record, and no damaged one"
 
 
+def test_a_search_that_is_gone_through_again_and_interrupted_loses_no_trial_of_its_ledger(planned, tmp_path):
+    loaded, cells = planned()
+    whole, partly = begun(loaded, cells), begun(loaded, cells)
+    search(whole, all_records)
+    store = Store(tmp_path / "results")
+    write_ledger(store, ledger_of(whole))
+    before = read_ledger(ledger_path(store, "tiny"))
+    left = iter(range(4))
+    search(partly, lambda asked: all_records(asked) if next(left, None) is not None else [])
+    assert all(0 < len(one.rows) < len(all_of.rows) for one, all_of in zip(partly, whole, strict=True))
+    write_ledger(store, ledger_of(partly))
+    assert read_ledger(ledger_path(store, "tiny")) == before
+    others = begun(loaded, cells)
+    for one, all_of in zip(others, whole, strict=True):
+        one.rows = [row.model_copy(update={"identities": ("other",)}) for row in all_of.rows[:1]]
+    write_ledger(store, ledger_of(others))
+    assert [len(entry.trials) for entry in read_ledger(ledger_path(store, "tiny")).entries] == [1, 1]
+
+
 def test_a_search_may_leave_the_test_alone_and_chooses_the_same(tiny, tmp_path, capfd):
     tune = "{trials: 2, seeds: 1, extend: 0, test: TESTED, space: {train.learning_rate: {choices: [1e-3, 2e-3]}}}"
     specs = {}
