@@ -42,9 +42,12 @@ def _size(ask: Ask, c: Comparison, extra: str = "") -> str:
     ends = f" {words.interval(c.paired.interval.low, c.paired.interval.high, c.unit)}"
     told = f"{words.difference(c.paired.mean, c.unit)}{ends if c.paired.interval.exists else ''}"
     of = words.lowered(c.metric_label)
-    where = f"{ask.suite}, {ask.value}" if ask.value else ask.suite
-    what = f", {ask.what}" if ask.what else ""
-    return f"{c.name}: {told} {of}, {c.paired.n} seeds{extra} ({where}{what})"
+    return f"{c.name}: {told} {of}, {c.paired.n} seeds{extra} ({_where(ask)})"
+
+
+def _where(ask: Ask) -> str:
+    """The suite that was asked, at which of its values, and what else the question says."""
+    return ", ".join(part for part in (ask.suite, ask.value, ask.what) if part)
 
 
 def _gains(c: Comparison) -> Floats:
@@ -136,8 +139,7 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
             f"{name} {len(one.seeds)} of {one.n} [{100 * one.interval.low:.0f}, {100 * one.interval.high:.0f} %]"
             for name, one in ((ask.treatment, first), (ask.baseline, second))
         ]
-        where = f"{ask.suite}, {ask.what}" if ask.what else ask.suite
-        text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({where})"
+        text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({_where(ask)})"
         outcome: Outcome = "undecided"
         if p <= ALPHA and first.rate < second.rate:
             outcome = "holds"

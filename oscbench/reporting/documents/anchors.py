@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.published.matches import beside
 from oscbench.analysis.study import assemble
 from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents.support.suites import reported
 from oscbench.reporting.page.table import Cell
 from oscbench.reporting.sections.published import COLUMNS
 
@@ -24,7 +24,7 @@ Made from the [reference records](../../results/reference) by `python -m oscbenc
 
 def document(loaded: Loaded) -> Document:
     """A table a suite, of rows that are the same quantity alone."""
-    records = tuple(r for r in loaded.records if not is_timing(r))
+    records = tuple(reported(loaded))
     parts = [_HEAD]
     for experiment in assemble(Loaded(records, (), ()), ()).experiments if records else ():
         rows = [[_text(one.read(b)) for one in COLUMNS] for b in beside(experiment) if b.same]

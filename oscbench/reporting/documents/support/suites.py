@@ -67,10 +67,11 @@ def _described(name: str) -> str:
     return str(read_yaml(path).get("description", "")).strip() if path else ""
 
 
+def reported(loaded: Loaded) -> list[Record]:
+    """All cells that were trained to be reported."""
+    return [r for r in loaded.records if not is_trial(r.suite) and not is_timing(r)]
+
+
 def _records(loaded: Loaded, suites: Sequence[str]) -> list[Record]:
-    """Cells of those suites that were trained to be reported."""
-    return [
-        r
-        for r in loaded.records
-        if suite_name(r.suite) in suites and not is_trial(r.suite) and not is_timing(r)
-    ]
+    """Those of some suites."""
+    return [r for r in reported(loaded) if suite_name(r.suite) in suites]
