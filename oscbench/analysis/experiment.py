@@ -30,7 +30,6 @@ class Standing:
 
     entry: Entry
     name: str
-    label: str
     idea: str
     citation: str
     cells: tuple[Record, ...]
@@ -171,9 +170,8 @@ def _standings(
     for entry, cells in grouped.items():
         values = [v for v in map(headline, cells) if math.isfinite(v)]
         card = cells[-1].card
-        label = card.label if names[entry] == entry.mechanism else f"{card.label} · {entry.variant}"
         summary = summarise(values, np.random.default_rng(0)) if values else None
-        found.append(Standing(entry, names[entry], label, card.idea, card.citation, tuple(cells), summary))
+        found.append(Standing(entry, names[entry], card.idea, card.citation, tuple(cells), summary))
     sign = 1 if direction == "lower" else -1
     return tuple(
         sorted(found, key=lambda s: (s.summary is None, sign * s.summary.mean if s.summary else 0.0, s.name))

@@ -50,8 +50,9 @@ def entry_of(record: Record) -> Entry:
 def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
     """Names for people.
 
-    The label of the mechanism alone for its default and where it has one variant in these records, else with the variant in brackets;
-    a control by what it was matched in. Names that would be the same are spelled out as `mechanism:variant`.
+    The label of the mechanism alone for its default, else with the variant in brackets; a variant that its suite did not name, but spells its
+    settings (`position=own`), is left out where the mechanism has no other in these records. A control is named by what it was matched in.
+    Names that would be the same are spelled out as `mechanism:variant`.
     """
     first = {entry_of(record): record for record in records}
     variants = Counter(entry.mechanism for entry in first)
@@ -66,7 +67,8 @@ def _for_people(record: Record, alone: bool) -> str:
     label = record.card.label
     if record.matching and record.matching.control:
         return f"{label} at equal {words.MATCHED_IN.get(record.matching.by, record.matching.by)}"
-    return label if alone or record.variant == "default" else f"{label} ({record.variant})"
+    plain = record.variant == "default" or (alone and "=" in record.variant)
+    return label if plain else f"{label} ({record.variant})"
 
 
 def headline_entries(cells: Iterable[Record]) -> dict[str, Entry]:

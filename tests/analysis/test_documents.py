@@ -114,6 +114,65 @@ def test_a_difference_stands_beside_its_own_baseline(made: dict[str, Document]) 
     assert "| Minus softmax" in made["agreement"].text
 
 
+def test_a_page_says_first_who_is_better_than_whom() -> None:
+    noise = [0.001 * (seed % 3) for seed in range(8)]
+    level = [0.03 * (-1) ** seed for seed in range(8)]
+    cells = [
+        *toy("wave", [0.7 + x for x in noise]),
+        *toy("other", [0.8 + x for x in noise[::-1]]),
+        *toy("same", [0.5 + x for x in level]),
+        *toy("plain", [0.5] * 8),
+    ]
+
+    def told(*names: str) -> str:
+        asked = [
+            pair
+            for name, pair in (("better", ("wave", "plain")), ("other", ("other", "plain")))
+            if name in names
+        ]
+        declared = [*asked, ("same", "plain")] if "same" in names else asked
+        records = [r.model_copy(update={"spec_given": r.spec_given | {"compare": declared}}) for r in cells]
+        text = make("images", Loaded(tuple(records), (), ())).text
+        assert text.splitlines()[2] == "In short:"
+        return text.splitlines()[4]
+
+    assert told("better") == "- Digits (vision_small): wave *better than* plain."
+    assert told("better", "other").endswith(": wave and other *better than* plain.")
+    assert told("better", "same").endswith(
+        ": wave *better than* plain; same *not clearly different from* plain."
+    )
+    undeclared = make("images", Loaded(tuple(cells), (), ())).text
+    assert "(vision_small), not declared beforehand: " in undeclared
+    assert "\nWhat was not declared beforehand suggests, and fresh seeds must confirm it.\n" in undeclared
+
+
+def test_what_varies_is_told_value_by_value(made: dict[str, Document]) -> None:
+    text = made["efficiency"].text.split("(training_efficiency_digits)\n")[1]
+    overall, by_value = text.split("By training steps, each interval for itself:")
+    heading, _, *rows = by_value.strip().splitlines()[:5]
+    assert [cell.strip() for cell in heading.split("|")[2:-1]] == ["50", "100", "200", "400", "800"]
+    for row in rows:
+        name, *cells = (cell.strip() for cell in row.split("|")[1:-1])
+        mean = sum(float(cell.split()[0].replace("−", "-")) for cell in cells) / 5
+        (said,) = [
+            line for line in overall.splitlines() if line.startswith(f"| {name} ") and "points" in line
+        ]
+        assert float(said.split("|")[2].split()[0].replace("−", "-")) == pytest.approx(mean, abs=0.011)
+
+
+def test_what_is_lost_from_clean_images_is_told_beside_accuracy(made: dict[str, Document]) -> None:
+    text = made["robustness"].text
+    _, lost, gained = text.split("paired by seed")[-3:]
+    row = "PGD, L∞ radius 0.03"
+    ours = [
+        next(line for line in part.splitlines() if row in line).split("|")[2:-1] for part in (lost, gained)
+    ]
+    clean = next(line for line in gained.splitlines() if line.startswith("| Clean")).split("|")[2:-1]
+    for kept, gain, before in zip(*ours, clean, strict=True):
+        first, second, third = (float(cell.split()[0].replace("−", "-")) for cell in (kept, gain, before))
+        assert first == pytest.approx(second - third, abs=0.011)
+
+
 def test_why_verdicts_are_withheld_is_told_once() -> None:
     noise = [0.001 * (seed % 3) for seed in range(8)]
     floor = [r.model_copy(update={"spec": r.spec | {"kind": "floor"}}) for r in toy("bag", [0.9])]

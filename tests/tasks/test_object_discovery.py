@@ -248,6 +248,33 @@ def test_the_loss_falls(objective: str) -> None:
     assert task.loss(model(probe.inputs).prediction, probe).item() < before
 
 
+@pytest.mark.parametrize("kind", [BlockDiscovery, SceneDiscovery])
+def test_a_student_learns_beside_its_teacher_whose_patches_are_clustered(kind: Any) -> None:
+    taught = {"objective": "coding_rate", "teacher": 0.9, "local_views": 2, "local_size": 16}
+    task = kind(kind.Config.model_validate({**SMALL, **taught}))
+    model = views(task).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    probe = next(task.batches("validation", 8))
+    before = task.loss(model(probe.inputs).prediction, probe).item()
+    steps = -(-len(task.splits["train"].targets) // 32) * 4
+    for epoch in range(4):
+        for number, batch in enumerate(
+            task.training_batches(32, *generators()), start=epoch * steps // 4 + 1
+        ):
+            take_step(model, task, batch, optimizer, 1.0)
+            model.stepped(number, steps)
+    assert task.loss(model(probe.inputs).prediction, probe).item() < before
+    whole, _ = task.objects("test", 4)
+    taught_features = model.teacher(whole.inputs)
+    with model.as_evaluated():
+        scores = task.evaluate(model, "test", CPU)
+    model.eval()
+    assert not torch.equal(model(whole.inputs).prediction, taught_features)
+    model.finish()
+    assert torch.equal(model(whole.inputs).prediction, taught_features)
+    assert scores == task.evaluate(model, "test", CPU)
+
+
 def test_measures_that_would_score_views_are_told_that_there_is_no_such_score() -> None:
     task = blocks()
     batch = next(task.batches("test", 4))

@@ -35,11 +35,12 @@ def _rises(ask: Rises, evidence: Evidence, level: float) -> Finding:
     mean = float(np.mean(changes))
     change = words.estimate(mean, ends.low, ends.high, "1")
     start, end = (float(np.mean([curves[seed].y[at] for seed in seeds])) for at in (0, -1))
-    more = f" more than {ask.over}" if ask.over else ""
-    told = f", minus {ask.over}'s change" if ask.over else ""
+    other = evidence.called(ask.over, ask.suite) if ask.over else ""
+    more = f" more than {other}" if other else ""
+    told = f", minus {other}'s change" if other else ""
     text = (
-        f"{ask.entry}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} over {curves[seeds[0]].x[-1]:g} "
-        f"steps, {change}{told}, {len(seeds)} seeds ({ask.suite})"
+        f"{evidence.called(ask.entry, ask.suite)}: {ask.what or words_of(ask.quantity)} in the last layer from {start:.3f} to {end:.3f} "
+        f"over {curves[seeds[0]].x[-1]:g} steps, {change}{told}, {len(seeds)} seeds ({ask.suite})"
     )
     hides = CORRECTED if ends.high < 0 else f"it could still rise by {ends.high:.3f}{more}"
     return by_interval(
@@ -61,7 +62,7 @@ def ahead(asks: Sequence[Ahead], evidence: Evidence, level: float) -> list[Findi
     """A quantity of two entries, its mean over the points of training at which both were looked at, paired by seed."""
     made = [_gains(ask, evidence) for ask in asks]
     return [
-        _judged(ask, gains, points, level) if len(gains) else absent(ask)
+        _judged(ask, evidence, gains, points, level) if len(gains) else absent(ask)
         for ask, (gains, points) in zip(asks, made, strict=True)
     ]
 
@@ -81,12 +82,13 @@ def _gains(ask: Ahead, evidence: Evidence) -> tuple[Floats, int]:
     return np.asarray(gains, dtype=np.float64), points
 
 
-def _judged(ask: Ahead, gains: Floats, points: int, level: float) -> Finding:
+def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, level: float) -> Finding:
     ends, corrected = mean_interval(gains), mean_interval(gains, level)
     p = sign_flip_p(gains, np.random.default_rng(0))
     gain = words.estimate(float(gains.mean()), ends.low, ends.high, "1")
+    names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
     text = (
-        f"{ask.treatment} − {ask.baseline}: {gain} {ask.what or words_of(ask.quantity)} in the "
+        f"{names[0]} − {names[1]}: {gain} {ask.what or words_of(ask.quantity)} in the "
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
     )
     hides = CORRECTED if ends.high < 0 else f"it could still be ahead by {ends.high:.3f}"

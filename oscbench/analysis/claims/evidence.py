@@ -9,7 +9,7 @@ from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.selection import entry_of, headline_entries
+from oscbench.analysis.selection import Entry, entry_names, entry_of, headline_entries
 from oscbench.analysis.study import Study, assemble
 from oscbench.analysis.sweeps.sweep import label_parts
 from oscbench.records import Record, suite_name
@@ -24,6 +24,7 @@ class Evidence:
     _suites: dict[str, list[Record]] = field(default_factory=dict)
     _reports: dict[tuple[str, tuple[str, ...]], Study | None] = field(default_factory=dict)
     _withheld: dict[str, dict[str, str]] = field(default_factory=dict)
+    _names: dict[str, dict[Entry, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.loaded.records:
@@ -40,6 +41,13 @@ class Evidence:
         everything = self.cells(suite)
         headline = headline_entries(everything).get(name)
         return [r for r in self.cells(suite, value) if entry_of(r) == headline or str(entry_of(r)) == name]
+
+    def called(self, name: str, suite: str) -> str:
+        """An entry as people call it, among those of its suite; the name itself where the suite has no such cell."""
+        if suite not in self._names:
+            self._names[suite] = entry_names(self.cells(suite))
+        cells = self.entry(name, suite)
+        return self._names[suite][entry_of(cells[0])] if cells else name
 
     def comparisons(self, suite: str, pairs: Sequence[tuple[str, str]]) -> Study | None:
         """Some pairs of a suite compared and corrected together; None where the suite has no cell, or lacks one of the names."""

@@ -44,11 +44,12 @@ def _falls(ask: Falls, evidence: Evidence) -> Finding:
     told = ", ".join(
         f"{words.difference(float(np.mean(list(gaps[x].values()))), unit)} at {x:g}" for x in sorted(gaps)
     )
-    told = f"{ask.treatment} worse than {ask.baseline} by {told} of {what}, {len(seeds)} seeds ({ask.suite})"
+    treatment = next(r.card.label for r in finished if r.mechanism == ask.treatment)
+    told = f"{treatment} worse than {evidence.called(ask.baseline, ask.suite)} by {told} of {what}, {len(seeds)} seeds ({ask.suite})"
     withheld = evidence.withheld(ask.suite, ask.value)
     beyond = [x for x, of in sorted(gaps.items()) if np.mean(list(of.values())) <= 0]
     if beyond:
-        passed = f"no power law: from {beyond[0]:g} on there is no gap, {ask.treatment} is ahead in the mean"
+        passed = f"no power law: from {beyond[0]:g} on there is no gap, {treatment} is ahead in the mean"
         return Finding(ask, "undecided", told, f"{passed}; {withheld}" if withheld else passed)
     if withheld:
         return Finding(ask, "undecided", told, withheld)

@@ -18,10 +18,11 @@ from oscbench.records import Record
 
 def quantities(asks: Sequence[Quantity], evidence: Evidence, level: float) -> list[Finding]:
     """A quantity of health within bounds: its 95 % interval over eight seeds or more must lie inside."""
-    return [_quantity(ask, evidence.entry(ask.entry, ask.suite, ask.value), level) for ask in asks]
+    return [_quantity(ask, evidence, level) for ask in asks]
 
 
-def _quantity(ask: Quantity, cells: Sequence[Record], level: float) -> Finding:
+def _quantity(ask: Quantity, evidence: Evidence, level: float) -> Finding:
+    cells = evidence.entry(ask.entry, ask.suite, ask.value)
     values = []
     for record in cells:
         rows = [
@@ -40,8 +41,8 @@ def _quantity(ask: Quantity, cells: Sequence[Record], level: float) -> Finding:
     top = math.inf if ask.at_most is None else ask.at_most
     name = ask.what or ask.quantity.replace("_", " ")
     text = (
-        f"{ask.entry}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], asked for {' and '.join(bounds)}, "
-        f"{len(values)} seeds ({ask.suite})"
+        f"{evidence.called(ask.entry, ask.suite)}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], "
+        f"asked for {' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     corrected = mean_interval(values, level)
     inside, outside = low >= floor and high <= top, corrected.high < floor or corrected.low > top
@@ -86,9 +87,8 @@ def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Find
             continue
         ratio = float(np.median(first)) / float(np.median(second))
         what = ask.what or f"{ask.measure} {ask.detail}".strip()
-        text = (
-            f"{ask.treatment} over {ask.baseline}: {ratio:.3f} times the {what}, a closed form ({ask.suite})"
-        )
+        names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+        text = f"{names[0]} over {names[1]}: {ratio:.3f} times the {what}, a closed form ({ask.suite})"
         found.append(Finding(ask, "holds" if ratio < 1 else "does not hold", text))
     return found
 

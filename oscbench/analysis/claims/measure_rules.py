@@ -20,10 +20,11 @@ from oscbench.records import Record
 
 def levels(asks: Sequence[Level], evidence: Evidence, level: float) -> list[Finding]:
     """A measure, or what it is over another or a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
-    return [_level(ask, evidence.entry(ask.entry, ask.suite, ask.value), level) for ask in asks]
+    return [_level(ask, evidence, level) for ask in asks]
 
 
-def _level(ask: Level, cells: Sequence[Record], level: float) -> Finding:
+def _level(ask: Level, evidence: Evidence, level: float) -> Finding:
+    cells = evidence.entry(ask.entry, ask.suite, ask.value)
     known = [
         (r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _taken_off(r, ask))
     ]
@@ -42,7 +43,7 @@ def _level(ask: Level, cells: Sequence[Record], level: float) -> Finding:
     most = min(high, 1.0) if unit == "fraction" else high  # a t interval of shares near 1 passes it
     ends_told = words.interval(low, high, unit) if apart else f"[{told(low, unit)}, {told(most, unit)}]"
     text = (
-        f"{ask.entry}: {what} {told(mean, unit)} {ends_told}, asked for "
+        f"{evidence.called(ask.entry, ask.suite)}: {what} {told(mean, unit)} {ends_told}, asked for "
         f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     inside = low >= ask.lowest and high <= ask.highest
@@ -87,7 +88,8 @@ def _less(ask: Less, evidence: Evidence, level: float) -> Finding:
     some = told_of.measures[ask.measure]
     size = words.estimate(float(differences.mean()), ends.low, ends.high, some.unit)
     what = ask.what or words.lowered(some.label)
-    text = f"{ask.treatment} − {ask.baseline}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
+    names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+    text = f"{names[0]} − {names[1]}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
     holds, fails = p <= ALPHA and ends.high < 0, mean_interval(differences, level).low > 0
     hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
     return by_interval(ask, text, len(seeds), holds=holds, fails=fails, hides=hides)
@@ -119,8 +121,9 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     gains = sign * (second - first)
     ends = mean_interval(gains)
     lost = [words.difference(sign * float(side.mean()), whole.unit).lstrip("+") for side in (first, second)]
+    names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
     text = (
-        f"{ask.treatment} loses {lost[0]}, {ask.baseline} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
+        f"{names[0]} loses {lost[0]}, {names[1]} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
         f"{words.estimate(float(gains.mean()), ends.low, ends.high, whole.unit)} kept, {len(seeds)} seeds"
     )
     return gains, text

@@ -135,9 +135,10 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
         if first is None or second is None:
             found.append(absent(ask))
             continue
+        names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
         shown = [
             f"{name} {len(one.seeds)} of {one.n} [{100 * one.interval.low:.0f}, {100 * one.interval.high:.0f} %]"
-            for name, one in ((ask.treatment, first), (ask.baseline, second))
+            for name, one in zip(names, (first, second), strict=True)
         ]
         text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({_where(ask)})"
         outcome: Outcome = "undecided"
@@ -146,6 +147,6 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
         elif p <= 1 - level and first.rate > second.rate:
             outcome = "does not hold"
         fewest = f"as few as {100 * first.interval.low:.0f} %" if first.seeds else "none"
-        hides = f"up to {100 * second.interval.high:.0f} % of {ask.baseline}'s seeds could fail, and {fewest} of {ask.treatment}'s"
+        hides = f"up to {100 * second.interval.high:.0f} % of {names[1]}'s seeds could fail, and {fewest} of {names[0]}'s"
         found.append(Finding(ask, outcome, text, hides if outcome == "undecided" else ""))
     return found

@@ -54,13 +54,31 @@ def contents(pages: Mapping[str, Document]) -> Document:
     questions = {name: page.text.split("\n", 1)[0].removeprefix("# ") for name, page in pages.items()}
     first = dict.fromkeys(("claims", *questions))  # the ledger gathers what the others say
     links = "\n".join(f"- [{questions[name]}]({name}.md)" for name in first if name in questions)
-    return Document(f"{_CONTENTS}\n{links}\n")
+    return Document(f"{_CONTENTS}\n{links}\n{_GLOSSARY}")
 
 
 _CONTENTS = """# What came out, question by question
 
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. The suites behind
 them, and what each takes, stand in [suites](../suites.md).
+"""
+_GLOSSARY = """
+## Names
+
+*RoPE* rotates queries and keys by place; *RoPE (values)* rotates values too, as KoPE does; *RoPE (learned)* has learned position vectors as
+well. *KoPE (frozen)* is KoPE whose phases never move; *KoPE (frozen-unmixed)* does not mix them either, which leaves RoPE with rotated
+values; *KoPE (carry)* goes on with its phases from loop to loop in place of starting anew. *SSA (published)* starts its frequencies as the
+paper does, where almost no pair locks; of *SSA (locked)* they are scaled once so that half of the pairs lock. *Fixed query (published)* is
+as the authors' code has it, padding heard and anchors free; *(d_osc=n)* has oscillators on a sphere of n dimensions, where 2 is a circle.
+*Uniform* is the mean of all tokens. *X at equal FLOPs* is X with a wider MLP until it spends as many FLOPs as KoPE; all others are equal in
+parameters within 1 %.
+
+Positions: *none*; *learned*, vectors added to tokens; *sinusoidal*, fixed vectors added; *own*, the mechanism's own (rotary angles of RoPE
+and KoPE, drift of torus, anchors of fixed query); *learned+own*, both. Floors (chance, a bag of inputs, an n-gram model) are what must be
+beaten before a task tells mechanisms apart.
+
+Verdicts: *better* and *worse*, the corrected test and the interval agree; *equivalent*, within the margin by two tests; *no clear
+difference*, neither is shown; *estimates only*, declared, but with too few seeds; *withheld*, nobody is clearly above the floor.
 """
 
 

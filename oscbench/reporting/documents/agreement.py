@@ -13,5 +13,9 @@ _SUITES = ("agreement", "agreement_standard")
 def document(loaded: Loaded) -> Document:
     """The fixed-query paper's own ground."""
     level = f"{100 * FAILS['agreement'].level:g} %"
-    words = f"Does the verb agree with its subject? A seed fails that is right in under {level} of the hard sentences.\n"
+    words = (
+        f"Does the verb agree with its subject? A seed fails that is right in under {level} of the hard sentences. That none of an entry's\n"
+        "seeds fails here does not show that none would: at other seeds some of fixed query's and of softmax's do ([F2](claims.md#f2),\n"
+        "[anchors](anchors.md)).\n"
+    )
     return page("agreement", "Does fixed-query attention learn agreement?", words, loaded, _SUITES)

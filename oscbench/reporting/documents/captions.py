@@ -18,15 +18,16 @@ from oscbench.reporting.documents.support.measures import (
     positions_row,
     scores_table,
 )
-from oscbench.reporting.documents.support.standings import comparisons_table
+from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 
 _HEAD = f"""# Who binds words to places?
 
 Two digits in an image, one relation in a caption ("a three above a seven"); an image tower with the mechanism and a softmax text tower, the
 same for all, are trained to find one another's partner. Between a caption and the same with its digits exchanged only a model can choose
-that binds digits to their places. A seed may stay near chance there: where some do, a mean is of two kinds of runs, and its interval says
-little, so that a row counts them. Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
+that binds digits to their places. These records have one learning rate for all, searched for nobody; the suite searches it since, and has
+not run again, so that how much of a difference is the rate is not known. A seed may stay near chance there: where some do, a mean is of two
+kinds of runs, and its interval says little, so that a row counts them. Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
 stand in [claims](claims.md#k8).
 """
@@ -54,7 +55,10 @@ def document(loaded: Loaded) -> Document:
     report = report_of(loaded, _SUITES)
     if report is None:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
-    return Document(_HEAD + "".join(_of(experiment) for experiment in report.experiments))
+    asked = [(question.title, question.comparisons) for question in report.questions]
+    return Document(
+        under_title(_HEAD, in_short(asked)) + "".join(_of(experiment) for experiment in report.experiments)
+    )
 
 
 def _of(experiment: Experiment) -> str:

@@ -15,7 +15,13 @@ from oscbench.analysis.frame import Loaded
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents.support.flags import flags, flags_told
-from oscbench.reporting.documents.support.standings import comparisons_table, flops, mean
+from oscbench.reporting.documents.support.standings import (
+    comparisons_table,
+    flops,
+    in_short,
+    mean,
+    under_title,
+)
 from oscbench.reporting.documents.support.suites import description_of, few_told, nothing_of, report_of
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
@@ -26,8 +32,9 @@ _HEAD = """# Do phases come together, and does attention concentrate with them?
 While models train: order of all phases (1 where all agree); order of the patches' phases, each weighted by how much CLS attends to it,
 which KoPE's paper follows as synchrony (arXiv 2604.07904, figure 6); and concentration (Gini) of what CLS gives the patches. Weighted so,
 order is 1 where one patch takes all attention, whatever the phases: it rises with concentration alone. That is why phases that never move
-are followed as well. Means with 95 % t intervals over seeds, each for itself; the tests stand in [claims](claims.md#k10). Made from the
-[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+are followed as well. Tables have means over layers, where [K10](claims.md#k10) asks of the last. Means with 95 % t intervals over seeds,
+each for itself; the tests stand in [claims](claims.md#k10). Made from the [reference records](../../results/reference) by `python -m
+oscbench.reporting.documents`; no number is typed.
 
 Which comes first: the step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means
 over seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration
@@ -44,11 +51,13 @@ def document(loaded: Loaded) -> Document:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     parts: list[str] = []
     files: dict[str, str] = {}
+    asked = [(question.title, question.comparisons) for question in report.questions]
+    head = under_title(_HEAD, in_short(asked))
     for experiment in report.experiments:
         text, drawn = _part(experiment)
         parts.append(text)
         files |= drawn
-    return Document(f"{_HEAD}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
+    return Document(f"{head}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
 
 
 def _part(experiment: Experiment) -> tuple[str, dict[str, str]]:
@@ -74,7 +83,7 @@ def _scores(experiment: Experiment) -> str:
     headings += [f"{experiment.metric_label}, mean ± 95 %", "Seeds", "Forward FLOPs"]
     rows = [
         [
-            s.label,
+            s.name,
             *([flags(s)] if flagged else []),
             mean(s, experiment.unit),
             str(len(s.finished)),

@@ -10,7 +10,10 @@ from oscbench.reporting.documents.support.suites import description_of
 
 _HEAD = """# What do oscillators cost?
 
-Times over softmax's, measured in turn in one run on one idle machine, median over rounds. Cells that train side by side give no times. Made
+Times over softmax's, float32, on an idle machine's processor (none on a GPU yet), each contender in turn with softmax in one run, median over
+rounds. Cells that train side by side give no times. Of operations B is batch, N tokens, D width and H heads; *reference* is an equation as it
+is written, *blocked* the same in blocks of tokens, *sparse* skips blocks where nothing locks, *sdpa* is PyTorch's fused attention and
+*sdpa[math]* its plain form. An empty cell was not timed. Eight digits name the commit of the code. Made
 from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _MEASURES = ("forward_ratio/", "backward_ratio/", "step_ratio/")

@@ -35,6 +35,14 @@ _ASKED = (
         "equal search but beyond ranges; values rotated in both",
     ),
     (
+        "digits, tuned",
+        "tuned_digits",
+        "rope:values,rope",
+        "equal search but beyond ranges; rotated values alone",
+    ),
+    ("digits, tuned", "tuned_digits", "torus,softmax", "equal search but beyond ranges"),
+    ("digits, tuned", "tuned_digits", "ssa,softmax", "equal search but beyond ranges"),
+    (
         "digits, 20 fresh seeds",
         "kope_values",
         "kope:frozen-unmixed,rope",
@@ -71,7 +79,10 @@ _ASKED = (
 """Where, suite, pair, and what is equal between the two or differs besides the mechanism; of positions their records tell."""
 _HEAD = """# Which differences answer the question?
 
-Accuracy of one entry minus another's, paired by seed, of the suites where positions and starts do not decide by themselves. Made from the
+The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy of the first entry minus
+the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the difference may be theirs.
+"50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all. Only "tuned" rows had their
+settings searched; the others have one recipe for all. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
 over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
 

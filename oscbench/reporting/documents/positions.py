@@ -7,18 +7,24 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents.support.standings import comparisons_table, difference
+from oscbench.reporting.documents.support.standings import (
+    comparisons_table,
+    difference,
+    in_short,
+    under_title,
+)
 from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 _HEAD = """# How much do positions and starts decide?
 
-Every mechanism with nothing, with learned vectors added to its tokens, with positions of its own (rotary angles, drift, phases, anchors),
-and with both; torus, and on digits softmax, also from embeddings that start spread by 1.0 in place of 0.5 (of frames of sound learned
-positions alone start so). Uniform, the mean of all tokens (of text all earlier ones), is a floor. One recipe for all, nothing tuned;
-estimates only, eight draws of speakers among them, but where a suite declares what it compares: its verdicts stand below its table. No
-mechanism's default follows from these, since which positions and which start are best changes with the task; suites take theirs from them,
-task by task. Differences are each entry minus the baseline at the position that validation put first for it, paired by seed, with the 95 %
-t interval of each alone, uncorrected for their number. Of text, bytes are the characters of bits/character. Made from the [reference
+A row an entry: a mechanism with no positions, with learned vectors added to its tokens, with positions of its own (rotary angles, drift,
+phases, anchors), or with both. "spread 1" starts embeddings with a spread of 1.0 in place of 0.5; of frames of sound learned positions alone
+start so, and rows without them repeat one another. Uniform, the mean of all tokens (of text all earlier ones), is a floor.
+
+One recipe for all, nothing tuned: these are estimates, and only what a table lists as declared has verdicts. The column of differences
+subtracts the baseline where validation put it first, at its default start, paired by seed; its intervals are each for itself, uncorrected for
+their number, and it is empty for the baseline's own mechanism. Which positions and which start are best changes with the task: no
+mechanism's default follows from these, and suites take theirs task by task. Of bytes, a character is one byte. Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _SUITES = (
@@ -35,7 +41,12 @@ def document(loaded: Loaded) -> Document:
     report = report_of(loaded, _SUITES)
     if report is None:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
-    return Document(_HEAD + "".join(_of(experiment) for experiment in report.experiments))
+    declared = [
+        (one.title, [c for c in one.comparisons if c.role == "confirms"]) for one in report.experiments
+    ]
+    return Document(
+        under_title(_HEAD, in_short(declared)) + "".join(_of(experiment) for experiment in report.experiments)
+    )
 
 
 def _of(experiment: Experiment) -> str:
@@ -52,7 +63,7 @@ def _of(experiment: Experiment) -> str:
         entry = given.get("mechanism", {})  # a floor has none
         model = entry.get("model", {})
         start = f"spread {model['embedding_spread']:g}" if model.get("embedding_spread") else ""
-        label = standing.label.split(" · ")[0]
+        label = standing.cells[0].card.label
         settings = entry.get("settings", {})
         told = ", ".join([f"{key} {value}" for key, value in settings.items()] + ([start] if start else []))
         mean = words.quantity(standing.summary.mean, experiment.unit, 4)

@@ -35,10 +35,10 @@ _ROOM, _LINE = 0.45, 0.055
 """Of a name, as shares of a panel's width and height."""
 _HEAD = """# What does quality cost in time?
 
-Means over seeds with 95 % intervals, against the time of a training step of a whole model over softmax's, measured in turn on an idle machine
-at equal width, heads and MLP. The model that is timed is not the small one that is trained: times say what a mechanism costs where it is
-used, by its default settings (an entry that takes another number of inner steps has no time here). An empty dot has other positions added to
-its tokens than softmax has in its suite, so that its quality may be theirs. Made from the
+Means over seeds with 95 % intervals, against the time of a training step of a whole model over softmax's, measured in turn on an idle
+machine's processor (none on a GPU yet) at equal width, heads and MLP. The model that is timed is not the small one that is trained: times
+say what a mechanism costs where it is used, by its default settings (an entry that takes another number of inner steps has no time here).
+An empty dot has other positions added to its tokens than softmax has in its suite, so that its quality may be theirs. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 
 """

@@ -15,9 +15,10 @@ _HEAD = """# Who stands worse images?
 
 Models trained on clean scans, tested on changed ones: noise, covered patches, less contrast, images changed on purpose by projected gradient
 descent; and how far confidence is from accuracy on clean ones. Every model sees the same changed images, but for the attack, which is each
-one's own. Where two have other positions, a difference may be theirs. Means with 95 % t intervals over seeds, each for itself; the tests
-stand in [claims](claims.md#a3). Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`;
-no number is typed.
+one's own. What each loses from its own accuracy on clean images is what [A3](claims.md#a3) tests; of accuracy on changed images a lead on
+clean ones is a part. Where two have other positions, a difference may be theirs. One learning rate for all, searched for nobody. Means with
+95 % t intervals over seeds, each for itself; the tests stand in [claims](claims.md#a3). Made from the [reference
+records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _SUITES = ("robustness_digits",)
 _NAMES = ("accuracy_", "calibration_error")
@@ -46,8 +47,14 @@ def _of(experiment: Experiment) -> str:
     by = {str(one.entry): one for one in entries}
     pairs += [(by[first], by[second]) for first, second in _ALIKE if first in by and second in by]
     gains = gains_table("Images", pairs, told)
+    lost = {name: label for name, label in told.items() if name.startswith("accuracy_")}
+    losses = gains_table("Images", pairs, lost, less="accuracy")
     described = description_of(experiment.suite, experiment.description)
-    return f"\n## {experiment.title}\n\n{described}\n\n{scores}\n\nDifferences, paired by seed:\n\n{gains}\n"
+    return (
+        f"\n## {experiment.title}\n\n{described}\n\n{scores}\n\n"
+        f"What a change does to each one's own accuracy on clean images, paired by seed; below 0 the first of two loses more:\n\n{losses}\n\n"
+        f"Differences of accuracy itself, paired by seed:\n\n{gains}\n"
+    )
 
 
 def _changes(standing: Standing) -> dict[str, Measurement]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from oscbench import words
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table
+from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table, seeds_row
 from oscbench.reporting.documents.support.searches import search_of
-from oscbench.reporting.documents.support.standings import comparisons_table
+from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
 
@@ -47,11 +48,13 @@ def document(loaded: Loaded) -> Document:
     levels = {name: told for name, told in levels.items() if measured(entries[0], {name: told})}
     shown, files = picture(_NAME, loops_picture(experiment, "hard", kinds["hard"]).svg, _ALT)
     described = description_of(experiment.suite, experiment.description)
-    above = [positions_row(entries), *flags_row(entries)]
+    above = [seeds_row(entries), positions_row(entries), *flags_row(entries)]
+    head = under_title(_HEAD, in_short([(experiment.title, experiment.comparisons)]))
+    tested = f"{words.capitalised(experiment.metric_label)}, what the suite compares:"
     return Document(
-        f"{_HEAD}\n{shown}\n## {experiment.title}\n\n{described}\n\n{comparisons_table(experiment.comparisons)}\n\n"
+        f"{head}\n{shown}\n## {experiment.title}\n\n{described}\n\n{tested}\n\n{comparisons_table(experiment.comparisons)}\n\n"
         f"Boards wholly right after so many loops:\n\n{scores_table('Boards', entries, after, above)}{flags_told(entries)}\n\n"
-        f"By what minimal boards take, at the loops of the headline:\n\n{scores_table('Boards', entries, levels)}\n\n"
+        f"The same score by what a minimal board takes:\n\n{scores_table('Boards', entries, levels)}\n\n"
         f"{_CHOICE}\n\n"
         f"{scores_table('Minimal boards', entries, chosen)}\n{search_of(experiment, loaded)}",
         files,

@@ -9,6 +9,7 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.records import Record
 from oscbench.reporting.documents import table
 
 
@@ -40,7 +41,7 @@ def scores_table(
         above: Rows of texts before them.
     """
     rows = [*above, *((told, *(_score(one, name) for one in standings)) for name, told in names.items())]
-    return table((heading, *(one.label for one in standings)), rows, numbers=len(standings))
+    return table((heading, *(one.name for one in standings)), rows, numbers=len(standings))
 
 
 def positions_row(standings: Sequence[Standing]) -> list[str]:
@@ -48,10 +49,24 @@ def positions_row(standings: Sequence[Standing]) -> list[str]:
     return ["Positions", *(position_of(one.finished[0]) for one in standings)]
 
 
-def gains_table(heading: str, pairs: Sequence[tuple[Standing, Standing]], names: Mapping[str, str]) -> str:
-    """A row a measure, a column a pair: the first entry's values less the second's, paired by seed."""
-    rows = [(told, *(_gain(one, other, name) for one, other in pairs)) for name, told in names.items()]
-    headings = (heading, *(f"{one.label} {words.MINUS} {other.label}" for one, other in pairs))
+def seeds_row(standings: Sequence[Standing]) -> list[str]:
+    """A row for above the measures: of how many seeds each entry's numbers are."""
+    return ["Seeds", *(str(len(one.finished)) for one in standings)]
+
+
+def gains_table(
+    heading: str, pairs: Sequence[tuple[Standing, Standing]], names: Mapping[str, str], less: str = ""
+) -> str:
+    """A row a measure, a column a pair: the first entry's values less the second's, paired by seed.
+
+    Args:
+        heading: Of the first column.
+        pairs: The columns.
+        names: Measure -> what its row is called.
+        less: A measure that is taken off first, cell by cell; none where empty.
+    """
+    rows = [(told, *(_gain(one, other, name, less) for one, other in pairs)) for name, told in names.items()]
+    headings = (heading, *(f"{one.name} {words.MINUS} {other.name}" for one, other in pairs))
     return table(headings, rows, numbers=len(pairs))
 
 
@@ -63,10 +78,11 @@ def _score(standing: Standing, name: str) -> str:
     return f"{words.quantity(sum(values) / len(values), unit)} {words.half_width(ends.low, ends.high, unit)}"
 
 
-def _gain(standing: Standing, reference: Standing, name: str) -> str:
-    theirs = {record.seed: value_of(record, name) for record in reference.finished}
-    gains = [
-        value_of(record, name) - theirs[record.seed] for record in standing.finished if record.seed in theirs
-    ]
+def _gain(standing: Standing, reference: Standing, name: str, less: str) -> str:
+    def value(record: Record) -> float:
+        return value_of(record, name) - (value_of(record, less) if less else 0.0)
+
+    theirs = {record.seed: value(record) for record in reference.finished}
+    gains = [value(record) - theirs[record.seed] for record in standing.finished if record.seed in theirs]
     ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
     return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)

@@ -33,12 +33,24 @@ def search_of(experiment: Experiment, loaded: Loaded) -> str:
         "Of them beyond a range",
     )
     seeds = words.ranges(list(ledger.scoring_seeds))
+    several = "s" * (len(ledger.scoring_seeds) > 1)
     said = (
         f"The search before: {ledger.trials} trials for each, and more where a choice stood at the end of its range; each was scored on\n"
-        f"validation at seeds {seeds}, which are not reported. The best of several noisy scores flatters itself: results above compare,\n"
-        "these do not."
+        f"validation at seed{several} {seeds}, not reported{_shorter(experiment)}.\n"
+        "The best of several noisy scores flatters itself: results above compare, these do not."
     )
     return f"\n{said}\n\n{table(headings, rows, numbers=3)}\n"
+
+
+def _shorter(experiment: Experiment) -> str:
+    """How long a trial was, where what is reported was trained longer."""
+    spec = next(
+        (cell.spec for one in experiment.standings for cell in one.finished if cell.spec.get("tune")), {}
+    )
+    trial, whole = spec.get("tune", {}).get("steps"), spec.get("train", {}).get("steps")
+    if not (trial and whole) or trial == whole:
+        return ""
+    return f", in trials of {trial} steps where what is reported took {whole}"
 
 
 def _count(one: Search) -> int:

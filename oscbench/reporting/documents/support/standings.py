@@ -15,6 +15,7 @@ from oscbench.analysis.frame import Loaded
 from oscbench.analysis.roles import basis
 from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics.failures import failures
+from oscbench.analysis.sweeps.sweep import Sweep
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.flags import flags, flags_told
 from oscbench.reporting.documents.support.forest import Row, forest
@@ -30,7 +31,7 @@ from oscbench.reporting.documents.support.suites import (
 
 _HEAD = """# {title}
 
-{words}
+{short}{words}
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are
 95 % t intervals over seeds, differences are paired by seed, and {verdicts}
 What the papers claim and what of it holds is in [claims](claims.md).
@@ -50,10 +51,13 @@ def page(
         suites: Their names.
         compare: Pairs to compare; without them what the suites declare.
     """
-    parts, rows = [_HEAD.format(title=title, words=text, verdicts=VERDICTS)], []
     report = report_of(loaded, suites, compare)
     if report is None:
-        return Document(f"{parts[0]}\n{nothing_of(loaded, suites)}")
+        head = _HEAD.format(title=title, short="", words=text, verdicts=VERDICTS)
+        return Document(f"{head}\n{nothing_of(loaded, suites)}")
+    rows: list[Row] = []
+    asked = [(one.title, one.comparisons) for one in report.questions]
+    parts = [_HEAD.format(title=title, short=in_short(asked), words=text, verdicts=VERDICTS)]
     several = len({e.suite for e in report.experiments}) > 1
     for experiment in report.single:
         parts.append(
@@ -62,15 +66,85 @@ def page(
         where = f" ({experiment.suite})" if several else ""
         rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
     for family in report.sweeps:
-        parts.append(f"{_headed(family.title, family.last)}{comparisons_table(family.overall)}\n")
+        parts.append(
+            f"{_headed(family.title, family.last)}{comparisons_table(family.overall)}\n{_by_value(family)}"
+        )
         rows += [Row(f"{c.name} ({family.suite})", c) for c in family.overall]
     parts.append(few_told(loaded, suites))
     shown = [row for row in rows if row.comparison.paired and row.comparison.paired.interval.exists]
-    shown = [row for row in shown if row.comparison.unit == shown[0].comparison.unit]
-    if not shown:
-        return Document("".join(parts))
-    picture, files = forest(name, title, shown)
-    return Document("".join([parts[0], "\n", picture, *parts[1:]]), files)
+    pictures: list[str] = []
+    files: dict[str, str] = {}
+    for unit in dict.fromkeys(row.comparison.unit for row in shown):
+        file = f"{name}_{words.slug(unit)}" if pictures else name
+        picture, drawn = forest(file, title, [row for row in shown if row.comparison.unit == unit])
+        pictures.append(f"\n{picture}")
+        files |= drawn
+    return Document("".join([parts[0], *pictures, *parts[1:]]), files)
+
+
+def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]]) -> str:
+    """What comparisons came to, for right under a title: a line for each that was asked; their numbers stand in the tables.
+
+    Args:
+        asked: Title of what asked, and its comparisons.
+
+    Returns:
+        Markdown that ends in an empty line; empty where nothing was compared.
+    """
+    lines = []
+    for title, comparisons in asked:
+        baselines: dict[tuple[str, str], list[str]] = {}
+        for c in comparisons:
+            if c.paired:
+                baselines.setdefault((c.verdict, c.treatment), []).append(c.baseline)
+        treatments: dict[tuple[str, str], list[str]] = {}
+        for (verdict, treatment), against in baselines.items():
+            treatments.setdefault((_AGAINST[verdict], words.listed(against)), []).append(treatment)
+        told = [f"{words.listed(some)} *{how}* {against}" for (how, against), some in treatments.items()]
+        declared = any(c.role == "confirms" for c in comparisons)
+        if told:
+            lines.append(f"- {title}{'' if declared else ', not declared beforehand'}: {'; '.join(told)}.")
+    suggest = any("not declared beforehand" in line for line in lines)
+    note = "\nWhat was not declared beforehand suggests, and fresh seeds must confirm it.\n" * suggest
+    return "In short:\n\n" + "\n".join(lines) + f"\n{note}\n" if lines else ""
+
+
+def under_title(head: str, short: str) -> str:
+    """A page's beginning with what came out right under its title."""
+    title, _, rest = head.partition("\n\n")
+    return f"{title}\n\n{short}{rest}"
+
+
+_AGAINST = {
+    "better": "better than",
+    "worse": "worse than",
+    "equivalent": "equivalent to",
+    "different": "different from",
+    "no clear difference": "not clearly different from",
+    "estimates only": "estimated only, against",
+    "underpowered": "with too few seeds for a verdict against",
+    "one seed: no test": "with one seed against",
+    "withheld": "without a verdict, as nobody is clearly above the floor, against",
+}
+"""Verdict -> how the treatments stand to their baselines."""
+
+
+def _by_value(family: Sweep) -> str:
+    """A row a pair, its difference at each value: a large one at the smallest value may make most of the mean over all."""
+    points = [({c.pair: c for c in point.comparisons}, value) for value, point in family.points]
+    rows = [
+        [
+            overall.name,
+            *(difference(found[overall.pair]) if overall.pair in found else "" for found, _ in points),
+        ]
+        for overall in family.overall
+        if overall.paired
+    ]
+    if not rows:
+        return ""
+    headings = ("Comparison", *(f"{value:g}" for _, value in points))
+    told = f"By {family.axis}, each interval for itself:"
+    return f"\n{told}\n\n{table(headings, rows, numbers=len(points))}\n"
 
 
 def _headed(title: str, experiment: Experiment) -> str:
@@ -99,13 +173,13 @@ def standings_table(experiment: Experiment, baseline: Entry | None) -> str:
     headings = ["Mechanism", *(["Positions"] if apart else [])]
     headings += [f"{experiment.metric_label}, mean ± 95 %"]
     if baseline:
-        name = next(standing.label for standing in experiment.standings if standing.entry == baseline)
+        name = next(standing.name for standing in experiment.standings if standing.entry == baseline)
         headings += [f"Minus {name}", "Verdict"]
     headings += ["Seeds that fail"] if threshold else []
     headings += ["Flags"] if flagged else []
     rows = []
     for standing in told:
-        cells = [standing.label, *([position_of(standing.cells[0])] if apart else [])]
+        cells = [standing.name, *([position_of(standing.cells[0])] if apart else [])]
         cells.append(mean(standing, experiment.unit))
         if baseline:
             comparison = against.get(standing.entry)
@@ -171,8 +245,13 @@ def difference(comparison: Comparison) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    if comparison.verdict == "equivalent" and comparison.margin:
-        return f"equivalent within {words.margin(comparison.margin.value, comparison.unit)}"
+    margin = comparison.margin
+    if margin and comparison.equivalence and comparison.equivalence.shown:
+        within = f"equivalent within {words.margin(margin.value, comparison.unit)}"
+        if comparison.verdict == "equivalent":
+            return within
+        if comparison.clear and not comparison.estimates and not comparison.withheld:
+            return f"{comparison.verdict}, and {within}"
     why = comparison.estimates
     return f"{comparison.verdict_in_words}: {why}" if why else comparison.verdict_in_words
 
