@@ -19,6 +19,7 @@ from oscbench.tasks.support.floors import Floor
 from oscbench.tasks.support.scenes.composition import SceneConfig, ScenePixels, Scenes
 from oscbench.tasks.support.segments.panoptic import INSTANCES
 from oscbench.tasks.support.segments.panoptic_task import LABELS, SURE, Panoptic, sure_of
+from oscbench.tasks.support.segments.parts import classed_parts
 
 EMPTY, CLUTTER, DIGITS = 0, 1, 2
 CLASSES = ("empty", "clutter", *(f"digit_{digit}" for digit in range(10)))
@@ -61,15 +62,18 @@ class ScenePanoptic(ScenePixels, Panoptic):
 
     @classmethod
     def floors(cls, config: Any) -> dict[str, str]:
-        """Nothing but stuff."""
+        """Nothing but stuff, and connected parts told by their look."""
         del config
         return {
             "chance": "all of an image is empty",
             "threshold": "what is brighter than a level is clutter, the rest empty",
+            "parts": "connected parts of what is brighter, classed one by one with logistic regression on their pixels",
         }
 
     def floor(self, name: str) -> nn.Module:
-        """Two queries that say so; the level is the one that tells most pixels of training right."""
+        """Queries that say so; the level is the one that tells most pixels of training right."""
+        if name == "parts":
+            return classed_parts(self.fitting(), self._level(), len(CLASSES), EMPTY, CLUTTER)
         level = self._level() if name == "threshold" else math.inf
         scores = sure_of((EMPTY, CLUTTER), len(CLASSES))
 

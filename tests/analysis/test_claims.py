@@ -292,7 +292,8 @@ def test_a_level_over_a_floor_takes_each_cells_own_floor_off() -> None:
         for r, x in zip(cells("wave", [0.9] * 8), NOISE, strict=True):
             one = measured(r, bound=0.5 + 10 * x)
             floors = {"floors": {"places": [0.1, 0.5 + 9 * x - by], "alone": 0.4}}
-            bound = one.measures["bound"].model_copy(update={"details": floors})
+            details = floors | {"start": [0.2, 0.45 + 9 * x - by]}
+            bound = one.measures["bound"].model_copy(update={"details": details})
             made.append(one.model_copy(update={"measures": {**one.measures, "bound": bound}}))
         return made
 
@@ -303,6 +304,10 @@ def test_a_level_over_a_floor_takes_each_cells_own_floor_off() -> None:
     assert outcome(over(-0.05), "level", **given, over="places")[0] == "does not hold"
     assert outcome(over(0.05), "level", **given, over="alone")[0] == "holds"
     assert outcome(over(0.05), "level", **given, over="nowhere")[0] == "not tested"
+    verdict, text = outcome(over(-0.04), "level", **given, over="start")
+    assert verdict == "holds"
+    assert "over what it was before training 1.0 %" in text, "of the last layer"
+    assert outcome(over(-0.06), "level", **given, over="start")[0] == "does not hold"
 
 
 def test_fails_less_counts_seeds() -> None:

@@ -74,7 +74,13 @@ def test_a_page_tells_no_records_from_too_few() -> None:
         records = [r.model_copy(update={"suite": suite}) for suite, some in made.items() for r in some]
         return make(name, Loaded(tuple(records), (), ())).text
 
-    for name, suite in (("sudoku", "sudoku"), ("captions", "captions"), ("agreement", "agreement")):
+    suites = (
+        ("sudoku", "sudoku"),
+        ("captions", "captions"),
+        ("agreement", "agreement"),
+        ("segmentation", "camvid"),
+    )
+    for name, suite in suites:
         assert "no records here yet" in told(name, {})
         few = told(name, {suite: 2})
         assert "records of fewer than three seeds, too few to show" in few

@@ -25,6 +25,7 @@ from oscbench.tasks.support.segments.panoptic import (
     truth_of,
 )
 from oscbench.tasks.support.segments.panoptic_quality import VOID, panoptic_counts, qualities
+from oscbench.tasks.support.segments.parts import SIDE, parts_of
 
 CPU = torch.device("cpu")
 SMALL = {"train_scenes": 60, "validation_scenes": 10, "test_scenes": 30}
@@ -298,7 +299,7 @@ def test_void_moves_no_mask_and_an_image_of_void_alone_is_none() -> None:
 
 def test_floors_find_no_digit_and_the_headline_says_so() -> None:
     task = made()
-    empty, bright = (task.evaluate(task.floor(name), "test", CPU) for name in task.floors(task.config))
+    empty, bright = (task.evaluate(task.floor(name), "test", CPU) for name in ("chance", "threshold"))
     assert task.metric.name == "pq_things"
     assert empty["pq_things"].value == bright["pq_things"].value == 0.0
     assert 0.2 < empty["pq_stuff"].value < 0.5  # of two kinds it finds one
@@ -308,6 +309,23 @@ def test_floors_find_no_digit_and_the_headline_says_so() -> None:
     level = task._level() * task.spread + task.mean
     right = [int(((images > cut) == (targets != 0)).sum()) for cut in range(256)]
     assert right[int(level)] == max(right)
+
+
+def test_connected_parts_find_digits_that_stand_alone() -> None:
+    image = torch.zeros(20, 20)
+    image[2:8, 2:6] = 1.0
+    image[9, 7] = image[8, 6] = 1.0  # hangs on by its corners
+    image[14:16, 14:17] = 1.0  # too small
+    (part,) = parts_of(image, 0.5)
+    assert int(part.mask.sum()) == 26
+    assert part.features.shape == (SIDE * SIDE + 3,)
+    assert part.features[-3:].tolist() == [8.0, 6.0, 26.0]
+    assert parts_of(torch.zeros(20, 20), 0.5) == []
+    alone = made(train_scenes=600, max_digits=1, clutter=0, look_alikes=0)
+    crowded = made(train_scenes=600, max_digits=3)
+    found = [task.evaluate(task.floor("parts"), "test", CPU)["pq_things"].value for task in (alone, crowded)]
+    assert found[0] > 0.35
+    assert 0.0 < found[1] < found[0]
 
 
 @pytest.mark.parametrize("name", [n for n in catalog.names("mechanisms") if n != "ssa"])

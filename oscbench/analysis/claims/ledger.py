@@ -126,7 +126,8 @@ class Level(_OfSuite):
 
     Attributes:
         less: Another measure that is taken off first, cell by cell: what is lost from one to the other.
-        over: A floor among the measure's details that is taken off first, cell by cell; its last value where it has several, by layer.
+        over: A floor among the measure's details that is taken off first, cell by cell, or `start`, its own value before training; its last
+            value where it has several, by layer.
     """
 
     rule: Literal["level"]

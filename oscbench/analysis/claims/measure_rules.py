@@ -17,6 +17,9 @@ from oscbench.analysis.statistics.equivalence import read_margin
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Record
 
+BEFORE = "start"
+"""A measure's own value before training, which stands among its details as a floor does."""
+
 
 def levels(asks: Sequence[Level], evidence: Evidence, level: float) -> list[Finding]:
     """A measure, or what it is over another or a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
@@ -35,7 +38,12 @@ def _level(ask: Level, evidence: Evidence, level: float) -> Finding:
     low, high = (ends.low, ends.high) if ends.exists else (mean, mean)
     measurement = known[0][0].measures[ask.measure]
     unit, what = measurement.unit, ask.what or words.lowered(measurement.label)
-    what += f" over the floor {ask.over.replace('_', ' ')}" if ask.over else ""
+    if ask.over:
+        what += (
+            " over what it was before training"
+            if ask.over == BEFORE
+            else f" over the floor {ask.over.replace('_', ' ')}"
+        )
     told = words.difference if ask.less else words.quantity
     bounds = [f"at least {told(ask.at_least, unit)}"] if ask.at_least is not None else []
     bounds += [f"at most {told(ask.at_most, unit)}"] if ask.at_most is not None else []
@@ -58,7 +66,8 @@ def _taken_off(record: Record, ask: Level) -> float:
     if ask.over is None:
         return other
     measured = record.measures.get(ask.measure)
-    floor = (measured.details if measured else {}).get("floors", {}).get(ask.over, math.nan)
+    details = measured.details if measured else {}
+    floor = {BEFORE: details.get(BEFORE, math.nan), **details.get("floors", {})}.get(ask.over, math.nan)
     return other + float(floor[-1] if isinstance(floor, list) else floor)
 
 

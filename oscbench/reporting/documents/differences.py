@@ -60,6 +60,19 @@ _ASKED = (
         "kope,kope:frozen",
         "whether phases move; equal parameters",
     ),
+    (
+        "scenes, mIoU",
+        "scene_segmentation",
+        "kope,rope:values",
+        "equal search of rates; values rotated in both",
+    ),
+    (
+        "scenes, mIoU",
+        "scene_segmentation",
+        "kope,kope:frozen",
+        "equal search of rates; whether phases move",
+    ),
+    ("scenes, mIoU", "scene_segmentation", "rope:values,rope", "equal search of rates; rotated values alone"),
     ("captions", "captions", "rope:values,softmax", "equal parameters"),
     ("captions", "captions", "kope,rope:values", "equal parameters; values rotated in both"),
     ("agreement", "agreement", "fixed_query,softmax", "equal parameters"),
@@ -79,12 +92,12 @@ _ASKED = (
 """Where, suite, pair, and what is equal between the two or differs besides the mechanism; of positions their records tell."""
 _HEAD = """# Which differences answer the question?
 
-The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy of the first entry minus
-the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the difference may be theirs.
-"50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all. Only "tuned" rows had their
-settings searched; the others have one recipe for all. Made from the
-[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
-over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
+The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy or mIoU of the first entry
+minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the difference may be
+theirs. "50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all. Settings of
+"tuned" rows and learning rates of scenes were searched; the others have one recipe for all. Made from the [reference
+records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals over
+seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
 
 """
 
@@ -103,7 +116,7 @@ def document(loaded: Loaded) -> Document:
     rows = [Row(f"{where}: {name}", c) for (where, _, c), name in zip(found, told, strict=True)]
     if not rows:
         return Document(_HEAD + nothing_of(loaded, [suite for _, suite, _, _ in _ASKED]))
-    picture, files = forest("differences", "Differences in accuracy, task by task", rows)
+    picture, files = forest("differences", "Differences in accuracy or mIoU, task by task", rows)
     cells = [[where, name, *_cells(c), beside] for (where, beside, c), name in zip(found, told, strict=True)]
     headings = ("Task", "Comparison", "Difference", "Seeds", "Between the two")
     return Document(f"{_HEAD}{picture}\n{table(headings, cells)}\n", files)

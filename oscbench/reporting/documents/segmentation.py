@@ -1,0 +1,96 @@
+"""Who sees what belongs together: classes of all pixels, segments, and whether phases group what belongs to one object."""
+
+from __future__ import annotations
+
+from oscbench import words
+from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.frame import Loaded
+from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents.support.flags import flags_row, flags_told
+from oscbench.reporting.documents.support.forest import Row, forest
+from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table, seeds_row
+from oscbench.reporting.documents.support.searches import search_of
+from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
+from oscbench.reporting.documents.support.suites import (
+    VERDICTS,
+    description_of,
+    few_told,
+    nothing_of,
+    report_of,
+)
+from oscbench.reporting.page.table import Cell
+from oscbench.reporting.sections.binding import COLUMNS, answers, reading
+
+_HEAD = f"""# Who sees what belongs together, and do phases bind it?
+
+Every pixel's class, or every object a segment, read by linear maps from what the mechanism alone has brought together: the ground that KoPE
+was published for (arXiv 2604.07904). Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
+stand in [claims](claims.md#k6), those on phases [there too](claims.md#k11).
+"""
+_SUITES = ("scene_segmentation", "camvid", "scene_panoptic")
+_MEASURES = {
+    "miou": "mIoU",
+    "miou_foreground": "mIoU without background",
+    "pixel_accuracy": "Pixels right",
+    "miou_at_48": "mIoU on scenes of 48 × 48, trained on 32 × 32",
+    "pq_things": "PQ of things",
+    "pq_stuff": "PQ of stuff",
+    "sq": "SQ, overlap of matched segments",
+    "rq": "RQ, F1 of matching",
+}
+_BINDING = ("fg_ari", "mixed_fg_ari", "synchrony", "attention")
+_BOUND = """What phases and attention group, in the last layer after training. Patches of an object lie side by side, so that whatever follows
+place groups them: floors are phases before the first layer, a random walk from there in steps as long, coordinates, and another image;
+FG-ARI has a ceiling, patches that know their object. Means over seeds; the differences below have 95 % t intervals, each for itself."""
+
+
+def document(loaded: Loaded) -> Document:
+    """What each suite compares, what each mechanism reaches in every measure, and what its phases and attention bind."""
+    report = report_of(loaded, _SUITES)
+    if report is None:
+        return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
+    asked = [(question.title, question.comparisons) for question in report.questions]
+    rows = [
+        Row(f"{c.name} ({e.suite})", c)
+        for e in report.experiments
+        for c in e.comparisons
+        if c.paired and c.paired.interval.exists
+    ]
+    shown, files = forest("segmentation", "Differences in mIoU or PQ", rows) if rows else ("", {})
+    parts = "".join(_of(experiment, loaded) for experiment in report.experiments)
+    return Document(
+        f"{under_title(_HEAD, in_short(asked))}\n{shown}{parts}{few_told(loaded, _SUITES)}", files
+    )
+
+
+def _of(experiment: Experiment, loaded: Loaded) -> str:
+    entries = [one for one in experiment.standings if one.finished]
+    told = {
+        name: label
+        for name, label in _MEASURES.items()
+        if any(measured(one, {name: label}) for one in entries)
+    }
+    above = [seeds_row(entries), positions_row(entries), *flags_row(entries)]
+    described = description_of(experiment.suite, experiment.description)
+    return (
+        f"\n## {experiment.title}\n\n{described}\n\n"
+        f"{words.capitalised(experiment.metric_label)}, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}\n\n"
+        f"What each reaches:\n\n{scores_table('On the test', entries, told, above)}{flags_told(entries)}\n"
+        f"{_bound(experiment)}{search_of(experiment, loaded)}"
+    )
+
+
+def _bound(experiment: Experiment) -> str:
+    """Binding as a table and in sentences; empty where the suite does not measure it."""
+    found = [one for name in _BINDING for s in experiment.standings if (one := reading(s, name)) is not None]
+    if not found:
+        return ""
+    rows = [[_text(column.read(one)) for column in COLUMNS] for one in found]
+    told = "\n".join(f"- {answer}." for answer in answers(experiment))
+    headings = [column.heading for column in COLUMNS]
+    return f"\n{_BOUND}\n\n{table(headings, rows, numbers=len(COLUMNS) - 2)}\n\n{told}\n"
+
+
+def _text(shown: Cell | str) -> str:
+    return shown.text if isinstance(shown, Cell) else shown
