@@ -18,8 +18,9 @@ A claim *holds* where each of its grounds is tested and holds, of which there ar
 where some hold and others do not, or wait to be tested. It *does not hold* where an interval excludes what it says, or where two entries are
 shown to be equivalent within the margin that the suite declares (or half a point, or a hundredth of a bit, which are usual here and were not
 declared for it); what speaks against a claim is corrected over all questions of its ground (Bonferroni), what speaks for it takes them all.
-It is said of these small models only, none of the papers' large settings is tested, and of the suites behind the verdicts Sudoku alone
-searched its learning rates: on spoken words and agreement the rate is the paper's own, elsewhere one rate for all, searched for nobody.
+It is said of these small models only, none of the papers' large settings is tested, and of the suites behind the verdicts only those on
+Sudoku and scenes searched their learning rates: on spoken words and agreement the rate is the paper's own, elsewhere one rate for all,
+searched for nobody.
 Where something must be *given* first (that an entry learned what it was trained on), nothing is decided there before it is.
 *Undecided* is neither: what could still hide is said. A verdict takes eight paired seeds, and, where scores are
 compared, a task whose best entry is above the floors that ran there.
