@@ -86,7 +86,7 @@ def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, level: f
     ends, corrected = mean_interval(gains), mean_interval(gains, level)
     p = sign_flip_p(gains, np.random.default_rng(0))
     gain = words.estimate(float(gains.mean()), ends.low, ends.high, "1")
-    names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+    names = evidence.both(ask.treatment, ask.baseline, ask.suite)
     text = (
         f"{names[0]} − {names[1]}: {gain} {ask.what or words_of(ask.quantity)} in the "
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"

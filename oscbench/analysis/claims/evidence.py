@@ -49,6 +49,10 @@ class Evidence:
         cells = self.entry(name, suite)
         return self._names[suite][entry_of(cells[0])] if cells else name
 
+    def both(self, treatment: str, baseline: str, suite: str) -> tuple[str, str]:
+        """Two entries as people call them."""
+        return self.called(treatment, suite), self.called(baseline, suite)
+
     def comparisons(self, suite: str, pairs: Sequence[tuple[str, str]]) -> Study | None:
         """Some pairs of a suite compared and corrected together; None where the suite has no cell, or lacks one of the names."""
         asked = tuple(dict.fromkeys(f"{first},{second}" for first, second in pairs))

@@ -87,7 +87,7 @@ def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Find
             continue
         ratio = float(np.median(first)) / float(np.median(second))
         what = ask.what or f"{ask.measure} {ask.detail}".strip()
-        names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+        names = evidence.both(ask.treatment, ask.baseline, ask.suite)
         text = f"{names[0]} over {names[1]}: {ratio:.3f} times the {what}, a closed form ({ask.suite})"
         found.append(Finding(ask, "holds" if ratio < 1 else "does not hold", text))
     return found

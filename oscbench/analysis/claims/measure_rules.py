@@ -97,7 +97,7 @@ def _less(ask: Less, evidence: Evidence, level: float) -> Finding:
     some = told_of.measures[ask.measure]
     size = words.estimate(float(differences.mean()), ends.low, ends.high, some.unit)
     what = ask.what or words.lowered(some.label)
-    names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+    names = evidence.both(ask.treatment, ask.baseline, ask.suite)
     text = f"{names[0]} − {names[1]}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
     holds, fails = p <= ALPHA and ends.high < 0, mean_interval(differences, level).low > 0
     hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
@@ -130,7 +130,7 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     gains = sign * (second - first)
     ends = mean_interval(gains)
     lost = [words.difference(sign * float(side.mean()), whole.unit).lstrip("+") for side in (first, second)]
-    names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+    names = evidence.both(ask.treatment, ask.baseline, ask.suite)
     text = (
         f"{names[0]} loses {lost[0]}, {names[1]} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
         f"{words.estimate(float(gains.mean()), ends.low, ends.high, whole.unit)} kept, {len(seeds)} seeds"

@@ -135,7 +135,7 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
         if first is None or second is None:
             found.append(absent(ask))
             continue
-        names = [evidence.called(name, ask.suite) for name in (ask.treatment, ask.baseline)]
+        names = evidence.both(ask.treatment, ask.baseline, ask.suite)
         shown = [
             f"{name} {len(one.seeds)} of {one.n} [{100 * one.interval.low:.0f}, {100 * one.interval.high:.0f} %]"
             for name, one in zip(names, (first, second), strict=True)

@@ -49,7 +49,8 @@ def _judged(
         return absent(ask)
     some = sides[0][seeds[0]][0]
     targets = words.listed([words.quantity(t, some.measures[some.metric].unit) for t in ask.targets])
-    what = f"{evidence.called(ask.treatment, ask.suite)} over {evidence.called(ask.baseline, ask.suite)} to {targets} {where}"
+    treatment, baseline = evidence.both(ask.treatment, ask.baseline, ask.suite)
+    what = f"{treatment} over {baseline} to {targets} {where}"
     found = {
         seed: [[taken(side[seed], target) for target in ask.targets] for side in sides] for seed in seeds
     }

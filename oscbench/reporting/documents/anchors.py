@@ -5,9 +5,9 @@ from __future__ import annotations
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.published.matches import beside
 from oscbench.analysis.study import assemble
-from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents import Document
+from oscbench.reporting.documents.support.columns import table_of
 from oscbench.reporting.documents.support.suites import reported
-from oscbench.reporting.page.table import Cell
 from oscbench.reporting.sections.published import COLUMNS
 
 _HEAD = """# Do we measure what others measured?
@@ -26,13 +26,7 @@ Made from the [reference records](../../results/reference) by `python -m oscbenc
 def document(loaded: Loaded) -> Document:
     """A table a suite, of rows that are the same quantity alone."""
     records = tuple(reported(loaded))
-    parts = [_HEAD]
-    for experiment in assemble(Loaded(records, (), ()), ()).experiments if records else ():
-        rows = [[_text(one.read(b)) for one in COLUMNS] for b in beside(experiment) if b.same]
-        if rows:
-            parts.append(f"\n## {experiment.title}\n\n{table([one.heading for one in COLUMNS], rows)}\n")
-    return Document("".join(parts))
-
-
-def _text(shown: Cell | str) -> str:
-    return shown.text if isinstance(shown, Cell) else shown
+    experiments = assemble(Loaded(records, (), ()), ()).experiments if records else ()
+    found = [(one.title, [b for b in beside(one) if b.same]) for one in experiments]
+    tables = [f"\n## {title}\n\n{table_of(COLUMNS, same)}\n" for title, same in found if same]
+    return Document("".join([_HEAD, *tables]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
-from oscbench.reporting.documents import Document, table
+from oscbench.reporting.documents import Document
+from oscbench.reporting.documents.support.columns import table_of
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
 from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table, seeds_row
@@ -18,7 +19,6 @@ from oscbench.reporting.documents.support.suites import (
     nothing_of,
     report_of,
 )
-from oscbench.reporting.page.table import Cell
 from oscbench.reporting.sections.binding import COLUMNS, answers, reading
 
 _HEAD = f"""# Who sees what belongs together, and do phases bind it?
@@ -86,11 +86,5 @@ def _bound(experiment: Experiment) -> str:
     found = [one for name in _BINDING for s in experiment.standings if (one := reading(s, name)) is not None]
     if not found:
         return ""
-    rows = [[_text(column.read(one)) for column in COLUMNS] for one in found]
     told = "\n".join(f"- {answer}." for answer in answers(experiment))
-    headings = [column.heading for column in COLUMNS]
-    return f"\n{_BOUND}\n\n{table(headings, rows, numbers=len(COLUMNS) - 2)}\n\n{told}\n"
-
-
-def _text(shown: Cell | str) -> str:
-    return shown.text if isinstance(shown, Cell) else shown
+    return f"\n{_BOUND}\n\n{table_of(COLUMNS, found, numbers=len(COLUMNS) - 2)}\n\n{told}\n"

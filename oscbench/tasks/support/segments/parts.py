@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +59,8 @@ def classed_parts(training: Iterable[Batch], level: float, classes: int, empty: 
         clutter: class of what is bright and no thing.
     """
     features, wanted = [], []
-    for image, labels in _pairs(training):
+    pairs = (pair for batch in training for pair in zip(batch.inputs[:, 0], batch.targets, strict=True))
+    for image, labels in islice(pairs, FITTED_SCENES):
         for part in parts_of(image, level):
             features.append(part.features)
             wanted.append(int((labels[part.mask] // INSTANCES).mode().values))
@@ -82,13 +84,3 @@ def classed_parts(training: Iterable[Batch], level: float, classes: int, empty: 
         return torch.cat((sure_of(names, classes)[0], sure), dim=1)
 
     return Floor(predict)
-
-
-def _pairs(training: Iterable[Batch]) -> Iterable[tuple[Tensor, Tensor]]:
-    count = 0
-    for batch in training:
-        for image, labels in zip(batch.inputs[:, 0], batch.targets, strict=True):
-            if count == FITTED_SCENES:
-                return
-            count += 1
-            yield image, labels
