@@ -33,7 +33,7 @@ from oscbench.words import MINUS, capitalised, ranges
 COMPUTE = 1.05
 """A larger ratio of FLOPs is told as a caveat."""
 VERDICT_SEEDS = 8
-"""Paired seeds that a declared comparison needs for a verdict; fewer give estimates."""
+"""Paired seeds that a declared comparison needs for a verdict, and any to be called equivalent; fewer give estimates."""
 VERDICT_COMPARISONS = 5
 """Comparisons that one family may declare where verdicts are wanted: with more of them eight seeds can decide nothing."""
 
@@ -306,7 +306,8 @@ def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Holm over the comparisons of a question that their seeds let pass it, and a note at the others.
 
     These have Bonferroni's p over all comparisons, which is above the level whatever came out. Tests of equivalence are a question of
-    their own, corrected in the same way; a few seeds may decide them, so all take part.
+    their own, corrected in the same way, over those comparisons that have the seeds of a verdict: two seeds that happen to agree show
+    nothing.
     """
     seeds = [c.paired.n if c.paired and math.isfinite(c.paired.p) else 0 for c in comparisons]
     family = can_pass(seeds)
@@ -357,7 +358,9 @@ def _adjusted(comparison: Comparison, tested: int) -> Interval | None:
 
 def _equivalences(comparisons: Sequence[Comparison]) -> list[Equivalence | None]:
     found = [
-        two_one_sided(_differences(c), c.margin) if c.margin and c.paired and c.paired.n > 1 else None
+        two_one_sided(_differences(c), c.margin)
+        if c.margin and c.paired and c.paired.n >= VERDICT_SEEDS
+        else None
         for c in comparisons
     ]
     adjusted = holm([one.p if one else math.nan for one in found])

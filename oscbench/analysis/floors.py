@@ -78,14 +78,17 @@ class AboveFloor:
         """Why verdicts are withheld, in words; empty where they are not."""
         if self.decides:
             return ""
-        above = words.difference(self.mean, self.unit)
-        ends = words.interval(self.interval.low, self.interval.high, self.unit)
         margin = words.margin(self.margin.value, self.unit)
         than = (
             f"not clearly more than the margin {margin}" if self.margin.value else "not clearly more than 0"
         )
-        floor = self.floor.removeprefix("floor: ")
-        return f"the best entry, {self.best}, is {above} {ends} above the floor {floor}, {than}: this task tells nobody apart"
+        return f"the best entry, {self.best}, {self.gap}, {than}: this task tells nobody apart"
+
+    @property
+    def gap(self) -> str:
+        """`is +0.40 points [-1.00, +1.80] above the floor bag`."""
+        above = words.estimate(self.mean, self.interval.low, self.interval.high, self.unit)
+        return f"is {above} above the floor {self.floor.removeprefix('floor: ')}"
 
 
 def above_floor(entries: Mapping[str, Sequence[Record]]) -> AboveFloor | None:

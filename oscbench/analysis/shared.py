@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
+from oscbench import words
 from oscbench.analysis.frame import headline
 from oscbench.records import Record, suite_name
 
@@ -42,6 +43,6 @@ def shared_note(cells: Iterable[Record], sharing: Mapping[str, tuple[str, ...]])
         return ""
     others = sorted(set.union(*there))
     return (
-        f"{len(there)} of its {len(own)} cells are also those of {', '.join(others)}: "
+        f"{len(there)} of its {len(own)} cells are also those of {words.listed(others)}: "
         "the same runs, not another piece of evidence"
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -24,6 +24,8 @@ WINDOW = 3
 ENOUGH_S = 2e-3
 """Short calls are repeated inside one sample until it lasts so long, so that reading the clock costs nothing."""
 MAX_REPEATS = 1000
+FEWEST_SAMPLES = 5
+"""Below these a median has no interval."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,21 @@ class Timed:
         return statistics.median(self.samples)
 
     def half_width(self) -> float:
-        """Half of the median's 95 % interval over the median: 1.57 IQR/√n, as in a notched box plot."""
-        if len(self.samples) < 5:
-            return math.inf
-        low, _, high = statistics.quantiles(self.samples, n=4)
-        return 1.57 * (high - low) / math.sqrt(len(self.samples)) / max(self.median, 1e-12)
+        """Half of the median's 95 % interval over the median."""
+        return median_half_width(self.samples)
+
+
+def median_half_width(samples: Sequence[float]) -> float:
+    """Half of the 95 % interval of a median over that median: 1.57 IQR/√n, as in a notched box plot; infinite below five samples."""
+    if len(samples) < FEWEST_SAMPLES:
+        return math.inf
+    low, middle, high = statistics.quantiles(samples, n=4)
+    return 1.57 * (high - low) / math.sqrt(len(samples)) / max(middle, 1e-12)
+
+
+def known_half_width(samples: Sequence[float]) -> float | None:
+    """The same as a record has it: None where it is not known."""
+    return median_half_width(samples) if len(samples) >= FEWEST_SAMPLES else None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,15 @@ import torch
 from pydantic import Field, field_validator
 
 from oscbench.errors import kind_and_line
-from oscbench.instruments.clock import Contender, Effort, Timed, captured, clock_for, interleave
+from oscbench.instruments.clock import (
+    Contender,
+    Effort,
+    Timed,
+    captured,
+    clock_for,
+    interleave,
+    known_half_width,
+)
 from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.models import generation
@@ -177,7 +185,7 @@ def measurement(timed: Timed, label: str, details: dict[str, Any]) -> Measuremen
     """Median and raw samples of what was timed."""
     known = {
         "converged": timed.converged,
-        "half_width": timed.half_width() if len(timed.samples) >= 5 else None,
+        "half_width": known_half_width(timed.samples),
         "repeats": timed.repeats,
         "warm_up_samples": timed.warm_up,
         "first_call_s": timed.first,

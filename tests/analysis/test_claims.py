@@ -16,6 +16,7 @@ from oscbench.analysis.claims.rules import find
 from oscbench.analysis.claims.verdicts import Judged, combined, fill
 from oscbench.analysis.frame import Loaded, load
 from oscbench.analysis.published.numbers import PublishedError
+from oscbench.analysis.statistics.seeds import LEVEL
 from oscbench.errors import UserError
 from oscbench.records import Curve, HealthRow, Measurement, Record
 
@@ -39,7 +40,7 @@ def pair(lift: float, noise: float = 1.0, seeds: int = 8, **changes: object) -> 
 
 
 def outcome(records: list[Record], rule: str, **given: object) -> tuple[str, str]:
-    (found,) = find([ask(rule, **given)], Evidence(Loaded(tuple(records), (), ())))
+    (found,) = find([ask(rule, **given)], Evidence(Loaded(tuple(records), (), ())), LEVEL)
     return found.outcome, found.text + " | " + found.hides
 
 
@@ -64,6 +65,17 @@ def test_better_holds_fails_or_says_what_could_hide() -> None:
     assert outcome(pair(0.02, suite="other"), "better", **WAVE) == ("not tested", "no records of toy here | ")
 
 
+def claim_of(*grounds: list[Ask]) -> Claim:
+    made = tuple(Ground(ground=f"g{at}", asks=tuple(asks)) for at, asks in enumerate(grounds))
+    return Claim(id="X", claim="waves are better", source="none", grounds=made)
+
+
+def declaring(records: list[Record], *pairs: str) -> list[Record]:
+    """Records of a suite that declared these comparisons before it ran."""
+    told = {"compare": [pair.split(" - ") for pair in pairs]}
+    return [r.model_copy(update={"spec_given": r.spec_given | told}) for r in records]
+
+
 def test_what_speaks_against_a_claim_is_corrected_over_its_questions() -> None:
     # A mean of 0.95 standard deviations below 0 lies outside the 95 % interval of eight seeds, and inside that of three questions.
     spread = 0.006 * NOISE / NOISE.std(ddof=1)
@@ -74,15 +86,38 @@ def test_what_speaks_against_a_claim_is_corrected_over_its_questions() -> None:
         *cells("ring", [0.8] * 8),
         *cells("lock", [0.7] * 8),
     ]
-    evidence = Evidence(Loaded(tuple(records), (), ()))
-    (alone,) = find([ask("better", **WAVE)], evidence)
-    many = find([ask("better", treatment=t, baseline="plain") for t in ("wave", "ring", "lock")], evidence)
-    assert [one.outcome for one in (alone, *many)] == [
-        "does not hold",
-        "undecided",
-        "does not hold",
-        "does not hold",
-    ]
+    names = ("wave", "ring", "lock")
+    loaded = Loaded(tuple(declaring(records, *(f"{t} - plain" for t in names))), (), ())
+    wave, ring, lock = (ask("better", treatment=t, baseline="plain") for t in names)
+
+    def outcomes(*grounds: list[Ask]) -> list[str]:
+        (entry,) = fill([claim_of(*grounds)], loaded)
+        return [finding.outcome for judged in entry.grounds for finding in judged.findings]
+
+    assert outcomes([wave]) == ["does not hold"]
+    corrected = ["undecided", "does not hold", "does not hold"]
+    assert outcomes([wave, ring, lock]) == corrected
+    assert outcomes([wave], [ring], [lock]) == corrected, "one ground is enough against a claim"
+    later = [one.model_copy(update={"asked": "later"}) for one in (ring, lock)]
+    assert outcomes([wave], later)[0] == "does not hold", "what decides nothing costs nothing"
+
+
+def test_what_was_chosen_after_the_records_were_there_keeps_a_ground_open_and_decides_none() -> None:
+    def verdict(records: list[Record], *asks: Ask) -> tuple[str, list[str]]:
+        (entry,) = fill([claim_of(list(asks))], Loaded(tuple(records), (), ()))
+        return entry.verdict, entry.lines
+
+    plain = ask("better", **WAVE)
+    late = ask("better", **WAVE, asked="after the records were there")
+    for lift, found, decided in ((0.02, "holds", "holds in part"), (-0.02, "does not hold", "does not hold")):
+        chosen, declared = pair(lift), declaring(pair(lift), "wave - plain")
+        assert verdict(declared, plain)[0] == decided
+        for records, one in ((chosen, plain), (declared, late)):
+            said, lines = verdict(records, one)
+            assert said == "undecided"
+            assert lines[0].startswith(f"G0: *suggests that it {found}*. ")
+    assert verdict(declaring(pair(0.02), "wave - plain"), plain, late)[0] == "undecided"
+    assert verdict(declaring(pair(-0.02), "wave - plain"), plain, late)[0] == "does not hold"
 
 
 def test_no_worse_is_judged_against_its_margin() -> None:
@@ -94,6 +129,38 @@ def test_no_worse_is_judged_against_its_margin() -> None:
     assert verdict == "does not hold"
     assert "against being worse by 0.5 points" in text
     assert outcome(pair(0.0, noise=0.0), "no worse", **WAVE)[0] == "holds", "equal at every seed"
+
+
+def with_floor(records: list[Record], floor: float) -> list[Record]:
+    """The same on one draw of data, with an untrained floor."""
+    (bag,) = cells("bag", [floor])
+    bag = bag.model_copy(update={"spec": bag.spec | {"kind": "floor"}})
+    return [r.model_copy(update={"data_hash": "d"}) for r in (*records, bag)]
+
+
+def test_who_is_below_the_floor_has_nothing_to_lose() -> None:
+    best = cells("ring", [0.97] * 8)
+    assert outcome(with_floor([*pair(-0.001), *best], 0.85), "no worse", **WAVE)[0] == "holds"
+    verdict, text = outcome(with_floor([*pair(-0.001), *best], 0.95), "no worse", **WAVE)
+    assert verdict == "undecided"
+    assert "wave is −5.10 points" in text
+    assert "above the floor bag: it has nothing to lose" in text
+    far = with_floor([*pair(-0.03), *best], 0.95)
+    assert outcome(far, "no worse", **WAVE)[0] == "does not hold", "who is worse is worse"
+    swept = []
+    for size, floor in ((50, 0.85), (100, 0.95)):
+        label = {"suite": f"toy[n={size}]"}
+        swept += [r.model_copy(update=label) for r in with_floor([*pair(-0.001), *best], floor)]
+    assert outcome(swept, "no worse", **WAVE)[0] == "holds", "above it somewhere"
+
+
+def test_equal_names_of_entries_are_told_apart() -> None:
+    records = [*pair(0.02), *cells("plain", [0.5] * 8, variant="broken")]
+    evidence = Evidence(Loaded(tuple(records), (), ()))
+    asks = [ask("better", treatment="wave", baseline=b) for b in ("plain:broken", "plain")]
+    broken, usual = find(asks, evidence, LEVEL)
+    assert "+42.00 points" in broken.text
+    assert "+2.00 points" in usual.text
 
 
 def test_a_suite_that_varies_is_asked_over_its_values_or_at_one() -> None:
@@ -201,23 +268,21 @@ def test_what_speaks_against_is_corrected_over_all_kinds_of_questions() -> None:
     """One ground, two kinds: the same difference speaks against a claim alone, and no longer beside others."""
     spread = 0.006 * NOISE / NOISE.std(ddof=1)
     records = [*cells("plain", [0.9] * 8), *cells("wave", [0.9 - 0.95 * 0.006 + x for x in spread])]
-    evidence = Evidence(Loaded(tuple(records), (), ()))
+    loaded = Loaded(tuple(records), (), ())
     better = ask("better", **WAVE)
     others = [ask("finishes", mechanism="wave"), ask("finishes", mechanism="plain")]
-    assert find([better], evidence)[0].outcome == "does not hold"
-    found = find([better, *others], evidence)
+    (alone,), (beside,) = (fill([claim_of(asks)], loaded) for asks in ([better], [better, *others]))
+    assert alone.grounds[0].findings[0].outcome == "does not hold"
+    found = beside.grounds[0].findings
     assert [one.outcome for one in found] == ["undecided", "holds", "holds"]
     assert found[0].hides == CORRECTED
 
 
 def test_when_a_question_was_asked_is_told() -> None:
     late = ask("better", **WAVE, asked="after the records were there")
-    evidence = Evidence(Loaded(tuple(pair(0.02)), (), ()))
-    ground = Ground(ground="toys", asks=(late,))
-    claim = Claim(id="X", claim="waves are better", source="none", grounds=(ground,))
-    (entry,) = fill([claim], Loaded(tuple(pair(0.02)), (), ()))
+    (entry,) = fill([claim_of([late])], Loaded(tuple(pair(0.02)), (), ()))
     assert entry.lines[0].endswith("; asked after the records were there.")
-    assert find([late], evidence)[0].outcome == "holds"
+    assert entry.grounds[0].findings[0].outcome == "holds"
 
 
 def measured(record: Record, **values: float) -> Record:
@@ -254,6 +319,28 @@ def test_loses_less_pairs_what_each_seed_loses() -> None:
         == "undecided"
     )
     assert outcome(cells("wave", [0.9]) + cells("plain", [0.9]), "loses less", **given)[0] == "not tested"
+
+
+def test_seeds_that_did_not_learn_are_not_asked_what_they_lose() -> None:
+    learned = {"of": {"measure": "whole", "level": 0.5}}
+    little, much = (list(0.05 + shift + NOISE) for shift in (0.0, 0.03))
+    records = robust("wave", little) + robust("plain", much)
+    failed = (
+        measured(make_record("wave", 8), whole=0.1, noisy=0.1),
+        measured(make_record("plain", 8), whole=0.9, noisy=0.8),
+    )
+    given = WAVE | {"whole": "whole", "changed": "noisy"}
+    assert "9 seeds, p" in outcome([*records, *failed], "loses less", **given)[1]
+    assert (
+        "8 seeds that have whole of 0.5 or more, p"
+        in outcome([*records, *failed], "loses less", **given, **learned)[1]
+    )
+    level = {"entry": "wave", "measure": "whole", "less": "noisy", "at_most": 0.1}
+    assert "9 seeds (" in outcome([*records, *failed], "level", **level)[1]
+    assert (
+        "8 seeds that have whole of 0.5 or more ("
+        in outcome([*records, *failed], "level", **level, **learned)[1]
+    )
 
 
 def test_a_level_is_asked_of_the_whole_interval() -> None:
@@ -318,6 +405,10 @@ def test_fails_less_counts_seeds() -> None:
     verdict, text = outcome(cells("wave", good) + cells("plain", good), "fails less", **given)
     assert verdict == "undecided"
     assert "up to 37 % of plain's seeds could fail" in text
+    few = cells("wave", good[:6]) + cells("plain", bad[:6])
+    verdict, text = outcome(few, "fails less", **given)
+    assert verdict == "undecided"
+    assert "a verdict takes 8 seeds" in text
 
 
 def test_levels_of_health_times_and_counts() -> None:
@@ -340,20 +431,37 @@ def test_levels_of_health_times_and_counts() -> None:
         measurement = Measurement(value=value, unit="1", label=name, details=dict(details))
         return record.model_copy(update={"measures": record.measures | {name: measurement}})
 
-    shapes = [measured("plain", "ratio/x", v, variant=str(n)) for n, v in enumerate((1.05, 1.6))]
-    assert outcome(shapes[:1], "time", measure="ratio/x", at_most=1)[0] == "holds", (
-        "within what timings differ by"
-    )
-    assert outcome(shapes[1:], "time", measure="ratio/x", at_most=1)[0] == "does not hold"
-    assert outcome(shapes, "time", measure="ratio/x", at_most=1)[0] == "undecided"
+    def shapes(half: float | None) -> list[Record]:
+        return [
+            measured("plain", "step_ratio/x", v, variant=str(n), half_width=half)
+            for n, v in enumerate((1.05, 1.6))
+        ]
+
+    asked = {"measure": "step_ratio/x", "at_most": 1}
+    assert outcome(shapes(0.01)[:1], "time", **asked)[0] == "holds", "within what timings differ by"
+    assert outcome(shapes(0.01)[1:], "time", **asked)[0] == "does not hold"
+    assert outcome(shapes(0.01), "time", **asked)[0] == "undecided"
+    verdict, text = outcome(shapes(0.4)[1:], "time", **asked)
+    assert verdict == "undecided"
+    assert "1.60 [0.96, 2.24]" in text
+    verdict, text = outcome(shapes(None), "time", **asked)
+    assert verdict == "undecided"
+    assert "too few rounds for an interval" in text
 
     counted = [measured("wave", "ops", 100, of=5), measured("plain", "ops", 90, of=9)]
     assert outcome(counted, "count", **WAVE, measure="ops")[0] == "does not hold"
     assert outcome(counted, "count", **WAVE, measure="ops", detail="of")[0] == "holds"
+    close = [measured("wave", "ops", 99.5), measured("plain", "ops", 100)]
+    verdict, text = outcome(close, "count", **WAVE, measure="ops")
+    assert verdict == "undecided"
+    assert "as far as matched models can be" in text
 
-    diverged = [*cells("wave", [0.9]), make_record("wave", 1, status="diverged", reason="NaN")]
+    diverged = [*cells("wave", [0.9] * 8), make_record("wave", 8, status="diverged", reason="NaN")]
     assert outcome(diverged, "finishes", mechanism="wave")[0] == "does not hold"
-    assert outcome(diverged[:1], "finishes", mechanism="wave")[0] == "holds"
+    verdict, text = outcome(diverged[:8], "finishes", mechanism="wave")
+    assert verdict == "holds"
+    assert "0 of 8 runs diverged [0, 37 %]" in text
+    assert outcome(diverged[:7], "finishes", mechanism="wave")[0] == "undecided"
 
 
 def followed(mechanism: str, lift: float, seeds: int = 8, status: str = "ok") -> list[Record]:
@@ -409,6 +517,33 @@ def test_an_entry_is_ahead_by_its_mean_over_training_without_its_start() -> None
     assert outcome(followed("wave", 0.1), "ahead", **given)[0] == "not tested"
 
 
+def test_half_way_takes_the_ratio_of_steps_seed_by_seed() -> None:
+    def rising(mechanism: str, steps: list[int], way: float = 0.5) -> list[Record]:
+        """A last layer's Gini that goes evenly with the logarithm of the step, and is there at so many steps."""
+        found, looks = [], (0, *(2**k for k in range(11)))
+        for seed, end in enumerate(steps):
+            y = tuple(0.2 + way * min(1.0, float(np.log2(max(x, 1)) / np.log2(end))) for x in looks)
+            made = make_record(mechanism, seed)
+            curve = {"gini/1": Curve(label="gini", unit="1", layer=1, x=looks, y=y)}
+            found.append(made.model_copy(update={"curves": made.curves | curve}))
+        return found
+
+    given = WAVE | {"quantity": "gini"}
+    slow, quick = rising("plain", [256, 512] * 4), rising("wave", [64, 128] * 4)
+    verdict, text = outcome(slow + quick, "half way", **given)
+    assert verdict == "holds"
+    assert "wave over plain: 0.50 times the steps [0.50, 0.50] to half of the way of gini" in text
+    turned = {"treatment": "plain", "baseline": "wave", "quantity": "gini"}
+    assert outcome(slow + quick, "half way", **turned)[0] == "does not hold"
+    assert outcome(slow + rising("wave", [256, 512] * 4), "half way", **given)[0] == "undecided"
+    assert outcome(slow + quick[:7], "half way", **given)[0] == "undecided"
+    still = rising("wave", [64] * 8, way=0.0)
+    verdict, text = outcome(slow + still, "half way", **given)
+    assert verdict == "undecided"
+    assert "at 8 of 8 seeds it never moved" in text
+    assert outcome(pair(0.0), "half way", **given)[0] == "not tested"
+
+
 def spheres(
     gap: float, exponent: float, seeds: int = 8, sizes: tuple[int, ...] = (2, 4, 8, 16, 32)
 ) -> list[Record]:
@@ -443,14 +578,22 @@ def test_a_gap_falls_as_a_power_of_a_setting() -> None:
     unmeasured = [r.model_copy(update={"measures": {}}) for r in spheres(0.2, 0.5)]
     assert outcome(plain + unmeasured, "falls", **given)[0] == "not tested"
     assert outcome(plain, "falls", **given)[0] == "not tested"
+    dent = {r.seed: 0.9 - 0.02 * (1 + 20 * float(NOISE[r.seed])) for r in plain}
+    crooked = [
+        r
+        if r.variant != "size=4"
+        else make_record("wave", r.seed, value=dent[r.seed], variant="size=4", spec=r.spec)
+        for r in spheres(0.2, 0.5)
+    ]
+    verdict, text = outcome(plain + crooked, "falls", **given)
+    assert verdict == "undecided"
+    assert "the gap falls, and not as a power" in text
     assert outcome(spheres(0.2, 0.5), "falls", **given)[0] == "not tested"
 
 
 def test_a_law_of_gaps_decides_nothing_on_a_task_that_tells_nobody_apart() -> None:
     records = [*cells("plain", [0.9] * 8), *spheres(0.2, 0.5)]
-    (floor,) = cells("bag", [0.9])
-    floor = floor.model_copy(update={"spec": floor.spec | {"kind": "floor"}})
-    same = [r.model_copy(update={"data_hash": "d"}) for r in (*records, floor)]
+    same = with_floor(records, 0.9)
     given = {**WAVE, "over": "size", "what": "size of the wave"}
     assert outcome(records, "falls", **given)[0] == "holds"
     verdict, text = outcome(same, "falls", **given)
@@ -462,9 +605,9 @@ def judged(*outcomes: str, real: bool = True) -> list[Judged]:
     found = []
     for number, one in enumerate(outcomes):
         records = {"holds": pair(0.02), "does not hold": pair(-0.02), "undecided": pair(0.002, noise=3.0)}
-        evidence = Evidence(Loaded(tuple(records.get(one, ())), (), ()))
+        evidence = Evidence(Loaded(tuple(declaring(records.get(one, []), "wave - plain")), (), ()))
         ground = Ground(ground=f"g{number}", real=real and number == 0, asks=(ask("better", **WAVE),))
-        found.append(Judged(ground, tuple(find(ground.asks, evidence))))
+        found.append(Judged(ground, tuple(find(ground.asks, evidence, LEVEL))))
         assert found[-1].outcome == one
     return found
 
@@ -502,7 +645,7 @@ def test_nothing_is_decided_before_what_must_be_given_is(
     learned = ask("level", entry="wave", measure="accuracy", at_least=asked_for)
     ground = Ground(ground="toys", given=(learned,), asks=(ask("better", **WAVE),))
     claim = Claim(id="X1", claim="waves win", source="nobody", grounds=(ground,))
-    (entry,) = fill([claim], Loaded(tuple(pair(lift, seeds=seeds)), (), ()))
+    (entry,) = fill([claim], Loaded(tuple(declaring(pair(lift, seeds=seeds), "wave - plain")), (), ()))
     assert entry.verdict == verdict
     first, second = entry.lines
     assert first.startswith(f"Toys: *{told}*. wave: ")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.errors import ReportError
+from oscbench.analysis.floors import above_floor, is_floor
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import Entry, entry_names, entry_of, headline_entries
 from oscbench.analysis.study import Study, assemble
@@ -38,9 +39,14 @@ class Evidence:
 
     def entry(self, name: str, suite: str, value: str | None = None) -> list[Record]:
         """The cells of the entry that a name means in a suite."""
-        everything = self.cells(suite)
-        headline = headline_entries(everything).get(name)
-        return [r for r in self.cells(suite, value) if entry_of(r) == headline or str(entry_of(r)) == name]
+        named = self.named(name, suite)
+        return [r for r in self.cells(suite, value) if entry_of(r) == named]
+
+    def named(self, name: str, suite: str) -> Entry | None:
+        """The entry that a name means in a suite, as --compare reads it; None where it has no such cell."""
+        cells = self.cells(suite)
+        exact = next((entry_of(r) for r in cells if str(entry_of(r)) == name), None)
+        return headline_entries(cells).get(name, exact)
 
     def called(self, name: str, suite: str) -> str:
         """An entry as people call it, among those of its suite; the name itself where the suite has no such cell."""
@@ -68,7 +74,23 @@ class Evidence:
                 {e.suite: e.above_floor.reason for e in report.experiments if e.above_floor} if report else {}
             )
         told = self._withheld[suite].items()
-        return next((why for name, why in told if why and (value is None or value in _changes(name))), "")
+        why = [why for name, why in told if value is None or value in _changes(name)]
+        return why[0] if why and all(why) else ""
+
+    def below_floor(self, name: str, suite: str, value: str | None = None) -> str:
+        """Why an entry itself has nothing to lose: nowhere in the suite is it above a floor; empty where it is, or has no floor."""
+        named, found = self.named(name, suite), []
+        apart: dict[str, list[Record]] = {}
+        for record in self.cells(suite, value):
+            apart.setdefault(record.suite, []).append(record)
+        for cells in apart.values():
+            entries: dict[str, list[Record]] = {}
+            for record in cells:
+                if entry_of(record) == named or is_floor(record):
+                    entries.setdefault(self.called(str(entry_of(record)), suite), []).append(record)
+            over = above_floor(entries)
+            found.append("" if over is None or over.decides else f"{over.best} {over.gap}")
+        return found[0] if found and all(found) else ""
 
     def _report(self, suite: str, asked: Sequence[str]) -> Study | None:
         records = tuple(r for r in self.cells(suite) if not is_timing(r))
@@ -84,15 +106,13 @@ def _changes(label: str) -> list[str]:
     return [f"{key}={text}" for key, text in label_parts(label)[1].items()]
 
 
-def comparison_of(report: Study, value: str | None, names: tuple[str, str]) -> Comparison | None:
+def comparison_of(
+    report: Study, value: str | None, sides: tuple[Entry | None, Entry | None]
+) -> Comparison | None:
     """One pair in a report of one suite: over all its values, or at one of them; None where it is not there."""
     choices: Mapping[bool, Sequence[Comparison]] = {
         True: report.comparisons,
         False: [c for e in report.experiments if value in _changes(e.suite) for c in e.comparisons],
     }
-    return next((c for c in choices[value is None] if _means(c, names)), None)
-
-
-def _means(comparison: Comparison, names: tuple[str, str]) -> bool:
-    sides = (comparison.pair.treatment, comparison.pair.baseline)
-    return all(name in (str(entry), entry.mechanism) for name, entry in zip(names, sides, strict=True))
+    made = choices[value is None]
+    return next((c for c in made if (c.pair.treatment, c.pair.baseline) == sides), None)

@@ -65,6 +65,8 @@ def _judged(ask: Falls, law: Scaling, told: str, num_seeds: int) -> Finding:
     shown = f" [{ends.low:.2f}, {ends.high:.2f}]" if ends else ""
     off = f"the means lie {100 * law.law.rms:.0f} % off it"
     text = f"gap to the power of {words.MINUS}{law.law.exponent:.2f}{shown}, {off}: {told}"
+    if ends is not None and ends.low > 0 and law.law.rms > ask.off:
+        return Finding(ask, "undecided", text, "the gap falls, and not as a power")
     return by_interval(
         ask,
         text,

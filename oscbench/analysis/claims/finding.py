@@ -9,7 +9,7 @@ from oscbench import words
 from oscbench.analysis.claims.ledger import Ask
 from oscbench.analysis.comparison import VERDICT_SEEDS
 
-CORRECTED = "corrected over the ground's questions its interval reaches what is claimed"
+CORRECTED = "corrected over the claim's questions its interval reaches what is claimed"
 Outcome = Literal["holds", "does not hold", "undecided", "not tested"]
 FEW_SEEDS = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
 
@@ -30,6 +30,11 @@ class Finding:
     text: str
     hides: str = ""
     declared: bool | None = None
+
+    @property
+    def suggests(self) -> bool:
+        """Whether it may not decide: it was asked, or its comparison chosen, when records were there already."""
+        return bool(self.ask.asked) or self.declared is False
 
 
 def by_interval(ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool, hides: str = "") -> Finding:

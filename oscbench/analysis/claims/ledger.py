@@ -114,11 +114,25 @@ class Count(_OfPair):
 
     Attributes:
         detail: Name of the count among the details of the measure; its value where empty.
+        tolerance: Relative; what models that are matched in something else may differ by.
     """
 
     rule: Literal["count"]
     measure: str
     detail: str = ""
+    tolerance: float = 0.01
+
+
+class Learned(_Frozen):
+    """Which seeds count: those that learned their task.
+
+    Attributes:
+        measure: That tells.
+        level: At least so much.
+    """
+
+    measure: str
+    level: float
 
 
 class Level(_OfSuite):
@@ -128,10 +142,12 @@ class Level(_OfSuite):
         less: Another measure that is taken off first, cell by cell: what is lost from one to the other.
         over: A floor among the measure's details that is taken off first, cell by cell, or `start`, its own value before training; its last
             value where it has several, by layer.
+        of: Seeds that count; those that did not learn their task have little to lose.
     """
 
     rule: Literal["level"]
     entry: str
+    of: Learned | None = None
     measure: str
     less: str | None = None
     over: str | None = None
@@ -156,9 +172,11 @@ class Loses(_OfPair):
         whole: Measure before.
         changed: Measure after.
         margin: `1 points`, by which it may still lose more; without one it must lose less.
+        of: Seeds that count, by both entries.
     """
 
     rule: Literal["loses less"]
+    of: Learned | None = None
     whole: str
     changed: str
     margin: str | None = None
@@ -196,16 +214,29 @@ class Ahead(_OfPair):
     quantity: str
 
 
+class HalfWay(_OfPair):
+    """Has a quantity of the treatment's last layer gone half of its way, from its start to where it was farthest from it, in fewer steps?
+
+    Attributes:
+        quantity: That `training_dynamics` follows.
+    """
+
+    rule: Literal["half way"]
+    quantity: str
+
+
 class Falls(_OfPair):
     """Does the treatment's gap to the baseline on the headline metric fall as a power of one of the treatment's settings?
 
     Attributes:
         treatment: A mechanism; its entries that differ in the setting are the law's points.
         over: Name of the setting.
+        off: Relative root mean square by which the means may lie off the law; farther off, the gap falls, and not as a power.
     """
 
     rule: Literal["falls"]
     over: str
+    off: float = 0.1
 
 
 class Finishes(_OfSuite):
@@ -226,6 +257,7 @@ Ask = Annotated[
     | Less
     | Rises
     | Ahead
+    | HalfWay
     | Falls
     | Time
     | Count
@@ -258,6 +290,11 @@ class Claim(_Frozen):
     claim: str
     source: str
     grounds: tuple[Ground, ...] = Field(min_length=1)
+
+    @property
+    def num_questions(self) -> int:
+        """Questions that may decide: over all grounds those that were asked before their suite ran."""
+        return sum(not ask.asked for ground in self.grounds for ask in ground.asks)
 
 
 def read_claims(path: Path | None = None) -> tuple[Claim, ...]:

@@ -11,8 +11,9 @@ import numpy as np
 from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.finding import Finding, Outcome, absent, by_interval
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
+from oscbench.analysis.costs.ratios import ratio_half_width
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.analysis.statistics.seeds import exact_proportion_interval, mean_interval
 from oscbench.records import Record
 
 
@@ -50,30 +51,42 @@ def _quantity(ask: Quantity, evidence: Evidence, level: float) -> Finding:
 
 
 def times(asks: Sequence[Time], evidence: Evidence, level: float) -> list[Finding]:
-    """Ratios of times, median over the rounds of a timing suite."""
+    """Ratios of times, median over the rounds of a timing suite, with what the rounds leave open."""
     del level  # nothing here has an interval over seeds
-    found = []
-    for ask in asks:
-        cells = evidence.cells(ask.suite, ask.value)
-        ratios = {r.variant: v for r in cells if math.isfinite(v := value_of(r, ask.measure))}
-        if not ratios:
-            found.append(absent(ask))
-            continue
-        low, high = min(ratios.values()), max(ratios.values())
-        outcome: Outcome = "undecided"
-        if high <= ask.at_most * (1 + ask.tolerance):
-            outcome = "holds"
-        elif low > ask.at_most * (1 + ask.tolerance):
-            outcome = "does not hold"
-        range_of = f"{low:.2f}" if len(ratios) == 1 else f"{low:.2f} to {high:.2f} over {len(ratios)} shapes"
-        what = ask.what or ask.measure.replace("_", " ")
-        text = f"{what}: {range_of}, asked for at most {ask.at_most:g} give or take {100 * ask.tolerance:.0f} % ({ask.suite})"
-        found.append(Finding(ask, outcome, text))
-    return found
+    return [_time(ask, evidence) for ask in asks]
+
+
+def _time(ask: Time, evidence: Evidence) -> Finding:
+    cells = [r for r in evidence.cells(ask.suite, ask.value) if math.isfinite(value_of(r, ask.measure))]
+    if not cells:
+        return absent(ask)
+    ratios = [value_of(record, ask.measure) for record in cells]
+    halves = [ratio_half_width(record, ask.measure) for record in cells]
+    low = min(ratio * (1 - half) for ratio, half in zip(ratios, halves, strict=True))
+    high = max(ratio * (1 + half) for ratio, half in zip(ratios, halves, strict=True))
+    limit = ask.at_most * (1 + ask.tolerance)
+    outcome: Outcome = "undecided"
+    if high <= limit:
+        outcome = "holds"
+    elif low > limit:
+        outcome = "does not hold"
+    some = f"{min(ratios):.2f}"
+    if len(ratios) > 1:
+        some += f" to {max(ratios):.2f} over {len(ratios)} shapes"
+    known = f" [{low:.2f}, {high:.2f}]" if math.isfinite(low + high) else ", too few rounds for an interval"
+    what = ask.what or ask.measure.replace("_", " ")
+    asked = f"asked for at most {ask.at_most:g} give or take {100 * ask.tolerance:.0f} %"
+    hides = "the interval reaches what is asked for" if math.isfinite(low + high) and low <= limit else ""
+    return Finding(
+        ask,
+        outcome,
+        f"{what}: {some}{known}, {asked} ({ask.suite})",
+        hides if outcome == "undecided" else "",
+    )
 
 
 def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Finding]:
-    """Closed forms have no spread: what is smaller is smaller."""
+    """Closed forms have no spread: what is smaller by more than matching leaves is smaller."""
     del level  # nothing here has an interval over seeds
     found = []
     for ask in asks:
@@ -89,7 +102,10 @@ def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Find
         what = ask.what or f"{ask.measure} {ask.detail}".strip()
         names = evidence.both(ask.treatment, ask.baseline, ask.suite)
         text = f"{names[0]} over {names[1]}: {ratio:.3f} times the {what}, a closed form ({ask.suite})"
-        found.append(Finding(ask, "holds" if ratio < 1 else "does not hold", text))
+        if abs(ratio - 1) <= ask.tolerance:
+            found.append(Finding(ask, "undecided", text, "equal, as far as matched models can be"))
+        else:
+            found.append(Finding(ask, "holds" if ratio < 1 else "does not hold", text))
     return found
 
 
@@ -113,6 +129,9 @@ def finishes(asks: Sequence[Finishes], evidence: Evidence, level: float) -> list
             found.append(absent(ask))
             continue
         diverged = sum(record.status == "diverged" for record in cells)
-        text = f"{ask.mechanism}: {diverged} of {len(cells)} runs diverged ({ask.suite})"
-        found.append(Finding(ask, "does not hold" if diverged else "holds", text))
+        ends = exact_proportion_interval(diverged, len(cells))
+        share = f"[{100 * ends.low:.0f}, {100 * ends.high:.0f} %]"
+        text = f"{ask.mechanism}: {diverged} of {len(cells)} runs diverged {share} ({ask.suite})"
+        seeds = len({record.seed for record in cells})
+        found.append(by_interval(ask, text, seeds, holds=not diverged, fails=diverged > 0))
     return found

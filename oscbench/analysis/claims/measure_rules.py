@@ -14,7 +14,7 @@ from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_inte
 from oscbench.analysis.claims.ledger import Less, Level, Loses
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.equivalence import read_margin
-from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
+from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p, upper_end
 from oscbench.records import Record
 
 BEFORE = "start"
@@ -27,7 +27,7 @@ def levels(asks: Sequence[Level], evidence: Evidence, level: float) -> list[Find
 
 
 def _level(ask: Level, evidence: Evidence, level: float) -> Finding:
-    cells = evidence.entry(ask.entry, ask.suite, ask.value)
+    cells = [r for r in evidence.entry(ask.entry, ask.suite, ask.value) if _counts(r, ask)]
     known = [
         (r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _taken_off(r, ask))
     ]
@@ -48,16 +48,30 @@ def _level(ask: Level, evidence: Evidence, level: float) -> Finding:
     bounds = [f"at least {told(ask.at_least, unit)}"] if ask.at_least is not None else []
     bounds += [f"at most {told(ask.at_most, unit)}"] if ask.at_most is not None else []
     apart = ask.less or ask.over  # a difference, then, whose ends have signs
-    most = min(high, 1.0) if unit == "fraction" else high  # a t interval of shares near 1 passes it
-    ends_told = words.interval(low, high, unit) if apart else f"[{told(low, unit)}, {told(most, unit)}]"
+    ends_told = (
+        words.interval(low, high, unit)
+        if apart
+        else f"[{told(low, unit)}, {told(upper_end(mean, high, unit), unit)}]"
+    )
     text = (
         f"{evidence.called(ask.entry, ask.suite)}: {what} {told(mean, unit)} {ends_told}, asked for "
-        f"{' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
+        f"{' and '.join(bounds)}, {_of_seeds(ask, len(values))} ({ask.suite})"
     )
     inside = low >= ask.lowest and high <= ask.highest
     corrected = mean_interval(values, level)
     outside = corrected.high < ask.lowest or corrected.low > ask.highest
     return by_interval(ask, text, len(values), holds=inside, fails=outside)
+
+
+def _counts(record: Record, ask: Level | Loses) -> bool:
+    """Whether a seed learned enough to be asked."""
+    return ask.of is None or value_of(record, ask.of.measure) >= ask.of.level
+
+
+def _of_seeds(ask: Level | Loses, count: int) -> str:
+    """`8 seeds`, `6 seeds that have accuracy hard of 0.85`."""
+    which = f" that have {ask.of.measure.replace('_', ' ')} of {ask.of.level:g} or more" if ask.of else ""
+    return f"{count} seeds{which}"
 
 
 def _taken_off(record: Record, ask: Level) -> float:
@@ -119,9 +133,12 @@ def _paired(
 
 def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     """By seed, how much less the treatment loses than the baseline, and the size in words; None where records lack it."""
-    seeds, first, second = _paired(
-        ask, evidence, lambda record: value_of(record, ask.whole) - value_of(record, ask.changed)
-    )
+
+    def lost_by(record: Record) -> float:
+        lost = value_of(record, ask.whole) - value_of(record, ask.changed)
+        return lost if _counts(record, ask) else math.nan
+
+    seeds, first, second = _paired(ask, evidence, lost_by)
     if not seeds:
         return None, ""
     told_of = next(r for r in evidence.entry(ask.treatment, ask.suite, ask.value) if ask.whole in r.measures)
@@ -133,7 +150,7 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     names = evidence.both(ask.treatment, ask.baseline, ask.suite)
     text = (
         f"{names[0]} loses {lost[0]}, {names[1]} {lost[1]}, {ask.what or words.lowered(ask.changed)}: "
-        f"{words.estimate(float(gains.mean()), ends.low, ends.high, whole.unit)} kept, {len(seeds)} seeds"
+        f"{words.estimate(float(gains.mean()), ends.low, ends.high, whole.unit)} kept, {_of_seeds(ask, len(seeds))}"
     )
     return gains, text
 

@@ -10,7 +10,15 @@ from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence, comparison_of
-from oscbench.analysis.claims.finding import CORRECTED, FEW_SEEDS, Finding, Outcome, absent, p_told
+from oscbench.analysis.claims.finding import (
+    CORRECTED,
+    FEW_SEEDS,
+    Finding,
+    Outcome,
+    absent,
+    by_interval,
+    p_told,
+)
 from oscbench.analysis.claims.ledger import Ask, Difference, FailsLess
 from oscbench.analysis.comparison import VERDICT_SEEDS, Comparison
 from oscbench.analysis.statistics.equivalence import read_margin
@@ -26,14 +34,18 @@ def differences(asks: Sequence[Difference], evidence: Evidence, level: float) ->
     found = []
     for ask in asks:
         report = evidence.comparisons(ask.suite, families[ask.suite])
-        comparison = comparison_of(report, ask.value, (ask.treatment, ask.baseline)) if report else None
+        sides = (evidence.named(ask.treatment, ask.suite), evidence.named(ask.baseline, ask.suite))
+        comparison = comparison_of(report, ask.value, sides) if report else None
         if comparison is None:
             found.append(absent(ask))
         elif comparison.paired is None:
             found.append(absent(ask, f"{comparison.name} in {ask.suite}: {comparison.reason}"))
+        elif ask.rule == "better":
+            found.append(_better(ask, comparison, level))
         else:
-            judge = _no_worse if ask.rule == "no worse" else _better
-            found.append(judge(ask, comparison, level))
+            found.append(
+                _no_worse(ask, comparison, level, evidence.below_floor(ask.treatment, ask.suite, ask.value))
+            )
     return found
 
 
@@ -83,17 +95,18 @@ def _better(ask: Difference, c: Comparison, level: float) -> Finding:
         return unfit
     gain = mean_interval(_gains(c))
     corrected = mean_interval(_gains(c), level)
-    outcome: Outcome = "undecided"
-    if alike or corrected.high < 0:
-        outcome = "does not hold"
-    elif c.paired.p <= ALPHA and gain.low > 0:
-        outcome = "holds"
+    better = c.paired.p <= ALPHA and gain.low > 0
     best = words.difference(gain.high, c.unit).lstrip("+")
+    outcome: Outcome = "undecided"
     hides = CORRECTED if gain.high < 0 else f"an advantage of up to {best} could still hide"
-    return Finding(ask, outcome, text, hides if outcome == "undecided" else "", c.role == "confirms")
+    if alike or corrected.high < 0:
+        outcome, hides = "does not hold", "better, and by less than the margin" if better else ""
+    elif better:
+        outcome, hides = "holds", ""
+    return Finding(ask, outcome, text, hides, c.role == "confirms")
 
 
-def _no_worse(ask: Difference, c: Comparison, level: float) -> Finding:
+def _no_worse(ask: Difference, c: Comparison, level: float, below_floor: str) -> Finding:
     assert c.paired is not None
     margin = read_margin(ask.margin) if ask.margin else c.margin
     if margin is None:
@@ -114,13 +127,15 @@ def _no_worse(ask: Difference, c: Comparison, level: float) -> Finding:
     if unfit:
         return unfit
     gain, corrected = mean_interval(gains), mean_interval(gains, level)
-    outcome: Outcome = "undecided"
-    if p <= ALPHA:
-        outcome = "holds"
-    elif corrected.high < -margin.value:
-        outcome = "does not hold"
     worst = words.difference(-gain.low, c.unit).lstrip("+")
-    hides = f"it could still be worse by {worst}" if outcome == "undecided" else ""
+    outcome: Outcome = "undecided"
+    hides = f"it could still be worse by {worst}"
+    if corrected.high < -margin.value:
+        outcome, hides = "does not hold", ""
+    elif p <= ALPHA and below_floor:
+        hides = f"{below_floor}: it has nothing to lose"
+    elif p <= ALPHA:
+        outcome, hides = "holds", ""
     return Finding(ask, outcome, text, hides, c.role == "confirms")
 
 
@@ -141,12 +156,17 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
             for name, one in zip(names, (first, second), strict=True)
         ]
         text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({_where(ask)})"
-        outcome: Outcome = "undecided"
-        if p <= ALPHA and first.rate < second.rate:
-            outcome = "holds"
-        elif p <= 1 - level and first.rate > second.rate:
-            outcome = "does not hold"
+        fewer, more = first.rate < second.rate, first.rate > second.rate
         fewest = f"as few as {100 * first.interval.low:.0f} %" if first.seeds else "none"
         hides = f"up to {100 * second.interval.high:.0f} % of {names[1]}'s seeds could fail, and {fewest} of {names[0]}'s"
-        found.append(Finding(ask, outcome, text, hides if outcome == "undecided" else ""))
+        found.append(
+            by_interval(
+                ask,
+                text,
+                min(first.n, second.n),
+                holds=p <= ALPHA and fewer,
+                fails=p <= 1 - level and more,
+                hides=hides,
+            )
+        )
     return found

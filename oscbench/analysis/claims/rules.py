@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oscbench.analysis.claims.course_rules import ahead, rises
+from oscbench.analysis.claims.course_rules import ahead, half_ways, rises
 from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.falling_rules import falls
 from oscbench.analysis.claims.finding import Finding
@@ -17,6 +17,7 @@ from oscbench.analysis.claims.ledger import (
     FailsLess,
     Falls,
     Finishes,
+    HalfWay,
     Less,
     Level,
     Loses,
@@ -30,7 +31,6 @@ from oscbench.analysis.claims.level_rules import counts, finishes, quantities, t
 from oscbench.analysis.claims.measure_rules import less, levels, losses
 from oscbench.analysis.claims.paired_rules import differences, fails_less
 from oscbench.analysis.claims.ratio_rules import needs_less, sooner
-from oscbench.analysis.statistics.multiplicity import simultaneous_level
 
 _RULES: dict[type, Callable[[Any, Evidence, float], list[Finding]]] = {
     Difference: differences,
@@ -43,6 +43,7 @@ _RULES: dict[type, Callable[[Any, Evidence, float], list[Finding]]] = {
     Less: less,
     Rises: rises,
     Ahead: ahead,
+    HalfWay: half_ways,
     Falls: falls,
     Time: times,
     Count: counts,
@@ -50,14 +51,18 @@ _RULES: dict[type, Callable[[Any, Evidence, float], list[Finding]]] = {
 }
 
 
-def find(asks: Sequence[Ask], evidence: Evidence) -> list[Finding]:
+def find(asks: Sequence[Ask], evidence: Evidence, level: float) -> list[Finding]:
     """Answer the questions of one ground, in order.
 
     A claim holds on a ground where all its questions hold, each at the 5 % level: of such an intersection none needs a correction (Berger,
-    Technometrics 24, 1982). Against a claim one question is enough, so what speaks against it is corrected over all questions of the
-    ground, of whatever kind and suite (Bonferroni): each rule is given the level that its intervals then need.
+    Technometrics 24, 1982). Against a claim one question on one ground is enough, so what speaks against it is corrected over all questions
+    of the claim that may decide, of whatever kind, suite and ground (Bonferroni).
+
+    Args:
+        asks: The questions.
+        evidence: Records.
+        level: Coverage that an interval must have to speak against the claim.
     """
-    level = simultaneous_level(len(asks))
     found: dict[int, Finding] = {}
     for kind, rule in _RULES.items():
         places = [at for at, ask in enumerate(asks) if isinstance(ask, kind)]

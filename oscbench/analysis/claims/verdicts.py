@@ -14,6 +14,7 @@ from oscbench.analysis.claims.ledger import Claim, Ground, read_claims
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load
+from oscbench.analysis.statistics.multiplicity import simultaneous_level
 from oscbench.errors import nearest
 
 Verdict = Literal["holds", "holds in part", "does not hold", "undecided", "not tested here"]
@@ -38,15 +39,19 @@ class Judged:
 
     @property
     def outcome(self) -> Outcome:
-        """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided."""
-        outcomes = [finding.outcome for finding in self.findings]
-        if not outcomes or set(outcomes) == {"not tested"}:
+        """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided.
+
+        What was asked or chosen after the records were there may keep a ground from being decided, and decides none.
+        """
+        if all(finding.outcome == "not tested" for finding in self.findings):
             return "not tested"
         if any(one.outcome != "holds" for one in self.given):
             return "undecided"
-        if "does not hold" in outcomes:
+        deciding = {finding.outcome for finding in self.findings if not finding.suggests}
+        if "does not hold" in deciding:
             return "does not hold"
-        return "holds" if set(outcomes) == {"holds"} else "undecided"
+        held = all(finding.outcome == "holds" and not finding.suggests for finding in self.findings)
+        return "holds" if held else "undecided"
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,14 @@ class Entry:
             found += [f"{name}: *{_first(one)}*. {one.text}{_when(one)}." for one in judged.given]
             for finding in judged.findings:
                 hides = f": {finding.hides}" if finding.hides else ""
-                found.append(f"{name}: *{finding.outcome}{hides}*. {finding.text}{_when(finding)}.")
+                found.append(f"{name}: *{_told(finding)}{hides}*. {finding.text}{_when(finding)}.")
         return found
+
+
+def _told(finding: Finding) -> str:
+    """An outcome, or what only suggests one."""
+    suggested = finding.suggests and finding.outcome in ("holds", "does not hold")
+    return f"suggests that it {finding.outcome}" if suggested else finding.outcome
 
 
 def _first(finding: Finding) -> str:
@@ -100,8 +111,9 @@ def fill(claims: Sequence[Claim], loaded: Loaded) -> list[Entry]:
 
 
 def _entry(claim: Claim, evidence: Evidence) -> Entry:
+    level = simultaneous_level(max(1, claim.num_questions))
     grounds = tuple(
-        Judged(ground, tuple(find(ground.asks, evidence)), tuple(find(ground.given, evidence)))
+        Judged(ground, tuple(find(ground.asks, evidence, level)), tuple(find(ground.given, evidence, level)))
         for ground in claim.grounds
     )
     verdict = combined(grounds)

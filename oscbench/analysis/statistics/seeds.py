@@ -107,6 +107,11 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     return Interval(float(low), float(high), note)
 
 
+def upper_end(mean: float, high: float, unit: str) -> float:
+    """An interval's upper end where it can lie: a t interval of shares near 1 passes 1, and a share does not."""
+    return min(high, max(mean, 1.0)) if unit == "fraction" else high
+
+
 def welch_interval(values: ArrayLike, mean: float, std: float, n: int) -> Interval:
     """95 % interval of our mean minus a mean that is known by its standard deviation over `n` seeds alone.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from oscbench.analysis.costs.growth import is_timing
+from oscbench.analysis.costs.ratios import ratio_half_width
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, table
@@ -10,11 +13,12 @@ from oscbench.reporting.documents.support.suites import description_of
 
 _HEAD = """# What do oscillators cost?
 
-Times over softmax's, float32, on an idle machine's processor (none on a GPU yet), each contender in turn with softmax in one run, median over
-rounds. Cells that train side by side give no times. Of operations B is batch, N tokens, D width and H heads; *reference* is an equation as it
-is written, *blocked* the same in blocks of tokens, *sparse* skips blocks where nothing locks, *sdpa* is PyTorch's fused attention and
-*sdpa[math]* its plain form. An empty cell was not timed. Eight digits name the commit of the code. Made
-from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
+Times over softmax's, float32, on an idle machine's processor (none on a GPU yet), each contender in turn with softmax in one run, median
+over rounds. Cells that train side by side give no times. ± is half of the ratio's 95 % interval over those rounds, on the wide side (as if
+the two times varied independently), and is missing where there were fewer than five. Of operations B is batch, N tokens, D width and H
+heads; *reference* is an equation as it is written, *blocked* the same in blocks of tokens, *sparse* skips blocks where nothing locks,
+*sdpa* is PyTorch's fused attention and *sdpa[math]* its plain form. An empty cell was not timed. Eight digits name the commit of the code.
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _MEASURES = ("forward_ratio/", "backward_ratio/", "step_ratio/")
 
@@ -56,8 +60,17 @@ def _table(records: list[Record]) -> str:
             for record, measure in columns
         ),
     ]
-    rows = []
-    for contender in contenders:
-        values = [value_of(record, measure + contender) for record, measure in columns]
-        rows.append([contender, *("" if value != value else f"{value:.2f}" for value in values)])
+    rows = [
+        [contender, *(_ratio(record, measure + contender) for record, measure in columns)]
+        for contender in contenders
+    ]
     return table(headings, rows, numbers=len(columns))
+
+
+def _ratio(record: Record, measure: str) -> str:
+    """`1.22 ± 0.12`; without a width where the rounds tell none, empty where nothing was timed."""
+    value = value_of(record, measure)
+    if not math.isfinite(value):
+        return ""
+    half = ratio_half_width(record, measure)
+    return f"{value:.2f}" + (f" ± {value * half:.2f}" if 0 < half < math.inf else "")

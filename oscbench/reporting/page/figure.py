@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from oscbench import words
-from oscbench.analysis.statistics.seeds import Interval
+from oscbench.analysis.statistics.seeds import Interval, upper_end
 from oscbench.reporting.page.style import MUTED, Look
 from oscbench.reporting.page.svg import hinted, inline
 
@@ -118,7 +118,7 @@ def line_of_means(
 ) -> Line2D:
     """Means with their intervals, joined; those of one seed have none, and those of shares end at 1."""
     low = [mean - ends.low if ends.exists else 0.0 for mean, ends in points]
-    high = [_upper(mean, ends.high, unit) - mean if ends.exists else 0.0 for mean, ends in points]
+    high = [upper_end(mean, ends.high, unit) - mean if ends.exists else 0.0 for mean, ends in points]
     bars = axes.errorbar(
         x,
         scaled([mean for mean, _ in points], unit),
@@ -131,11 +131,6 @@ def line_of_means(
         elinewidth=0.9,
     )
     return bars.lines[0]
-
-
-def _upper(mean: float, high: float, unit: str) -> float:
-    """An interval's upper end, where it can lie."""
-    return min(high, max(mean, 1.0)) if unit == "fraction" else high
 
 
 def name_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:

@@ -20,6 +20,7 @@ from oscbench.instruments.clock import (
     captured,
     clock_for,
     interleave,
+    known_half_width,
     paired_ratio,
 )
 from oscbench.instruments.peak_memory import PeakError, peaks_in_child
@@ -151,7 +152,13 @@ def _ratio(name: str, mode: str, found: Timed, reference: Timed, key: str) -> Me
         direction="lower",
         n=len(pairs),
         samples=tuple(pairs),
-        details={"pass": name, "mode": mode, "reference": key, "converged": found.converged},
+        details={
+            "pass": name,
+            "mode": mode,
+            "reference": key,
+            "converged": found.converged,
+            "half_width": known_half_width(pairs),
+        },
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.roles import basis
 from oscbench.analysis.selection import Entry
+from oscbench.analysis.shared import shared_note, suites_sharing
 from oscbench.analysis.statistics.failures import failures
+from oscbench.analysis.study import Study
 from oscbench.analysis.sweeps.sweep import Sweep
+from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.flags import flags, flags_told
 from oscbench.reporting.documents.support.forest import Row, forest
@@ -59,15 +62,18 @@ def page(
     asked = [(one.title, one.comparisons) for one in report.questions]
     parts = [_HEAD.format(title=title, short=in_short(asked), words=text, verdicts=VERDICTS)]
     several = len({e.suite for e in report.experiments}) > 1
+    sharing = suites_sharing(report.loaded.records)
     for experiment in report.single:
         parts.append(
-            _headed(experiment.title, experiment) + _tables(experiment) + search_of(experiment, loaded)
+            _headed(experiment.title, experiment, report, sharing)
+            + _tables(experiment)
+            + search_of(experiment, loaded)
         )
         where = f" ({experiment.suite})" if several else ""
         rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
     for family in report.sweeps:
         parts.append(
-            f"{_headed(family.title, family.last)}{comparisons_table(family.overall)}\n{_by_value(family)}"
+            f"{_headed(family.title, family.last, report, sharing)}{comparisons_table(family.overall)}\n{_by_value(family)}"
         )
         rows += [Row(f"{c.name} ({family.suite})", c) for c in family.overall]
     parts.append(few_told(loaded, suites))
@@ -147,8 +153,12 @@ def _by_value(family: Sweep) -> str:
     return f"\n{told}\n\n{table(headings, rows, numbers=len(points))}\n"
 
 
-def _headed(title: str, experiment: Experiment) -> str:
-    return f"\n## {title}\n\n{description_of(experiment.suite, experiment.description)}\n\n"
+def _headed(title: str, experiment: Experiment, report: Study, sharing: Mapping[str, tuple[str, ...]]) -> str:
+    """A suite's title, what it asks, and how many of its cells are those of another suite of the page."""
+    suite = suite_name(experiment.suite)
+    note = shared_note([r for r in report.loaded.records if suite_name(r.suite) == suite], sharing)
+    told = f"\n{words.capitalised(note)}.\n" if note else ""
+    return f"\n## {title}\n\n{description_of(experiment.suite, experiment.description)}\n{told}\n"
 
 
 def _tables(experiment: Experiment) -> str:
