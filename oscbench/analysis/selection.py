@@ -50,25 +50,30 @@ def entry_of(record: Record) -> Entry:
 def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
     """Names for people.
 
-    The label of the mechanism alone for its default, else with the variant in brackets; a variant that its suite did not name, but spells its
-    settings (`position=own`), is left out where the mechanism has no other in these records. A control is named by what it was matched in.
+    The label of the mechanism alone for its default, else with the variant in brackets; settings that a suite did not name, but that are
+    spelled out (`position=own`), are left out where no other entry of the mechanism differs in them alone. A control is named by what it was matched in,
+    after what its variant says before that (`values-kope-flops` is at equal FLOPs, and of `values`).
     Names that would be the same are spelled out as `mechanism:variant`.
     """
     first = {entry_of(record): record for record in records}
-    variants = Counter(entry.mechanism for entry in first)
+    alike = Counter((entry.mechanism, _but_for_settings(entry.variant)) for entry in first)
     named = {
-        entry: _for_people(record, variants[entry.mechanism] == 1) for entry, record in sorted(first.items())
+        entry: _for_people(record, alike[entry.mechanism, _but_for_settings(entry.variant)] == 1)
+        for entry, record in sorted(first.items())
     }
     twice = Counter(named.values())
     return {entry: name if twice[name] == 1 else str(entry) for entry, name in named.items()}
 
 
 def _for_people(record: Record, alone: bool) -> str:
-    label = record.card.label
-    if record.matching and record.matching.control:
-        return f"{label} at equal {words.MATCHED_IN.get(record.matching.by, record.matching.by)}"
-    plain = record.variant == "default" or (alone and "=" in record.variant)
-    return label if plain else f"{label} ({record.variant})"
+    label, matching = record.card.label, record.matching
+    if matching and matching.control:
+        suffix = f"{(matching.reference or '').partition(':')[0]}-{matching.by}"
+        own = record.variant.removesuffix(suffix).removesuffix("-") if record.variant.endswith(suffix) else ""
+        which = f"{label} ({own})" if own else label
+        return f"{which} at equal {words.MATCHED_IN.get(matching.by, matching.by)}"
+    shown = _but_for_settings(record.variant) if alone else record.variant
+    return label if shown == "default" else f"{label} ({shown})"
 
 
 def headline_entries(cells: Iterable[Record]) -> dict[str, Entry]:
@@ -93,6 +98,12 @@ def _headline(entries: Mapping[Entry, Sequence[Record]]) -> Entry:
     if len(scores) < len(choice):  # nothing that all of them were measured by chooses among them
         return next((entry for entry in choice if entry.variant == "default"), min(choice))
     return max(sorted(scores), key=lambda entry: scores[entry])
+
+
+def _but_for_settings(variant: str) -> str:
+    """A variant without all settings that are spelled out: `locked+position=learned+own` -> `locked`, `gamma=0.05` -> `default`."""
+    parts = [part for part in variant.split("+") if "=" not in part and part not in _OWN_TOO]
+    return "+".join(parts) or "default"
 
 
 def _but_for_position(variant: str) -> str:

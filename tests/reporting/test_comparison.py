@@ -48,6 +48,10 @@ def test_names_for_people() -> None:
         make_record("plain", variant="y"),
     ]
     assert list(entry_names(three).values()) == ["plain", "plain at equal FLOPs", "plain (y)"]
+    (whole,) = entry_names([make_record("plain", variant="values-wave-flops", matching=control)]).values()
+    assert whole == "plain (values) at equal FLOPs"
+    (bare,) = entry_names([make_record("plain", variant="wave-flops", matching=control)]).values()
+    assert bare == "plain at equal FLOPs"
     assert names[Entry("plain", "default")] == "plain"
     assert names[Entry("lock", "dead")] == "lock (dead)"
 
