@@ -51,8 +51,8 @@ def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
     """Names for people.
 
     The label of the mechanism alone for its default, else with the variant in brackets; settings that a suite did not name, but that are
-    spelled out (`position=own`), are left out where no other entry of the mechanism differs in them alone. A control is named by what it was matched in,
-    after what its variant says before that (`values-kope-flops` is at equal FLOPs, and of `values`).
+    spelled out (`position=own`), are left out where no other entry of the mechanism differs in them alone. A control is named by what it
+    was matched in, after what its variant says before that (`values-kope-flops` is at equal FLOPs, and of `values`).
     Names that would be the same are spelled out as `mechanism:variant`.
     """
     first = {entry_of(record): record for record in records}
