@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import textwrap
 import zlib
 from collections.abc import Sequence
 
@@ -17,6 +18,8 @@ from oscbench.reporting.page.style import GRID, INK, MUTED
 
 ROW = 1.0
 """Inches of a row of pictures."""
+LETTERS = 16
+"""Of a name that stand beside a row, upright, before it goes on in another line."""
 
 
 def unpacked(text: str, shape: Sequence[int]) -> NDArray[np.uint8]:
@@ -55,6 +58,6 @@ def gallery(
             else:
                 one.imshow(painted(labels[place], classes, background), interpolation="nearest")
             one.set(xticks=[], yticks=[])
-        axes[0].set_ylabel(name, color=INK, fontsize=7.5)
+        axes[0].set_ylabel(textwrap.fill(name, LETTERS), color=INK, fontsize=7.5)
     figure.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
     return figure
