@@ -13,6 +13,8 @@ import pytest
 import torch
 from command_line import end, environment, start
 
+from oscbench.suite import suite_names
+
 REQUIRED = [
     "suite",
     "cell",
@@ -209,13 +211,11 @@ def test_dry_run_is_a_table_on_standard_output(oscbench, tiny, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_shipped_suites_have_no_mistakes(oscbench):
-    from oscbench.suite import suite_names
-
-    for name in suite_names():
-        ended = oscbench("validate", name)
-        # Data that nobody may ship are named with the way to get them here.
-        assert ended.code == 0 or "oscbench data add" in ended.err, f"{name}: {ended.err}"
+@pytest.mark.parametrize("name", sorted(suite_names()))
+def test_shipped_suites_have_no_mistakes(oscbench, name):
+    ended = oscbench("validate", name)
+    # Data that nobody may ship are named with the way to get them here.
+    assert ended.code == 0 or "oscbench data add" in ended.err, ended.err
 
 
 def loaded_modules(code, *arguments):
