@@ -2,8 +2,10 @@
 
 A rule is one of twelve primitives (reflect, gravity, outline, …) or two of them one after the other. Each rule of training has a learned
 token that stands before the cells of its examples. For a rule of the test, which puts together two steps that training had each by itself,
-but their primitives never together in this order, a copy of the model is trained on its demonstrations, with new tokens, one for each of
-their eight symmetric views (test-time training, as in VARC, arXiv 2511.14761); then every hidden grid is answered in all views, which vote.
+but their primitives never together in this order, a copy of the model is trained on its demonstrations, with a new token for each of their
+views (test-time training, as in VARC, arXiv 2511.14761); then every hidden grid is answered in all views, which vote. There are up to eight
+symmetric views; but training has each step in one direction alone (gravity to the right), and of a turned or mirrored rule the steps may be
+none of training's: with one view a new rule is always one of known steps.
 
 A grid counts only if it is right in shape and every cell. There are twenty hidden grids a rule where ARC has one or two, so that mechanisms
 can be told apart, and none of a composition that one primitive alone would answer. Validation, in training, is on new grids of the rules of
@@ -48,6 +50,7 @@ class ArcMadeConfig(LearnedRulesConfig):
         demonstrations: of each rule of the test.
         hidden_grids: of each rule of the test, to be answered.
         largest: side of the largest grid, before and after [cells].
+        views: of a rule of the test, for training at test time and for votes.
         sides: of grids before a rule: `drawn` for each from three cells on, or always the `largest` that the rule leaves room for.
         draw: of the grids of training and validation; `per_seed` draws others for each seed. Rules and all grids of the test stay.
         canvas: side of the canvas [cells]; those of training at test time are `adaptation_steps`, `_batch` and `_rate`.
@@ -62,6 +65,7 @@ class ArcMadeConfig(LearnedRulesConfig):
     hidden_grids: int = Field(default=20, ge=1)
     largest: int = Field(default=LARGEST, ge=2 * SMALLEST, le=30)
     sides: Literal["drawn", "largest"] = added("drawn", neutral="drawn")
+    views: int = added(NUM_VIEWS, neutral=NUM_VIEWS, ge=1, le=NUM_VIEWS)
     draw: Draw = added("fixed", neutral="fixed")
 
     @model_validator(mode="after")
@@ -81,10 +85,9 @@ class ArcMade(LearnedRules):
     version = 2
     label = "made rules on grids"
     metric = Metric("grids_solved", "hidden grids of unseen compositions exactly right", "fraction", "higher")
-    views = NUM_VIEWS
 
     def __init__(self, config: ArcMadeConfig) -> None:
-        self.config = config
+        self.config, self.views = config, config.views
         self.inputs = self.describe(config)
         self.rules, test = rules(
             config.train_rules, config.test_rules, DATA_SEED, config.largest, config.sides == "largest"
@@ -98,7 +101,7 @@ class ArcMade(LearnedRules):
     @classmethod
     def describe(cls, config: ArcMadeConfig) -> GridInputs:
         """Marks of a canvas in and out, and a token for each rule and each view of a new one."""
-        tokens = config.train_rules + NUM_VIEWS
+        tokens = config.train_rules + config.views
         return GridInputs(config.canvas, config.canvas, NUM_MARKS, NUM_MARKS, task_tokens=tokens)
 
     @classmethod

@@ -320,6 +320,22 @@ def test_a_model_adapts_the_same_way_twice(name: str) -> None:
     assert first["grids_solved_trained_rules"].count == 28
 
 
+def test_with_one_view_a_new_rule_has_one_token_and_one_answer() -> None:
+    task = made(views=1, adaptation_steps=2)
+    assert task.inputs.task_tokens == task.known + 1
+    model = model_of(task)
+    found = task.evaluate(model, "test", torch.device("cpu"))
+    one = found["grids_solved"].value
+    assert [found[f"grids_solved_{of}"].value for of in ("single_view", "two_answers", "any_view")] == [
+        one
+    ] * 3
+    examples = task._views(task.unseen[0].demonstrations, task.views)
+    assert set(examples.inputs[:, 0].tolist()) == {task.known}
+    for before, (shown, _) in zip(examples.inputs[:, 1:], task.unseen[0].demonstrations, strict=True):
+        canvas = before.view(task.config.canvas, task.config.canvas).numpy()
+        assert np.array_equal(arc_canvas.read(canvas), shown), "as it is"
+
+
 def test_a_rules_token_is_heard_by_its_cells() -> None:
     task = made()
     model = model_of(task).eval()
