@@ -43,6 +43,8 @@ _METHODS = {
     "executors": "submit",
 }
 """What tells a class of each kind from any other, without importing the rooms that define them."""
+_LABELLED = ("mechanisms", "tasks", "measures")
+_METRIC = ("name", "label", "unit", "direction")
 
 
 ALLOWED = "OSCBENCH_ALLOW_IMPORTS"
@@ -98,7 +100,26 @@ def load(kind: str, name: str) -> Any:
         raise UnknownNameError(
             f'got "{name}", whose class {found.__name__} lacks what it must have: {", ".join(missing)}'
         )
+    if wrong := _declared_wrongly(kind, found):
+        raise UnknownNameError(f'got "{name}", whose class {found.__name__} {wrong}')
     return found
+
+
+def _declared_wrongly(kind: str, found: type) -> str:
+    """What a class says of itself that no record could hold: found before anything runs, since a failure's record needs it too."""
+    if kind not in _LABELLED:
+        return ""
+    label, version = getattr(found, "label", None), getattr(found, "version", None)
+    if not (isinstance(label, str) and label.strip()):
+        return f"has label = {label!r}; needs a text that people read"
+    if isinstance(version, bool) or not isinstance(version, int):
+        return f"has version = {version!r}; needs a whole number"
+    metric = getattr(found, "metric", None)
+    if kind == "tasks" and not all(isinstance(getattr(metric, of, None), str) for of in _METRIC):
+        return f"has metric = {metric!r}; needs a Metric of texts: {', '.join(_METRIC)}"
+    if kind == "mechanisms" and not hasattr(traits := getattr(found, "traits", None), "needs_position"):
+        return f"has traits = {traits!r}; needs a Traits"
+    return ""
 
 
 def file_of(kind: str, name: str) -> str:

@@ -211,6 +211,19 @@ def test_dry_run_is_a_table_on_standard_output(oscbench, tiny, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("name", [name for name in sorted(suite_names()) if name.startswith("timing_")])
+def test_a_dry_run_of_what_is_timed_shows_its_cells(oscbench, tmp_path, name):
+    ended = oscbench("run", name, "--dry-run", "--results", tmp_path / "results", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    assert "cells to run" in ended.out
+
+
+def test_a_device_without_a_name_is_no_device(oscbench, tiny):
+    ended = oscbench("run", tiny(), "--dry-run", "--device", "")
+    assert ended.code == 2
+    assert "--device" in ended.err
+
+
 @pytest.mark.parametrize("name", sorted(suite_names()))
 def test_shipped_suites_have_no_mistakes(oscbench, name):
     ended = oscbench("validate", name)

@@ -76,9 +76,9 @@ def test_three_commands_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return found.stdout
 
     assert command("new", "mechanism", "elsewhere", "--to", "below").endswith(" --allow-imports in below\n")
-    assert "my_attention:MyAttention" in command("new", "mechanism", "my_attention")
+    assert "heard_in_a_test:HeardInATest" in command("new", "mechanism", "heard_in_a_test")
     sets = [
-        "mechanisms=[{name: 'my_attention:MyAttention', variant: mine}]",
+        "mechanisms=[{name: 'heard_in_a_test:HeardInATest', variant: mine}]",
         "train.epochs=1",
         "seeds=1",
         "floors=false",

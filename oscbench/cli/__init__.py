@@ -50,14 +50,14 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
         running.run,
         (
             "run smoke",
-            "run images --only mechanism=kope,softmax --dry-run",
+            "run vision_small --only mechanism=kope,softmax --dry-run",
             "run my.yaml --set train.epochs=3 --jobs 2",
         ),
     ),
-    "report": (reports.report, ("report", "report images --compare kope,softmax --output page")),
+    "report": (reports.report, ("report", "report vision_small --compare kope,softmax --output page")),
     "evaluate": (
         models.evaluate,
-        ("evaluate 3f2a9c --length 4", "evaluate 3f2a9c --task digits --set draw=3"),
+        ("evaluate 3f2a9c --length 4", "evaluate 3f2a9c --task char_lm --set path=book.txt"),
     ),
     "generate": (models.generate, ("generate 3f2a9c --prompt 'def ' --tokens 200",)),
     "export": (reports.export, ("export --format parquet --output cells.parquet",)),

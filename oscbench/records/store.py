@@ -319,9 +319,20 @@ class Store:
         return self.root / ".measured" / f"{key}.json"
 
     def files(self, suffix: str) -> list[Path]:
-        """Files below the folder that end so, without those that are kept apart, in a stable order."""
+        """Files below the folder that end so, without those that are kept apart, in a stable order.
+
+        Raises:
+            ResultsError: a folder of them cannot be read.
+        """
+
+        def cannot(error: OSError) -> None:
+            if isinstance(
+                error, PermissionError
+            ):  # what vanishes meanwhile is no loss; what cannot be read would be left out unsaid
+                raise ResultsError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
         found = []
-        for name, folders, names in os.walk(self.root):
+        for name, folders, names in os.walk(self.root, onerror=cannot):
             folder = Path(name)
             kept_apart = {*_PRIVATE, *(_COMMITTED if folder == self.root else ())}
             folders[:] = [one for one in folders if one not in kept_apart]

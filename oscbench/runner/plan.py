@@ -39,7 +39,8 @@ def make_plan(
         SuiteError: an unknown name or setting, an impossible size, or data or a device that is not there; one line with the place.
     """
     suite = loaded.suite
-    asked, where = device or suite.device, "--device" if device else f"{loaded.source}: device"
+    asked = suite.device if device is None else device
+    where = f"{loaded.source}: device" if device is None else "--device"
     there = usable_device(asked, has_gpu, where)
     try:
         return _PLANS[suite.kind](loaded, only, asked, there)

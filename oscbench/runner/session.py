@@ -271,7 +271,7 @@ class _Previewed:
 def _preview_point(loaded: LoadedSuite, cells: list[Cell], store: Store) -> _Previewed:
     found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
     search(found, lambda asked: there(asked, store))
-    if all(one.finished for one in found):
+    if found and all(one.finished for one in found):
         cells = with_choices(cells, found)
     previews = preview(cells, store)
     searching = [preview_search(one, previews, store) for one in found]

@@ -77,6 +77,15 @@ def test_two_files_are_explained(tmp_path):
     assert compare_paths(old, old)[2] == 0
 
 
+def test_two_files_that_have_nothing_in_common_are_refused(tmp_path):
+    old, new = (tmp_path / name for name in ("old.json", "new.json"))
+    gate = {"hard": {"flops": 10}}
+    for path, name in ((old, "one"), (new, "other")):
+        path.write_text(json.dumps({"benchmarks": [{"name": name, "extra_info": {"gate": gate}}]}))
+    with pytest.raises(CompareError, match="nothing in common to compare: one is of the first alone"):
+        compare_paths(old, new)
+
+
 def test_results_folders_are_read(tmp_path):
     with pytest.raises(CompareError, match="nothing to compare"):
         read(tmp_path)

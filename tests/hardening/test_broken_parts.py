@@ -24,11 +24,21 @@ PART = "'throwaway_parts:{}'"
             "DictConfig",
             "task: throwaway_parts:DictConfig: its Config is <class 'dict'>; wanted: a class of settings",
         ),
+        ("task", "NumberForLabel", "whose class NumberForLabel has label = 5; needs a text that people read"),
+        ("task", "WordForVersion", "has version = 'a'; needs a whole number"),
+        (
+            "task",
+            "WordForMetric",
+            "has metric = 'acc'; needs a Metric of texts: name, label, unit, direction",
+        ),
+        ("task", "NumberForUnit", "needs a Metric of texts"),
+        ("mechanisms", "NoTraits", "has traits = None; needs a Traits"),
+        ("mechanisms", "EmptyLabel", "has label = ' '; needs a text that people read"),
     ],
 )
 def test_a_broken_part_is_refused_in_one_line(oscbench, tiny, key, name, expected):
     named = PART.format(name)
-    ended = oscbench("validate", tiny(**{key: f"[{named}]" if key == "measures" else named}))
+    ended = oscbench("validate", tiny(**{key: named if key == "task" else f"[{named}]"}))
     assert (ended.code, ended.out) == (2, "")
     assert expected in ended.err
     assert ended.err.count("\n") == 1
@@ -69,7 +79,7 @@ def beside(tmp_path, monkeypatch):
         (
             "mechanisms",
             "class Mine:\n    mix = 1\n\nmechanism = Mine\n",
-            "broken: oscbench/mechanisms/mine.py: AttributeError",
+            'broken: oscbench/mechanisms/mine.py: got "mine", whose class Mine has label = None',
             "softmax",
         ),
         ("tasks", '"""Mine."""\n', "the last line must name the class, as in `task = MyTask`", "digits"),

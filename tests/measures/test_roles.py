@@ -21,7 +21,7 @@ def test_what_is_read_from_the_file_is_what_the_class_says(name):
 
 def test_kinds_of_cost_stand_by_rank_each_with_what_can_stand_for_it():
     found = {cost.title: cost for cost in costs()}
-    assert list(found) == [
+    ours = [
         "Parameters",
         "Forward FLOPs a sample",
         "Operations a sample",
@@ -29,6 +29,8 @@ def test_kinds_of_cost_stand_by_rank_each_with_what_can_stand_for_it():
         "Peak memory",
         "Energy",
     ]
+    # Whoever adds a measure of one file, as CONTRIBUTING has it, may add a cost.
+    assert [title for title in found if title in ours] == ours
     assert found["Training time"].names == ("training_s", "step_s")
     assert [title for title, cost in found.items() if cost.of_machine] == ["Training time", "Energy"]
     assert found["Energy"].quantities[0].measure == "energy"

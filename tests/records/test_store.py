@@ -431,3 +431,17 @@ def test_what_twenty_thousand_records_hold_is_known_in_seconds(store):
     assert all(len(index.names(one)) == 1 for one in identities)
     assert index.names("f" * 16) == []
     assert time.process_time() - begun < 10.0
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_unsaid(store, monkeypatch):
+    (store.root / "closed").mkdir(parents=True)
+    usual = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(ResultsError, match=r"closed: cannot be read \(Permission denied\)"):
+        store.files(".json")

@@ -197,3 +197,27 @@ class Costs(Gives):
 
 class HighRank(Gives):
     roles: ClassVar = {"three": {"rank": "high"}}
+
+
+class NumberForLabel(Stripes):
+    label = 5
+
+
+class WordForVersion(Stripes):
+    version = "a"
+
+
+class WordForMetric(Stripes):
+    metric = "acc"
+
+
+class NumberForUnit(Stripes):
+    metric = Metric("accuracy", 5, "fraction", "higher")
+
+
+class NoTraits(Softmax):
+    traits = None
+
+
+class EmptyLabel(Softmax):
+    label = " "

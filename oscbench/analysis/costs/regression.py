@@ -182,7 +182,12 @@ def compare_paths(old: Path, new: Path) -> tuple[list[dict[str, Any]], str, int]
     """Rows, a summary and the exit code: 3 if anything regressed.
 
     Raises:
-        CompareError: one of the two is neither a benchmark file nor a results folder.
+        CompareError: one of the two is neither a benchmark file nor a results folder, or they have no subject in common.
     """
-    changes = compare(read(old), read(new))
+    before, after = read(old), read(new)
+    if before.keys().isdisjoint(after):
+        raise CompareError(
+            f"{old} and {new} have nothing in common to compare: {min(before)} is of the first alone"
+        )
+    changes = compare(before, after)
     return table(changes), summary(changes), REGRESSION_EXIT_CODE if regressions(changes) else 0
