@@ -53,7 +53,7 @@ def test_examples_name_tasks_and_settings_that_there_are(oscbench):
     for line in words:
         task = catalog.load("tasks", line[line.index("--task") + 1])
         given = (line[i + 1].split("=") for i, word in enumerate(line) if word == "--set")
-        task.Config.model_validate({key: int(value) for key, value in given})
+        task.Config.model_validate({key: int(value) if value.isdigit() else value for key, value in given})
 
 
 def test_version_and_no_command_at_all(oscbench):
