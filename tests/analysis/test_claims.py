@@ -532,7 +532,10 @@ def test_half_way_takes_the_ratio_of_steps_seed_by_seed() -> None:
     slow, quick = rising("plain", [256, 512] * 4), rising("wave", [64, 128] * 4)
     verdict, text = outcome(slow + quick, "half way", **given)
     assert verdict == "holds"
-    assert "wave over plain: 0.50 times the steps [0.50, 0.50] to half of the way of gini" in text
+    assert (
+        "wave over plain to half of the way of gini in the last layer: 0.50 times the steps [0.50, 0.50], 8 seeds"
+        in text
+    )
     turned = {"treatment": "plain", "baseline": "wave", "quantity": "gini"}
     assert outcome(slow + quick, "half way", **turned)[0] == "does not hold"
     assert outcome(slow + rising("wave", [256, 512] * 4), "half way", **given)[0] == "undecided"

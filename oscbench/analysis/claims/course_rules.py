@@ -11,7 +11,7 @@ from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Ahead, HalfWay, Rises
-from oscbench.analysis.dynamics import half_way, layer_curves
+from oscbench.analysis.dynamics import layer_curves
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Curve, Record
 
@@ -25,8 +25,8 @@ def rises(asks: Sequence[Rises], evidence: Evidence, level: float) -> list[Findi
 
 
 def _rises(ask: Rises, evidence: Evidence, level: float) -> Finding:
-    curves = _courses(ask, ask.entry, evidence)
-    against = _courses(ask, ask.over, evidence) if ask.over else {}
+    curves = courses(ask, ask.entry, evidence)
+    against = courses(ask, ask.over, evidence) if ask.over else {}
     seeds = sorted(curves.keys() & against.keys() if ask.over else curves)
     if not seeds:
         return absent(ask)
@@ -48,8 +48,8 @@ def _rises(ask: Rises, evidence: Evidence, level: float) -> Finding:
     )
 
 
-def _courses(ask: Rises | HalfWay, entry: str, evidence: Evidence) -> dict[int, Curve]:
-    """By seed, the last layer's curve."""
+def courses(ask: Rises | HalfWay, entry: str, evidence: Evidence) -> dict[int, Curve]:
+    """By seed, an entry's curve in the last layer."""
     cells = evidence.entry(entry, ask.suite, ask.value)
     return {record.seed: curve for record in cells if (curve := last_layer(record, ask.quantity))}
 
@@ -94,36 +94,6 @@ def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, level: f
     hides = CORRECTED if ends.high < 0 else f"it could still be ahead by {ends.high:.3f}"
     holds = p <= ALPHA and ends.low > 0
     return by_interval(ask, text, len(gains), holds=holds, fails=corrected.high < 0, hides=hides)
-
-
-def half_ways(asks: Sequence[HalfWay], evidence: Evidence, level: float) -> list[Finding]:
-    """Steps to half of a quantity's way over the baseline's: geometric mean over seeds, t interval of its logarithm, sign-flip test."""
-    return [_half_way(ask, evidence, level) for ask in asks]
-
-
-def _half_way(ask: HalfWay, evidence: Evidence, level: float) -> Finding:
-    sides = [
-        {seed: half_way(curve.x, curve.y) for seed, curve in _courses(ask, name, evidence).items()}
-        for name in (ask.treatment, ask.baseline)
-    ]
-    seeds = sorted(sides[0].keys() & sides[1].keys())
-    if not seeds:
-        return absent(ask)
-    names = evidence.both(ask.treatment, ask.baseline, ask.suite)
-    of = f"half of the way of {ask.what or words_of(ask.quantity)} in the last layer"
-    logs = np.array([math.log(sides[0][seed]) - math.log(sides[1][seed]) for seed in seeds])
-    if not np.isfinite(logs).all():
-        text = f"{names[0]} over {names[1]} to {of}: at {int((~np.isfinite(logs)).sum())} of {len(seeds)} seeds it never moved"
-        return Finding(ask, "undecided", f"{text} ({ask.suite})")
-    ends, corrected = mean_interval(logs), mean_interval(logs, level)
-    low, high = math.exp(ends.low), math.exp(ends.high)
-    p = sign_flip_p(logs, np.random.default_rng(0))
-    size = f"{math.exp(float(logs.mean())):.2f} times the steps"
-    text = f"{names[0]} over {names[1]}: {size} [{low:.2f}, {high:.2f}] to {of}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
-    hides = CORRECTED if low > 1 else f"it could still take {low:.2f} or {high:.2f} times the steps"
-    return by_interval(
-        ask, text, len(seeds), holds=p <= ALPHA and high < 1, fails=corrected.low > 0, hides=hides
-    )
 
 
 def words_of(quantity: str) -> str:

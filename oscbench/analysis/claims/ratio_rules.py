@@ -1,4 +1,4 @@
-"""Rules about what a level takes: steps of training, data or parameters, as a ratio seed by seed."""
+"""Rules about what a level, or half of a way, takes: steps of training, data or parameters, as a ratio seed by seed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from functools import partial
 import numpy as np
 
 from oscbench import words
+from oscbench.analysis.claims.course_rules import courses, words_of
 from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, absent, by_interval, p_told
-from oscbench.analysis.claims.ledger import NeedsLess, Sooner
+from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.ledger import Ask, HalfWay, NeedsLess, Sooner
 from oscbench.analysis.costs.targets import steps_to_target
+from oscbench.analysis.dynamics import half_way
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.statistics.seeds import ALPHA, mean_interval, sign_flip_p
+from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.analysis.sweeps.sweep import label_parts
 from oscbench.records import Record
 
@@ -59,13 +61,43 @@ def _judged(
         text = f"{what}: at {never} of {len(seeds)} seeds one of them never got there ({ask.suite})"
         return Finding(ask, "undecided", text)
     logs = np.array([np.mean(np.log(first) - np.log(second)) for first, second in found.values()])  # type: ignore[arg-type]
+    return _by_ratio(ask, logs, what, of, level)
+
+
+def half_ways(asks: Sequence[HalfWay], evidence: Evidence, level: float) -> list[Finding]:
+    """Steps to half of a quantity's way over the baseline's, judged as those to a level are."""
+    return [_half_way(ask, evidence, level) for ask in asks]
+
+
+def _half_way(ask: HalfWay, evidence: Evidence, level: float) -> Finding:
+    sides = [
+        {seed: half_way(curve.x, curve.y) for seed, curve in courses(ask, name, evidence).items()}
+        for name in (ask.treatment, ask.baseline)
+    ]
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    if not seeds:
+        return absent(ask)
+    treatment, baseline = evidence.both(ask.treatment, ask.baseline, ask.suite)
+    quantity = ask.what or words_of(ask.quantity)
+    what = f"{treatment} over {baseline} to half of the way of {quantity} in the last layer"
+    logs = np.array([math.log(sides[0][seed]) - math.log(sides[1][seed]) for seed in seeds])
+    never = int((~np.isfinite(logs)).sum())
+    if never:
+        return Finding(
+            ask, "undecided", f"{what}: at {never} of {len(seeds)} seeds it never moved ({ask.suite})"
+        )
+    return _by_ratio(ask, logs, what, "the steps", level)
+
+
+def _by_ratio(ask: Ask, logs: Floats, what: str, of: str, level: float) -> Finding:
+    """Logarithms of ratios, one a seed: less is claimed."""
     ends, corrected = mean_interval(logs), mean_interval(logs, level)
     low, high = math.exp(ends.low), math.exp(ends.high)
     p = sign_flip_p(logs, np.random.default_rng(0))
-    told = f"{what}: {math.exp(float(logs.mean())):.2f} times {of} [{low:.2f}, {high:.2f}], {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
-    hides = f"it could still take {low:.2f} or {high:.2f} times {of}"
+    told = f"{what}: {math.exp(float(logs.mean())):.2f} times {of} [{low:.2f}, {high:.2f}], {len(logs)} seeds, {p_told(p)} ({ask.suite})"
+    hides = CORRECTED if low > 1 else f"it could still take {low:.2f} or {high:.2f} times {of}"
     return by_interval(
-        ask, told, len(seeds), holds=p <= ALPHA and high < 1, fails=corrected.low > 0, hides=hides
+        ask, told, len(logs), holds=p <= ALPHA and high < 1, fails=corrected.low > 0, hides=hides
     )
 
 

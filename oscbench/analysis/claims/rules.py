@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oscbench.analysis.claims.course_rules import ahead, half_ways, rises
+from oscbench.analysis.claims.course_rules import ahead, rises
 from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.falling_rules import falls
 from oscbench.analysis.claims.finding import Finding
@@ -30,7 +30,7 @@ from oscbench.analysis.claims.ledger import (
 from oscbench.analysis.claims.level_rules import counts, finishes, quantities, times
 from oscbench.analysis.claims.measure_rules import less, levels, losses
 from oscbench.analysis.claims.paired_rules import differences, fails_less
-from oscbench.analysis.claims.ratio_rules import needs_less, sooner
+from oscbench.analysis.claims.ratio_rules import half_ways, needs_less, sooner
 
 _RULES: dict[type, Callable[[Any, Evidence, float], list[Finding]]] = {
     Difference: differences,
