@@ -95,7 +95,9 @@ def load(kind: str, name: str) -> Any:
     except BaseException as error:  # whatever stands in somebody's file, `sys.exit()` included
         raise _not_imported(kind, name, error) from error
     if not (isinstance(found, type) and hasattr(found, _METHODS[kind])):
-        raise UnknownNameError(f'got "{name}", which names {found!r} and not a class with `{_METHODS[kind]}`')
+        raise UnknownNameError(
+            f'got "{name}", which names {_said(found)} and not a class with `{_METHODS[kind]}`'
+        )
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         raise UnknownNameError(
             f'got "{name}", whose class {found.__name__} lacks what it must have: {", ".join(missing)}'
@@ -103,6 +105,16 @@ def load(kind: str, name: str) -> Any:
     if wrong := _declared_wrongly(kind, found):
         raise UnknownNameError(f'got "{name}", whose class {found.__name__} {wrong}')
     return found
+
+
+def _said(found: object) -> str:
+    """What stands behind a name that is no class of the kind, without an address in memory."""
+    kind = type(found).__name__
+    return (
+        f"the class {found.__name__}"
+        if isinstance(found, type)
+        else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    )
 
 
 def _declared_wrongly(kind: str, found: type) -> str:

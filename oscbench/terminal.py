@@ -184,6 +184,8 @@ def _usage(error: Any) -> str:
     message = " ".join(error.format_message().replace("Value error, ", "").split())
     if match := re.search(r"'([^']*)' is not one of (.*)", message):
         known = re.findall(r"'([^']*)'", match[2])
+        option = next((name for name in getattr(error.param, "opts", ()) if name.startswith("--")), "")
+        where += f"{option}: " if option else ""
         return f'{where}got "{match[1]}"; {allowed(match[1], known)}'
     if match := re.search(r"^No such command '([^']*)'", message):
         return f'no command "{match[1]}"; {nearest(match[1], error.ctx.command.list_commands(error.ctx))}'

@@ -187,6 +187,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
+def many(count: int, what: str) -> str:
+    """`1 cell`, `1,200 cells`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
 def ranges(numbers: list[int]) -> str:
     """Seeds in few words: 0–3, 7."""
     runs: list[list[int]] = []

@@ -99,7 +99,7 @@ def test_unknown_name_is_one_line_with_the_nearest_match(name, expected):
         ("", "the last line must name the class"),
         ("x = 1\nprint\n", "the last line must name the class"),
         ("raise RuntimeError('first\\nsecond')\n", "RuntimeError: first"),
-        ("mechanism = 3\n", "names 3 and not a class"),
+        ("mechanism = 3\n", "names an int and not a class"),
     ],
 )
 def test_broken_file_is_one_line(tmp_path, monkeypatch, content, expected):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -208,6 +209,12 @@ def test_dry_run_is_a_table_on_standard_output(oscbench, tiny, tmp_path):
         *("task", "mechanism", "variant", "position", "seed", "params", "MFLOP/sample", "residual", "seconds")
     ]
     assert "2 of 2 cells to run, about 0:00:" in ended.out
+    assert "floor" not in ended.out
+    given_away = oscbench("run", tiny(floors="true"), "--dry-run")
+    assert given_away.out.endswith("; 2 floors before them, whose time is not estimated\n")
+    alone = oscbench("run", tiny(floors="true"), "--dry-run", "--only", "mechanism=softmax")
+    assert "1 of 1 cell to run" in alone.out
+    assert "floor" not in alone.out, "floors run beside whole suites alone"
     assert not (tmp_path / "results").exists()
 
 
@@ -215,7 +222,7 @@ def test_dry_run_is_a_table_on_standard_output(oscbench, tiny, tmp_path):
 def test_a_dry_run_of_what_is_timed_shows_its_cells(oscbench, tmp_path, name):
     ended = oscbench("run", name, "--dry-run", "--results", tmp_path / "results", "--device", "cpu")
     assert ended.code == 0, ended.err
-    assert "cells to run" in ended.out
+    assert re.search(r"\d of \d+ cells? to run", ended.out)
 
 
 def test_a_device_without_a_name_is_no_device(oscbench, tiny):

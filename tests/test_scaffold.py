@@ -37,6 +37,13 @@ def test_in_a_clone_it_joins_the_mechanisms(tmp_path: Path) -> None:
     assert named == "near_first"
 
 
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    for folder, said in (("taken", "taken: is a file, not a folder"), ("taken/deeper", "is no folder")):
+        with pytest.raises(UserError, match=said):
+            new_mechanism("near_first", folder=tmp_path / folder, here=tmp_path)
+
+
 def test_elsewhere_it_is_a_module_that_a_suite_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, named = new_mechanism("near_first", here=tmp_path)
     assert named == "near_first:NearFirst"

@@ -67,7 +67,7 @@ def test_version_and_no_command_at_all(oscbench):
     ("arguments", "expected"),
     [
         (["list", "mechanism"], 'list: got "mechanism"; allowed: mechanisms, tasks, measures, suites, backends; did'),
-        (["export", "--format", "cvs"], 'export: got "cvs"; allowed: csv, json, parquet; did you mean "csv"?'),
+        (["export", "--format", "cvs"], 'export: --format: got "cvs"; allowed: csv, json, parquet; did you mean "csv"?'),
         (["report", "--format", ""], '--format: got ""; give at least one, as in html'),
         (["run", "smoke", "--jobs", "10000"], "1024"),
         (["run", "smoke", "--jobs", "0"], 'run: --jobs: got "0"; input should be greater than or equal to 1'),
@@ -88,6 +88,9 @@ def test_version_and_no_command_at_all(oscbench):
         (["new", "mechanism", "mine", "--to", ""], '--to: got ""; give a path'),
         (["evaluate", "3f", "--task", ""], '--task: got ""; give the name of one'),
         (["generate", "3f", "--seed", "99999999999999999999999"], "--seed"),
+        (["generate", "3f", "--temperature", "inf"], "--temperature: got inf; give a number"),
+        (["data", "list", "--from", "."], "data list: --from belongs to data add"),
+        (["data", "verify", "--link"], "data verify: --link belongs to data add"),
         (["run"], "missing argument"),
         (["rnu"], 'no command "rnu"; did you mean "run"?'),
         (["run", "smoke", "--frehs"], "no such option"),
@@ -108,6 +111,7 @@ def test_a_mistake_in_a_command_is_one_line_in_our_words(oscbench, arguments, ex
         ("seeds=[true]", "seeds: got [True]; seeds are how many"),
         ("seeds=[]", "seeds: got []; at least 1 must be given"),
         ("mechanisms=[]", "mechanisms: got []; at least 1 must be given"),
+        ("train.final_learning_rate=5", "train: final_learning_rate 5.0 is more than learning_rate 0.002\n"),
     ],
 )
 def test_a_mistake_in_a_suite_is_told_in_our_words(oscbench, change, expected):

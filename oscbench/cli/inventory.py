@@ -64,6 +64,8 @@ def data(
     """The data store: list what is there and who needs it, verify its hashes, add a data set under its name."""
     from oscbench.data import listing
 
+    if action is not DataAction.add and (source is not None or link):
+        raise UserError(f"data {action}: {'--from' if source is not None else '--link'} belongs to data add")
     if action is DataAction.list:
         print_table(listing.table(name))
         for line in (listing.summary(), *listing.lost(name)):

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from oscbench.cli.options import ImportsOption, RecordArgument, ResultsOption, allow, given_for
+from oscbench.errors import UserError
 from oscbench.terminal import print_table
 
 MOST_SEED = 2**63 - 1
@@ -75,6 +76,8 @@ def generate(
 ) -> None:
     """Let a trained language model go on with a text."""
     allow(allow_imports)
+    if temperature == float("inf"):
+        raise UserError("--temperature: got inf; give a number, as in 0.8")
     from oscbench.runner.trained.evaluation import text_of
 
     print(text_of(record, results, prompt, tokens, temperature=temperature, seed=seed, device=device))

@@ -114,7 +114,8 @@ def compare(
     from oscbench.analysis.costs.regression import compare_paths
 
     rows, summary, code = compare_paths(old, new)
-    print_table(rows)
+    if rows:
+        print_table(rows)
     print(summary)
     raise typer.Exit(code)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -94,19 +93,18 @@ def _first_line(kind: str, name: str) -> str:
 
 
 def suites() -> list[Row]:
-    """Name, cells, file and the question that it answers."""
+    """Name and the question that it answers: the first sentence of what the file says of itself."""
     rows = []
     for name, path in suite_names().items():
         try:
-            question = load_suite(str(path)).suite.description.strip()
+            question = _FIRST_SENTENCE.match(load_suite(str(path)).suite.description.strip())[0]
         except SuiteError as error:  # one broken file among the user's own must not hide the others
             question = f"cannot be read: {error}"
-        rows.append({"suite": name, "file": _from_here(path), "question": question})
+        rows.append({"suite": name, "question": question})
     return rows
 
 
-def _from_here(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+_FIRST_SENTENCE = re.compile(r"(?s).*?(?:[.?!](?=\s|$)|$)")
 
 
 def backends() -> list[Row]:

@@ -253,7 +253,11 @@ def _size(study: Study) -> str:
     entries = {s.entry for e in study.experiments for s in e.standings}
     days = sorted(record.finished_utc.date().isoformat() for record in records)
     span = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
-    return f"{len(records)} cells" + (f", {len(entries)} entries" if entries else "") + f", records of {span}"
+    return (
+        words.many(len(records), "cell")
+        + (f", {len(entries)} entries" if entries else "")
+        + f", records of {span}"
+    )
 
 
 def _notes(study: Study) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from oscbench import catalog
+from oscbench import catalog, words
 from oscbench.errors import nearest
 from oscbench.machine.environment import cores
 from oscbench.records import Record, Store, suite_name
@@ -19,6 +19,7 @@ from oscbench.records.locks import KINDS as LOCKS
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Executor, ExecutorError, Options
+from oscbench.runner.floors import floor_cells
 from oscbench.runner.flows import Point, point
 from oscbench.runner.kind import Preview
 from oscbench.runner.kinds import kind_of
@@ -214,7 +215,7 @@ def validate(suite: str) -> str:
     """
     points = _planned(suite, [], [], None)
     among = f" at {len(points)} points" if len(points) > 1 else ""
-    return f"{suite}: {sum(len(cells) for _, cells in points)} cells{among}, no mistakes"
+    return f"{suite}: {words.many(sum(len(cells) for _, cells in points), 'cell')}{among}, no mistakes"
 
 
 def dry_run(
@@ -248,14 +249,17 @@ def dry_run(
     count = sum(len(one.cells) for one in previewed)
     among = f" at {len(points)} points" if len(points) > 1 else ""
     told = timedelta(seconds=round(seconds))
-    line = f"{waiting} of {count} cells{among} to run, about {told} with {jobs} at once"
+    line = f"{waiting} of {words.many(count, 'cell')}{among} to run, about {told} with {jobs} at once"
+    floors = [] if only else [cell for one in points for cell in floor_cells(*one)]
+    if left := sum(not one.there for one in preview(floors, store)):
+        line += f"; {words.many(left, 'floor')} before them, whose time is not estimated"
     stuck = sum(not cell.there and cell.trouble is not None for one in previewed for cell in one.cells)
     if stuck:
         line += f"; {stuck} of them cannot run here, for the reason that stands in the table"
     trials = [search for one in previewed for search in one.searches]
     if trials:
         total = sum(search.total for search in trials)
-        line = f"{sum(search.left for search in trials)} of {total} trial cells and then {line}"
+        line = f"{sum(search.left for search in trials)} of {words.many(total, 'trial cell')} and then {line}"
     return rows, line
 
 

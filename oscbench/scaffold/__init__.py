@@ -56,7 +56,11 @@ def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = 
         with path.open("x", encoding="utf-8") as file:
             file.write(renamed(EXAMPLE.read_text(encoding="utf-8"), name, title))
     except FileExistsError as error:
-        raise UserError(f"{path}: is there already; nothing was written") from error
+        in_the_way = next(one for one in (path, *path.parents) if one.exists())
+        what = "is there already" if in_the_way == path else "is a file, not a folder"
+        raise UserError(f"{in_the_way}: {what}; nothing was written") from error
+    except NotADirectoryError as error:
+        raise UserError(f"{target}: is no folder; nothing was written") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     inside = path.parent.resolve() == (Path(__file__).parents[1] / "mechanisms").resolve()

@@ -68,7 +68,10 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
             or first["msg"].removeprefix("Value error, ")
         )
         text = f"{message[:1].lower()}{message[1:]}"
-        text = f"{where}: got {got}; {text}" if where else text
+        whole = isinstance(first["input"], str) or not got.endswith(
+            "..."
+        )  # a mapping's first letters say nothing
+        text = ": ".join(part for part in (where, f"got {got}; {text}" if where and whole else text) if part)
     more = len({tuple(_path(mistake)) for mistake in mistakes}) - 1
     return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
 

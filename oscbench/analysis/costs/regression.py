@@ -175,7 +175,9 @@ def summary(changes: list[Change]) -> str:
     """How many quantities were compared and how many fail."""
     failed, same = len(regressions(changes)), sum(change.verdict == "same" for change in changes)
     rules = f"hard: any change; peak bytes: +{PEAK_GROWTH:.0%}; ratio to softmax: +{RATIO_GROWTH:.0%}"
-    return f"{len(changes)} quantities, {same} the same, {failed} regressions ({rules})"
+    gone = sum(change.new is None for change in changes)
+    of_these = f", {gone} of them no longer measured" if gone else ""
+    return f"{len(changes)} quantities, {same} the same, {failed} regressions{of_these} ({rules})"
 
 
 def compare_paths(old: Path, new: Path) -> tuple[list[dict[str, Any]], str, int]:

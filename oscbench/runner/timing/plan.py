@@ -223,5 +223,5 @@ def _selected(specs: list[Spec], only: list[str]) -> list[Spec]:
                 raise SuiteError(f'--only {choice}: no cell has {key} "{value}"; {nearest(value, known)}')
         specs = [spec for spec in specs if str(spec[key]) in wanted]
     if not specs:
-        raise SuiteError("--only leaves no cell")
+        raise SuiteError("--only leaves no cell" if only else "no cell to time")
     return specs
