@@ -97,7 +97,7 @@ def suites() -> list[Row]:
     rows = []
     for name, path in suite_names().items():
         try:
-            question = _FIRST_SENTENCE.match(load_suite(str(path)).suite.description.strip())[0]
+            question = _FIRST_SENTENCE.findall(load_suite(str(path)).suite.description.strip())[0]
         except SuiteError as error:  # one broken file among the user's own must not hide the others
             question = f"cannot be read: {error}"
         rows.append({"suite": name, "question": question})
