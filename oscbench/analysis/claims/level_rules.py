@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence
 from oscbench.analysis.claims.finding import Finding, Outcome, absent, by_interval
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
@@ -41,8 +42,9 @@ def _quantity(ask: Quantity, evidence: Evidence, level: float) -> Finding:
     floor = -math.inf if ask.at_least is None else ask.at_least
     top = math.inf if ask.at_most is None else ask.at_most
     name = ask.what or ask.quantity.replace("_", " ")
+    size = words.signed(f"{mean:.2f} [{low:.2f}, {high:.2f}]")
     text = (
-        f"{evidence.called(ask.entry, ask.suite)}: {name} at the {ask.when} {mean:.2f} [{low:.2f}, {high:.2f}], "
+        f"{evidence.called(ask.entry, ask.suite)}: {name} at the {ask.when} {size}, "
         f"asked for {' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
     corrected = mean_interval(values, level)

@@ -61,7 +61,33 @@ def _judged(
         text = f"{what}: at {never} of {len(seeds)} seeds one of them never got there ({ask.suite})"
         return Finding(ask, "undecided", text)
     logs = np.array([np.mean(np.log(first) - np.log(second)) for first, second in found.values()])  # type: ignore[arg-type]
-    return _by_ratio(ask, logs, what, of, level)
+    return _by_ratio(ask, logs, what + _at_the_smallest(ask, sides, found), of, level)
+
+
+def _at_the_smallest(
+    ask: Sooner | NeedsLess,
+    sides: Sequence[dict[int, list[Record]]],
+    found: dict[int, list[list[float | None]]],
+) -> str:
+    """How many levels were reached at the smallest size already, so that less may have been enough: such a ratio is cut off."""
+    if not isinstance(ask, NeedsLess):
+        return ""
+    cut = []
+    for place, side in enumerate(sides):
+        least = {seed: min(_varied(record, ask.over) for record in side[seed]) for seed in found}
+        cut.append(
+            sum(
+                value is not None and math.isclose(value, least[seed])
+                for seed in found
+                for value in found[seed][place]
+            )
+        )
+    count = len(found) * len(ask.targets)
+    return (
+        f" ({cut[0]} and {cut[1]} of {count} at the smallest size, which counts as needed)"
+        if any(cut)
+        else ""
+    )
 
 
 def half_ways(asks: Sequence[HalfWay], evidence: Evidence, level: float) -> list[Finding]:

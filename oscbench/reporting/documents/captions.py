@@ -12,6 +12,7 @@ from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
 from oscbench.reporting.documents.support.measures import (
+    flops_row,
     gains_table,
     measured,
     measured_pairs,
@@ -71,6 +72,7 @@ def _of(experiment: Experiment) -> str:
     described = description_of(experiment.suite, experiment.description)
     above: list[Sequence[str]] = [
         positions_row(entries),
+        flops_row(entries),
         *flags_row(entries),
         worst,
         *_near_chance(experiment, entries),

@@ -8,7 +8,7 @@ from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import gains_table, positions_row, scores_table
+from oscbench.reporting.documents.support.measures import flops_row, gains_table, positions_row, scores_table
 from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
 
 _HEAD = """# Who stands worse images?
@@ -40,7 +40,9 @@ def _of(experiment: Experiment) -> str:
         name: measured.label for name, measured in _changes(entries[0]).items()
     }
     told = {name: _told(label) for name, label in changes.items()}
-    scores = scores_table("Images", entries, told, [positions_row(entries), *flags_row(entries)])
+    scores = scores_table(
+        "Images", entries, told, [positions_row(entries), flops_row(entries), *flags_row(entries)]
+    )
     scores += flags_told(entries)
     reference = next(one for one in entries if one.entry.mechanism == "softmax")
     pairs = [(one, reference) for one in entries if one is not reference]

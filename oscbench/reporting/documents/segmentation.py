@@ -9,7 +9,13 @@ from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.columns import table_of
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
 from oscbench.reporting.documents.support.forest import Row, forest
-from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table, seeds_row
+from oscbench.reporting.documents.support.measures import (
+    flops_row,
+    measured,
+    positions_row,
+    scores_table,
+    seeds_row,
+)
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import (
@@ -71,7 +77,7 @@ def _of(experiment: Experiment, loaded: Loaded) -> str:
         for name, label in _MEASURES.items()
         if any(measured(one, {name: label}) for one in entries)
     }
-    above = [seeds_row(entries), positions_row(entries), *flags_row(entries)]
+    above = [seeds_row(entries), positions_row(entries), flops_row(entries), *flags_row(entries)]
     described = description_of(experiment.suite, experiment.description)
     return (
         f"\n## {experiment.title}\n\n{described}\n\n"

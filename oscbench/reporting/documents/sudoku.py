@@ -6,7 +6,13 @@ from oscbench import words
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
 from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import measured, positions_row, scores_table, seeds_row
+from oscbench.reporting.documents.support.measures import (
+    flops_row,
+    measured,
+    positions_row,
+    scores_table,
+    seeds_row,
+)
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
@@ -48,7 +54,7 @@ def document(loaded: Loaded) -> Document:
     levels = {name: told for name, told in levels.items() if measured(entries[0], {name: told})}
     shown, files = picture(_NAME, loops_picture(experiment, "hard", kinds["hard"]).svg, _ALT)
     described = description_of(experiment.suite, experiment.description)
-    above = [seeds_row(entries), positions_row(entries), *flags_row(entries)]
+    above = [seeds_row(entries), positions_row(entries), flops_row(entries), *flags_row(entries)]
     head = under_title(_HEAD, in_short([(experiment.title, experiment.comparisons)]))
     tested = f"{words.capitalised(experiment.metric_label)}, what the suite compares:"
     return Document(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.measures import (
+    flops_row,
     gains_table,
     measured,
     measured_pairs,
@@ -44,6 +45,6 @@ def _longer_contexts(loaded: Loaded) -> str:
         return ""
     (experiment,) = report.experiments
     reaching = [standing for standing in experiment.standings if measured(standing, _LONGER)]
-    shown = scores_table("Context", reaching, _LONGER, [positions_row(reaching)])
+    shown = scores_table("Context", reaching, _LONGER, [positions_row(reaching), flops_row(reaching)])
     gains = gains_table("Context", measured_pairs(experiment, reaching), _LONGER)
     return f"{_CONTEXTS}\n{shown}\n\n{gains}\n"

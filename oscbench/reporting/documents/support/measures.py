@@ -49,6 +49,12 @@ def positions_row(standings: Sequence[Standing]) -> list[str]:
     return ["Positions", *(position_of(one.finished[0]) for one in standings)]
 
 
+def flops_row(standings: Sequence[Standing]) -> list[str]:
+    """A row for above the measures: what a forward pass takes; models that are matched in parameters may differ in it."""
+    found = (value_of(one.finished[0], "flops") for one in standings)
+    return ["Forward FLOPs of a sample", *(words.quantity(value, "FLOP") for value in found)]
+
+
 def seeds_row(standings: Sequence[Standing]) -> list[str]:
     """A row for above the measures: of how many seeds each entry's numbers are."""
     return ["Seeds", *(str(len(one.finished)) for one in standings)]
