@@ -78,7 +78,7 @@ def load(kind: str, name: str) -> Any:
         raise UnknownNameError(f'got "{name}"; {nearest(name, known)}')
     if from_elsewhere and os.environ.get(ALLOWED, "0") in ("", "0"):
         raise UnknownNameError(
-            f'got "{name}", which would import a module and run its code; allow it with --allow-imports, or {ALLOWED}=1'
+            f'got "{name}", which would import a module and run its code; allow it with {ALLOWED}=1, or --allow-imports where there is one'
         )
     path = _folder(kind) / f"{name}.py"
     try:
