@@ -58,7 +58,7 @@ class Study:
     Attributes:
         experiments: The points of suites that vary among them.
         sweeps: The suites that vary, each over one number.
-        names: Of every entry, for people.
+        names: Of every entry, for people, where cells of several suites stand together; inside one an entry has the name that it needs.
         loaded: All records, of timing suites too.
         asked: Whether --compare named the comparisons.
         targets: Levels of the headline metric, in its own unit, that costs are counted to; one near the reference's best when empty.
@@ -162,13 +162,15 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
     names = entry_names(records)
     groups = [list(group) for _, group in groupby(records, key=lambda r: (r.suite, r.task))]
     plan, sharing = _plan(groups, compare_names), suites_sharing(records)
+    own = {question: entry_names(cells) for question, cells in _by_question(groups).items()}
     experiments: list[Experiment] = []
     for cells in groups:
         protocols = by_protocol(cells)
         claimed: set[Pair] = set()
-        pairs = plan[_question(cells[0])]
+        question = _question(cells[0])
+        pairs, called = plan[question], names | own[question]
         for inside in protocols.values():
-            made = make_experiment(inside, cells, names, list(pairs.made), claimed, len(protocols) > 1)
+            made = make_experiment(inside, cells, called, list(pairs.made), claimed, len(protocols) > 1)
             experiments.append(_with_roles(_with_shared(made, sharing), pairs.declared))
     corrected = _corrected(experiments)
     answered = _answered(experiments, corrected)
@@ -199,11 +201,17 @@ def _question(record: Record) -> tuple[str, str]:
     return (varied_by(record.suite)[0], record.task)
 
 
-def _plan(groups: Sequence[Sequence[Record]], compare_names: Sequence[str]) -> dict[tuple[str, str], _Pairs]:
-    """What --compare asks for; without it what each suite declares, or every entry against the reference of a suite that declares nothing."""
+def _by_question(groups: Sequence[Sequence[Record]]) -> dict[tuple[str, str], list[Record]]:
+    """The cells of each suite and task, over all values of a suite that varies."""
     questions: dict[tuple[str, str], list[Record]] = {}
     for cells in groups:
         questions.setdefault(_question(cells[0]), []).extend(cells)
+    return questions
+
+
+def _plan(groups: Sequence[Sequence[Record]], compare_names: Sequence[str]) -> dict[tuple[str, str], _Pairs]:
+    """What --compare asks for; without it what each suite declares, or every entry against the reference of a suite that declares nothing."""
+    questions = _by_question(groups)
     asked = pairs_asked(compare_names, list(questions.values())) if compare_names else None
     found = {}
     for place, (question, cells) in enumerate(questions.items()):

@@ -178,3 +178,18 @@ def test_a_pair_declared_over_values_confirms_over_all_of_them() -> None:
     assert (whole.role, whole.verdict, whole.tested) == ("confirms", "better", 1)
     (asked,) = report(records, "ring,plain").comparisons
     assert (asked.name, asked.role) == ("ring − plain", "explores")
+
+
+def test_an_entry_has_the_name_that_its_own_suite_needs() -> None:
+    """What sets it apart from another suite's entry of the mechanism stands beside, as that suite's positions do."""
+    cells = [make_record(name, seed) for name in ("plain", "wave") for seed in range(3)]
+    cells += [
+        make_record("wave", seed, variant=variant, suite="other")
+        for variant in ("position=own", "frozen")
+        for seed in range(3)
+    ]
+    cells += [make_record("plain", seed, suite="other") for seed in range(3)]
+    study = report(cells)
+    named = {e.suite: sorted(s.name for s in e.standings) for e in study.experiments}
+    assert named == {"other": ["plain", "wave", "wave (frozen)"], "toy": ["plain", "wave"]}
+    assert sorted(study.names.values()) == ["plain", "wave", "wave (frozen)", "wave (position=own)"]
