@@ -6,9 +6,7 @@ from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.selection import entry_names
 from oscbench.analysis.study import Study
-from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.standings import comparison_cells
@@ -75,6 +73,10 @@ _ASKED = (
     ("scenes, mIoU", "scene_segmentation", "rope:values,rope", "equal search of rates; rotated values alone"),
     ("captions", "captions", "rope:values,softmax", "equal parameters"),
     ("captions", "captions", "kope,rope:values", "equal parameters; values rotated in both"),
+    ("made Sudoku", "sudoku", "kope,rope:values", "equal search of rates; values rotated in both"),
+    ("made Sudoku", "sudoku", "kope,kope:frozen", "equal search of rates; whether phases move"),
+    ("real Sudoku", "sudoku_satnet", "kope,rope:values", "equal parameters; values rotated in both"),
+    ("real Sudoku", "sudoku_satnet", "kope,kope:frozen", "equal parameters; whether phases move"),
     ("agreement", "agreement", "fixed_query,softmax", "equal parameters"),
     (
         "spoken words",
@@ -92,10 +94,10 @@ _ASKED = (
 """Where, suite, pair, and what is equal between the two or differs besides the mechanism; of positions their records tell."""
 _HEAD = """# Which differences answer the question?
 
-The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy or mIoU of the first entry
-minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the difference may be
+The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy, mIoU or boards solved,
+of the first entry minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the difference may be
 theirs. "50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all. Settings of
-"tuned" rows and learning rates of scenes were searched; the others have one recipe for all. Made from the [reference
+"tuned" rows and learning rates of scenes and made Sudoku were searched; the others have one recipe for all. Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals over
 seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
 
@@ -109,15 +111,13 @@ def document(loaded: Loaded) -> Document:
         for where, suite, pair, beside in _ASKED
         for study, c in _comparison(loaded, suite, pair)
     ]
-    # A variant that is the only one of its suite is named all the same: others stand beside it here.
-    shown = {suite for _, suite, _, _ in _ASKED}
-    names = entry_names(record for record in loaded.records if suite_name(record.suite) in shown)
-    told = [f"{names[c.pair.treatment]} {words.MINUS} {names[c.pair.baseline]}" for _, _, c in found]
-    rows = [Row(f"{where}: {name}", c) for (where, _, c), name in zip(found, told, strict=True)]
+    rows = [Row(f"{where}: {c.name}", c) for where, _, c in found]
     if not rows:
         return Document(_HEAD + nothing_of(loaded, [suite for _, suite, _, _ in _ASKED]))
-    picture, files = forest("differences", "Differences in accuracy or mIoU, task by task", rows)
-    cells = [[where, name, *_cells(c), beside] for (where, beside, c), name in zip(found, told, strict=True)]
+    picture, files = forest(
+        "differences", "Differences in accuracy, mIoU or boards solved, task by task", rows
+    )
+    cells = [[where, c.name, *_cells(c), beside] for where, beside, c in found]
     headings = ("Task", "Comparison", "Difference", "Seeds", "Between the two")
     return Document(f"{_HEAD}{picture}\n{table(headings, cells)}\n", files)
 
