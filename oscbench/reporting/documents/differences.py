@@ -94,12 +94,12 @@ _ASKED = (
 """Where, suite, pair, and what is equal between the two or differs besides the mechanism; of positions their records tell."""
 _HEAD = """# Which differences answer the question?
 
-The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy, mIoU or boards solved,
-of the first entry minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the difference may be
-theirs. "50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all. Settings of
-"tuned" rows and learning rates of scenes and made Sudoku were searched; the others have one recipe for all. Made from the [reference
-records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals over
-seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
+The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy, mIoU or boards solved, of
+the first entry minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the
+difference may be theirs. "50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all.
+Settings of "tuned" rows and learning rates of scenes and made Sudoku were searched; the others have one recipe for all. Made from the
+[reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
+over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
 
 """
 
