@@ -104,6 +104,23 @@ def test_a_mistake_in_a_command_is_one_line_in_our_words(oscbench, arguments, ex
     assert expected in ended.err
 
 
+@pytest.mark.parametrize("way", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["--keep", "weihgts"], '--keep: got "weihgts"; did you mean "weights"?'),
+        (["--locks", "flok"], '--locks: got "flok"; did you mean "flock"?'),
+        (["--executor", "rey"], '--executor: got "rey"; did you mean "ray"?'),
+        (["--log", "tensorbord"], '--log: got "tensorbord"; did you mean "tensorboard"?'),
+        (["--results", "here.txt"], "here.txt: this is a file; give a folder"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would(oscbench, tmp_path, option, expected, way):
+    (tmp_path / "here.txt").touch()
+    ended = oscbench("run", "smoke", *option, *way)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"oscbench: {expected}\n")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

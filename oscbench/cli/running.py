@@ -88,6 +88,7 @@ def run(
         "device": device,
     }
     if dry_run:
+        session.check_options(results, keep or [], locks, executor, log or [])
         rows, estimate = session.dry_run(suite, **shared, fresh=fresh)
         print_table(rows)
         print(estimate)

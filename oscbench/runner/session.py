@@ -86,8 +86,7 @@ def run_suite(
     Raises:
         UserError: a mistake in the suite or its options, or a results folder that cannot be written.
     """
-    _check("--keep", keep, KEPT)
-    _check("--locks", [locks], LOCKS)
+    check_options(results, keep, locks, executor, log)
     # A process on another machine stands in another folder.
     where = checkpoints if checkpoints is not None else str(results.absolute() / ".checkpoints")
     options = Options(jobs, address, jobs_per_gpu, Keeping("weights" in keep, where, checkpoint_minutes))
@@ -101,6 +100,21 @@ def run_suite(
     finally:
         machines.close()
     return _summed_up(run, store, options.keeping)
+
+
+def check_options(results: Path, keep: Sequence[str], locks: str, executor: str, log: Sequence[str]) -> None:
+    """What a run would refuse, without beginning one.
+
+    Raises:
+        UserError: the first option that names nothing, or a results folder that is none.
+    """
+    _check("--keep", keep, KEPT)
+    _check("--locks", [locks], LOCKS)
+    # One from elsewhere (`module:Class`) is found when it is loaded.
+    _check("--executor", [executor] if executor.isidentifier() else [], catalog.names("executors"))
+    _check("--log", [name for name in log if name.isidentifier()], catalog.names("reporters"))
+    if results.exists() and not results.is_dir():
+        raise SuiteError(f"{results}: this is a file; give a folder")
 
 
 def _check(option: str, given: Sequence[str], known: Sequence[str]) -> None:
