@@ -21,7 +21,9 @@ OLDER = {
     "spoken_digits": "a new version of its task shows health digits of every kind; scores are the same",
 }
 """Suites that would run again, and why they have not."""
-PARTLY: dict[str, str] = {}
+PARTLY: dict[str, str] = {
+    "sudoku_satnet": "one seed, and not yet KoPE whose phases never move",
+}
 """Suites of which whole seeds have not run yet, and what has."""
 MISSING = ("oscbench data add", "espeak-ng")
 """Where data are missing, these tell how to get them."""
