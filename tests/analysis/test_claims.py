@@ -62,7 +62,10 @@ def test_better_holds_fails_or_says_what_could_hide() -> None:
     assert verdict == "undecided"
     assert "a verdict takes 8 seeds" in text
     assert outcome(cells("plain", [0.9] * 8), "better", **WAVE)[0] == "not tested"
-    assert outcome(pair(0.02, suite="other"), "better", **WAVE) == ("not tested", "no records of toy here | ")
+    assert outcome(pair(0.02, suite="other"), "better", **WAVE) == (
+        "not tested",
+        "no records of wave and plain in toy here | ",
+    )
 
 
 def claim_of(*grounds: list[Ask]) -> Claim:

@@ -60,7 +60,9 @@ def by_interval(ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool
 def absent(ask: Ask, what: str = "") -> Finding:
     """The records lack what a question asks about."""
     where = f"{ask.suite}[{ask.value}]" if ask.value else ask.suite
-    return Finding(ask, "not tested", what or f"no records of {where} here")
+    whose = [getattr(ask, name, "") for name in ("entry", "treatment", "baseline", "mechanism")]
+    who = words.listed([name for name in whose if name])
+    return Finding(ask, "not tested", what or f"no records of {f'{who} in ' if who else ''}{where} here")
 
 
 def p_told(p: float) -> str:
