@@ -112,7 +112,7 @@ def test_a_mistake_in_a_command_is_one_line_in_our_words(oscbench, arguments, ex
         (["--locks", "flok"], '--locks: got "flok"; did you mean "flock"?'),
         (["--executor", "rey"], '--executor: got "rey"; did you mean "ray"?'),
         (["--log", "tensorbord"], '--log: got "tensorbord"; did you mean "tensorboard"?'),
-        (["--results", "here.txt"], "here.txt: this is a file; give a folder"),
+        (["--results", "here.txt"], "here.txt: results folder cannot be written (it is a file)"),
     ],
 )
 def test_a_dry_run_refuses_what_a_run_would(oscbench, tmp_path, option, expected, way):

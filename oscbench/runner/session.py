@@ -114,7 +114,7 @@ def check_options(results: Path, keep: Sequence[str], locks: str, executor: str,
     _check("--executor", [executor] if executor.isidentifier() else [], catalog.names("executors"))
     _check("--log", [name for name in log if name.isidentifier()], catalog.names("reporters"))
     if results.exists() and not results.is_dir():
-        raise SuiteError(f"{results}: this is a file; give a folder")
+        raise SuiteError(f"{results}: results folder cannot be written (it is a file)")
 
 
 def _check(option: str, given: Sequence[str], known: Sequence[str]) -> None:
