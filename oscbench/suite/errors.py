@@ -68,9 +68,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
             or first["msg"].removeprefix("Value error, ")
         )
         text = f"{message[:1].lower()}{message[1:]}"
-        whole = isinstance(first["input"], str) or not got.endswith(
-            "..."
-        )  # a mapping's first letters say nothing
+        # Of a whole section the first letters say nothing.
+        whole = len(path) > 1 or not (isinstance(first["input"], dict) and got.endswith("..."))
         text = ": ".join(part for part in (where, f"got {got}; {text}" if where and whole else text) if part)
     more = len({tuple(_path(mistake)) for mistake in mistakes}) - 1
     return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
