@@ -188,8 +188,8 @@ def listed(words: Sequence[str]) -> str:
 
 
 def many(count: int, what: str) -> str:
-    """`1 cell`, `1,200 cells`."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    """`1 cell`, `2 cells`."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def ranges(numbers: list[int]) -> str:

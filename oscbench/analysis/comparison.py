@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from oscbench import words
 from oscbench.analysis.fairness import (
     control_notes,
     machine,
@@ -340,7 +341,7 @@ def as_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
     judged = []
     for comparison in correct(comparisons):
         seeds = comparison.paired.n if comparison.paired else 0
-        few = f"{seeds} paired seed{'s' * (seeds != 1)}, and a verdict takes at least {VERDICT_SEEDS}"
+        few = f"{words.many(seeds, 'paired seed')}, and a verdict takes at least {VERDICT_SEEDS}"
         reasons = [many] * (count > VERDICT_COMPARISONS) + [few] * (seeds < VERDICT_SEEDS)
         judged.append(replace(comparison, estimates="; ".join(reasons)))
     return judged

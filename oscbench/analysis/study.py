@@ -161,8 +161,9 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
     records = loaded.records
     names = entry_names(records)
     groups = [list(group) for _, group in groupby(records, key=lambda r: (r.suite, r.task))]
-    plan, sharing = _plan(groups, compare_names), suites_sharing(records)
-    own = {question: entry_names(cells) for question, cells in _by_question(groups).items()}
+    questions = _by_question(groups)
+    plan, sharing = _plan(questions, compare_names), suites_sharing(records)
+    own = {question: entry_names(cells) for question, cells in questions.items()}
     experiments: list[Experiment] = []
     for cells in groups:
         protocols = by_protocol(cells)
@@ -209,9 +210,10 @@ def _by_question(groups: Sequence[Sequence[Record]]) -> dict[tuple[str, str], li
     return questions
 
 
-def _plan(groups: Sequence[Sequence[Record]], compare_names: Sequence[str]) -> dict[tuple[str, str], _Pairs]:
+def _plan(
+    questions: Mapping[tuple[str, str], Sequence[Record]], compare_names: Sequence[str]
+) -> dict[tuple[str, str], _Pairs]:
     """What --compare asks for; without it what each suite declares, or every entry against the reference of a suite that declares nothing."""
-    questions = _by_question(groups)
     asked = pairs_asked(compare_names, list(questions.values())) if compare_names else None
     found = {}
     for place, (question, cells) in enumerate(questions.items()):

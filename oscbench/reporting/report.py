@@ -111,7 +111,7 @@ def in_two_lines(study: Study) -> tuple[str, str]:
 
     first, *others = answers(study)
     missing = [f"not finished: {note}" for note in _notes(study)]
-    more = [f"{len(others)} more baseline{'s' * (len(others) > 1)} on the page"] if others else []
+    more = [f"{words.many(len(others), 'more baseline')} on the page"] if others else []
     caveats = [words.lowered(note) for note in shared_caveats(study.comparisons)]
     rest = [f"{len(caveats) - 1} more to keep in mind"] if len(caveats) > 1 else []
     careful = "; ".join([*missing, *caveats[:1], *rest, *more])

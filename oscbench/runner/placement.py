@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from oscbench import words
 from oscbench.records.identity import canonical
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.executors import ExecutorError, Machine, Needs, Place
@@ -86,12 +87,12 @@ class Placement:
         most = max((room.machine.gpus for room in self._there()), default=0)
         if needs.gpus > most:
             raise ExecutorError(
-                f"a cell needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}, and no machine has more than {most}"
+                f"a cell needs {words.many(needs.gpus, 'GPU')}, and no machine has more than {most}"
             )
         most = max((room.machine.cpus for room in self._there()), default=0)
         if needs.processes > max(1, most):
             raise ExecutorError(
-                f"train.devices: {needs.processes}: no machine has more than {most} core{'s' * (most > 1)}"
+                f"train.devices: {needs.processes}: no machine has more than {words.many(most, 'core')}"
             )
 
     def has_gpus(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from oscbench import words
 from oscbench.records import Record
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.estimate import Estimate
@@ -139,7 +140,7 @@ class Lines:
 
     def __init__(self, title: str, total: int, estimate: Estimate) -> None:
         self.title, self.total, self.done, self.estimate = title, total, 0, estimate
-        print(f"{title}: {total} cell{'s' * (total != 1)}", file=sys.stderr, flush=True)
+        print(f"{title}: {words.many(total, 'cell')}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Lines:
         return self

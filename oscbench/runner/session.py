@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -30,7 +31,7 @@ from oscbench.runner.pool import Pool
 from oscbench.runner.preview.cells import preview
 from oscbench.runner.preview.search import SearchPreview, preview_search, search_seconds, there
 from oscbench.runner.progress import reporter
-from oscbench.runner.reporters import RecordReporters, Telling
+from oscbench.runner.reporters import RecordReporters, Telling, reporter_class
 from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
 from oscbench.runner.training.search import search, searches, with_choices
@@ -110,9 +111,9 @@ def check_options(results: Path, keep: Sequence[str], locks: str, executor: str,
     """
     _check("--keep", keep, KEPT)
     _check("--locks", [locks], LOCKS)
-    # One from elsewhere (`module:Class`) is found when it is loaded.
-    _check("--executor", [executor] if executor.isidentifier() else [], catalog.names("executors"))
-    _check("--log", [name for name in log if name.isidentifier()], catalog.names("reporters"))
+    _executor_class(executor)
+    for name in log:
+        reporter_class(name)
     if results.exists() and not results.is_dir():
         raise SuiteError(f"{results}: results folder cannot be written (it is a file)")
 
@@ -175,11 +176,15 @@ def make_executor(name: str, options: Options) -> Executor:
     Raises:
         ExecutorError: there is none of this name, or it cannot be had like this.
     """
+    made: Executor = _executor_class(name)(options)
+    return made
+
+
+def _executor_class(name: str) -> Any:
     try:
-        made: Executor = catalog.load("executors", name)(options)
+        return catalog.load("executors", name)
     except catalog.UnknownNameError as error:
         raise ExecutorError(f"--executor: {error}") from error
-    return made
 
 
 def _has_gpu(executor: Executor) -> bool:

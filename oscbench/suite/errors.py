@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from oscbench import words
 from oscbench.errors import UserError, allowed, nearest
 from oscbench.suite.bounds import PATTERNS
 
@@ -70,9 +71,10 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
         text = f"{message[:1].lower()}{message[1:]}"
         # Of a whole section the first letters say nothing.
         whole = len(path) > 1 or not (isinstance(first["input"], dict) and got.endswith("..."))
-        text = ": ".join(part for part in (where, f"got {got}; {text}" if where and whole else text) if part)
+        if where:
+            text = f"{where}: got {got}; {text}" if whole else f"{where}: {text}"
     more = len({tuple(_path(mistake)) for mistake in mistakes}) - 1
-    return text + (f" (and {more} more mistake{'s' * (more > 1)})" if more else "")
+    return text + (f" (and {words.many(more, 'more mistake')})" if more else "")
 
 
 def read_settings(model: type[M], given: Mapping[str, Any], prefix: Sequence[Any] = ()) -> M:

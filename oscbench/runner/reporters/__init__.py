@@ -95,11 +95,20 @@ class Telling:
             self.reporters.told(record)
 
 
-def _made(name: str, folder: Path) -> RecordReporter:
+def reporter_class(name: str) -> Any:
+    """A reporter's class by its name in the catalog.
+
+    Raises:
+        UserError: there is none of this name.
+    """
     try:
-        known = catalog.load("reporters", name)
+        return catalog.load("reporters", name)
     except catalog.UnknownNameError as error:
         raise UserError(f"--log: {error}") from error
+
+
+def _made(name: str, folder: Path) -> RecordReporter:
+    known = reporter_class(name)
     try:
         made: RecordReporter = known(folder)
     except ImportError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oscbench import words
 from oscbench.errors import UserError
 
 
@@ -30,7 +31,7 @@ def read_wave(path: Path, wanted: int) -> np.ndarray[tuple[int], np.dtype[np.flo
         ) from error
     if (rate, width, channels) != (wanted, 2, 1):
         raise UserError(
-            f"task.path: {path}: {rate} Hz, {8 * width} bits, {channels} channel{'s' * (channels > 1)}; "
+            f"task.path: {path}: {rate} Hz, {8 * width} bits, {words.many(channels, 'channel')}; "
             f"needs {wanted} Hz, 16 bits, 1 channel: convert it, or remove it"
         )
     if len(raw) < 2 * min(promised, wanted):
