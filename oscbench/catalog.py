@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from oscbench.errors import UserError, kind_and_line, nearest
+from oscbench.errors import UserError, kind_and_line, kind_of, nearest
 
 _FOLDERS = {
     "mechanisms": "mechanisms",
@@ -96,7 +96,7 @@ def load(kind: str, name: str) -> Any:
         raise _not_imported(kind, name, error) from error
     if not (isinstance(found, type) and hasattr(found, _METHODS[kind])):
         raise UnknownNameError(
-            f'got "{name}", which names {_said(found)} and not a class with `{_METHODS[kind]}`'
+            f'got "{name}", which names {kind_of(found)} and not a class with `{_METHODS[kind]}`'
         )
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         raise UnknownNameError(
@@ -105,16 +105,6 @@ def load(kind: str, name: str) -> Any:
     if wrong := _declared_wrongly(kind, found):
         raise UnknownNameError(f'got "{name}", whose class {found.__name__} {wrong}')
     return found
-
-
-def _said(found: object) -> str:
-    """What stands behind a name that is no class of the kind, without an address in memory."""
-    kind = type(found).__name__
-    return (
-        f"the class {found.__name__}"
-        if isinstance(found, type)
-        else f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    )
 
 
 def _declared_wrongly(kind: str, found: type) -> str:

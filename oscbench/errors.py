@@ -18,8 +18,13 @@ class PartError(ValueError):
 
 
 def kind_of(found: object) -> str:
-    """What something is, in a message: `None`, or `a dict`."""
-    return "None" if found is None else f"a {type(found).__name__}"
+    """What something is, in a message: `None`, `the class Decay`, `a dict` or `an int`, without an address in memory."""
+    if found is None:
+        return "None"
+    if isinstance(found, type):
+        return f"the class {found.__name__}"
+    kind = type(found).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def first_line(error: BaseException) -> str:

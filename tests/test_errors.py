@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from oscbench.errors import kind_and_line, nearest
+from oscbench.errors import kind_and_line, kind_of, nearest
 
 MANY = [f"suite_{number:02d}" for number in range(40)]
 
@@ -47,3 +47,10 @@ def test_a_giant_name_is_answered_at_once():
 )
 def test_an_error_in_a_line_says_its_kind_once(error, said):
     assert kind_and_line(error) == said
+
+
+@pytest.mark.parametrize(
+    ("found", "said"), [(None, "None"), (3, "an int"), ({}, "a dict"), (ValueError, "the class ValueError")]
+)
+def test_what_something_is_in_a_message(found, said):
+    assert kind_of(found) == said

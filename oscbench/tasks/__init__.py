@@ -127,6 +127,7 @@ class SequenceInputs:
         num_outputs: numbers that the head gives a token.
         is_causal: a token may know only what came before.
         padding: token id that stands for padding, if there is one; padding stands on the right.
+        evaluated_length: N of a sequence that the model is scored on, where that is not the length of training.
     """
 
     vocabulary: int
@@ -134,6 +135,7 @@ class SequenceInputs:
     num_outputs: int
     is_causal: bool
     padding: int | None = None
+    evaluated_length: int | None = None
 
 
 @dataclass(frozen=True)

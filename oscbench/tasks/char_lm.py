@@ -44,6 +44,8 @@ class CharLMConfig(TaskConfig):
     Attributes:
         path: a file, a folder of text files, or a stored data set's name (`enwik8`); None is Python's standard library.
         length: bytes of context that a model is trained on.
+        evaluation_length: bytes of context that validation and test are scored in, where that is not `length`: a longer one asks how
+            far a model carries, which one with learned positions cannot.
         split: `90-5-5`, or `90-10`, where the last tenth is validation and test at once.
         windows: random windows in an epoch.
         evaluation_windows: windows of validation and of test, evenly spaced, without overlap; every byte but the first of a
@@ -52,6 +54,7 @@ class CharLMConfig(TaskConfig):
 
     path: str | None = None
     length: int = Field(default=128, ge=2)
+    evaluation_length: int | None = added(None, neutral=None, ge=2)
     split: Literal["90-5-5", "90-10"] = added("90-5-5", neutral="90-5-5")
     windows: int = Field(default=1600, ge=1)
     evaluation_windows: int = Field(default=256, ge=1)
@@ -79,17 +82,24 @@ class CharLM(Task):
         """Bytes in, bytes out; text that is not there, not whole or too short is refused here, before anything runs."""
         size = _size(config.path)
         for split, part in _parts(size, config.split).items():
-            if part.stop - part.start < config.length + 1:
+            key = "length" if split == "train" or config.evaluation_length is None else "evaluation_length"
+            length = getattr(config, key)
+            if part.stop - part.start < length + 1:
                 raise UserError(
                     f"task.path: {config.path or 'standard library'}: its {split} part has {part.stop - part.start:,} bytes, "
-                    f"a context needs {config.length + 1:,}; give a longer text or set task.length lower"
+                    f"a context needs {length + 1:,}; give a longer text or set task.{key} lower"
                 )
-        return SequenceInputs(VOCABULARY, config.length, VOCABULARY, is_causal=True)
+        return SequenceInputs(
+            VOCABULARY, config.length, VOCABULARY, is_causal=True, evaluated_length=config.evaluation_length
+        )
 
     @classmethod
     def headline(cls, config: CharLMConfig) -> tuple[str, Metric]:
         """What these settings make of the task: its label and its metric."""
-        return cls.label if config.path is None else f"bytes of {Path(config.path).name}", cls.metric
+        label = cls.label if config.path is None else f"bytes of {Path(config.path).name}"
+        if config.evaluation_length is not None:
+            label += f", in contexts of {config.evaluation_length} after training in {config.length}"
+        return label, cls.metric
 
     @classmethod
     def floors(cls, config: CharLMConfig) -> dict[str, str]:
@@ -117,16 +127,17 @@ class CharLM(Task):
         text = self.splits["train"]
         starts = torch.randint(len(text) - self.config.length, (self.config.windows,), generator=order)
         for some in starts.split(batch_size):
-            yield self._windows(text, some)
+            yield self._windows(text, some, self.config.length)
 
     def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """Evenly spaced windows that do not overlap, the same for every model."""
         text = self.splits[split]
-        most = (len(text) - 1) // self.config.length
+        length = self.config.evaluation_length or self.config.length
+        most = (len(text) - 1) // length
         count = min(self.config.evaluation_windows, most)
-        starts = torch.arange(count) * (most // count) * self.config.length
+        starts = torch.arange(count) * (most // count) * length
         for some in starts.split(max(1, batch_size // 4)):
-            yield self._windows(text, some)
+            yield self._windows(text, some, length)
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Mean cross-entropy of a byte [nats]."""
@@ -144,7 +155,9 @@ class CharLM(Task):
             LengthError: a split is shorter than one.
         """
         longer = copy.copy(self)
-        longer.config = self.config.model_copy(update={"length": factor * self.config.length})
+        longer.config = self.config.model_copy(
+            update={"length": factor * self.config.length, "evaluation_length": None}
+        )
         needed = longer.config.length + 1
         for split, part in self.splits.items():
             if len(part) < needed:
@@ -162,8 +175,8 @@ class CharLM(Task):
         """Bytes as UTF-8, with a sign for what is none."""
         return bytes(ids.tolist()).decode(errors="replace")
 
-    def _windows(self, text: Tensor, starts: Tensor) -> Batch:
-        rows = text[starts[:, None] + torch.arange(self.config.length + 1)].long()
+    def _windows(self, text: Tensor, starts: Tensor, length: int) -> Batch:
+        rows = text[starts[:, None] + torch.arange(length + 1)].long()
         return Batch(rows[:, :-1], rows[:, 1:])
 
 

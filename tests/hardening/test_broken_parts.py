@@ -114,7 +114,7 @@ def test_a_list_shows_what_is_broken_and_goes_on(oscbench, beside, monkeypatch, 
     ("text", "expected"),
     [
         ("raise RuntimeError('boom')\nop = OP\n", "oscbench/ops/mine: RuntimeError: boom"),
-        ("OTHER = 3\nop = OTHER\n", "oscbench/ops/mine: op is a int; wanted: an Op, as in `op = OP`"),
+        ("OTHER = 3\nop = OTHER\n", "oscbench/ops/mine: op is an int; wanted: an Op, as in `op = OP`"),
     ],
 )
 def test_an_op_that_is_broken_costs_no_other_op(oscbench, beside, monkeypatch, text, expected):

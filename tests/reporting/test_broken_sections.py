@@ -91,14 +91,14 @@ def reported(save: Save, tmp_path: Path) -> tuple[str, str, list[str]]:
             BLOCKS + "return [Prose('hello')]",
             "blocks: Prose: gave a text; wanted: texts, as in Prose((text,))",
         ),
-        (BLOCKS + "return [Heading(3)]", "blocks: a int where a text is wanted"),
+        (BLOCKS + "return [Heading(3)]", "blocks: an int where a text is wanted"),
         (
             BLOCKS + "return [Table.of('t', 'T', [Reads('What', lambda r: r.nothing)], [1])]",
             "blocks: AttributeError: 'int' object has no attribute 'nothing'",
         ),
         (
             BLOCKS + "return [Table.of('t', 'T', [Reads('What', lambda r: r)], [1])]",
-            "blocks: table 't': a int where a text is wanted",
+            "blocks: table 't': an int where a text is wanted",
         ),
     ],
 )
@@ -167,7 +167,7 @@ MEASURE = "raise RuntimeError('imported')\nclass Waste:\n    roles = {roles}\n\n
         ('{"waste": {"energy": 3}}', "roles['waste']: energy: got 3; wanted: a number and a heading"),
         ('{"waste": {"exact": 1}}', "roles['waste']: exact: got 1; wanted: True or False"),
         ('{"waste": {"cost": 1}}', "roles['waste']: cost: got 1; wanted: a text"),
-        ('{"waste": 3}', "roles['waste']: got a int; wanted: a mapping with any of rank, cost"),
+        ('{"waste": 3}', "roles['waste']: got an int; wanted: a mapping with any of rank, cost"),
         ("[1]", "roles: got a list; wanted: a role by the name of each quantity"),
         ('{"waste": {"rank": 1 + 2, "cost": "Waste"}}', "roles: not plain literals"),
     ],

@@ -120,7 +120,7 @@ def test_a_value_that_is_no_number_is_null_with_a_reason(cell_of):
             "MixesTensor.mix: layer 0: gave a Tensor; wanted: Mixed, as in `return Mixed(update)`",
         ),
         ("MixesNothing", "MixesNothing.mix: layer 0: gave None; wanted: Mixed, as in `return Mixed(update)`"),
-        ("CountsInt", "CountsInt.operations: gave a int; wanted: Operations"),
+        ("CountsInt", "CountsInt.operations: gave an int; wanted: Operations"),
     ],
 )
 def test_a_mechanism_that_gives_the_wrong_thing_is_told_so(cell_of, name, reason):

@@ -13,6 +13,8 @@ import torch
 from oscbench.data import KNOWN, Known, add
 from oscbench.data.known import KnownFile
 from oscbench.errors import UserError
+from oscbench.mechanisms.softmax import Softmax
+from oscbench.models.backbones.sequence import Sequence, SequenceConfig
 from oscbench.settings import spelled
 from oscbench.tasks import LengthError
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
@@ -196,3 +198,33 @@ def test_longer_windows_hold_the_same_text(text: Path) -> None:
 def test_record_says_whose_bytes_they_are() -> None:
     assert CharLM.headline(CharLMConfig())[0] == "bytes of Python source"
     assert CharLM.headline(CharLMConfig(path="enwik8"))[0] == "bytes of enwik8"
+
+
+def test_validation_and_test_may_be_scored_in_longer_contexts_than_training(text: Path) -> None:
+    task = CharLM(CharLMConfig(path=str(text), length=16, evaluation_length=64, evaluation_windows=8))
+    trained = next(iter(task.training_batches(4, torch.Generator().manual_seed(0), torch.Generator())))
+    assert trained.inputs.shape == (4, 16)
+    (batch,) = task.batches("test", 1000)
+    assert batch.inputs.shape[1] == 64
+    assert torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+    plain = CharLM(CharLMConfig(path=str(text), length=64, evaluation_windows=8))
+    assert torch.equal(batch.inputs, next(iter(plain.batches("test", 1000))).inputs)
+    assert next(iter(task.at_length(2).batches("test", 1000))).inputs.shape[1] == 32
+    assert task.headline(task.config)[0].endswith("in contexts of 64 after training in 16")
+
+
+def test_without_another_context_a_spec_spells_none() -> None:
+    assert "evaluation_length" not in spelled(CharLMConfig())
+
+
+def test_learned_positions_refuse_a_longer_context_before_anything_runs() -> None:
+    inputs = CharLM.describe(CharLMConfig(length=16, evaluation_length=64))
+    config = SequenceConfig(width=16, heads=2, layers=1, position="learned")
+    with pytest.raises(ValueError, match="learned positions reach 16 tokens, a sequence has 64 where it is"):
+        Sequence(config, inputs, Softmax, Softmax.Config(), hidden=None, seed=0)
+
+
+def test_a_part_too_short_for_the_longer_context_names_that_setting(text: Path) -> None:
+    size = text.stat().st_size
+    with pytest.raises(UserError, match=r"set task\.evaluation_length lower"):
+        CharLM.describe(CharLMConfig(path=str(text), length=16, evaluation_length=size // 10))

@@ -11,6 +11,7 @@ from oscbench.models import generation
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
 from oscbench.ops.decode import Cache
+from oscbench.ops.dispatch import UnsupportedError
 
 
 class SequenceConfig(BackboneConfig):
@@ -38,6 +39,10 @@ class Sequence(Backbone):
     def build_head(self, seed: int) -> None:
         """A linear map of each token, the embedding's transpose where they are tied."""
         del seed
+        try:
+            self.added.require(self.inputs.evaluated_length or 0)
+        except UnsupportedError as error:
+            raise ValueError(f"position: {error} where it is evaluated") from error
         self.head = nn.Linear(self.trunk.output_width, self.inputs.num_outputs)
         if self.config.tied:
             if self.embedding.weight.shape != self.head.weight.shape:

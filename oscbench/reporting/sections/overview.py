@@ -107,11 +107,9 @@ def sentence(baseline: str, rows: Rows) -> str:
         open_ = [one for one in open_ if not one.leaning]
         parts += [f"with too few seeds for a test, {words.listed(leaning[:_SPELLED])}"] if leaning else []
     names = [one.name for one in open_]
-    parts += (
-        [f"nothing is clear for {words.listed(names) if len(names) <= _SPELLED else f'{len(names)} others'}"]
-        if names
-        else []
-    )
+    if names:
+        many = f"{len(names)} {'others' if parts else 'mechanisms'}"
+        parts.append(f"nothing is clear for {words.listed(names) if len(names) <= _SPELLED else many}")
     return f"Against {baseline}, {'; '.join(parts)}."
 
 
