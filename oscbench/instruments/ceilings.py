@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import torch
 
 from oscbench.instruments.clock import Clock, Contender, Effort, interleave
+from oscbench.instruments.nvml import handle_of
 from oscbench.records.schema import Measurement
 
+SPECIAL_A_CLOCK = 16
+"""Exponentials that a multiprocessor takes a clock (CUDA C++ Programming Guide, throughput of instructions, 8.0 to 9.0)."""
 EFFORT = Effort(seconds=0.5, min_rounds=5, max_rounds=50)
 
 
@@ -22,7 +25,8 @@ class Ceilings:
     Attributes:
         flops_per_s: of a large square matrix product.
         bytes_per_s: read and written, of a copy far larger than the caches.
-        exponentials_per_s: of an array that fits the caches.
+        exponentials_per_s: of an array that fits the caches; on a GPU what its units take at the highest clock, computed, since there
+            no array of them is computed faster than it is read.
     """
 
     flops_per_s: float
@@ -81,4 +85,19 @@ def measure_ceilings(device: torch.device, dtype: torch.dtype, clock: Clock) -> 
         EFFORT,
     )
     best = {name: min(timed.samples) for name, timed in found.items()}
-    return Ceilings(2 * side**3 / best["matmul"], 8 * count / best["copy"], few / best["exponential"])
+    powers_per_s = few / best["exponential"]
+    if large:
+        powers_per_s = max(powers_per_s, _special_per_s(device))
+    return Ceilings(2 * side**3 / best["matmul"], 8 * count / best["copy"], powers_per_s)
+
+
+def _special_per_s(device: torch.device) -> float:
+    """Exponentials that all of a GPU's units take at its highest clock; 0 where its driver does not say that."""
+    import pynvml
+
+    try:
+        clock: float = 1e6 * pynvml.nvmlDeviceGetMaxClockInfo(handle_of(device), pynvml.NVML_CLOCK_SM)
+    except pynvml.NVMLError:
+        return 0.0
+    units: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return SPECIAL_A_CLOCK * units * clock

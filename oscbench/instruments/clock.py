@@ -96,19 +96,35 @@ def captured(contender: Contender) -> Contender:
 
     Raises:
         ValueError: it needs a preparation, which a graph cannot leave out.
+        RuntimeError: it waits for the GPU, which a graph cannot do.
     """
     if contender.prepare is not None:
         raise ValueError("a pass with an untimed preparation cannot be captured as a graph")
+    return Contender(graph_of(contender.run).replay)
+
+
+def graph_of(call: Callable[[], Any]) -> torch.cuda.CUDAGraph:
+    """A call as a CUDA graph, after three that warm it up on another stream.
+
+    Raises:
+        RuntimeError: it waits for the GPU. That is found before it is captured: a capture that breaks leaves stream and memory of the
+            whole process in its state.
+    """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):
-            contender.run()
+        for _ in range(2):
+            call()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        contender.run()
-    return Contender(graph.replay)
+        call()
+    return graph
 
 
 def clock_for(device: torch.device) -> Clock:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import torch
 
+from oscbench.instruments.nvml import handle_of
+
 MIN_WINDOW_S = 2.0
 RAPL = Path("/sys/class/powercap")
 
@@ -136,10 +138,7 @@ class NvmlCounter:
 
         self.nvml = pynvml
         try:
-            pynvml.nvmlInit()
-            uuid = str(torch.cuda.get_device_properties(device).uuid)
-            name = uuid if uuid.startswith("GPU-") else f"GPU-{uuid}"
-            self.handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+            self.handle = handle_of(device)
             self.joules()
         except pynvml.NVMLError as error:
             raise CounterError(f"NVML: {error}") from error

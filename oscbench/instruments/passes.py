@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from oscbench.instruments import compiling
 from oscbench.instruments.clock import Contender
 from oscbench.models.step import HasLoss, take_step
 from oscbench.tasks import Batch
@@ -27,7 +28,7 @@ def model_pass(
         batch: on the model's device.
         compiled: through `torch.compile`.
     """
-    called: Any = torch.compile(model) if compiled else model
+    called: Any = compiling.compiled(model) if compiled else model
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def forward() -> None:

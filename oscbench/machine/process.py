@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 
+_IMPOSSIBLE = "does not have a deterministic implementation"
 
-def prepare_process(spec: dict[str, Any], *, deterministic: bool = True) -> torch.device:
+
+def prepare_process(
+    spec: dict[str, Any], *, deterministic: bool = True, strict: bool = False
+) -> torch.device:
     """Threads as the spec of a cell says, its device, and how matrix products round there.
 
     Args:
         spec: of the cell.
         deterministic: training wants the same result twice, timing the kernels that people run.
+        strict: an operation that cannot be repeated is an error (`cannot_repeat`), not a warning. Fused attention's backward pass on a GPU
+            repeats itself only then, and without a word otherwise.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = torch.device(spec["device"])
@@ -24,7 +30,12 @@ def prepare_process(spec: dict[str, Any], *, deterministic: bool = True) -> torc
         narrow = spec.get("train", {}).get("precision") == "tf32"
         torch.set_float32_matmul_precision("high" if narrow else "highest")
         torch.backends.cudnn.allow_tf32 = narrow
-    torch.use_deterministic_algorithms(deterministic, warn_only=device.type == "cuda")
+    torch.use_deterministic_algorithms(deterministic, warn_only=not strict)
     # Filling memory that is written anyway made 180 of the 700 calls of a small model's training step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
+
+
+def cannot_repeat(error: BaseException) -> bool:
+    """Whether an error says that PyTorch has an operation in no form that gives the same result twice."""
+    return isinstance(error, RuntimeError) and _IMPOSSIBLE in str(error)

@@ -1,4 +1,4 @@
-"""How Triton kernels read and write a block of tokens' vectors."""
+"""Which block of tokens a program of a Triton kernel has, and how it reads and writes their vectors."""
 
 # Triton reads these functions as its own language, so they carry no annotations but constexpr.
 # ruff: noqa: N803
@@ -6,6 +6,16 @@
 
 import triton
 import triton.language as tl
+
+
+@triton.jit
+def place(N, BLOCK_M: tl.constexpr, LAST_FIRST: tl.constexpr):
+    """A program's head and its block of that head's tokens, in a grid of `triton_tools.grid`.
+
+    Causal kernels take a head's longest rows first, which are the last, so that the last programs to start are short.
+    """
+    block = tl.num_programs(0) - 1 - tl.program_id(0) if LAST_FIRST else tl.program_id(0)
+    return tl.program_id(1).to(tl.int64) + tl.program_id(2) * tl.num_programs(1), block
 
 
 @triton.jit

@@ -5,6 +5,7 @@ Nothing here imports triton until a function is called, and only `oscbench/ops/*
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -24,6 +25,8 @@ from oscbench.ops.dispatch import Call, constant_to_compilers
 MAX_WIDTH = 128
 WIDTH_STEP = 8
 OLDEST_CAPABILITY = (8, 0)
+MOST_IN_A_GRID = 65_535
+"""Programs along a grid's second and third side."""
 
 
 @constant_to_compilers
@@ -97,7 +100,7 @@ class Tiled:
         self.rows = tuple(rows)
         self._key = key
         self._size = size
-        self._tuners: dict[int, Any] = {}
+        self._tuners: dict[tuple[int, torch.device], Any] = {}
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         """What launches the kernel over a grid."""
@@ -106,16 +109,19 @@ class Tiled:
     def _launch(self, grid: Any, *args: Any, **constants: Any) -> Any:
         if interpreting():
             _read_loop_bounds_of_one_element()
-        if interpreting() or torch.are_deterministic_algorithms_enabled():
-            tile, warps, stages = fixed_tile(self, constants)
-            return self.fn[grid](*args, **constants, **tile, num_warps=warps, num_stages=stages)
-        return self._tuner(args)[grid](*args, **constants)
+        device = next(one.device for one in args if isinstance(one, Tensor))
+        # Triton launches on the current GPU, which need not be the one that holds the tensors.
+        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
+            if interpreting() or torch.are_deterministic_algorithms_enabled():
+                tile, warps, stages = fixed_tile(self, constants)
+                return self.fn[grid](*args, **constants, **tile, num_warps=warps, num_stages=stages)
+            return self._tuner(args, device)[grid](*args, **constants)
 
-    def _tuner(self, args: tuple[Any, ...]) -> Any:
+    def _tuner(self, args: tuple[Any, ...], device: torch.device) -> Any:
         import triton
 
         count = 1 if self._size is None else int(args[self.fn.arg_names.index(self._size)])
-        near = (count - 1).bit_length() // 2
+        near = ((count - 1).bit_length() // 2, device)
         if near not in self._tuners:
             configs = [
                 triton.Config(meta, num_warps=warps, num_stages=stages) for meta, warps, stages in self.tiles
@@ -193,9 +199,18 @@ def flat(x: Tensor) -> Tensor:
     return x.reshape(-1, *x.shape[-2:]).contiguous()
 
 
-def grid(problems: int, tokens: int) -> Callable[[Mapping[str, int]], tuple[int, int]]:
-    """Blocks of a head, heads."""
-    return lambda meta: (-(-tokens // meta["BLOCK_M"]), problems)
+def grid(problems: int, tokens: int) -> Callable[[Mapping[str, int]], tuple[int, int, int]]:
+    """Blocks of a head, and heads as a product of two numbers, as `triton_tiles.place` reads them: no more than 65,535 fit one.
+
+    Raises:
+        ValueError: they do not fit two either.
+    """
+    inner = next(count for count in range(min(problems, MOST_IN_A_GRID), 0, -1) if problems % count == 0)
+    if problems // inner > MOST_IN_A_GRID:
+        raise ValueError(
+            f"{problems:,} heads of a batch do not fit a grid, whose sides hold {MOST_IN_A_GRID:,}: their number has too large a divisor"
+        )
+    return lambda meta: (-(-tokens // meta["BLOCK_M"]), inner, problems // inner)
 
 
 def token_grid(x: Tensor) -> Callable[[Mapping[str, int]], tuple[int, int]]:

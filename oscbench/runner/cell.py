@@ -9,7 +9,7 @@ import torch
 
 from oscbench.errors import first_line
 from oscbench.machine.environment import commit, environment, packages
-from oscbench.machine.process import prepare_process
+from oscbench.machine.process import cannot_repeat, prepare_process
 from oscbench.models.matching import MatchingError
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import Record
@@ -30,6 +30,9 @@ def run_cell(
 ) -> Record:
     """Do what a cell asks for. Whatever happens inside becomes the record's status and reason.
 
+    A cell that is to give the same result twice and cannot, since PyTorch has an operation of its in no such form, is run without, and its
+    record's environment says so.
+
     Args:
         cell: what to run.
         progress: is told of every step.
@@ -38,10 +41,16 @@ def run_cell(
     """
     started = datetime.now(UTC)
     outcome, kind = Outcome(), kind_of(cell.spec)
-    device = prepare_process(cell.spec, deterministic=kind.deterministic)
+    device = prepare_process(cell.spec, deterministic=kind.deterministic, strict=kind.deterministic)
     with observe_choices() as choices:
         try:
-            model = kind.run(cell, device, outcome, progress, checkpoints)
+            try:
+                model = kind.run(cell, device, outcome, progress, checkpoints)
+            except RuntimeError as error:
+                if not cannot_repeat(error):
+                    raise
+                outcome, device = Outcome(), prepare_process(cell.spec, deterministic=kind.deterministic)
+                model = kind.run(cell, device, outcome, progress, checkpoints)
             if keep and model is not None:
                 keep(model)
         except DivergedError as error:

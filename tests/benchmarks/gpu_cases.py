@@ -24,6 +24,11 @@ class Case:
     causal: tuple[bool, ...] = (False, True)
 
 
+def slug(case: Case) -> str:
+    """A case's name on the command line and in file names."""
+    return case.label.lower().replace(",", "").replace(" ", "-")
+
+
 def _normal(*shape: int, generator: torch.Generator) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 

@@ -32,6 +32,7 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
 def whole(
     shared: list[str],
     cases: Sequence[str],
+    races: Sequence[tuple[str, int]],
     *,
     at_once: int,
     budget: float,
@@ -43,6 +44,7 @@ def whole(
     Args:
         shared: arguments of all parts.
         cases: to be checked.
+        races: passes and tokens to be timed, each in a process of its own.
         at_once: checks side by side.
         budget: seconds for everything.
         say: is told how each part ended.
@@ -84,9 +86,11 @@ def whole(
             running.append(waiting.pop(0)())
         running = [one for one in running if _goes_on(one)]
         time.sleep(POLL_S if running else 0.0)
-    timing = part("time", "--part", "time", ends=until)()
-    while _goes_on(timing):
-        time.sleep(POLL_S)
+    for passes, tokens in races:
+        what = ("--part", "time", "--passes", passes, "--sizes", str(tokens))
+        timing = part(f"time {passes} {tokens}", *what, ends=until)()
+        while _goes_on(timing):
+            time.sleep(POLL_S)
 
 
 def _goes_on(part: Iterator[None]) -> bool:

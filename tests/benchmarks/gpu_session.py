@@ -13,11 +13,17 @@ equations in float64 on the CPU: outputs in float32 and bfloat16, gradients in f
 replays over input sets larger than the L2, bfloat16, B 4, H 16, d 64, as ratios to the fastest of FLASH, EFFICIENT and CUDNN, each
 forced by name, for the same matmul width. A backend that was not found exact is not timed. A part ends when its budget is spent, and
 a backend that fails, in its compiler too, is a line and not the end.
+
+`check` takes ragged sizes and one that 16 divides, for which Triton makes another binary; a kernel's tiles are forced one after the other,
+so that whichever is chosen when it is timed was checked; width 128 once; and ends with one pass at the sizes of `time`, all cases side by
+side, so that what `time` needs is compiled already. Each size, causal or not, forward or with the backward pass, is timed by a process of
+its own, since an error of CUDA ends one.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import time
@@ -26,17 +32,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_cases import CASES, Case
+from gpu_cases import CASES, Case, slug
+from gpu_checks import SIZES, cast, check, in_order, kept_truths
 from gpu_parts import PACKED, pack, rows_in, table, whole
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench import ops
-from oscbench.errors import first_line, kind_and_line
+from oscbench.errors import first_line
+from oscbench.instruments.clock import graph_of
 from oscbench.machine.environment import environment
 
-LIMITS = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
 SDPA = {
     "FLASH": SDPBackend.FLASH_ATTENTION,
     "EFFICIENT": SDPBackend.EFFICIENT_ATTENTION,
@@ -44,6 +51,8 @@ SDPA = {
 }
 L2_BYTES = 128 << 20
 ROUNDS = 20
+PASSES = (False, True)
+"""Without the backward pass, and with it."""
 
 
 class Lines:
@@ -60,104 +69,16 @@ class Lines:
         print({name: value for name, value in row.items() if name != "samples"}, flush=True)
 
 
-def error(found: Tensor, truth: Tensor, op: str) -> float:
-    """Relative error; torus updates are judged against at least 1e-4 a component, since they can be tiny."""
-    found, truth = found.double().cpu(), truth.double().cpu()
-    floor = 1e-4 * truth.numel() ** 0.5 if op == "torus_attention" else 1e-12
-    return float((found - truth).norm() / max(float(truth.norm()), floor))
-
-
-def cast(
-    inputs: dict[str, Tensor], dtype: torch.dtype, device: str, *, grad: bool = False
-) -> dict[str, Tensor]:
-    """The same inputs elsewhere, in another precision, asking for gradients if wanted."""
-    return {k: x.to(device=device, dtype=dtype).requires_grad_(grad) for k, x in inputs.items()}
-
-
-def gradients(case: Case, inputs: dict[str, Tensor], options: dict[str, Any]) -> Tensor:
-    """All gradients of one fixed random projection of the output, as one vector."""
-    out = case.call(inputs, options)
-    generator = torch.Generator().manual_seed(1)
-    weights = torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out)
-    (out * weights).sum().backward()
-    return torch.cat([x.grad.double().flatten().cpu() for x in inputs.values() if x.grad is not None])
-
-
-def truths(case: Case, tokens: int) -> dict[str, Tensor]:
-    """Results of the literal equations in float64, for inputs rounded to each precision, and gradients for float32."""
-    found = {}
-    inputs = check_inputs(case, tokens)
-    for causal in case.causal:
-        literal = {"is_causal": causal, "backend": "reference"}
-        for dtype in LIMITS:
-            rounded = cast(cast(inputs, dtype, "cpu"), torch.float64, "cpu", grad=dtype == torch.float32)
-            found[f"{dtype} {causal}"] = case.call(rounded, literal).detach()
-            if dtype == torch.float32:
-                found[f"gradients {causal}"] = gradients(case, rounded, literal)
-    return found
-
-
-def check_inputs(case: Case, tokens: int) -> dict[str, Tensor]:
-    """What a case is checked with."""
-    return case.make(2, 2, tokens, 64, torch.Generator().manual_seed(7))
-
-
-def kept_truths(case: Case, tokens: int, folder: Path) -> dict[str, Tensor]:
-    """The same from a file, where an earlier part has left one."""
-    path = folder / f"truth-{slug(case)}-{tokens}.pt"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save(truths(case, tokens), path)
-    kept: dict[str, Tensor] = torch.load(path)
-    return kept
-
-
-def slug(case: Case) -> str:
-    """A case's name on the command line and in file names."""
-    return case.label.lower().replace(",", "").replace(" ", "-")
-
-
-def check_backend(
-    case: Case,
-    backend: str,
-    causal: bool,
-    dtype: torch.dtype,
-    device: str,
-    inputs: dict[str, Tensor],
-    truth: dict[str, Tensor],
-) -> dict[str, Any]:
-    """Worst relative errors of one backend in one precision, or why it refuses."""
-    options = {"is_causal": causal, "backend": backend}
-    row: dict[str, Any] = {"exact": None}
-    try:
-        given = cast(inputs, dtype, device)
-        row["forward"] = error(case.call(given, options), truth[f"{dtype} {causal}"], case.op)
-        if dtype == torch.float32:
-            found = gradients(case, cast(inputs, dtype, device, grad=True), options)
-            row["gradients"] = error(found, truth[f"gradients {causal}"], "gradients")
-        # SSA at a locking edge keeps fewer digits in float32 gradients (mechanisms.md); `edge` bounds them.
-        row["exact"] = max(row["forward"], row.get("gradients", 0.0) / 50) < LIMITS[dtype]
-    except Exception as refused:  # a compiler's errors derive from no common class
-        row["refused"] = kind_and_line(refused)
-    return row
-
-
-def check(arguments: argparse.Namespace, lines: Lines, until: float) -> None:
-    """Exactness of every backend of the chosen cases."""
-    for case in arguments.cases:
-        for tokens in (77,) if arguments.device == "cpu" else (77, 1000):
-            truth, inputs = kept_truths(case, tokens, arguments.output), check_inputs(case, tokens)
-            for backend in map(str, ops.backends(case.op, arguments.device)):
-                for causal in case.causal:
-                    for dtype in LIMITS:
-                        if time.monotonic() > until:
-                            return lines.add(part="check", case=case.label, ended="the budget is spent")
-                        row = check_backend(case, backend, causal, dtype, arguments.device, inputs, truth)
-                        name = str(dtype).removeprefix("torch.")
-                        lines.add(
-                            part="check", op=case.op, case=case.label, backend=backend, causal=causal, tokens=tokens, dtype=name, **row
-                        )  # fmt: skip
-    return None
+def warm(case: Case, arguments: argparse.Namespace, until: float) -> None:
+    """Compile, and choose tiles, for what `time` will ask for: the results lie in the compilers' own folders."""
+    for n in arguments.sizes if arguments.device == "cuda" else []:
+        inputs = sets_of(case, n, arguments.device, grad=True, small=False)[0]
+        for backend in in_order([*map(str, ops.backends(case.op, arguments.device))]):
+            for causal in case.causal:
+                if backend == "reference" or time.monotonic() > until:
+                    continue
+                with contextlib.suppress(Exception):  # `time` says why
+                    passes(case, inputs, {"is_causal": causal, "backend": backend}, backward=True)()
 
 
 def exact_backends(folder: Path) -> set[tuple[str, str]]:
@@ -171,8 +92,13 @@ def exact_backends(folder: Path) -> set[tuple[str, str]]:
 def sets_of(case: Case, n: int, device: str, *, grad: bool, small: bool) -> list[dict[str, Tensor]]:
     """Input sets that together are larger than the L2, so that none is found there by the next replay."""
     b, h, d = (1, 2, 64) if small else (4, 16, 64)
-    generator = torch.Generator().manual_seed(3)
-    first = cast(case.make(b, h, n, d, generator), torch.bfloat16, device, grad=grad)
+    # One batch drawn and repeated: drawing all of them takes longer than timing them.
+    one = case.make(1, h, n, d, torch.Generator().manual_seed(3))
+    wide = {
+        k: x.repeat(b, 1, 1, 1) if len(x) == 1 and x.ndim == 4 and x.shape[1] == h else x
+        for k, x in one.items()
+    }
+    first = cast(wide, torch.bfloat16, device, grad=grad)
     size = sum(x.numel() * x.element_size() for x in first.values())
     count = 1 if small else min(8, max(2, L2_BYTES // size + 1))
     more = [{k: x.detach().clone().requires_grad_(grad) for k, x in first.items()} for _ in range(count - 1)]
@@ -205,17 +131,7 @@ def timer(calls: list[Callable[[], Any]], device: str) -> Callable[[], float]:
             return (time.perf_counter() - start) / len(calls)
 
         return on_cpu
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for call in calls * 2:
-            call()
-    torch.cuda.synchronize()
-    graphs = []
-    for call in calls:
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            call()
-        graphs.append(graph)
+    graphs = [graph_of(call) for call in calls]
 
     def on_cuda() -> float:
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -237,8 +153,9 @@ def contenders(
     device: str,
     exact: set[tuple[str, str]],
     small: bool,
+    until: float,
 ) -> dict[str, Any]:
-    """Timers by name: fused attention forced by name, and every exact backend of every op."""
+    """Timers by name: fused attention forced by name, and every exact backend of every op, as many as time is left for."""
     found: dict[str, Any] = {}
     reference = CASES[0]
     for name, kernel in SDPA.items() if device == "cuda" else []:
@@ -251,7 +168,8 @@ def contenders(
         _add(found, f"sdpa/{name}", plain, n, {"is_causal": causal}, device, backward, small)
     for case in cases:
         for backend in ops.backends(case.op, device):
-            if str(backend) != "reference" and (case.label, str(backend)) in exact:
+            left = time.monotonic() < until
+            if left and str(backend) != "reference" and (case.label, str(backend)) in exact:
                 options = {"is_causal": causal, "backend": str(backend)}
                 _add(found, f"{case.label}/{backend}", case, n, options, device, backward, small)
     return found
@@ -281,8 +199,12 @@ def race(timers: dict[str, Any], seconds: float) -> dict[str, list[float]]:
     samples: dict[str, list[float]] = {name: [] for name in timers}
     until = time.monotonic() + seconds
     for _ in range(ROUNDS):
-        for name, once in timers.items():
-            samples[name].append(once())
+        for name, once in [*timers.items()]:
+            try:
+                samples[name].append(once())
+            except Exception as broken:
+                print(f"  not timed to the end: {name}: {first_line(broken)}", flush=True)
+                del timers[name]
         if time.monotonic() > until:
             break
     return samples
@@ -291,14 +213,19 @@ def race(timers: dict[str, Any], seconds: float) -> dict[str, list[float]]:
 def time_all(arguments: argparse.Namespace, lines: Lines, until: float) -> None:
     """Races at each size, forward and with the backward pass."""
     small, exact = arguments.device == "cpu", exact_backends(arguments.output)
-    for backward in (False, True):
+    for backward in PASSES if arguments.passes is None else (arguments.passes == "backward",):
         for n in arguments.sizes:
             for causal in (False, True):
                 if time.monotonic() > until:
                     return lines.add(part="time", ended="the budget is spent")
-                timers = contenders(arguments.cases, n, causal, backward, arguments.device, exact, small)
+                timers = contenders(
+                    arguments.cases, n, causal, backward, arguments.device, exact, small, until
+                )
                 samples = race(timers, min(8.0, max(0.0, until - time.monotonic())))
-                medians = {name: statistics.median(values) for name, values in samples.items()}
+                timers.clear()  # graphs hold the memory of their passes
+                if not small:
+                    torch.cuda.empty_cache()
+                medians = {name: statistics.median(values) for name, values in samples.items() if values}
                 fused = [value for name, value in medians.items() if name.startswith(("sdpa/", "softmax/"))]
                 for name, value in medians.items():
                     lines.add(
@@ -335,6 +262,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=[slug(case) for case in CASES])
     parser.add_argument("--list", action="store_true", help="names of the cases, one a line")
     parser.add_argument("--sizes", type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument("--passes", choices=("forward", "backward"), help="of `time`: one alone")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--budget", type=float, default=120.0, help="seconds for this part")
     arguments = parser.parse_args()
@@ -347,26 +275,29 @@ def main() -> None:
     if arguments.part == "table":
         table(arguments.output)
         return
-    name = "-".join([arguments.part, *(arguments.case or [])])
+    apart = [str(n) for n in arguments.sizes] if arguments.passes else []
+    name = "-".join([arguments.part, *(arguments.case or []), *filter(None, [arguments.passes]), *apart])
     lines = Lines(arguments.output / f"{name}.jsonl")
     lines.add(part=arguments.part, environment=environment(torch.device(arguments.device)))
     if arguments.part == "truth":
         for case in arguments.cases:
-            for tokens in (77, 1000):
-                kept_truths(case, tokens, arguments.output)
+            for tokens, width in SIZES:
+                kept_truths(case, tokens, width, arguments.output)
     elif arguments.part == "check":
-        check(arguments, lines, until)
+        check(arguments, lines.add, until)
+        for case in arguments.cases:
+            warm(case, arguments, until)
     elif arguments.part == "time":
         time_all(arguments, lines, until)
     elif arguments.part == "once":
         once(arguments, lines)
     else:
         shared = ["--output", str(arguments.output), "--device", arguments.device]
-        shared += ["--sizes", ",".join(map(str, arguments.sizes))]
         at_once = len(arguments.cases) if arguments.device == "cuda" else 2
         whole(
             shared,
             [slug(case) for case in arguments.cases],
+            [(passes, n) for passes in ("forward", "backward") for n in arguments.sizes],
             at_once=at_once,
             budget=arguments.budget,
             say=lines.add,

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 
+import gpu_checks
 import gpu_parts
 import gpu_session
 import pytest
+import torch
 
 from oscbench import ops
+from oscbench.ops import triton_tools
 from oscbench.records import packed
 
 
@@ -73,6 +76,7 @@ def test_a_part_that_crashes_or_hangs_costs_its_own_rows_alone(tmp_path):
     gpu_parts.whole(
         ["--output", str(tmp_path)],
         ["crashes", "works", "hangs"],
+        [("forward", 64)],
         at_once=2,
         budget=60.0,
         say=lambda **row: told.append((row["of"], row["ended"])),
@@ -83,7 +87,7 @@ def test_a_part_that_crashes_or_hangs_costs_its_own_rows_alone(tmp_path):
         "check crashes": "with code -11",
         "check works": "in time",
         "check hangs": "stopped at its budget",
-        "time": "in time",
+        "time forward 64": "in time",
     }
     assert gpu_parts.pack(tmp_path) == 2
     rows = [json.loads(line) for line in packed.lines(tmp_path / gpu_parts.PACKED)]
@@ -96,9 +100,22 @@ def test_with_no_budget_left_nothing_is_started(tmp_path):
     gpu_parts.whole(
         ["--output", str(tmp_path)],
         ["one"],
+        [("forward", 64)],
         at_once=1,
         budget=0.0,
         say=lambda **row: told.append(row["ended"]),
         begin=lambda arguments: pytest.fail("started"),
     )
     assert told == ["the budget is spent"] * 2
+
+
+def test_tiles_are_forced_one_after_the_other_and_left_as_they_were():
+    kernel = triton_tools.Tiled(None, [({"BLOCK_M": 128}, 4, 2), ({"BLOCK_M": 64}, 4, 2)], [], None)
+    constants = {"BLOCK_D": 64}
+    usual = triton_tools.fixed_tile(kernel, constants)
+    for place, expected in ((None, usual), (0, kernel.tiles[0]), (1, kernel.tiles[1]), (4, kernel.tiles[1])):
+        with gpu_checks.forced_tile(place):
+            assert torch.are_deterministic_algorithms_enabled()
+            assert triton_tools.fixed_tile(kernel, constants) == expected
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert triton_tools.fixed_tile(kernel, constants) == usual

@@ -54,6 +54,23 @@ print(float(y.sum()))
 
 
 @needs_triton
+def test_more_heads_than_a_grid_s_side_holds(tmp_path):
+    code = """
+from oscbench import ops
+triton_tools.MOST_IN_A_GRID = 2
+theta = torch.randn(2, 2, 37, 4)
+gate, options = torch.ones(2, 1, 4), {"include_self": False, "is_causal": True}
+found, wanted = (ops.torus_attention(theta, gate, backend=name, **options) for name in ("triton", "reference"))
+torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+try:
+    ops.torus_attention(torch.randn(7, 1, 5, 4), torch.ones(1, 1, 4), backend="triton")
+except ValueError as error:
+    print(error)
+"""
+    assert "7 heads of a batch do not fit a grid" in child(tmp_path, code, TRITON_INTERPRET="1")
+
+
+@needs_triton
 def test_compiles_for_gpus_that_are_not_here(tmp_path):
     code = """
 for capability in (80, 90):

@@ -18,12 +18,10 @@ from oscbench.suite.load import load_points
 ROOT = Path(__file__).resolve().parents[2]
 OLDER = {
     "captions": "its suite searches its rate now, and draws images anew for each seed; its page says so",
-    "language_small": "what has not run at its fresh seeds stands there at seeds 0 to 7",
     "spoken_digits": "a new version of its task shows health digits of every kind; scores are the same",
 }
 """Suites that would run again, and why they have not."""
 PARTLY: dict[str, str] = {
-    "language_small": "softmax, SSA at a start that locks and the mean of all tokens have not run at its fresh seeds",
     "sudoku_satnet": "one seed, and not yet KoPE whose phases never move",
 }
 """Suites of which whole seeds have not run yet, and what has."""

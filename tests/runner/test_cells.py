@@ -127,6 +127,21 @@ def broken(tmp_path_factory):
     return suite, folder / "results", run(suite, folder / "results")
 
 
+def test_cell_that_cannot_repeat_itself_runs_all_the_same_and_says_so(tmp_path):
+    lines = TINY | {
+        "mechanisms": "[softmax, 'throwaway_mechanisms:CannotRepeat']",
+        "seeds": "[0]",
+        "match": "{by: none}",
+    }
+    suite = tmp_path / "unrepeatable.yaml"
+    suite.write_text("\n".join(f"{key}: {value}" for key, value in lines.items()))
+    assert run(suite, tmp_path / "results") == 0
+    softmax, other = sorted(records(tmp_path / "results").values(), key=lambda record: record.mechanism)
+    assert (softmax.environment["deterministic"], other.environment["deterministic"]) == (True, False)
+    assert softmax.measures["accuracy"].value == other.measures["accuracy"].value
+    assert len(softmax.curves["train_loss"].y) == len(other.curves["train_loss"].y)
+
+
 def test_cell_that_breaks_is_a_record_with_status_and_reason(broken):
     _, results, code = broken
     assert code == 1

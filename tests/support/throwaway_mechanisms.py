@@ -28,6 +28,14 @@ class Nan(Softmax):
         return type(mixed)(mixed.update * (float("nan") if self.training else 1.0), mixed.diagnostics)
 
 
+class CannotRepeat(Softmax):
+    """Holds an operation that PyTorch has in no form that repeats itself, of which nothing here depends."""
+
+    def mix(self, layer, tokens, state, context):
+        torch.zeros(4).put_(torch.tensor([0]), torch.ones(1))
+        return super().mix(layer, tokens, state, context)
+
+
 class Unsupported(Softmax):
     def mix(self, layer, tokens, state, context):
         raise UnsupportedError("not made for this machine")

@@ -25,6 +25,7 @@ def numbers() -> None:
         (torch.bfloat16, 67, "softplus", 1, True, True),
         (torch.float16, 67, "elu", 2, False, False),
         (torch.float16, 67, "relu", 1, True, False),
+        (torch.float16, 300, "softplus", 1, False, False),
     ]
     for dtype, tokens, coupling, exponent, causal, padded in calls:
         mask = torch.rand(1, tokens, generator=draws.generator(0)) < 0.3 if padded else None
@@ -37,6 +38,9 @@ def numbers() -> None:
             checks = {"validate": False} if backend == "reference" else {}
             out = case.run(leaves, backend, **options, **checks)
             weight = torch.randn(out.shape, generator=draws.generator(1)).to(out.dtype)
+            weight = weight * (
+                1e-4 if dtype == torch.float16 else 1.0
+            )  # as a mean over many tokens leaves it
             if mask is not None:
                 out = out.masked_fill(mask[:, None, :, None], 0.0)
             results.append((out.detach(), *torch.autograd.grad((out * weight).sum(), list(leaves.values()))))

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from oscbench.ops.fixed_query.triton_kernels import _pull
-from oscbench.ops.triton_tiles import keep, take
+from oscbench.ops.triton_tiles import keep, place, take
 from oscbench.ops.triton_tools import tiled
 
 # As in blocked.py; the norm's floor squared.
@@ -52,8 +52,7 @@ def settle_kernel(
     PRECISE: tl.constexpr, FOLD: tl.constexpr, STEP: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Receivers of one block of one head: pull as in `forward_kernel`, settle, read out; grid (blocks, P)."""
-    problem = tl.program_id(1).to(tl.int64)
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     h = _pull(

@@ -12,7 +12,7 @@ atomics: two runs agree bit by bit. Senders past the end need no mask, because w
 import triton
 import triton.language as tl
 
-from oscbench.ops.triton_tiles import keep, take
+from oscbench.ops.triton_tiles import keep, place, take
 from oscbench.ops.triton_tools import tiled
 
 # The order of FUNCTIONS in triton_pairwise.py.
@@ -153,9 +153,7 @@ def forward_kernel(
     FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Receivers of one block of one head; tensors (P, N, ·), grid (blocks, P)."""
-    problem = tl.program_id(1).to(tl.int64)
-    # Causal: the longest rows first, so that the last programs to start are short.
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     acc = _pull(
@@ -193,8 +191,7 @@ def row_gradient_kernel(
     FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Σ_j (grad_i·c_j) f'(s_ij) k_j scale for the receivers of one block."""
-    problem = tl.program_id(1).to(tl.int64)
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     grad = take(grad_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)
@@ -245,8 +242,7 @@ def column_gradient_kernel(
     FOLD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Σ_i (grad_i·c_j) f'(s_ij) q_i scale and Σ_i f(s_ij) grad_i for the senders of one block of BLOCK_M."""
-    problem = tl.program_id(1).to(tl.int64)
-    block = tl.program_id(0)
+    problem, block = place(N, BLOCK_M, False)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     k = take(k_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     c = take(c_pointer + problem * N * M, own, N, M, BLOCK_C, DOT)

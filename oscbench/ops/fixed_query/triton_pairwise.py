@@ -68,14 +68,24 @@ def _(q: Tensor, k: Tensor, c: Tensor, scale: float, function: str, is_causal: b
 def pairwise_triton_backward(
     grad: Tensor, q: Tensor, k: Tensor, c: Tensor, scale: float, function: str, is_causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of `pairwise_triton` to q, k and c, in their dtype."""
-    given = [flat(q), flat(k), flat(c), flat(grad.to(q.dtype))]
-    grads = [torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, c)]
+    """Gradients of `pairwise_triton` to q, k and c, in their dtype.
+
+    A token's gradient is about 1/N of its output's, of which float16 keeps few digits: there it is multiplied up to 1 and the results, in
+    float32, down again.
+    """
+    narrow = q.dtype == torch.float16
+    top = grad.abs().amax().clamp_min(1e-30) if narrow else None
+    given = [flat(q), flat(k), flat(c), flat((grad if top is None else grad / top).to(q.dtype))]
+    grads = [
+        torch.empty(x.shape, dtype=torch.float32 if narrow else x.dtype, device=x.device) for x in (q, k, c)
+    ]
     constants = settings(q.dtype, q.shape[-1], c.shape[-1], function, is_causal, scale)
     problems, tokens = given[0].shape[:2]
     programs = grid(problems, tokens)
     triton_kernels.row_gradient_kernel[programs](*given, grads[0], tokens, scale, **constants)
     triton_kernels.column_gradient_kernel[programs](*given, grads[1], grads[2], tokens, scale, **constants)
+    if top is not None:
+        grads = [(one * top).to(q.dtype) for one in grads]
     return grads[0], grads[1], grads[2]
 
 

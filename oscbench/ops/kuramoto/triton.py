@@ -119,5 +119,5 @@ def run(
         key_padding_mask=key_padding_mask,
     )
     rate = gamma if isinstance(gamma, Tensor) else torch.full((), gamma, device=q.device)
-    new: tuple[Tensor, Tensor] = update(means, cos, sin, rate.float())
+    new: tuple[Tensor, Tensor] = update(means, cos, sin, rate.to(q.device, torch.float32))
     return new

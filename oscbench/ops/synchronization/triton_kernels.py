@@ -13,6 +13,7 @@ it cannot lock, so that inner tiles need no mask. No running maximum: 0 ≤ S �
 import triton
 import triton.language as tl
 
+from oscbench.ops.triton_tiles import place
 from oscbench.ops.triton_tools import tiled
 
 SUM_EPSILON = tl.constexpr(1e-8)
@@ -101,9 +102,7 @@ def forward_kernel(
 
     Vectors are (P, N, D), numbers a token (P, S) with S a multiple of 128, `rate` (P,). Grid: (blocks of receivers, P).
     """
-    problem = tl.program_id(1).to(tl.int64)
-    # Causal: the longest rows first, so that the last programs to start are short.
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL)
     first = block * BLOCK_M
     own = first + tl.arange(0, BLOCK_M)
     omega_base, value_base = omega_pointer + problem * N * D, value_pointer + problem * N * V
@@ -219,8 +218,7 @@ def backward_kernel(
     Written: dv (roles 0, 2), dω, and a token's sums over what it hears (roles 0, 1; in role 0 also over what hears it),
     with w = dL/dS / max(S, edge): sum of w Δ² and of w Δ² e. Grid: (blocks of tokens, P).
     """
-    problem = tl.program_id(1).to(tl.int64)
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL and ROLE == 1 else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL and ROLE == 1)
     first = block * BLOCK_M
     own = first + tl.arange(0, BLOCK_M)
     inside = own < N

@@ -12,7 +12,7 @@ two runs agree bit by bit.
 import triton
 import triton.language as tl
 
-from oscbench.ops.triton_tiles import keep, take
+from oscbench.ops.triton_tiles import keep, place, take
 from oscbench.ops.triton_tools import tiled
 
 LOG2_E = tl.constexpr(1.4426950408889634)
@@ -84,9 +84,7 @@ def forward_kernel(
     PADDED: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Receivers of one block of one head; tensors (P, N, ·), padding (B, N), grid (blocks, P)."""
-    problem = tl.program_id(1).to(tl.int64)
-    # Causal: the longest rows first, so that the last programs to start are short.
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     k_base, v_base = k_pointer + problem * N * D, v_pointer + problem * N * V
@@ -147,8 +145,7 @@ def row_gradient_kernel(
     PADDED: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Σ_u A_tu (grad_t·v_u - grad_t·out_t) k_u for the receivers of one block; `along` is grad·out, `lse` +inf where nobody is heard."""
-    problem = tl.program_id(1).to(tl.int64)
-    block = tl.num_programs(0) - 1 - tl.program_id(0) if CAUSAL else tl.program_id(0)
+    problem, block = place(N, BLOCK_M, CAUSAL)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     q = take(q_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     grad = take(grad_pointer + problem * N * V, own, N, V, BLOCK_V, DOT)
@@ -212,8 +209,7 @@ def column_gradient_kernel(
     PADDED: tl.constexpr, DOT: tl.constexpr, PRODUCT: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Σ_t A_tu (grad_t·v_u - grad_t·out_t) q_t and Σ_t A_tu grad_t for the senders of one block of BLOCK_M, 0 for padding."""
-    problem = tl.program_id(1).to(tl.int64)
-    block = tl.program_id(0)
+    problem, block = place(N, BLOCK_M, False)
     own = block * BLOCK_M + tl.arange(0, BLOCK_M)
     k = take(k_pointer + problem * N * D, own, N, D, BLOCK_D, DOT)
     v = take(v_pointer + problem * N * V, own, N, V, BLOCK_V, DOT)

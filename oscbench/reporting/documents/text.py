@@ -32,9 +32,7 @@ def document(loaded: Loaded) -> Document:
     words = (
         "Bits/character of Python source, a character being one byte, and perplexity of words; lower is better.\n"
         "One learning rate for all, searched for nobody (`tuned_text`, which searches, has not run), and after so few steps an\n"
-        "order may still change. Of language_small softmax, SSA (locked) and uniform have run at seeds 0 to 7, which had been seen when its\n"
-        "comparisons were declared, fixed query at both, and all others at fresh ones. Positions decide much of it: each mechanism with\n"
-        "every kind of them is on [its own page](positions.md).\n"
+        "order may still change. Positions decide much of it: each mechanism with every kind of them is on [its own page](positions.md).\n"
     )
     made = page("text", "Which mechanism models text best?", words, loaded, _SUITES)
     return Document(made.text + _longer_contexts(loaded), made.pictures)

@@ -23,6 +23,8 @@ from oscbench.instruments.clock import (
     known_half_width,
     paired_ratio,
 )
+from oscbench.instruments.compiling import compiled
+from oscbench.instruments.nvml import handle_of
 from oscbench.instruments.peak_memory import PeakError, peaks_in_child
 from oscbench.machine.idle import wait_for_idle
 from oscbench.measures.latency import measurement, nothing
@@ -130,7 +132,7 @@ def _contender(
         size = op_size(spec)
         prepared = prepare(contender["name"], contender["backend"], size, device, dtype)
         if mode == "compiled":
-            prepared = type(prepared)(prepared.leaves, torch.compile(prepared.call))
+            prepared = type(prepared)(prepared.leaves, compiled(prepared.call))
         made, cost = op_pass(name, prepared), op_cost(name, contender["name"], size, dtype)
     else:
         model = make_model(spec["family"], contender, spec["setting"], spec["tokens"]).to(device, dtype)
@@ -231,8 +233,7 @@ def gpu_state(device: torch.device) -> dict[str, Any] | None:
     import pynvml
 
     try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(device.index or 0)
+        handle = handle_of(device)
         return {
             "sm_clock_hz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM) * 1e6,
             "memory_clock_hz": pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM) * 1e6,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from oscbench.instruments.compiling import compiled
 from oscbench.models.step import take_step
 from oscbench.models.trunk import Output
 from oscbench.runner.training import parallel
@@ -78,7 +79,7 @@ class Compiled(nn.Module):
         self.own = model
         self.batch_size = batch_size
         # Each cell has a process of its own, so whatever was compiled is this model's.
-        self._compiled = [torch.compile(model, dynamic=False)]
+        self._compiled = [compiled(model, dynamic=False)]
 
     def forward(self, inputs: Tensor) -> Output:
         """Predictions (B, …)."""
