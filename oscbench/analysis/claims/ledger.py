@@ -274,10 +274,12 @@ class Ground(_Frozen):
         given: What must hold before anything is decided here: that an entry learned what it was trained on, say.
         asks: All must hold for the claim to hold here; empty where no suite asks yet.
         takes: What it would take to ask, said where no record answers.
+        suggests: Why the ground decides nothing and only suggests: what was asked there is not what the paper claims.
     """
 
     ground: str
     real: bool = False
+    suggests: str = ""
     given: tuple[Ask, ...] = ()
     asks: tuple[Ask, ...] = ()
     takes: str = ""

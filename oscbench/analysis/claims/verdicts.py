@@ -41,10 +41,13 @@ class Judged:
     def outcome(self) -> Outcome:
         """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided.
 
-        What was asked or chosen after the records were there may keep a ground from being decided, and decides none.
+        What was asked or chosen after the records were there may keep a ground from being decided, and decides none; nor does a ground
+        that only suggests.
         """
         if all(finding.outcome == "not tested" for finding in self.findings):
             return "not tested"
+        if self.ground.suggests:
+            return "undecided"
         if any(one.outcome != "holds" for one in self.given):
             return "undecided"
         deciding = {finding.outcome for finding in self.findings if not finding.suggests}
@@ -68,6 +71,12 @@ class Entry:
     where: str
 
     @property
+    def rests_on_toys(self) -> bool:
+        """Whether it does not hold, and that on no real ground."""
+        against = [judged.ground for judged in self.grounds if judged.outcome == "does not hold"]
+        return self.verdict == "does not hold" and not any(ground.real for ground in against)
+
+    @property
     def lines(self) -> list[str]:
         """Each ground's findings in words, then what it would take to test the rest."""
         found = []
@@ -80,13 +89,16 @@ class Entry:
             found += [f"{name}: *{_first(one)}*. {one.text}{_when(one)}." for one in judged.given]
             for finding in judged.findings:
                 hides = f": {finding.hides}" if finding.hides else ""
-                found.append(f"{name}: *{_told(finding)}{hides}*. {finding.text}{_when(finding)}.")
+                told = _told(finding, finding.suggests or bool(judged.ground.suggests))
+                found.append(f"{name}: *{told}{hides}*. {finding.text}{_when(finding)}.")
+            if judged.ground.suggests:
+                found.append(f"{name}: it decides nothing, since {judged.ground.suggests}.")
         return found
 
 
-def _told(finding: Finding) -> str:
+def _told(finding: Finding, suggests: bool) -> str:
     """An outcome, or what only suggests one."""
-    suggested = finding.suggests and finding.outcome in ("holds", "does not hold")
+    suggested = suggests and finding.outcome in ("holds", "does not hold")
     return f"suggests that it {finding.outcome}" if suggested else finding.outcome
 
 
@@ -154,7 +166,11 @@ def _of_several(verdict: Verdict, count: int) -> str:
 def counted(entries: Sequence[Entry]) -> str:
     """How many claims have which verdict, in one line."""
     counts = {verdict: sum(entry.verdict == verdict for entry in entries) for verdict in VERDICTS}
-    told = [f"{count} {_of_several(verdict, count)}" for verdict, count in counts.items() if count]
+    toys = sum(entry.rests_on_toys for entry in entries)
+    beside = {"does not hold": f" ({toys} of them on made or toy data alone)"} if toys else {}
+    told = [
+        f"{count} {_of_several(one, count)}{beside.get(one, '')}" for one, count in counts.items() if count
+    ]
     return f"Of {len(entries)} claims: {words.listed(told)}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import correlation
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
@@ -28,13 +29,17 @@ Two digits in an image, one relation in a caption ("a three above a seven"); an 
 same for all, are trained to find one another's partner. Between a caption and the same with its digits exchanged only a model can choose
 that binds digits to their places. These records have one learning rate for all, searched for nobody; the suite searches it since, and has
 not run again, so that how much of a difference is the rate is not known. A seed may stay near chance there: where some do, a mean is of two
-kinds of runs, and its interval says little, so that a row counts them. Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
+kinds of runs, and its interval says little, so that a row counts them. So few steps make of a result when a seed left chance more than how
+well it binds in the end: a row says how closely, over seeds, the two go together. Means with 95 % t intervals over seeds, each for itself;
+{VERDICTS}
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
 stand in [claims](claims.md#k8).
 """
 _SUITES = ("captions",)
 _NEAR = 0.1
 """So near chance a seed has learned to choose nothing; no threshold was declared before the suite ran."""
+_PASSED, _FEWEST = 0.75, 3
+"""A level between choosing nothing and binding, and so many different steps or results as a correlation takes."""
 _ACCURACY = "accuracy"
 _NAMES = {
     "": "Its caption, or the same with its digits exchanged (chance 50 %)",
@@ -75,6 +80,10 @@ def _of(experiment: Experiment) -> str:
         flops_row(entries),
         *flags_row(entries),
         worst,
+        [
+            f"The same: correlation with the step at which validation passed {100 * _PASSED:g} %",
+            *map(_by_passing, entries),
+        ],
         *_near_chance(experiment, entries),
     ]
     return (
@@ -86,6 +95,22 @@ def _of(experiment: Experiment) -> str:
 
 def _worst(standing: Standing, unit: str) -> str:
     return words.quantity(min(value_of(record, _ACCURACY) for record in standing.finished), unit)
+
+
+def _by_passing(standing: Standing) -> str:
+    """Correlation over seeds of a result and the step at which validation first passed a level, the last step where it never did."""
+    name = f"validation_{_ACCURACY}"
+    curves = [record.curves[name] for record in standing.finished if name in record.curves]
+    if len(curves) < len(standing.finished):
+        return ""
+    passed = [
+        next((x for x, y in zip(curve.x, curve.y, strict=True) if y >= _PASSED), curve.x[-1])
+        for curve in curves
+    ]
+    results = [value_of(record, _ACCURACY) for record in standing.finished]
+    if len(set(passed)) < _FEWEST or len(set(results)) < _FEWEST:
+        return words.MISSING
+    return words.signed(f"{correlation(passed, results):+.2f}")
 
 
 def _near_chance(experiment: Experiment, entries: Sequence[Standing]) -> list[list[str]]:

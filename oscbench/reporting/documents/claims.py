@@ -15,7 +15,8 @@ _HEAD = """# What the papers claim, and what holds here
 [claims.yaml](../../results/published/claims.yaml); none is typed.
 
 A claim *holds* where each of its grounds is tested and holds, of which there are two at least, one of them on real data; it holds *in part*
-where some hold and others do not, or wait to be tested. It *does not hold* where an interval excludes what it says, or where two entries are
+where some hold and others do not, or wait to be tested. Against a claim one ground is enough, which may be a toy, unless it only suggests
+since what is asked there is not what the paper claims. It *does not hold* where an interval excludes what it says, or where two entries are
 shown to be equivalent within the margin that the suite declares (or half a point, or a hundredth of a bit, which are usual here and were not
 declared for it); what speaks against a claim is corrected over all of its questions that may decide (Bonferroni), what speaks for it takes
 them all.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import mean
+
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.fairness import position_of
-from oscbench.analysis.frame import Loaded
+from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.study import Study
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.forest import Row, forest
@@ -71,6 +73,12 @@ _ASKED = (
         "equal search of rates; whether phases move",
     ),
     ("scenes, mIoU", "scene_segmentation", "rope:values,rope", "equal search of rates; rotated values alone"),
+    (
+        "scenes, mIoU",
+        "scene_segmentation",
+        "kope,rope:default",
+        "equal search of rates; rotated values and phases that move",
+    ),
     ("captions", "captions", "rope:values,softmax", "equal parameters"),
     ("captions", "captions", "kope,rope:values", "equal parameters; values rotated in both"),
     ("made Sudoku", "sudoku", "kope,rope:values", "equal search of rates; values rotated in both"),
@@ -92,11 +100,14 @@ _ASKED = (
     ),
 )
 """Where, suite, pair, and what is equal between the two or differs besides the mechanism; of positions their records tell."""
+_MATCHED = 0.01
+"""Relative; within so much models are matched."""
 _HEAD = """# Which differences answer the question?
 
 The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy, mIoU or boards solved, of
 the first entry minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the
-difference may be theirs. "50 to 800 steps" is a mean over five lengths of training. We chose these rows; the pages of the suites have all.
+difference may be theirs; FLOPs are named where a forward pass takes more than 1 % more. "50 to 800 steps" is a mean over five lengths of
+training, with the shortest and the longest beside. We chose these rows; the pages of the suites have all.
 Settings of "tuned" rows and learning rates of scenes and made Sudoku were searched; the others have one recipe for all. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
 over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
@@ -107,7 +118,7 @@ over seeds, each for itself; the tests, corrected over what each suite asks, sta
 def document(loaded: Loaded) -> Document:
     """A forest plot of the pairs, and the same as a table."""
     found = [
-        (where, f"{beside}; {_positions(study, c)}", c)
+        (where, "; ".join([beside, _positions(study, c), *_flops(study, c), *_ends(study, c)]), c)
         for where, suite, pair, beside in _ASKED
         for study, c in _comparison(loaded, suite, pair)
     ]
@@ -151,6 +162,43 @@ def _positions(study: Study, comparison: Comparison) -> str:
     if ours == theirs:
         return f"positions {words.listed(ours)} in both"
     return f"positions {words.listed(ours)} against {words.listed(theirs)}"
+
+
+def _flops(study: Study, comparison: Comparison) -> list[str]:
+    """Who takes more FLOPs and how many, as the cells have them; nothing where they differ by no more than models are matched to."""
+    found = [
+        [
+            value_of(record, "flops")
+            for experiment in study.experiments
+            for standing in experiment.standings
+            if standing.entry == entry
+            for record in standing.finished
+            if "flops" in record.measures
+        ]
+        for entry in (comparison.pair.treatment, comparison.pair.baseline)
+    ]
+    if not all(found):
+        return []
+    ratio = mean(found[0]) / mean(found[1])
+    names = comparison.name.split(f" {words.MINUS} ")
+    more = names[0] if ratio > 1.0 else names[1]
+    share = max(ratio, 1.0 / ratio) - 1.0
+    return [f"{more} takes {100 * share:.0f} % more FLOPs"] if share > _MATCHED else []
+
+
+def _ends(study: Study, comparison: Comparison) -> list[str]:
+    """The difference at the smallest and at the largest value of what a suite varies; nothing where it varies nothing."""
+    told = []
+    for family in study.sweeps:
+        if comparison not in family.overall:
+            continue
+        for value, experiment in (family.points[0], family.points[-1]):
+            told += [
+                f"{comparison_cells(c)[1]} at {value:g}"
+                for c in experiment.comparisons
+                if c.pair == comparison.pair and c.paired
+            ]
+    return told
 
 
 def _cells(comparison: Comparison) -> tuple[str, str]:
