@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from oscbench.data.fingerprint import Fingerprint, files_below, fingerprint, fingerprint_now, sha256_of, stamp
 from oscbench.data.known import KNOWN, Known
 from oscbench.errors import UserError, nearest
+from oscbench.records.writing import in_one_step
 
 _PLACE = r"files/[0-9a-f]{64}/[A-Za-z0-9_][A-Za-z0-9_.-]*"
 """What is filed lies there and nowhere else: whatever a manifest names is deleted when the data are brought again."""
@@ -357,12 +358,5 @@ def _read_manifest() -> _Manifest:
 
 
 def _write_manifest(root: Path, manifest: _Manifest) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=root)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(manifest.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(root / "manifest.json")
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with in_one_step(root / "manifest.json", mode=0o600) as file:
+        file.write(manifest.model_dump_json(indent=1).encode())

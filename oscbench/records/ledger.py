@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from oscbench.records.identity import digest
 from oscbench.records.reading import contents
 from oscbench.records.schema import Status
 from oscbench.records.store import LEDGER_SUFFIX, ResultsError, Store, suite_name
+from oscbench.records.writing import in_one_step
 
 
 class _Frozen(BaseModel):
@@ -214,12 +213,8 @@ def write_ledger(store: Store, ledger: Ledger) -> Path:
                 entries[entry.mechanism, entry.variant] = entry
         ledger = ledger.model_copy(update={"entries": tuple(entries.values())})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(ledger.model_dump_json(indent=1))
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        with in_one_step(path) as file:
+            file.write(ledger.model_dump_json(indent=1).encode())
     except OSError as error:
         raise ResultsError(f"{path}: ledger cannot be written ({error.strerror})") from error
     return path

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import stat
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from oscbench.records.writing import in_one_step
 
 SUFFIX = ".jsonl.gz"
 LEDGER = b'{"ledger":'
@@ -43,19 +44,12 @@ def write(path: Path, lines: Iterable[bytes]) -> None:
     Raises:
         OSError: the file system refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", suffix=".tmp", dir=path.parent)
-    try:
-        with (
-            os.fdopen(handle, "wb") as file,
-            gzip.GzipFile("", "wb", compresslevel=9, fileobj=file, mtime=0) as packed,
-        ):
-            for line in lines:
-                packed.write(line + b"\n")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with (
+        in_one_step(path) as file,
+        gzip.GzipFile("", "wb", compresslevel=9, fileobj=file, mtime=0) as packed,
+    ):
+        for line in lines:
+            packed.write(line + b"\n")
 
 
 def lines(path: Path) -> Iterator[bytes]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oscbench.errors import UserError, nearest
+from pydantic import ValidationError
+
+from oscbench.errors import UserError, first_line, nearest
 from oscbench.records import packed
 from oscbench.records.ledger import Ledger, find_ledgers, write_ledger
 from oscbench.records.reading import contents
@@ -55,7 +57,7 @@ def pack(suite: str, results: Path, output: Path) -> list[Packed]:
     for device in sorted({record.device for record in found}):
         store = Store(output / device)
         path = store.packed(suite)
-        there = {_key(record): record for record in _whole(path)}
+        there = {_key(record): record for record in _whole(path)[0]}
         kept = dict(there)
         for record in (lean(record) for record in found if record.device == device):
             older = kept.get(_key(record))
@@ -77,14 +79,14 @@ def unpack(path: Path, results: Path) -> tuple[int, Path]:
     """
     if not path.name.endswith(packed.SUFFIX) or not path.is_file():
         raise PackError(f"{path}: no such file of packed records (SUITE{packed.SUFFIX})")
-    records = _whole(path)
+    records, ledgers = _whole(path)
     store = Store(results)
     store.prepare()
     folder = results
     for record in records:
         folder = store.write(record).parent
-    for text in contents(path).ledgers:
-        write_ledger(store, Ledger.model_validate_json(text))
+    for ledger in ledgers:
+        write_ledger(store, ledger)
     return len(records), folder
 
 
@@ -120,18 +122,21 @@ def _ledgers(suite: str, results: Path) -> dict[str, Ledger]:
     return {one.suite: one for _, one in find_ledgers(results) if suite_name(one.suite) == suite}
 
 
-def _whole(path: Path) -> tuple[Record, ...]:
-    """Every record of a packed file; none where there is no file.
+def _whole(path: Path) -> tuple[tuple[Record, ...], tuple[Ledger, ...]]:
+    """Every record and every ledger of a packed file; none where there is no file.
 
     Raises:
         PackError: part of it cannot be read, and would be lost if it were written again.
     """
     if not path.exists():
-        return ()
+        return (), ()
     found = contents(path)
     if found.damaged:
         raise PackError(f"{path}: {found.damaged[0].reason}")
-    return found.records
+    try:
+        return found.records, tuple(Ledger.model_validate_json(text) for text in found.ledgers)
+    except ValidationError as error:
+        raise PackError(f"{path}: a search's ledger: {first_line(error)}") from error
 
 
 def _key(record: Record) -> tuple[str, str, str, str, int, str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from oscbench.errors import UserError
-from oscbench.records import packed
+from oscbench.records import packed, writing
 from oscbench.records.index import FolderIndex
 from oscbench.records.locks import Locks
 from oscbench.records.reading import Damaged, contents, read
@@ -38,9 +38,6 @@ DIAGNOSTICS_SUFFIX = ".diagnostics.npz"
 
 _NAME_BYTES = 255
 """Of a file's name, on every usual file system."""
-
-_WRITING = (".writing-", ".tmp")
-"""How the name of a file begins and ends that is being written."""
 
 _WRITING_S = 600.0
 """Writing takes milliseconds: a file that is still unfinished after so long belongs to a process that died."""
@@ -100,9 +97,9 @@ class Store:
 
     def _tidy(self) -> None:
         long_ago = time.time() - _WRITING_S
-        for path in self.files(_WRITING[1]):
+        for path in self.files(writing.SUFFIX):
             with contextlib.suppress(OSError):  # another run may do the same at this moment
-                if path.name.startswith(_WRITING[0]) and path.stat().st_mtime < long_ago:
+                if path.name.startswith(writing.PREFIX) and path.stat().st_mtime < long_ago:
                     path.unlink()
 
     def folder(self, suite: str) -> Path:
@@ -157,15 +154,8 @@ class Store:
     def _write_beside(self, path: Path, content: bytes) -> Path:
         """Write a file that stands beside a record."""
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(_WRITING[1], _WRITING[0], path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with writing.in_one_step(path) as file:
+                file.write(content)
         except OSError as error:
             raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
         return path
@@ -219,17 +209,8 @@ class Store:
         """
         path = self.path_of(record)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(_WRITING[1], _WRITING[0], path.parent)
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(record.model_dump_json(indent=1))
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).chmod(0o644)
-                _put(Path(temporary), path)
-            finally:
-                Path(temporary).unlink(missing_ok=True)
+            with writing.in_one_step(path, _put) as file:
+                file.write(record.model_dump_json(indent=1).encode())
         except OSError as error:
             raise ResultsError(f"{path}: record cannot be written ({error.strerror})") from error
         self._index(record.suite).add(path.name)

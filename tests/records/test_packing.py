@@ -19,8 +19,9 @@ from oscbench.cli import main
 from oscbench.errors import UserError
 from oscbench.records import Curve, Matching, Measurement, Store, packed
 from oscbench.records.ledger import Ledger, find_ledgers, ledger_path, trial_label, write_ledger
-from oscbench.records.packing import lean, pack, unpack
+from oscbench.records.packing import PackError, lean, pack, unpack
 from oscbench.records.reading import contents
+from oscbench.records.store import ResultsError
 from oscbench.reporting import export_frame
 
 
@@ -281,3 +282,34 @@ def test_a_path_that_is_no_text_is_written_and_told(loose, tmp_path, monkeypatch
     assert stopped.value.code in (0, None)
     assert "nu" in capsys.readouterr().out
     assert len(contents(odd / "cpu" / "mine.jsonl.gz").records) == 6
+
+
+def test_a_search_s_ledger_that_cannot_be_read_is_one_line_and_neither_lost_nor_half_unpacked(
+    loose, tmp_path
+):
+    write_ledger(loose, ledger())
+    pack("mine", loose.root, tmp_path / "packed")
+    (path,) = (tmp_path / "packed").rglob("*.jsonl.gz")
+    kept = [
+        packed.LEDGER + b'{"suite": 3}}' if line.startswith(packed.LEDGER) else line
+        for line in packed.lines(path)
+    ]
+    packed.write(path, kept)
+    before = path.read_bytes()
+    with pytest.raises(PackError, match="a search's ledger: Ledger") as caught:
+        unpack(path, tmp_path / "again")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "again").exists()
+    with pytest.raises(PackError, match="a search's ledger"):
+        pack("mine", loose.root, tmp_path / "packed")
+    assert path.read_bytes() == before
+
+
+def test_a_ledger_that_cannot_be_put_in_its_place_leaves_no_half(loose, monkeypatch):
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ResultsError, match="No space left"):
+        write_ledger(loose, ledger())
+    assert not [path for path in loose.root.rglob("*") if path.name.startswith(".writing-")]
