@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -66,6 +67,10 @@ def allow_imports() -> None:
     os.environ[ALLOWED] = "1"
 
 
+def _may_import() -> bool:
+    return os.environ.get(ALLOWED, "0") not in ("", "0")
+
+
 def load(kind: str, name: str) -> Any:
     """The class behind a name.
 
@@ -76,7 +81,7 @@ def load(kind: str, name: str) -> Any:
     from_elsewhere = name not in known and (":" in name or _is_dotted(name))
     if name not in known and not from_elsewhere:
         raise UnknownNameError(f'got "{name}"; {nearest(name, known)}')
-    if from_elsewhere and os.environ.get(ALLOWED, "0") in ("", "0"):
+    if from_elsewhere and not _may_import():
         raise UnknownNameError(
             f'got "{name}", which would import a module and run its code; allow it with {ALLOWED}=1, or --allow-imports where there is one'
         )
@@ -128,6 +133,31 @@ def file_of(kind: str, name: str) -> str:
     """Where a name's class lies, as messages tell it: the file from the package on, or the module of a name from elsewhere."""
     path = _folder(kind) / f"{name}.py"
     return f"oscbench/{_FOLDERS[kind]}/{path.name}" if path.is_file() else module(kind, name)
+
+
+def source_hash(kind: str, name: str) -> str | None:
+    """The beginning of the SHA-256 of the file that a name's class lies in; None where it has none, or to look would run code unasked."""
+    path = _folder(kind) / f"{name}.py"
+    if not path.is_file():
+        if name not in _entry_points(kind) and not _may_import():
+            return None
+        try:
+            found = importlib.util.find_spec(module(kind, name))
+        except (ImportError, ValueError):
+            return None
+        path = Path(found.origin) if found is not None and found.origin else path
+    try:
+        about = path.stat()
+        return _hashed(path, about.st_mtime_ns, about.st_size)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1000)
+def _hashed(path: Path, changed_ns: int, size: int) -> str:
+    """A run asks for every cell."""
+    del changed_ns, size
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def module(kind: str, name: str) -> str:

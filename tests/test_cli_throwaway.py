@@ -71,3 +71,17 @@ def test_one_new_file_is_listed_run_exported_and_reported(package, tmp_path):
     page = (tmp_path / "page" / "report.md").read_text()
     assert "(half_life=8.0)" in page
     assert (tmp_path / "page" / "index.html").is_file()
+    assert "has changed" not in done.stderr
+    with (package / "oscbench" / "mechanisms" / "decay.py").open("a", encoding="utf-8") as file:
+        file.write("# another thought\n")
+    again = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(commands=COMMANDS[1:2])],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    told = "oscbench/mechanisms/decay.py has changed since 4 of these cells ran, and no version with it"
+    assert told in again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,23 @@ def test_run_and_load_give_one_row_a_cell(tmp_path: Path) -> None:
     assert list(again["identity"]) == list(table["identity"])
     with pytest.raises(UserError, match="no such results folder"):
         oscbench.load(tmp_path / "elsewhere")
+
+
+def test_a_script_needs_no_guard_of_its_main(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import oscbench\n"
+        "made = oscbench.run('smoke', results='results', only=['mechanism=softmax', 'seed=0'],\n"
+        "                    overrides={'train.epochs': 1, 'measures': ['params']})\n"
+        "print('ran', list(made['status']))\n"
+    )
+    root = str(Path(oscbench.__file__).parents[1])
+    ran = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert ran.stdout.count("ran ['ok']") == 1
+    assert "smoke[" in ran.stdout + ran.stderr
 
 
 def test_a_model_is_that_of_a_cell() -> None:

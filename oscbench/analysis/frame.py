@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from oscbench.analysis.errors import ReportError
 from oscbench.analysis.roles import quantities
 from oscbench.errors import nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
+from oscbench.records.asked import is_asked
 from oscbench.records.ledger import is_trial
 
 KEY = ("suite", "task", "mechanism", "variant", "seed")
@@ -58,8 +59,8 @@ class Loaded:
     """What a results folder holds for the suites asked for.
 
     Attributes:
-        records: The current record of each cell, in a stable order.
-        superseded: Older records of cells that have a newer one.
+        records: The current record of each cell, in a stable order: what its suite asked for when it last ran here, else the newest.
+        superseded: Other records of those cells.
         damaged: Files that are no records, and why.
         folder: Where all was read, which ledgers of searches lie in too; None for records from elsewhere.
     """
@@ -84,8 +85,9 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
     Raises:
         ReportError: the folder is missing, holds no record, or a suite is unknown in it.
     """
+    store = Store(results)
     try:
-        records, damaged = Store(results).read_all()
+        records, damaged = store.read_all()
     except ResultsError as error:
         raise ReportError(str(error)) from error
     if not records:
@@ -106,16 +108,22 @@ def load(results: Path, suites: Sequence[str] = ()) -> Loaded:
         raise ReportError(
             f"{results}: trials of a search only; run the suite to its end, or name one of {sorted(labels)}"
         )
-    current, superseded = newest(chosen)
+    current, superseded = newest(chosen, is_asked(store))
     return Loaded(current, superseded, tuple(damaged), results)
 
 
-def newest(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
-    """The newest record of each cell, and the older ones.
+def newest(
+    records: Iterable[Record], asked: Callable[[Record], bool] = lambda record: False
+) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """The record of each cell that was last asked for, else the newest, and the others.
 
     Ties fall to the greater identity, so that order is no matter.
+
+    Args:
+        records: of any suites.
+        asked: whether a record is what its suite asked for when it last ran.
     """
-    ordered = sorted(records, key=lambda record: (record.finished_utc, record.identity))
+    ordered = sorted(records, key=lambda record: (asked(record), record.finished_utc, record.identity))
     current: dict[tuple[str, str, str, str, int], Record] = {}
     superseded: list[Record] = []
     for record in ordered:

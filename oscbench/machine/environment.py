@@ -119,13 +119,17 @@ def package_version(name: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that this package runs from and whether it was changed since; (None, None) outside one."""
+    """Commit of the checkout that this package runs from and whether it was changed since; (None, None) outside one.
+
+    A file of the package that git does not know is a change as well: a mechanism of one's own that nobody has committed.
+    """
     folder = Path(__file__).resolve().parent.parent.parent
     if not (folder / ".git").exists():
         return None, None
     try:
         head = _git(folder, "rev-parse", "HEAD")
-        changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        new = ("ls-files", "--others", "--exclude-standard", "--", "oscbench/*.py")
+        changed = bool(_git(folder, "status", "--porcelain", "--untracked-files=no") or _git(folder, *new))
     except (OSError, subprocess.SubprocessError):
         return None, None
     return head, changed

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import torch
 
+from oscbench import catalog
 from oscbench.errors import first_line
 from oscbench.machine.environment import commit, environment, packages
 from oscbench.machine.process import cannot_repeat, prepare_process
@@ -63,7 +64,13 @@ def run_cell(
             outcome.status, outcome.reason = _failure(error, cell)
     outcome.seconds_before = checkpoints.before if checkpoints else 0.0
     ran = {op: sorted(names) for op, names in choices.items()}
-    outcome.environment = {**environment(device), "backends_ran": ran, **outcome.measured_on}
+    sources = {f"{part}/{name}": catalog.source_hash(part, name) for part, name in kind.imports(cell.spec)}
+    outcome.environment = {
+        **environment(device),
+        "sources": sources,
+        "backends_ran": ran,
+        **outcome.measured_on,
+    }
     return make_record(cell, outcome, started)
 
 

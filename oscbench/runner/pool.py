@@ -337,7 +337,8 @@ class Pool:
         # The record first: on a disk that is nearly full it is small enough, and weights may not be.
         self.store.write(record)
         if its_own and self.keeping.checkpoints is not None:
-            Checkpoints(self.keeping.checkpoints, wanted.cell.identity).remove()
+            kept = Checkpoints(self.keeping.checkpoints, wanted.cell.identity)
+            kept.remove(but_trained=record.status == "failed")
         if running.weights is not None:
             try:
                 self.store.write_weights(record, running.weights)

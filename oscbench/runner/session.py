@@ -15,7 +15,7 @@ from tqdm import tqdm
 from oscbench import catalog, words
 from oscbench.errors import nearest
 from oscbench.machine.environment import cores
-from oscbench.records import Record, Store, suite_name
+from oscbench.records import Record, Store, asked, suite_name
 from oscbench.records.locks import KINDS as LOCKS
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.estimate import total_seconds
@@ -194,6 +194,7 @@ def _has_gpu(executor: Executor) -> bool:
 def _summed_up(run: Sequence[Point], store: Store, keeping: Keeping) -> int:
     """Say how every point ended, and what to do next; the worst of their exit codes."""
     codes = []
+    asked.note(store, (record for one in run for record in (*one.beside, *one.records)))
     for one in run:
         _tell_of_weights([*one.beside, *one.records], store, keeping)
         if one.ledger is not None:

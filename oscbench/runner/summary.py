@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from oscbench import words
+from oscbench import catalog, words
 from oscbench.records import Measurement, Record, Store
 from oscbench.runner.kinds import kind_of
 
@@ -36,7 +36,11 @@ def tell_summary(records: list[Record], beside: Iterable[Record], store: Store, 
         if record.status != "ok":
             name = f"{record.mechanism}:{record.variant} seed {record.seed}"
             lines.append(f"  {record.status}: {name}: {record.reason}")
-    lines += [f"  {warning}" for warning in (_changed_data(both), _oversized(records)) if warning]
+    lines += [
+        f"  {warning}"
+        for warning in (_changed_data(both), _changed_sources(both), _oversized(records))
+        if warning
+    ]
     gone = sum(not store.has(record) for record in both)
     if gone:
         lines.append(
@@ -101,6 +105,24 @@ def _changed_data(records: list[Record]) -> str:
     return (
         f"the data changed since some of these cells ran ({', '.join(unlike[:3])}{', …' if len(unlike) > 3 else ''}), and a report "
         "refuses to compare them: run again with --fresh"
+    )
+
+
+def _changed_sources(records: list[Record]) -> str:
+    """A line where a mechanism's, a task's or a measure's file is another than when some of these cells ran; else empty."""
+    cells: Counter[str] = Counter()
+    for record in records:
+        for part, was in record.environment.get("sources", {}).items():
+            kind, _, name = part.partition("/")
+            now = catalog.source_hash(kind, name)
+            if now is not None and now != was:
+                cells[catalog.file_of(kind, name)] += 1
+    changed = [f"{file} has changed since {count} of these cells ran" for file, count in cells.most_common(3)]
+    if not changed:
+        return ""
+    return (
+        f"{'; '.join(changed)}, and no version with it, so that they count as they are: raise the version where results change, "
+        "or run again with --fresh"
     )
 
 

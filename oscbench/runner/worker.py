@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from oscbench import catalog
 from oscbench.machine.process import prepare_process
 from oscbench.records import Record
 from oscbench.runner.cell import lost_record, run_cell
@@ -63,8 +64,13 @@ def work(
 
     checkpoints = None
     if keeping.checkpoints is not None and kind_of(cell.spec).trains:
+        trains = [one for one in kind_of(cell.spec).imports(cell.spec) if one[0] != "measures"]
         checkpoints = Checkpoints(
-            keeping.checkpoints, cell.identity, keeping.minutes, lambda text: pipe.send(("tell", text))
+            keeping.checkpoints,
+            cell.identity,
+            keeping.minutes,
+            lambda text: pipe.send(("tell", text)),
+            sources={"/".join(one): catalog.source_hash(*one) for one in trains},
         )
         signal.signal(signal.SIGTERM, lambda number, frame: checkpoints.stop())
 

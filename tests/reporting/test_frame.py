@@ -13,7 +13,7 @@ import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
 from oscbench.analysis.frame import KEY, load, newest, tidy
-from oscbench.records import Measurement, Record
+from oscbench.records import Measurement, Record, Store, asked
 from oscbench.reporting import ReportError, export_frame
 
 Save = Callable[..., Path]
@@ -63,6 +63,21 @@ def test_the_newest_record_of_a_cell_counts_and_the_older_is_named() -> None:
         current, superseded = newest(order)
         assert current == (new,)
         assert superseded == (old,)
+
+
+def test_what_a_suite_asked_for_last_is_shown_although_another_is_newer(save: Save) -> None:
+    old, new = make_record(value=0.1), make_record(value=0.2, epochs=4, later=10)
+    results = save([old, new])
+    assert load(results).records == (new,)
+    asked.note(Store(results), [old])
+    found = load(results)
+    assert (found.records, found.superseded) == ((old,), (new,))
+    asked.note(Store(results), [make_record(seed=5)])
+    assert load(results).records == (old,), "what a run did not ask for stays as it was asked for before"
+    (kept,) = results.rglob(asked.FILE)
+    for torn in ("{", "[]", '{"a": 3}'):
+        kept.write_text(torn)
+        assert load(results).records == (new,)
 
 
 def test_two_records_of_one_cell_are_refused() -> None:

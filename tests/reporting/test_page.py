@@ -176,7 +176,7 @@ def test_the_answer_comes_first_and_everything_has_its_place(built: Path) -> Non
     for words in (
         "Damaged files",
         "torn.json",
-        "1 older records, superseded",
+        "1 other record of these cells: older, or not",
         "Environments",
         "6 paired seeds cannot reach",
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from command_line import values
+from command_line import records, run, values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -280,3 +280,27 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training(planned, tmp_path
     )
     assert said(record) == whole
     assert "cannot be" in lines[0]
+
+
+def test_a_measure_that_breaks_does_not_cost_the_training(tmp_path, capfd):
+    slip, results = tmp_path / "slip", tmp_path / "results"
+    slip.touch()
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(
+        "task: {name: digits, fraction: 0.4}\nmodel: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2}\n"
+        "match: {by: none}\ntrain: {epochs: 3, batch_size: 64}\nmechanisms: [softmax]\nseeds: 1\n"
+        f"measures: [health, {{name: 'throwaway_parts:Breaks', while_there: {slip}}}]\n"
+    )
+    for goes_on in (False, True):
+        assert run(suite, results) == 1
+        broken = records(results)["softmax", "default", 0]
+        assert broken.reason.startswith("ValueError: a slip of mine (throwaway_parts.py:")
+        assert ("goes on from step 21" in capfd.readouterr().err) == goes_on
+    slip.unlink()
+    assert run(suite, results) == 0
+    assert "goes on from step 21" in capfd.readouterr().err
+    mended = records(results)["softmax", "default", 0]
+    assert not list((results / ".checkpoints").glob("*.checkpoint"))
+    assert run(suite, tmp_path / "whole") == 0
+    whole = records(tmp_path / "whole")["softmax", "default", 0]
+    assert said(mended) == said(whole)

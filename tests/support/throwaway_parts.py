@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import ClassVar
 
 import torch
 
-from oscbench.measures import Findings, Measure
+from oscbench.measures import Findings, Measure, MeasureConfig
 from oscbench.mechanisms.softmax import Softmax
 from oscbench.records import Curve, Measurement
 from oscbench.tasks import Batch, ImageInputs, Metric
@@ -162,6 +163,22 @@ class NanGiven(Gives):
 
 class Down(Gives):
     given = staticmethod(lambda: Findings({"three": measured(3.0, direction="down")}))
+
+
+class BreaksConfig(MeasureConfig):
+    while_there: str
+
+
+class Breaks(Measure):
+    """Breaks as long as a file is there."""
+
+    Config = BreaksConfig
+    label = "breaks"
+
+    def after(self, subject):
+        if Path(self.config.while_there).exists():
+            raise ValueError("a slip of mine")
+        return Findings({"three": measured(3.0)})
 
 
 class NoAfter(Measure):

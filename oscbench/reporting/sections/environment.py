@@ -123,7 +123,7 @@ class Environment:
                 f"{r.suite}, {r.task}, {r.mechanism}:{r.variant}, seed {r.seed}: {r.identity}"
                 for r in loaded.superseded
             )
-            summary = f"{len(older)} older records, superseded by newer ones of the same cell"
+            summary = f"{words.many(len(older), 'other record')} of these cells: older, or not what the suite asked for when it last ran"
             found.append(Folded(summary, (Prose(older, "quiet"),)))
         found.append(Folded("How to read this", (Prose((GUIDE,)),)))
         found.append(Folded("Environments that the cells ran in", (environment_table(loaded.records),)))

@@ -6,8 +6,10 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
+import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -237,7 +239,8 @@ def _start(process: Any) -> None:
     for pause in (*PAUSES_S, None):
         try:
             start_server()
-            process.start()
+            with _without_main():
+                process.start()
         except (OSError, EOFError) as error:
             if pause is None:
                 raise ExecutorError(
@@ -253,9 +256,25 @@ def start_server() -> None:
     resource_tracker.ensure_running()  # first, since it unblocks the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
-        forkserver.ensure_running()
+        with _without_main():
+            forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Meanwhile no process that is started learns which script this is.
+
+    It would run the script again to find in it what it is given, and a script that calls `run` outside of `if __name__ == "__main__"` would
+    so begin a run within each cell. Nothing that a cell is given comes from a script.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def kill(process: BaseProcess) -> None:

@@ -12,7 +12,7 @@ import io
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,17 @@ class Training:
             return batches
         for _ in range(self.taken):  # made again, since that moves their streams on
             next(batches)
+        self.set_random()
+        return batches
+
+    def set_random(self) -> None:
+        """The random streams as they stood in the checkpoint, if training goes on from one; once."""
+        if self._random is None:
+            return
         torch.set_rng_state(self._random[0])
         for device, state in enumerate(self._random[1:]):
             torch.cuda.set_rng_state(state, device)
         self._random = None
-        return batches
 
     def stepped(self) -> None:
         """One more batch has been learnt from."""
@@ -102,6 +108,7 @@ class Training:
         with_own_rates(self.optimizer, lambda: self.optimizer.load_state_dict(kept["optimizer"]))
         self.schedule.load_state_dict(kept["schedule"])
         self.done, self.validated, self.taken = kept["place"]
+        self._streams = kept["streams"][0], kept["streams"][1]
         self.order.set_state(kept["streams"][0])
         self.augmentation.set_state(kept["streams"][1])
         for name, value in kept["history"].items():
@@ -123,6 +130,7 @@ class Checkpoints:
         minutes: between two checkpoints; a cell that takes no longer leaves none.
         tell: is told where a checkpoint could not be used.
         clock: seconds.
+        sources: hashes of the files that the training depends on, by name.
         before: seconds that the cell took in processes before this one, once its checkpoint is loaded.
     """
 
@@ -131,8 +139,10 @@ class Checkpoints:
     minutes: float = 5.0
     tell: Callable[[str], None] = print
     clock: Callable[[], float] = time.monotonic
+    sources: Mapping[str, str | None] = field(default_factory=dict)
     stopping: bool = False
     before: float = 0.0
+    _trained: bytes | None = None
     _began: float = field(init=False)
     _last: float = field(init=False)
 
@@ -158,10 +168,27 @@ class Checkpoints:
         Raises:
             SystemExit: the training was asked to stop.
         """
+        self._write(self._packed(state))
+        self._last = self.clock()
+        if self.stopping:
+            raise SystemExit(STOPPED)
+
+    def trained(self, state: dict[str, Any]) -> None:
+        """Hold the state after the last step, for `keep_trained`."""
+        self._trained = self._packed(state)
+
+    def keep_trained(self) -> None:
+        """Write it, since what comes after the training broke: the cell then goes on from there, once that is mended."""
+        if self._trained is not None:
+            self._write(self._trained, trained=True)
+
+    def _packed(self, state: dict[str, Any]) -> bytes:
         buffer = io.BytesIO()
         torch.save(state | {"seconds": self.before + self.clock() - self._began}, buffer)
-        payload = buffer.getvalue()
-        header = {**_made_by(self.identity), "sha256": hashlib.sha256(payload).hexdigest()}
+        return buffer.getvalue()
+
+    def _write(self, payload: bytes, *, trained: bool = False) -> None:
+        header = {**self._made_by(), "sha256": hashlib.sha256(payload).hexdigest(), "trained": trained}
         try:
             files, path = _reached(self.path)
             files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -173,9 +200,6 @@ class Checkpoints:
                 files, path = _reached(self.path)
                 files.rm(f"{path}.writing")
             self.tell(f"{self.path}: checkpoint cannot be written ({error.strerror or error})")
-        self._last = self.clock()
-        if self.stopping:
-            raise SystemExit(STOPPED)
 
     def load(self) -> dict[str, Any] | None:
         """The last one; None where there is none. One that is torn or made by another version is set aside and named."""
@@ -190,7 +214,7 @@ class Checkpoints:
                 f"{self.path}: checkpoint cannot be read ({error.strerror or error}); the cell begins anew"
             )
             return None
-        reason = _unlike(first, payload, self.identity)
+        reason = _unlike(first, payload, self._made_by())
         if reason is None:
             kept = dict(torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu"))
             self.before = kept.pop("seconds", 0.0)
@@ -202,12 +226,31 @@ class Checkpoints:
         )
         return None
 
-    def remove(self) -> None:
-        """The cell has its record."""
+    def _made_by(self) -> dict[str, Any]:
+        """What must be the same where training goes on."""
+        return {
+            "format": FORMAT,
+            "identity": self.identity,
+            "torch": torch.__version__,
+            "python": ".".join(platform.python_version_tuple()[:2]),
+            "commit": commit()[0],
+            **self.sources,
+        }
+
+    def remove(self, *, but_trained: bool = False) -> None:
+        """The cell has its record.
+
+        Args:
+            but_trained: what `keep_trained` wrote stays.
+        """
         files, path = _reached(self.path)
         try:
+            if but_trained:
+                with files.open(path, "rb") as file:
+                    if json.loads(file.readline()).get("trained"):
+                        return
             files.rm(path)
-        except OSError:
+        except (OSError, ValueError):
             return
 
 
@@ -245,17 +288,7 @@ def prove_usable(url: str) -> None:
         raise CheckpointsError(f"--checkpoints {url}: is a file; give a folder or a URL")
 
 
-def _made_by(identity: str) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "identity": identity,
-        "torch": torch.__version__,
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "commit": commit()[0],
-    }
-
-
-def _unlike(first: bytes, payload: bytes, identity: str) -> str | None:
+def _unlike(first: bytes, payload: bytes, wanted: Mapping[str, Any]) -> str | None:
     """What is wrong with a checkpoint; None where it can be gone on from."""
     try:
         header = dict(json.loads(first))
@@ -263,7 +296,6 @@ def _unlike(first: bytes, payload: bytes, identity: str) -> str | None:
         return "is no checkpoint"
     if header.pop("sha256", None) != hashlib.sha256(payload).hexdigest():
         return "is torn"
-    wanted = _made_by(identity)
     unlike = [
         f"{key} {header.get(key)}, here {value}" for key, value in wanted.items() if header.get(key) != value
     ]

@@ -83,8 +83,13 @@ class Training:
         result = outcome.findings.measures[task.metric.name if tested else f"validation_{task.metric.name}"]
         if result.value is None or not math.isfinite(result.value):
             raise DivergedError(f"the loss stayed a number, but the {result.label} is {result.value}")
-        for name, measure in measures.items():
-            gathering.measure(name, "after", measure.after(subject))
+        try:
+            for name, measure in measures.items():
+                gathering.measure(name, "after", measure.after(subject))
+        except Exception:  # a mistake in a measure need not cost the training
+            if checkpoints:
+                checkpoints.keep_trained()
+            raise
         return model
 
     def headline(self, spec: dict[str, Any]) -> tuple[str, str]:

@@ -173,6 +173,9 @@ def train(
                 if validates:
                     _validate(subject, at, look, pending)
     if at.done == steps:
+        at.set_random()
+        if checkpoints and measures:
+            checkpoints.trained(at.captured())
         model.finish()
     history.training_seconds = sum(history.step_seconds)
 
