@@ -242,7 +242,7 @@ def _classes() -> dict[str, type[Attention]]:
     made = {}
     for name in catalog.names("mechanisms"):
         known = catalog.load("mechanisms", name)
-        title = f"{known.__name__}Attention"
+        title = f"{known.__name__.removesuffix('Attention')}Attention"
         about = catalog.section(catalog.docstring("mechanisms", name), "Idea")
         text = f"{known.label}: {about}\n\n{Attention.__doc__}"
         made[title] = type(title, (Attention,), {"mechanism": name, "__doc__": text, "__module__": __name__})

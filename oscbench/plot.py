@@ -46,6 +46,8 @@ def forest(table: pd.DataFrame, *, title: str = "") -> Figure:
     Raises:
         ValueError: No row has a difference.
     """
+    if "difference" not in table:
+        raise ValueError(NOTHING.format("the table is none of oscbench.compare's: it has no differences"))
     shown = table[table["difference"].notna()]
     if shown.empty:
         raise ValueError(NOTHING.format("no comparison in the table has a difference"))

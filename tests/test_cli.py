@@ -149,6 +149,13 @@ def test_export_writes_files_of_every_format(oscbench, finished, tmp_path):
         assert frame["params"].dtype.kind == "i"
 
 
+def test_an_export_writes_over_no_file_of_another_kind(oscbench, finished, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("mine")
+    one_line(oscbench("export", "--results", finished, "--output", readme), "is there already")
+    assert readme.read_text() == "mine"
+
+
 def test_unknown_suite_or_place_of_an_export_is_one_line(oscbench, finished, tmp_path):
     one_line(oscbench("export", "tinny", "--results", finished), 'did you mean "tiny"?')
     (tmp_path / "file").write_text("")

@@ -88,6 +88,10 @@ def test_one_name_is_as_good_as_a_list_of_one() -> None:
 def test_compare_gives_one_row_a_comparison() -> None:
     reference = Path(__file__).parents[1] / "results" / "reference" / "cpu"
     table = oscbench.compare(reference, ["kope:default,softmax:default"], ["vision_small"])
+    pair = ("kope:default", "softmax:default")
+    assert oscbench.compare(reference, [pair], ["vision_small"]).equals(table), "names may stand apart"
+    with pytest.raises(ValueError, match=r"none of oscbench\.compare's"):
+        oscbench.plot.forest(oscbench.load(reference, ["vision_small"]))
     (row,) = table.to_dict("records")
     assert (row["treatment"], row["baseline"], row["n"]) == ("kope:default", "softmax:default", 8)
     assert row["low"] < row["difference"] < row["high"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import oscbench
-from oscbench import catalog
+from oscbench import catalog, scaffold
 from oscbench.errors import UserError
 from oscbench.mechanisms import Mechanism
 from oscbench.scaffold import EXAMPLE, new_mechanism
@@ -28,13 +28,17 @@ def test_contributing_shows_the_file_that_is_written() -> None:
     assert shown[1] == EXAMPLE.read_text(encoding="utf-8")
 
 
-def test_in_a_clone_it_joins_the_mechanisms(tmp_path: Path) -> None:
+def test_in_the_clone_that_is_imported_it_joins_the_mechanisms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clone = tmp_path / "oscbench" / "mechanisms"
     clone.mkdir(parents=True)
     (clone / "__init__.py").touch()
+    path, named = new_mechanism("elsewhere_first", here=tmp_path)
+    assert (path, named) == (tmp_path / "elsewhere_first.py", "elsewhere_first:ElsewhereFirst")
+    monkeypatch.setattr(scaffold, "__file__", str(tmp_path / "oscbench" / "scaffold" / "__init__.py"))
     path, named = new_mechanism("near_first", here=tmp_path)
-    assert path == clone / "near_first.py"
-    assert named == "near_first"
+    assert (path, named) == (clone / "near_first.py", "near_first")
 
 
 def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:

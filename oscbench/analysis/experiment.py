@@ -13,7 +13,7 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.comparison import Comparison, compare
 from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of, timed_alone
-from oscbench.analysis.floors import AboveFloor, above_floor
+from oscbench.analysis.floors import AboveFloor, above_floor, is_untrained
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.roles import quantities, speed_measures
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
@@ -181,7 +181,7 @@ def _standings(
 def fairness_facts(cells: Sequence[Record], names: dict[Entry, str]) -> list[tuple[str, str]]:
     """What was equal between the entries of a section and by how much, in words and numbers."""
     grouped = _by_entry(cells)
-    alike = [r for r in cells if not (r.matching and r.matching.control)]
+    alike = [r for r in cells if not ((r.matching and r.matching.control) or is_untrained(r))]
     modes = sorted({matching_mode(record) for record in alike})
     references = sorted({r.matching.reference for r in alike if r.matching and r.matching.reference})
     to = f" to {', '.join(references)}" if references else ""

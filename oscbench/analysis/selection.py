@@ -160,7 +160,8 @@ def _named(compare: Sequence[str], known: Sequence[Entry]) -> list[tuple[str, st
     full = {str(entry) for entry in known}
     found: list[tuple[str, str]] = []
     for item in compare:
-        names = list(dict.fromkeys(name.strip() for name in item.split(",") if name.strip()))
+        given = item.split(",") if isinstance(item, str) else list(item)
+        names = list(dict.fromkeys(name.strip() for name in given if name.strip()))
         if not names:
             raise ReportError("--compare: no names given; write for example --compare a,b (a minus b)")
         for name in names:

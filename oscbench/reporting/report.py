@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 FORMATS = ("html", "md", "latex")
 # Drawing takes most of a report's time: a large report leaves out its less important figures, and says so.
 MAX_FIGURES = 60
-INDEX = "index.html"
+INDEX, MARKDOWN = "index.html", "report.md"
+LOOKED_AT = 1 << 20
+"""Bytes of a page that is there already, in which one of ours names us."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,13 @@ def build_report(
 
 def in_two_lines(study: Study) -> tuple[str, str]:
     """Who is ahead of whom, and what to keep in mind of that."""
-    from oscbench.reporting.page.caveats import shared_caveats
+    from oscbench.reporting.page.caveats import kept_in_mind
     from oscbench.reporting.sections.overview import answers
 
     first, *others = answers(study)
     missing = [f"not finished: {note}" for note in _notes(study)]
     more = [f"{words.many(len(others), 'more baseline')} on the page"] if others else []
-    caveats = [words.lowered(note) for note in shared_caveats(study.comparisons)]
+    caveats = [words.lowered(note) for note in kept_in_mind(study.comparisons)]
     rest = [f"{len(caveats) - 1} more to keep in mind"] if len(caveats) > 1 else []
     careful = "; ".join([*missing, *caveats[:1], *rest, *more])
     return first, f"{_size(study)}{f'; {careful}' if careful else ''}."
@@ -268,6 +270,9 @@ def _notes(study: Study) -> tuple[str, ...]:
 def _prepare(output: Path, pages_only: bool) -> None:
     """Make the folders before the long work, so that a bad place is found out at once."""
     try:
+        page = output / INDEX
+        if page.is_file() and b"oscbench" not in page.read_bytes()[:LOOKED_AT]:
+            raise ReportError(f"{page}: is there already and no report of ours; choose another --output")
         for folder in (output,) if pages_only else (output / "tables", output / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
         probe = output / ".writing"
@@ -300,8 +305,11 @@ def _write_pages(
 
     written = output
     if "md" in formats:
-        written = output / "report.md"
+        written = output / MARKDOWN
         written.write_text(markdown.render(report.pages[0]), encoding="utf-8")
+        for page in () if pages_only else report.pages[1:]:
+            beside_it = output / Path(page.file).with_suffix(".md").name
+            beside_it.write_text(markdown.render(page), encoding="utf-8")
     if "html" in formats:
         study, pages = report.study, list(report.pages)
         if not pages_only:

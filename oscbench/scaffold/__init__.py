@@ -43,7 +43,8 @@ def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = 
     if name in catalog.names("mechanisms"):
         raise UserError(f'new mechanism: "{name}" is there already; choose another name')
     here = here or Path.cwd()
-    in_clone = (here / CLONE / "__init__.py").is_file()
+    # In a clone of what is installed from elsewhere the file would lie where nobody looks for it.
+    in_clone = (here / CLONE).resolve() == (Path(__file__).parents[1] / "mechanisms").resolve()
     target = folder if folder is not None else here / CLONE if in_clone else here
     if not in_clone and _is_installed(name, target):
         raise UserError(

@@ -13,6 +13,7 @@ from varied_records import records as varied_records
 
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import assemble
+from oscbench.errors import UserError
 from oscbench.records import Record
 from oscbench.reporting import build_report
 from oscbench.reporting.page.table import Cell, Table
@@ -98,3 +99,35 @@ def test_it_stands_after_the_answers_in_page_and_markdown(save: Save, tmp_path: 
     with (page.parent / "tables" / "answers.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
     assert (page.parent / "tables" / "answers.tex").is_file()
+
+
+def test_one_comparison_alone_brings_its_own_caveats_to_the_front(save: Save, tmp_path: Path) -> None:
+    said: list[str] = []
+    build_report(save(suites("a", seeds=2)), tmp_path / "page", tell=said.append)
+    few = "oo few seeds for a verdict: 2 paired seeds cannot reach"
+    assert f"; t{few}" in said[1]
+    assert few in (tmp_path / "page" / "report.md").read_text(encoding="utf-8").split("## ")[1]
+
+
+def test_whom_nothing_is_known_of_is_not_called_unclear(save: Save, tmp_path: Path) -> None:
+    lost = [make_record("ring", s, suite="a", status="failed", reason="it broke") for s in range(8)]
+    said: list[str] = []
+    build_report(save(suites("a") + lost), tmp_path / "page", tell=said.append)
+    assert "ring is not compared (ring has no finished cell" in said[0], said[0]
+    assert "nothing is clear" not in said[0]
+
+
+def test_every_page_is_written_as_markdown_too(save: Save, tmp_path: Path) -> None:
+    results = save(suites("a"))
+    build_report(results, tmp_path / "page", formats=("md", "html"))
+    assert "95 % interval" in (tmp_path / "page" / "suite-a.md").read_text(encoding="utf-8")
+    build_report(results, tmp_path / "alone", formats=("md", "html"), pages_only=True)
+    assert not (tmp_path / "alone" / "suite-a.md").exists()
+
+
+def test_a_page_of_somebody_elses_is_not_written_over(save: Save, tmp_path: Path) -> None:
+    theirs = tmp_path / "index.html"
+    theirs.write_text("my own page")
+    with pytest.raises(UserError, match=r"index\.html: is there already and no report of ours"):
+        build_report(save(suites("a")), tmp_path)
+    assert theirs.read_text() == "my own page"

@@ -15,15 +15,16 @@ from oscbench.reporting.documents.support.measures import (
 from oscbench.reporting.documents.support.standings import page
 from oscbench.reporting.documents.support.suites import report_of
 
-_SUITES = ("language_small", "tuned_text", "language_long", "dimension")
+_SUITES = ("language_small", "language_context", "tuned_text", "language_long", "dimension")
 _LONGER = {f"bits_per_character_at_{times}x": f"{times} × the training length" for times in (1, 2, 4)}
 _CONTEXTS = """
 ## In contexts longer than those of training
 
 The suite's `length` measure: all bytes of windows of once, twice and four times the training length, nothing trained further. Learned
 positions reach no farther than they were trained. Means with 95 % t intervals over seeds, each for itself, and differences paired by seed,
-of which the first row's were declared and are tested above, the others neither. The n-gram model, which stands in the table above, was not
-asked in longer contexts: what is worse there than it was at the training length has little to do with text.
+of which the first row's were declared and are tested above, the others neither. What stands there at four times the length made us ask it
+anew, declared and at fresh seeds, of what tells places by angles alone: `language_context`, whose floors are scored in such contexts too, and
+where all are behind an n-gram model.
 """
 
 

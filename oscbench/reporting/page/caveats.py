@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from oscbench.analysis.comparison import Comparison
@@ -10,6 +11,8 @@ from oscbench.analysis.study import Study
 from oscbench.reporting.page.verdict import answer
 from oscbench.words import p_value
 
+_REASONS = 3
+
 
 def shared_caveats(comparisons: Sequence[Comparison]) -> list[str]:
     """Caveats of every comparison; none where there is but one, which tells its own."""
@@ -17,6 +20,18 @@ def shared_caveats(comparisons: Sequence[Comparison]) -> list[str]:
     if len(every) < 2:
         return []
     return [note for note in every[0] if all(note in notes for notes in every)]
+
+
+def kept_in_mind(comparisons: Sequence[Comparison]) -> list[str]:
+    """What stands beside an answer where its comparisons are not told one by one: why there is no verdict, and what all of them share."""
+    shown = [c for c in comparisons if c.paired]
+    counts = Counter(c.withheld for c in shown if c.withheld)
+    none = [
+        f"No verdict{'' if count == len(shown) else f' for {count} of {len(shown)} comparisons'}: {reason}"
+        for reason, count in counts.most_common(_REASONS)
+    ]
+    own = list(answer(shown[0]).caveats) if len(shown) == 1 else shared_caveats(shown)
+    return none + own
 
 
 def method(study: Study) -> str:

@@ -44,6 +44,10 @@ def export_frame(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
+    if output.is_file() and output.suffix.lower() != f".{format}":
+        raise ReportError(
+            f"{output}: is there already, and its name is none of {format}; choose another --output"
+        )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_bytes(data)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, health_means
+from oscbench.analysis.floors import is_untrained
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
 from oscbench.reporting.page.figure import (
@@ -135,7 +136,8 @@ class Health:
 
 
 def flags_in_words(standings: Sequence[Standing]) -> str:
-    """`7 healthy, 1 flagged`."""
+    """`7 healthy, 1 flagged`; of floors nothing is looked at."""
+    standings = [one for one in standings if not is_untrained(one.cells[0])]
     flagged = sum(bool(s.flags) for s in standings)
     healthy = sum(bool(s.finished) and not s.flags for s in standings)
     without = sum(not s.finished and not s.flags for s in standings)

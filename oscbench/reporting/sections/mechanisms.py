@@ -18,7 +18,11 @@ class Mechanisms:
         standings = {s.name: s for e in study.experiments for s in e.standings}
         if not standings:
             return []
-        items = tuple((name, f"{s.idea} ({s.citation})") for name, s in sorted(standings.items()))
+        items = tuple(
+            (name, " ".join(filter(None, (s.idea, s.citation and f"({s.citation})"))))
+            for name, s in sorted(standings.items())
+            if s.idea or s.citation
+        )
         return [Folded("Ideas and papers", (Facts(items),))]
 
 

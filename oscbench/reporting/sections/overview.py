@@ -15,7 +15,7 @@ from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.study import Question, Study
 from oscbench.analysis.sweeps.setting import grids
 from oscbench.reporting.page.blocks import FRONT, Block, Folded, Prose
-from oscbench.reporting.page.caveats import method, shared_caveats
+from oscbench.reporting.page.caveats import kept_in_mind, method
 from oscbench.reporting.page.figure import LETTERS, Picture, Plan, axis_label, canvas, crowded, finish, scaled
 from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
 from oscbench.reporting.page.style import look_of, settings
@@ -48,7 +48,7 @@ class Overview:
             for unit, same in _by_unit(rows).items():
                 slug = words.slug(f"forest {name} {unit}")
                 found.append(Plan(0, partial(forest_picture, slug, name, same)))
-        shared = shared_caveats(study.comparisons)
+        shared = kept_in_mind(study.comparisons)
         about = (Prose(tuple(shared), "caveat"), Prose((method(study),), "quiet"))
         first = f": {words.lowered(shared[0])}" if shared else ""
         found.append(Folded(f"What to keep in mind{first}", about if shared else about[1:]))
@@ -101,7 +101,8 @@ def sentence(baseline: str, rows: Rows) -> str:
     )
     parts += _named([one.name for one in others if not one.ahead], "behind")
     parts += _named([one.name for one in standings if one.alike], "equivalent")
-    open_ = [one for one in standings if not (one.ahead or one.behind or one.alike)]
+    parts += [f"{one.name} is not compared ({one.lost})" for one in standings if one.lost]
+    open_ = [one for one in standings if not (one.ahead or one.behind or one.alike or one.lost)]
     if not clear:
         leaning = [f"{one.name} {one.leaning}" for one in open_ if one.leaning]
         open_ = [one for one in open_ if not one.leaning]
@@ -125,6 +126,7 @@ class _Standing:
     ahead: str
     behind: str
     alike: bool
+    lost: str
     leaning: str
     order: tuple[float, float]
 
@@ -144,7 +146,8 @@ def _standing(item: tuple[str, Rows]) -> _Standing:
     alike = all(c.verdict == "equivalent" for _, c in own)
     wins = sum(c.verdict == "better" for _, c in own) - sum(c.verdict == "worse" for _, c in own)
     spans = [span[1] for _, c in own if (span := improvement(c))]
-    return _Standing(name, ahead, behind, alike, _leaning(own), (-wins, -max(spans, default=0.0)))
+    lost = own[0][1].reason if all(c.paired is None for _, c in own) else ""
+    return _Standing(name, ahead, behind, alike, lost, _leaning(own), (-wins, -max(spans, default=0.0)))
 
 
 def _where(own: Rows, verdict: str, word: str) -> str:
