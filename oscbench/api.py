@@ -257,7 +257,7 @@ def evaluate(
     """
     import pandas as pd
 
-    from oscbench.runner.trained.evaluation import evaluated, task_for
+    from oscbench.runner.trained import evaluated, task_for
     from oscbench.runner.training.weights import load_trained
 
     known, folder = _found(record, results)
@@ -293,7 +293,7 @@ def generate(
     Raises:
         UserError: No such record or weights, no text, or a length that the model's positions do not reach.
     """
-    from oscbench.runner.trained.evaluation import continued, task_for
+    from oscbench.runner.trained import continued, task_for
     from oscbench.runner.training.weights import load_trained
 
     known, folder = _found(record, results)

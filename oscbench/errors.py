@@ -13,6 +13,10 @@ class UserError(Exception):
     """Bad input: the text names the place, what was found, what is allowed and the nearest match."""
 
 
+class ReportError(UserError):
+    """A report or export that cannot be made as asked; the message is one line for the user."""
+
+
 class PartError(ValueError):
     """A mechanism, task or measure gave what it may not: the text names it, what came and what is wanted, and says it all."""
 

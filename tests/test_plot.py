@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 import oscbench
 from oscbench import plot
-from oscbench.analysis.settling import path_to_rest
 from oscbench.ops.fixed_query.ode import settle
+from oscbench.reporting.page.at_work import path_to_rest
 
 SMALL = {"width": 16, "heads": 2, "layers": 3}
 

@@ -23,12 +23,12 @@ from oscbench.analysis.fairness import (
     timed_alone,
 )
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.roles import basis, speed_measures
 from oscbench.analysis.selection import Entry, Pair
 from oscbench.analysis.statistics.equivalence import Equivalence, Margin, declared_margin, two_one_sided
 from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Interval, Paired, compare_paired, mean_interval
 from oscbench.records import Record
+from oscbench.roles import basis, speed_measures
 from oscbench.words import MINUS, capitalised, ranges
 
 COMPUTE = 1.05

@@ -15,10 +15,10 @@ from oscbench.analysis.comparison import Comparison, compare
 from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of, timed_alone
 from oscbench.analysis.floors import AboveFloor, above_floor, is_untrained
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.roles import quantities, speed_measures
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
 from oscbench.analysis.statistics.seeds import Summary, summarise
 from oscbench.records import Measurement, Record
+from oscbench.roles import quantities, speed_measures
 from oscbench.words import capitalised, quantity, ranges, relative, slug
 
 _STATES = ("compared", "refused", "missing")

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from oscbench.analysis.errors import ReportError
-from oscbench.analysis.roles import quantities
-from oscbench.errors import nearest
+from oscbench.errors import ReportError, nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
 from oscbench.records.asked import is_asked
 from oscbench.records.ledger import is_trial
+from oscbench.roles import quantities
 
 KEY = ("suite", "task", "mechanism", "variant", "seed")
 

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from oscbench import words
 from oscbench.analysis.costs.growth import is_timing
-from oscbench.analysis.errors import ReportError
 from oscbench.analysis.floors import is_floor, is_untrained
-from oscbench.errors import nearest
+from oscbench.errors import ReportError, nearest
 from oscbench.records import Record
 
 _OWN_TOO = ("own",)

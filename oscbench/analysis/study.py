@@ -15,6 +15,7 @@ from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
 from oscbench.analysis.floors import by_protocol
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.same_runs import shared_note, suites_sharing
 from oscbench.analysis.search import Tuned
 from oscbench.analysis.selection import (
     Entry,
@@ -24,7 +25,6 @@ from oscbench.analysis.selection import (
     pairs_by_reference,
     pairs_declared,
 )
-from oscbench.analysis.shared import shared_note, suites_sharing
 from oscbench.analysis.statistics.seeds import aggregate_over_tasks
 from oscbench.analysis.sweeps.sweep import Sweep, label_parts, over_values, sweeps, varied_by
 from oscbench.records import Record, suite_name

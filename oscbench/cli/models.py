@@ -45,7 +45,7 @@ def evaluate(
     """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs."""
     allow(allow_imports)
     from oscbench import words
-    from oscbench.runner.trained.evaluation import scores_of
+    from oscbench.runner.trained import scores_of
 
     found = scores_of(record, results, task, settings or [], split=split.value, length=length, device=device)
     print_table(
@@ -78,6 +78,6 @@ def generate(
     allow(allow_imports)
     if temperature == float("inf"):
         raise UserError("--temperature: got inf; give a number, as in 0.8")
-    from oscbench.runner.trained.evaluation import text_of
+    from oscbench.runner.trained import text_of
 
     print(text_of(record, results, prompt, tokens, temperature=temperature, seed=seed, device=device))

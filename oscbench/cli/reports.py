@@ -55,7 +55,7 @@ def report(
     from oscbench.reporting import build_report
 
     if results.is_dir() and Store(results).files(".safetensors"):
-        from oscbench.runner.trained.diagnostics import (
+        from oscbench.runner.trained import (
             diagnose,
         )  # which loads torch, for models that have kept their weights
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from matplotlib.axes import Axes
 
-from oscbench.drawings import drawn
-from oscbench.drawings._matrix import matrix
+from oscbench.drawings import drawn, matrix
 from oscbench.ops import softmax_attention
 
 

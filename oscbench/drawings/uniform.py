@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from matplotlib.axes import Axes
 
-from oscbench.drawings._matrix import matrix
+from oscbench.drawings import matrix
 from oscbench.ops import softmax_attention
 
 

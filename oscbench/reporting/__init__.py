@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oscbench.analysis.errors import ReportError
+    from oscbench.errors import ReportError
     from oscbench.reporting.render.export import export_frame
     from oscbench.reporting.report import build_report
 
 _PLACES = {
-    "ReportError": "oscbench.analysis.errors",
+    "ReportError": "oscbench.errors",
     "build_report": "oscbench.reporting.report",
     "export_frame": "oscbench.reporting.render.export",
 }

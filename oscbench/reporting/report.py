@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 from oscbench import words
 from oscbench.analysis.completeness import unfinished
 from oscbench.analysis.costs.growth import is_timing
-from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load, tidy
-from oscbench.analysis.roles import left_out
 from oscbench.analysis.search import searches
 from oscbench.analysis.study import Study, assemble
-from oscbench.errors import allowed, kind_and_line
+from oscbench.errors import ReportError, allowed, kind_and_line
 from oscbench.records import Store
 from oscbench.reporting.render.export import encode
+from oscbench.roles import left_out
 
 if TYPE_CHECKING:
     from oscbench.reporting.page.blocks import Page

@@ -33,7 +33,7 @@ from oscbench.runner.executors import (
     Trained,
 )
 from oscbench.runner.interrupt import Interrupt
-from oscbench.runner.measurements import Measurements, Request
+from oscbench.runner.matched_times import Measurements, Request
 from oscbench.runner.placement import Placement, needs_of
 from oscbench.runner.progress import Reporter
 from oscbench.runner.training.checkpoint import Checkpoints

@@ -24,12 +24,11 @@ from oscbench.runner.floors import floor_cells
 from oscbench.runner.flows import Point, point
 from oscbench.runner.kind import Preview
 from oscbench.runner.kinds import kind_of
-from oscbench.runner.measurements import Measurements
+from oscbench.runner.matched_times import Measurements
 from oscbench.runner.placement import Placement, needs_of
 from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool
-from oscbench.runner.preview.cells import preview
-from oscbench.runner.preview.search import SearchPreview, preview_search, search_seconds, there
+from oscbench.runner.preview import SearchPreview, preview, preview_search, search_seconds, there
 from oscbench.runner.progress import reporter
 from oscbench.runner.reporters import RecordReporters, Telling, reporter_class
 from oscbench.runner.summary import next_command, tell_summary

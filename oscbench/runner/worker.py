@@ -17,10 +17,9 @@ import torch
 from oscbench import catalog
 from oscbench.machine.process import prepare_process
 from oscbench.records import Record
-from oscbench.runner.cell import lost_record, run_cell
+from oscbench.runner.cell import lost_record, reason_of, run_cell
 from oscbench.runner.cell_spec import Cell, Keeping, Progress, Rank
 from oscbench.runner.kinds import kind_of
-from oscbench.runner.reasons import reason_of
 from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.match_time import measure

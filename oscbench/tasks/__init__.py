@@ -17,8 +17,6 @@ from oscbench.errors import PartError
 from oscbench.tasks.support import checks
 
 Split = Literal["validation", "test"]
-
-
 Draw = Literal["fixed", "per_seed"] | Annotated[int, Field(ge=0)]
 """Which data a task draws of all that it could: the one `fixed` draw, one of its own for each seed, or the draw of a number."""
 

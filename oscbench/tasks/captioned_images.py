@@ -23,10 +23,9 @@ from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, Task, TaskConfig
-from oscbench.tasks.support.captions.contrast import info_nce, nearest_means_the_same
-from oscbench.tasks.support.captions.floors import TwoTowers
-from oscbench.tasks.support.captions.sources import LAYOUT, Captioned, captioned
+from oscbench.tasks.support.images.captioned import LAYOUT, Captioned, captioned
 from oscbench.tasks.support.images.pictures import decoded, pillow
+from oscbench.tasks.support.pairs import TwoTowers, info_nce, nearest_means_the_same
 from oscbench.tasks.support.text.words import WORDS_AND_PUNCTUATION, words_of
 
 PREPARATION = "captioned_images v1"

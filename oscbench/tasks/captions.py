@@ -28,10 +28,9 @@ from oscbench.models.trunk import named_seed
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, DualInputs, Metric, Score, Split, TaskConfig, draw_number
 from oscbench.tasks.digits import digit_splits
-from oscbench.tasks.support.captions.contrast import info_nce, nearest_means_the_same
-from oscbench.tasks.support.captions.floors import TwoTowers
 from oscbench.tasks.support.floors import histogram, logistic
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
+from oscbench.tasks.support.pairs import TwoTowers, info_nce, nearest_means_the_same
 from oscbench.tasks.support.scenes.composition import placed
 from oscbench.tasks.support.training_subsets import drawn
 

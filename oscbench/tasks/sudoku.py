@@ -32,7 +32,7 @@ from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, GridInputs, Metric, Score, Split, TaskConfig, draw_number
-from oscbench.tasks.support.grid_floors import Looped
+from oscbench.tasks.support.floors import Looped
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.sudoku.boards import (
     GEOMETRIES,

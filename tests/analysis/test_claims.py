@@ -9,8 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 from synthetic_records import make_record
 
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import CORRECTED
+from oscbench.analysis.claims.evidence import CORRECTED, Evidence
 from oscbench.analysis.claims.ledger import Ask, Claim, Ground, read_claims
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.claims.verdicts import Judged, combined, counted, fill

@@ -7,7 +7,7 @@ import math
 import pytest
 from synthetic_records import make_record
 
-from oscbench.analysis.costs.ratios import ratio_half_width
+from oscbench.analysis.costs.timing import ratio_half_width
 from oscbench.records import Measurement, Record
 
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from synthetic_records import START, make_record
 
-from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries, pairs_asked, pairs_declared
 from oscbench.analysis.study import Study, assemble
+from oscbench.errors import ReportError
 from oscbench.records import Matching, Measurement, Record
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.shared import fingerprint, shared_note, suites_sharing
+from oscbench.analysis.same_runs import fingerprint, shared_note, suites_sharing
 from oscbench.analysis.study import assemble
 
 

@@ -14,8 +14,7 @@ from torchdiffeq import odeint
 from oscbench.measures.disorder import DisorderConfig, DisorderMeasure
 from oscbench.measures.settling import Settling, SettlingConfig, distances_over_time
 from oscbench.ops import softmax_attention
-from oscbench.ops.disorder import KINDS, Disorder
-from oscbench.ops.fixed_query.turning import turned
+from oscbench.ops.disorder import KINDS, Disorder, turned
 
 
 def noise(kind: str, strength: float, seed: int = 0) -> Disorder:

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from oscbench import catalog
-from oscbench.analysis.roles import basis, costs, has_role, quantities, speed_measures
-from oscbench.roles import Role
+from oscbench.roles import Role, basis, costs, has_role, quantities, speed_measures
 
 
 @pytest.mark.parametrize("name", catalog.names("measures"))

@@ -10,8 +10,7 @@ import pytest
 from synthetic_records import make_record
 
 import oscbench.reporting.sections
-from oscbench import catalog
-from oscbench.analysis import roles
+from oscbench import catalog, roles
 from oscbench.reporting import build_report
 from oscbench.reporting.page.blocks import page_of
 

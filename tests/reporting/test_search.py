@@ -9,12 +9,12 @@ import re
 import pytest
 from synthetic_records import make_record
 
-from oscbench.analysis.errors import ReportError
 from oscbench.analysis.experiment import fairness_facts
 from oscbench.analysis.frame import load
 from oscbench.analysis.search import edge, searches
 from oscbench.analysis.selection import entry_names
 from oscbench.analysis.study import assemble
+from oscbench.errors import ReportError
 from oscbench.records import Measurement, Store, identity, protocol
 from oscbench.records.ledger import Ledger, LedgerEntry, TrialRow, shared_request, write_ledger
 from oscbench.reporting import build_report

@@ -10,8 +10,7 @@ from command_line import records, run
 from oscbench.models.diagnosed import diagnosed
 from oscbench.records import Store
 from oscbench.records.diagnostics import read_diagnostics
-from oscbench.runner.trained.diagnostics import diagnose
-from oscbench.runner.trained.evaluation import task_for
+from oscbench.runner.trained import diagnose, task_for
 from oscbench.runner.training.weights import load_trained
 
 

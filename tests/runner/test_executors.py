@@ -17,7 +17,7 @@ from oscbench.records import Record, Store
 from oscbench.runner import pool as pools
 from oscbench.runner.executors import ExecutorError, Machine, Needs, Options, ray
 from oscbench.runner.executors.local import visible_devices
-from oscbench.runner.measurements import Measurements
+from oscbench.runner.matched_times import Measurements
 from oscbench.runner.placement import Placement
 from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool

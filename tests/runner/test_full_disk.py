@@ -9,7 +9,7 @@ from fake_executor import NATURE, Fake, Watching
 
 from oscbench.records import ResultsError, Store
 from oscbench.runner.executors import Machine, Recorded, Trained
-from oscbench.runner.measurements import Measurements
+from oscbench.runner.matched_times import Measurements
 from oscbench.runner.placement import Placement
 from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool

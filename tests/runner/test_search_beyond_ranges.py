@@ -12,8 +12,8 @@ from oscbench.records.identity import protocol
 from oscbench.records.ledger import ledger_path, read_ledger, write_ledger
 from oscbench.runner.flows import extended
 from oscbench.runner.plan import make_plan
-from oscbench.runner.training.extension import beyond, widened
 from oscbench.runner.training.search import ledger_of, search, searches, with_choices
+from oscbench.runner.training.space import beyond, widened
 from oscbench.runner.training.specs import recipe
 from oscbench.suite import load_suite
 from oscbench.suite.tune import Axis

@@ -11,7 +11,7 @@ import torch
 from oscbench.instruments.clock import Contender, Timed
 from oscbench.models.matching import MatchingError
 from oscbench.records import Matching, Store, identity
-from oscbench.runner.measurements import Measurements
+from oscbench.runner.matched_times import Measurements
 from oscbench.runner.plan import make_plan
 from oscbench.runner.training import match_time as step_time
 from oscbench.runner.training.specs import match_spec, parts_of, request_key, time_requests

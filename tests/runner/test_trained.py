@@ -9,7 +9,7 @@ from command_line import records, run
 import oscbench
 from oscbench.errors import UserError
 from oscbench.records import Store
-from oscbench.runner.trained.evaluation import TrainedModelError, task_for
+from oscbench.runner.trained import TrainedModelError, task_for
 from oscbench.runner.training import room
 from oscbench.runner.training.specs import Parts
 

@@ -16,7 +16,7 @@ from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Machine, Recorded
 from oscbench.runner.kind import Preview
 from oscbench.runner.plan import make_plan
-from oscbench.runner.preview.search import preview_search, search_seconds
+from oscbench.runner.preview import preview_search, search_seconds
 from oscbench.runner.session import dry_run
 from oscbench.runner.training.search import key_of, ledger_of, search, searches, with_choices
 from oscbench.runner.training.specs import recipe

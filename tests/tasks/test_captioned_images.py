@@ -19,7 +19,7 @@ from oscbench.errors import UserError
 from oscbench.models.backbones.dual import Dual, DualConfig
 from oscbench.models.trunk import Output
 from oscbench.tasks.captioned_images import CaptionedImages, CaptionedImagesConfig, found_pairs, split_of
-from oscbench.tasks.support.captions.sources import captioned
+from oscbench.tasks.support.images.captioned import captioned
 
 CPU = torch.device("cpu")
 COUNT = 120

@@ -18,8 +18,7 @@ from oscbench.errors import UserError
 from oscbench.tasks import Batch
 from oscbench.tasks.coco_panoptic import CocoPanoptic, CocoPanopticConfig
 from oscbench.tasks.support.in_memory import mixed
-from oscbench.tasks.support.segments.panoptic import INSTANCES, crowd_of, segments_of
-from oscbench.tasks.support.segments.panoptic_quality import VOID
+from oscbench.tasks.support.segments.panoptic import INSTANCES, VOID, crowd_of, segments_of
 
 CPU = torch.device("cpu")
 CATEGORIES = [

@@ -17,14 +17,16 @@ from oscbench.tasks.support.segments.panoptic import (
     INSTANCES,
     KEPT_SCORE,
     KEPT_SHARE,
+    VOID,
     _matching,
     crowd_of,
     merged,
+    panoptic_counts,
     panoptic_loss,
+    qualities,
     segments_of,
     truth_of,
 )
-from oscbench.tasks.support.segments.panoptic_quality import VOID, panoptic_counts, qualities
 from oscbench.tasks.support.segments.parts import SIDE, parts_of
 
 CPU = torch.device("cpu")

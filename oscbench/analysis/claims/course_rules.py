@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Ahead, HalfWay, Rises
 from oscbench.analysis.dynamics import layer_curves
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p

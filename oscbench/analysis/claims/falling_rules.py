@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, absent, by_interval
+from oscbench.analysis.claims.evidence import Evidence, Finding, absent, by_interval
 from oscbench.analysis.claims.ledger import Falls
 from oscbench.analysis.frame import headline
 from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling

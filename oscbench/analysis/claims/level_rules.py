@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, Outcome, absent, by_interval
+from oscbench.analysis.claims.evidence import Evidence, Finding, Outcome, absent, by_interval
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
-from oscbench.analysis.costs.ratios import ratio_half_width
+from oscbench.analysis.costs.timing import ratio_half_width
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import exact_proportion_interval, mean_interval
 from oscbench.records import Record

@@ -9,8 +9,7 @@ import numpy as np
 from scipy import stats
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Less, Level, Loses
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.equivalence import read_margin

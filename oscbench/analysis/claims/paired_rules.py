@@ -9,14 +9,15 @@ import numpy as np
 from scipy import stats
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence, comparison_of
-from oscbench.analysis.claims.finding import (
+from oscbench.analysis.claims.evidence import (
     CORRECTED,
     FEW_SEEDS,
+    Evidence,
     Finding,
     Outcome,
     absent,
     by_interval,
+    comparison_of,
     p_told,
 )
 from oscbench.analysis.claims.ledger import Ask, Difference, FailsLess

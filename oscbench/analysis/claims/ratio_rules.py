@@ -10,8 +10,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.claims.course_rules import courses, words_of
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import CORRECTED, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Finding, absent, by_interval, p_told
 from oscbench.analysis.claims.ledger import Ask, HalfWay, NeedsLess, Sooner
 from oscbench.analysis.costs.targets import steps_to_target
 from oscbench.analysis.dynamics import half_way

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from oscbench.analysis.claims.course_rules import ahead, rises
-from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.evidence import Evidence, Finding
 from oscbench.analysis.claims.falling_rules import falls
-from oscbench.analysis.claims.finding import Finding
 from oscbench.analysis.claims.ledger import (
     Ahead,
     Ask,

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence
-from oscbench.analysis.claims.finding import Finding, Outcome
+from oscbench.analysis.claims.evidence import Evidence, Finding, Outcome
 from oscbench.analysis.claims.ledger import Claim, Ground, read_claims
 from oscbench.analysis.claims.rules import find
-from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import Loaded, load
 from oscbench.analysis.statistics.multiplicity import simultaneous_level
-from oscbench.errors import nearest
+from oscbench.errors import ReportError, nearest
 
 Verdict = Literal["holds", "holds in part", "does not hold", "undecided", "not tested here"]
 VERDICTS: tuple[Verdict, ...] = ("holds", "holds in part", "does not hold", "undecided", "not tested here")

@@ -8,8 +8,8 @@ from typing import Literal
 
 from oscbench.analysis.experiment import Experiment, Standing, known_measure, missing_reason, values_of
 from oscbench.analysis.fairness import machine, matching_mode
-from oscbench.analysis.roles import Cost, costs
 from oscbench.analysis.statistics.seeds import mean_interval
+from oscbench.roles import Cost, costs
 
 State = Literal["front", "unclear", "dominated"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from oscbench.analysis.roles import has_role
 from oscbench.errors import UserError, kind_and_line
 from oscbench.records import Record, Store
+from oscbench.roles import has_role
 
 REGRESSION_EXIT_CODE = 3
 PEAK_GROWTH = 0.10

@@ -10,9 +10,9 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.roles import basis
 from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling
 from oscbench.analysis.sweeps.sweep import Sweep
+from oscbench.roles import basis
 from oscbench.settings import SPENT
 
 PARAMETERS = "parameters"

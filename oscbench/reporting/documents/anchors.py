@@ -6,8 +6,8 @@ from oscbench.analysis.frame import Loaded
 from oscbench.analysis.published.matches import beside
 from oscbench.analysis.study import assemble
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.columns import table_of
 from oscbench.reporting.documents.support.suites import reported
+from oscbench.reporting.documents.support.tables import table_of
 from oscbench.reporting.sections.published import COLUMNS
 
 _HEAD = """# Do we measure what others measured?

@@ -11,8 +11,11 @@ from oscbench.analysis.floors import is_floor, is_untrained
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import (
+from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
+from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.tables import (
+    flags_row,
+    flags_told,
     flops_row,
     gains_table,
     measured,
@@ -20,8 +23,6 @@ from oscbench.reporting.documents.support.measures import (
     positions_row,
     scores_table,
 )
-from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
-from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 
 _HEAD = f"""# Who binds words to places?
 

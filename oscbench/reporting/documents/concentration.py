@@ -14,7 +14,6 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.reporting.documents import Document, picture, table
-from oscbench.reporting.documents.support.flags import flags, flags_told
 from oscbench.reporting.documents.support.standings import (
     comparisons_table,
     flops,
@@ -23,6 +22,7 @@ from oscbench.reporting.documents.support.standings import (
     under_title,
 )
 from oscbench.reporting.documents.support.suites import description_of, few_told, nothing_of, report_of
+from oscbench.reporting.documents.support.tables import flags, flags_told
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
 from oscbench.reporting.page.style import look_of, settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from oscbench.analysis.costs.growth import is_timing
-from oscbench.analysis.costs.ratios import ratio_half_width
+from oscbench.analysis.costs.timing import ratio_half_width
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, table

@@ -7,9 +7,15 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import flops_row, gains_table, positions_row, scores_table
 from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.tables import (
+    flags_row,
+    flags_told,
+    flops_row,
+    gains_table,
+    positions_row,
+    scores_table,
+)
 
 _HEAD = """# Who stands worse images?
 

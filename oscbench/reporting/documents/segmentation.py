@@ -6,16 +6,7 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.columns import table_of
-from oscbench.reporting.documents.support.flags import flags_row, flags_told
 from oscbench.reporting.documents.support.forest import Row, forest
-from oscbench.reporting.documents.support.measures import (
-    flops_row,
-    measured,
-    positions_row,
-    scores_table,
-    seeds_row,
-)
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import (
@@ -24,6 +15,16 @@ from oscbench.reporting.documents.support.suites import (
     few_told,
     nothing_of,
     report_of,
+)
+from oscbench.reporting.documents.support.tables import (
+    flags_row,
+    flags_told,
+    flops_row,
+    measured,
+    positions_row,
+    scores_table,
+    seeds_row,
+    table_of,
 )
 from oscbench.reporting.sections.binding import COLUMNS, answers, reading
 

@@ -6,17 +6,18 @@ from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
-from oscbench.reporting.documents.support.flags import flags_row, flags_told
-from oscbench.reporting.documents.support.measures import (
+from oscbench.reporting.documents.support.searches import search_of
+from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
+from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.tables import (
+    flags_row,
+    flags_told,
     flops_row,
     measured,
     positions_row,
     scores_table,
     seeds_row,
 )
-from oscbench.reporting.documents.support.searches import search_of
-from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
-from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
 
 _HEAD = f"""# Who solves Sudoku beyond its training, and does more time help?

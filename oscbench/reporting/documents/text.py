@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.measures import (
+from oscbench.reporting.documents.support.standings import page
+from oscbench.reporting.documents.support.suites import report_of
+from oscbench.reporting.documents.support.tables import (
     flops_row,
     gains_table,
     measured,
@@ -12,8 +14,6 @@ from oscbench.reporting.documents.support.measures import (
     positions_row,
     scores_table,
 )
-from oscbench.reporting.documents.support.standings import page
-from oscbench.reporting.documents.support.suites import report_of
 
 _SUITES = ("language_small", "language_context", "tuned_text", "language_long", "dimension")
 _LONGER = {f"bits_per_character_at_{times}x": f"{times} × the training length" for times in (1, 2, 4)}

@@ -13,9 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from oscbench.analysis.errors import ReportError
 from oscbench.analysis.frame import load, tidy
-from oscbench.errors import nearest
+from oscbench.errors import ReportError, nearest
 
 FORMATS = ("csv", "json", "parquet")
 

@@ -10,11 +10,11 @@ from urllib.parse import quote
 from oscbench import words
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded, headline, value_of
-from oscbench.analysis.roles import quantities
 from oscbench.analysis.selection import Entry, anchor_of, entry_of
 from oscbench.records import Record, Store
 from oscbench.reporting.page.blocks import Page, Part
 from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
+from oscbench.roles import quantities
 
 FILE = "records.html"
 

@@ -17,10 +17,10 @@ from oscbench.analysis.experiment import (
     missing_reason,
     values_of,
 )
-from oscbench.analysis.roles import Quantity, quantities
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Prose, per_experiment
 from oscbench.reporting.page.table import Cell, Reads, Table, number_cell
+from oscbench.roles import Quantity, quantities
 
 
 def energies() -> list[Quantity]:

@@ -12,11 +12,11 @@ import numpy as np
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing, anchor, measure_label, median_of, speed_measure
 from oscbench.analysis.ranking import RESAMPLES, Placed, Ranking, chances, draws, placed, rankings
-from oscbench.analysis.roles import basis
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import FRONT, Block, Folded
 from oscbench.reporting.page.scores import score_axis, score_cell
 from oscbench.reporting.page.table import Bar, Cell, Reads, Table, number_cell, sorted_by
+from oscbench.roles import basis
 
 
 def leaderboards(study: Study) -> list[Table]:

@@ -15,13 +15,13 @@ from oscbench.analysis.experiment import (
     median_of,
     speed_measure,
 )
-from oscbench.analysis.roles import quantities
 from oscbench.analysis.statistics.seeds import Interval, Summary
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
 from oscbench.reporting.page.comparisons import comparison_table
 from oscbench.reporting.page.scores import score_axis, score_cell
 from oscbench.reporting.page.table import Cell, Reads, Table, number_cell, sorted_by
+from oscbench.roles import quantities
 
 
 def results_table(experiment: Experiment) -> Table:

@@ -13,12 +13,12 @@ from oscbench import words
 from oscbench.analysis.costs.targets import spent_to_target, steps_to_target
 from oscbench.analysis.experiment import Experiment, Standing, anchor, identify
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.roles import quantities
 from oscbench.analysis.statistics.seeds import Censored, mean_interval, summarise_censored
 from oscbench.analysis.study import Study
 from oscbench.records import Record
 from oscbench.reporting.page.blocks import SUITE, Block, per_experiment
 from oscbench.reporting.page.table import Cell, Reads, Table
+from oscbench.roles import quantities
 
 NEAR = 0.05
 """A target is so near to what the reference reaches."""

@@ -1,16 +1,17 @@
-"""One training run: the recipe that every mechanism gets."""
+"""One training run: the recipe that every mechanism gets, and measures that look meanwhile."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from oscbench.errors import PartError, kind_of
 from oscbench.measures import History, Measure, Subject
 from oscbench.models.backbones import Backbone
 from oscbench.models.rates import cosine, depth_factors, set_weight_decay
@@ -22,9 +23,39 @@ from oscbench.runner.training import parallel
 from oscbench.runner.training.checkpoint import Checkpoints, Training
 from oscbench.runner.training.graph import rates_on_device
 from oscbench.runner.training.learner import stepper
-from oscbench.runner.training.looking import Looking
 from oscbench.runner.training.pending import DivergedError, Pending
 from oscbench.tasks import Batch, Task
+
+
+class Looking:
+    """Asks measures at their steps, and leaves no trace in the training: the streams that dropout draws from go on as they were."""
+
+    def __init__(self, subject: Subject, measures: Sequence[Measure], steps: int) -> None:
+        self.subject = subject
+        self.asked = [(measure, measure.steps(steps)) for measure in measures]
+
+    def at(self, step: int) -> None:
+        """So many steps are done."""
+        for measure, asked in self.asked:
+            if step in ((0,) if asked is None else asked):
+                self._keep(measure, step)
+
+    def validated(self, step: int) -> None:
+        """The model was validated after this step."""
+        for measure, asked in self.asked:
+            if asked is None:
+                self._keep(measure, step)
+
+    def _keep(self, measure: Measure, step: int) -> None:
+        with torch.random.fork_rng():
+            found = measure.during(self.subject)
+        if not isinstance(found, Mapping):
+            raise PartError(
+                f"measure {type(measure).__name__}: during gave {kind_of(found)}; wanted: a mapping"
+            )
+        for name, value in found.items():
+            self.subject.history.followed.setdefault(name, []).append((step, value))
+
 
 VERSION = 2
 """Raised when the same recipe would train to other values: 2 is the fused AdamW, which rounds otherwise."""

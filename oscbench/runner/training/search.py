@@ -19,13 +19,16 @@ from oscbench.records.identity import canonical
 from oscbench.records.ledger import Extension, Ledger, LedgerEntry, TrialRow, shared_request, trial_label
 from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import position_of
-from oscbench.runner.training.extension import MOST_TRIALS, beyond, ends_reached, widened
 from oscbench.runner.training.space import (
+    MOST_TRIALS,
+    beyond,
+    ends_reached,
     first_values,
     given_values,
     own_space,
     rounded,
     trial_spec,
+    widened,
     with_values,
 )
 from oscbench.runner.training.specs import parts_of

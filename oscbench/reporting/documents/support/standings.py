@@ -12,15 +12,13 @@ from oscbench.analysis.experiment import Experiment, Standing, values_of
 from oscbench.analysis.fairness import position_of
 from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.roles import basis
+from oscbench.analysis.same_runs import shared_note, suites_sharing
 from oscbench.analysis.selection import Entry
-from oscbench.analysis.shared import shared_note, suites_sharing
 from oscbench.analysis.statistics.failures import failures
 from oscbench.analysis.study import Study
 from oscbench.analysis.sweeps.sweep import Sweep
 from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents.support.flags import flags, flags_told
 from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.suites import (
@@ -31,6 +29,8 @@ from oscbench.reporting.documents.support.suites import (
     nothing_of,
     report_of,
 )
+from oscbench.reporting.documents.support.tables import flags, flags_told
+from oscbench.roles import basis
 
 _HEAD = """# {title}
 

@@ -32,7 +32,7 @@ from oscbench.tasks.support.arc.canvas import (
 )
 from oscbench.tasks.support.arc.rule_floors import BestRule
 from oscbench.tasks.support.arc.rules import Grid
-from oscbench.tasks.support.grid_floors import OwnMark
+from oscbench.tasks.support.floors import OwnMark
 from oscbench.tasks.support.in_memory import InMemoryTask
 
 ADAPTATION_SEED = 20_261_127

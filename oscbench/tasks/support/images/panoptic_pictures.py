@@ -19,8 +19,7 @@ from torch import Tensor
 
 from oscbench.errors import UserError, first_line
 from oscbench.tasks.support.images.labelled_pictures import decoded_together
-from oscbench.tasks.support.segments.panoptic import INSTANCES, MOST_CLASSES, crowd_of
-from oscbench.tasks.support.segments.panoptic_quality import VOID
+from oscbench.tasks.support.segments.panoptic import INSTANCES, MOST_CLASSES, VOID, crowd_of
 
 RED_GREEN_BLUE = np.array([1, 256, 65_536])
 

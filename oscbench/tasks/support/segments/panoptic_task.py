@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
-from oscbench.tasks.support.segments.panoptic import merged, panoptic_loss, parted, truth_of
-from oscbench.tasks.support.segments.panoptic_quality import panoptic_counts, qualities
+from oscbench.tasks.support.segments.panoptic import (
+    merged,
+    panoptic_counts,
+    panoptic_loss,
+    parted,
+    qualities,
+    truth_of,
+)
 from oscbench.tasks.support.segments.segmentation import PIXELS_AT_ONCE
 
 SURE = 20.0

@@ -1,15 +1,30 @@
-"""A dry run of a search: how many trial cells are left, how large they are, and how long its rounds would take."""
+"""A dry run: what would run, how large it is, and how long a timed step says it would take."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from oscbench.records import Record, Store
 from oscbench.runner.cell_spec import FINAL, Cell
 from oscbench.runner.estimate import total_seconds
 from oscbench.runner.kind import Preview
+from oscbench.runner.kinds import kind_of
 from oscbench.runner.training.search import Search, key_of
+
+
+def preview(cells: list[Cell], store: Store) -> list[Preview]:
+    """Sizes and estimates; each mechanism and variant is built and timed once."""
+    measured: dict[tuple[str, str], Preview] = {}
+    found = []
+    for cell in cells:
+        key = (cell.spec["mechanism"]["name"], cell.spec["variant"])
+        if key not in measured:
+            measured[key] = kind_of(cell.spec).preview(cell)
+        record = store.find(cell.suite, cell.identity, tidy=False)
+        there = record is not None and record.status in FINAL
+        found.append(replace(measured[key], cell=cell, there=there))
+    return found
 
 
 @dataclass(frozen=True)

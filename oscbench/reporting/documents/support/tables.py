@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
@@ -11,6 +12,17 @@ from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records import Record
 from oscbench.reporting.documents import table
+from oscbench.reporting.page.table import Cell, Reads
+
+
+def table_of(columns: Sequence[Reads[Any]], items: Sequence[Any], numbers: int = 0) -> str:
+    """A row an item, read by a report's columns, of which the last `numbers` hold numbers."""
+    rows = [[_text(column.read(one)) for column in columns] for one in items]
+    return table([column.heading for column in columns], rows, numbers)
+
+
+def _text(shown: Cell | str) -> str:
+    return shown.text if isinstance(shown, Cell) else shown
 
 
 def measured(standing: Standing, names: Mapping[str, str]) -> bool:
@@ -92,3 +104,24 @@ def _gain(standing: Standing, reference: Standing, name: str, less: str) -> str:
     gains = [value(record) - theirs[record.seed] for record in standing.finished if record.seed in theirs]
     ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
     return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)
+
+
+_MEANING = {"phases only": "no Kuramoto step is ever taken, so that phases are rotations alone"}
+"""Of flags that do not say it themselves."""
+
+
+def flags(standing: Standing) -> str:
+    """Each flag, and how many of the entry's seeds carry it."""
+    return "; ".join(standing.flags)
+
+
+def flags_row(standings: Sequence[Standing]) -> list[list[str]]:
+    """A row for above measures, a column an entry; none where nobody has a flag."""
+    return [["Flags", *map(flags, standings)]] if any(map(flags, standings)) else []
+
+
+def flags_told(standings: Sequence[Standing]) -> str:
+    """What the flags of a table mean, as a paragraph after it; empty where there are none that need it."""
+    seen = {flag for standing in standings for record in standing.cells for flag in record.flags}
+    told = [f"*{flag}*: {meaning}" for flag, meaning in _MEANING.items() if flag in seen]
+    return f"\n\nFlags, with the seeds that carry them: {'; '.join(told)}." if told else ""

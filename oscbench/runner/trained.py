@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from oscbench.errors import PartError, UserError
 from oscbench.machine.process import prepare_process
 from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.sequence import Sequence
+from oscbench.models.diagnosed import diagnosed
 from oscbench.models.generation import generate, why_not
 from oscbench.ops.dispatch import UnsupportedError
-from oscbench.records import Measurement, Record
+from oscbench.records import Measurement, Record, ResultsError, Store, suite_name
+from oscbench.records.ledger import is_trial
 from oscbench.records.naming import record_named
 from oscbench.runner.devices import usable_device
 from oscbench.runner.scores import as_measured
@@ -219,3 +221,41 @@ def _kind(inputs: Any) -> str:
     return {"dual": "images with captions"}.get(
         kind := type(inputs).__name__.removesuffix("Inputs").lower(), f"{kind}s"
     )
+
+
+def diagnose(results: Path, suites: Iterable[str], tell: Callable[[str], None]) -> int:
+    """Work out what is not there yet, for the smallest seed with weights of every entry; how many were written.
+
+    Args:
+        results: folder of the records.
+        suites: names or labels; all when empty.
+        tell: is told of what could not be done, a line each; the report then goes without.
+    """
+    store, wanted = Store(results), set(suites)
+    first: dict[tuple[str, str, str, str], Record] = {}
+    for record in store.read_all()[0]:
+        asked = not wanted or {record.suite, suite_name(record.suite)} & wanted
+        if (
+            asked
+            and record.status == "ok"
+            and not is_trial(record.suite)
+            and store.weights_path(record).is_file()
+        ):
+            key = (record.suite, record.task, record.mechanism, record.variant)
+            if key not in first or record.seed < first[key].seed:
+                first[key] = record
+    written = 0
+    for record in first.values():
+        if store.diagnostics_path(record).is_file():
+            continue
+        try:
+            model = load_trained(record, results)
+            inputs = next(task_for(record).batches("test", 1)).inputs
+            store.write_diagnostics(record, diagnosed(model, inputs).packed())
+            written += 1
+        except ResultsError as error:  # every other file would be refused as well
+            tell(f"{error}; pictures of the mechanism at work are left out")
+            break
+        except (UserError, UnsupportedError) as error:
+            tell(f"{record.mechanism} seed {record.seed}: no picture of it at work: {error}")
+    return written

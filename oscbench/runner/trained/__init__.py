@@ -1,1 +1,0 @@
-"""Kept weights at work again: scored, continued, looked into."""

@@ -1,1 +1,0 @@
-"""Images with captions: where pairs come from, the contrastive loss, and floors."""
