@@ -9,7 +9,7 @@ from torch import Tensor
 
 from oscbench.drawings import drawn, square
 from oscbench.ops.fixed_query.ode import settle
-from oscbench.ops.fixed_query.stages import fixed_point, pull
+from oscbench.ops.fixed_query.reference import fixed_point, pull
 from oscbench.reporting.page.style import INK, MUTED
 
 TOKENS, HORIZON, TIMES = 6, 5.0, 25

@@ -45,7 +45,7 @@ from oscbench.ops import decode, fixed_query_attention
 from oscbench.ops.disorder import KINDS
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.fixed_query.cost import IMPLEMENTATIONS, fixed_query_stage
-from oscbench.ops.fixed_query.stages import fixed_point, pull, read_out
+from oscbench.ops.fixed_query.reference import fixed_point, pull, read_out
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.precision import as_given, widened
 

@@ -16,7 +16,7 @@ from oscbench.mechanisms import Context, Mechanism, Positions, Shape
 from oscbench.models.trunk import Trunk, initialise
 from oscbench.ops import kope_attention, kuramoto_step, torus_attention
 from oscbench.ops.fixed_query.ode import settle
-from oscbench.ops.fixed_query.stages import fixed_point
+from oscbench.ops.fixed_query.reference import fixed_point
 from oscbench.ops.phases import wrap
 from oscbench.ops.synchronization.order import order_parameter
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oscbench.ops.fixed_query import dense, pairwise
-from oscbench.ops.fixed_query.stages import couple
+from oscbench.ops.fixed_query.reference import couple
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -18,7 +18,7 @@ import torch
 from ops_cases import gradient_floor, relative_error
 from oscbench.ops import backends, torus_attention
 from oscbench.ops.torus.heard import heard
-from oscbench.ops.torus.triton_sink import sink_attention_triton
+from oscbench.ops.torus.triton import sink_attention_triton
 from oscbench.ops.torus.triton_waves import tangent, waves
 
 torch.set_num_threads(1)

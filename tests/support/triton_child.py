@@ -52,7 +52,7 @@ def numbers() -> None:
 
 
 def opcheck() -> None:
-    from oscbench.ops.fixed_query.triton_fused import settle_triton
+    from oscbench.ops.fixed_query.triton import settle_triton
 
     def leaf(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=draws.generator(sum(shape))).requires_grad_()

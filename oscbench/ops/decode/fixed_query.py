@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import elu, normalize, softplus
 
 from oscbench.ops import checks
-from oscbench.ops.decode import senders
 from oscbench.ops.phases import at_least_float32
 
 # The reference has its own copies, and tests compare the two.
@@ -40,7 +39,7 @@ def pull(q: Tensor, k: Tensor, anchors: Tensor, *, coupling: str = "softplus") -
     Raises:
         ValueError: shapes, dtypes or devices do not agree.
     """
-    senders.check("pull", {"q": q}, {"k": k})
+    checks.receiver_and_senders("pull", {"q": q}, {"k": k})
     checks.same_width("decode.pull", q=q, k=k)
     scores = at_least_float32(q) @ at_least_float32(k).mT * q.shape[-1] ** -0.5
     return COUPLINGS[coupling](scores) @ _wide_anchors("pull", anchors, k)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from oscbench.ops import checks, fused
-from oscbench.ops.decode import senders
 
 
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
@@ -23,7 +22,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = 
     Raises:
         ValueError: shapes, dtypes or devices do not agree.
     """
-    senders.check("softmax_attention", {"q": q}, {"k": k, "v": v})
+    checks.receiver_and_senders("softmax_attention", {"q": q}, {"k": k, "v": v})
     checks.same_width("decode.softmax_attention", q=q, k=k)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     return fused.attention(q, k, v, scale=scale, is_causal=False, key_padding_mask=None)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from oscbench.ops import checks
-from oscbench.ops.decode import senders
 from oscbench.ops.phases import at_least_float32
 
 SUM_EPSILON = 1e-8
@@ -48,7 +47,7 @@ def selective_synchronization(
     Raises:
         ValueError: shapes, dtypes or devices do not agree.
     """
-    senders.check("selective_synchronization", {"omega": omega}, {"others": others, "v": v})
+    checks.receiver_and_senders("selective_synchronization", {"omega": omega}, {"others": others, "v": v})
     checks.same_width("decode.selective_synchronization", omega=omega, others=others)
     total_cos, total_sin, count = sums
     order = torch.hypot(total_cos, total_sin).mean(-1, keepdim=True) / count

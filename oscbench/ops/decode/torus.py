@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from oscbench.ops.decode import senders
+from oscbench.ops import checks
 from oscbench.ops.phases import at_least_float32, wrap
 
 
@@ -37,7 +37,7 @@ def torus_attention(
     Raises:
         ValueError: shapes, dtypes or devices do not agree.
     """
-    senders.check("torus_attention", {"theta": theta}, {"others": others})
+    checks.receiver_and_senders("torus_attention", {"theta": theta}, {"others": others})
     weights = torus_weights(theta, gate, others, drift=drift, lag=lag, include_self=include_self)
     heard = others[..., : weights.shape[-1], :]
     if heard.shape[-2] == 0:

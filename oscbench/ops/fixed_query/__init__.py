@@ -11,7 +11,7 @@ from torch.nn import functional
 from oscbench.ops import checks, triton_tools
 from oscbench.ops.dispatch import Backend, Call, call_of
 from oscbench.ops.fixed_query.cost import counted
-from oscbench.ops.fixed_query.stages import COUPLINGS
+from oscbench.ops.fixed_query.reference import COUPLINGS
 from oscbench.ops.op import Draw, Op, OpSize, Sample
 
 EXPONENTS = (1, 2, 4)

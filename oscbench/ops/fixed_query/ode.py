@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from oscbench.ops.fixed_query.stages import fixed_point
+from oscbench.ops.fixed_query.reference import fixed_point
 from oscbench.ops.phases import at_least_float32
 
 ADAPTIVE = ("dopri5",)

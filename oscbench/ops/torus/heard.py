@@ -60,7 +60,7 @@ def heard(
     no_self = torch.full_like(q[..., 0], -torch.inf)
     attend: Callable[..., tuple[Tensor, Tensor]] = sink_attention
     if triton_tools.may_serve(theta.device) and OP.backends["triton"].why_not(call_of(theta)) is None:
-        from oscbench.ops.torus.triton_sink import sink_attention_triton as attend
+        from oscbench.ops.torus.triton import sink_attention_triton as attend
 
         q, k, v = (x.to(theta.dtype) for x in (q, k, v))
     means = attend(q, k, v, no_self, key_padding_mask, False)[0]
