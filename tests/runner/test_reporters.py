@@ -1,8 +1,9 @@
-"""Reporters are told of every record, read back here from what each service keeps offline; none can end a run."""
+"""What a run tells: its progress on the terminal, and every record to services that keep it; none can end a run."""
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from synthetic_records import make_record
 
 from oscbench import catalog
 from oscbench.errors import UserError
+from oscbench.runner import progress
 from oscbench.runner.reporters import RecordReporters, curves_of, name_of, results_of, settings_of
 
 SERVICES = ("wandb", "trackio", "mlflow")
@@ -151,3 +153,64 @@ def _mlflow_kept(folder):
 
 
 CHECKS = {"wandb": _wandb_kept, "trackio": _trackio_kept, "mlflow": _mlflow_kept}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def cells(finished):
+    from oscbench.records import Store
+    from oscbench.runner.plan import make_plan
+    from oscbench.suite import load_suite
+
+    planned = make_plan(load_suite(str(finished.parent / "tiny.yaml")), only=[], device="cpu")
+    store = Store(finished)
+    return [(cell, store.find(cell.suite, cell.identity)) for cell in planned]
+
+
+def test_terminal_gets_a_bar_for_the_suite_and_one_for_each_cell_with_the_time_left(cells, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "REFRESH_S", 0.0)
+    told = progress.reporter("tiny", len(cells))
+    with told:
+        (reused, record), (first, other), (second, third), _ = cells
+        told.finished(reused, record, reused=True)
+        told.started(first)
+        told.started(second)
+        assert {-bar.pos for bar in told.cells.values()} == {1, 2}
+        for done in range(1, 10):
+            told.progress(first, done, 9)
+            told.progress(second, done, 9)
+        assert " 9/9 [" in str(told.cells[first.identity])
+        assert "<" in str(told.cells[first.identity]), "the time left"
+        assert "2.0/3 cells [" in str(told.suite), "cells in progress count in part"
+        told.finished(first, other, reused=False)
+        told.started(cells[3][0])
+        assert {-bar.pos for bar in told.cells.values()} == {1, 2}, "a freed line is used again"
+        told.finished(second, third.model_copy(update={"status": "failed", "reason": "why"}), reused=False)
+        assert (told.suite.n, told.suite.total) == (2, 3), "what was there says nothing about the time left"
+    text = terminal.getvalue()
+    assert f"  {first.name}: " in text
+    assert "tiny: " in text
+    assert f"{second.name}: failed: why" in text
+
+
+def test_pipe_gets_a_line_for_each_cell(cells, capsys):
+    told = progress.reporter("tiny", len(cells))
+    with told:
+        for index, (cell, record) in enumerate(cells):
+            told.started(cell)
+            told.progress(cell, 1, 9)
+            told.finished(cell, record, reused=index == 0)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert lines[0] == "tiny: 4 cells"
+    assert len(lines) == 5
+    assert lines[1].startswith("[1/4] softmax seed 0: accuracy ")
+    assert lines[1].endswith("(already there)")
+    assert lines[4].endswith("0:00:00 left)")
