@@ -41,6 +41,6 @@ def latex(table: Table) -> str:
     head = " & ".join(escaped(column.heading) for column in table.columns) + r" \\"
     body = "\n".join(["\\toprule", head, "\\midrule", *lines, "\\bottomrule"])
     return (
-        f"\\begin{{table}}\n\\centering\n\\caption{{{escaped(table.caption)}}}\n\\label{{tab:{table.name}}}\n"
+        f"% \\usepackage{{booktabs}}\n\\begin{{table}}\n\\centering\n\\caption{{{escaped(table.caption)}}}\n\\label{{tab:{table.name}}}\n"
         f"\\begin{{tabular}}{{{sides}}}\n{body}\n\\end{{tabular}}\n\\end{{table}}\n"
     )
