@@ -269,7 +269,7 @@ def _imported(kind: str, name: str) -> Any:
 
 
 def _see_working_folder() -> None:
-    """Let modules be found where one stands, after all that is installed, as `oscbench new mechanism` writes them.
+    """Let modules be found where one stands, after all that is installed, as `oscbench new` writes them.
 
     The installed command, unlike `python -m`, does not look there by itself. Processes of cells inherit the path.
     """

@@ -16,7 +16,7 @@ import oscbench
 from oscbench import catalog, scaffold
 from oscbench.errors import UserError
 from oscbench.mechanisms import Mechanism
-from oscbench.scaffold import EXAMPLE, new_mechanism
+from oscbench.scaffold import EXAMPLE, EXAMPLES, new_part
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,10 +34,10 @@ def test_in_the_clone_that_is_imported_it_joins_the_mechanisms(
     clone = tmp_path / "oscbench" / "mechanisms"
     clone.mkdir(parents=True)
     (clone / "__init__.py").touch()
-    path, named = new_mechanism("elsewhere_first", here=tmp_path)
+    path, named = new_part("mechanism", "elsewhere_first", here=tmp_path)
     assert (path, named) == (tmp_path / "elsewhere_first.py", "elsewhere_first:ElsewhereFirst")
     monkeypatch.setattr(scaffold, "__file__", str(tmp_path / "oscbench" / "scaffold" / "__init__.py"))
-    path, named = new_mechanism("near_first", here=tmp_path)
+    path, named = new_part("mechanism", "near_first", here=tmp_path)
     assert (path, named) == (clone / "near_first.py", "near_first")
 
 
@@ -45,11 +45,11 @@ def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     for folder, said in (("taken", "taken: is a file, not a folder"), ("taken/deeper", "is no folder")):
         with pytest.raises(UserError, match=said):
-            new_mechanism("near_first", folder=tmp_path / folder, here=tmp_path)
+            new_part("mechanism", "near_first", folder=tmp_path / folder, here=tmp_path)
 
 
 def test_elsewhere_it_is_a_module_that_a_suite_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, named = new_mechanism("near_first", here=tmp_path)
+    path, named = new_part("mechanism", "near_first", here=tmp_path)
     assert named == "near_first:NearFirst"
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
@@ -101,10 +101,49 @@ def test_three_commands_train_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(table["variant"]) == ["mine"]
 
 
+def test_a_task_and_a_measure_of_ones_own_run_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, name, named in (
+        ("task", "my_copy", "my_copy:MyCopy"),
+        ("measure", "my_norm", "my_norm:MyNorm"),
+    ):
+        path, said = new_part(kind, name)
+        assert said == named
+        text = path.read_text(encoding="utf-8")
+        assert EXAMPLES[kind].replace("_", " ") not in text.lower()
+    (tmp_path / "mine.yaml").write_text(
+        "task: {name: 'my_copy:MyCopy', delay: 2, length: 12, train_examples: 400}\n"
+        "model: {width: 32, heads: 2, layers: 1}\nmatch: {by: none}\nmechanisms: [{name: rope, position: own}]\n"
+        "train: {steps: 300, batch_size: 50, learning_rate: 1e-2}\nseeds: 1\nmeasures: [params, 'my_norm:MyNorm']\n"
+    )
+    code = "from oscbench.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", code, "run", "mine.yaml", "--allow-imports", "--jobs", "1"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    table = oscbench.load(tmp_path / "results").set_index("mechanism")
+    assert table.loc["rope", "value"] > 0.9 > 0.3 > table.loc["chance", "value"]
+    assert table.loc["rope", "my_norm_end"] != table.loc["rope", "my_norm_start"]
+
+
+def test_mistakes_between_a_new_tasks_settings_are_said_before_anything_runs(tmp_path: Path) -> None:
+    path, _ = new_part("task", "my_copy", here=tmp_path)
+    spec = importlib.util.spec_from_file_location("my_copy_of_a_test", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(ValueError, match="delay: must be below length 4, got 4"):
+        module.task.describe(module.MyCopyConfig(delay=4, length=4))
+
+
 @pytest.mark.parametrize("name", ["Near", "near-first", "", "1st", "a b"])
 def test_what_cannot_be_a_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="lower-case letters"):
-        new_mechanism(name, here=tmp_path)
+        new_part("mechanism", name, here=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -118,15 +157,15 @@ def test_what_cannot_be_a_name_is_refused(name: str, tmp_path: Path) -> None:
 )
 def test_a_name_that_no_import_would_lead_to_is_refused(name: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=expected):
-        new_mechanism(name, here=tmp_path)
+        new_part("mechanism", name, here=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    path, _ = new_mechanism("near_first", here=tmp_path)
+    path, _ = new_part("mechanism", "near_first", here=tmp_path)
     path.write_text("mine")
     with pytest.raises(UserError, match="is there already"):
-        new_mechanism("near_first", here=tmp_path)
+        new_part("mechanism", "near_first", here=tmp_path)
     assert path.read_text() == "mine"
     with pytest.raises(UserError, match='"kope" is there already'):
-        new_mechanism("kope", here=tmp_path)
+        new_part("mechanism", "kope", here=tmp_path)

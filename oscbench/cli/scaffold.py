@@ -15,6 +15,15 @@ class NewKind(StrEnum):
     """What `oscbench new` can begin."""
 
     mechanism = "mechanism"
+    task = "task"
+    measure = "measure"
+
+
+_WHERE = {
+    "mechanism": 'put "{0}" among the mechanisms of a suite',
+    "task": 'write task: "{0}" in a suite',
+    "measure": 'put "{0}" among the measures of a suite',
+}
 
 
 def new_thing(
@@ -30,12 +39,12 @@ def new_thing(
         ),
     ] = None,
 ) -> None:
-    """Write a first mechanism of your own: a file that trains and passes the tests as it is."""
-    from oscbench.scaffold import new_mechanism
+    """Write a first mechanism, task or measure of your own: a file that runs as it is."""
+    from oscbench.scaffold import new_part
 
-    path, named = new_mechanism(name, folder)
+    path, named = new_part(kind.value, name, folder)
     outside = ":" in named
     print(path)
     allow = " --allow-imports" if outside else ""
     there = f" in {path.parent}" if outside and path.parent.resolve() != Path.cwd() else ""
-    print(f'next: put "{named}" among the mechanisms of a suite, and oscbench run SUITE{allow}{there}')
+    print(f"next: {_WHERE[kind.value].format(named)}, and oscbench run SUITE{allow}{there}")

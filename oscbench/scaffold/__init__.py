@@ -1,6 +1,7 @@
-"""A first file of one's own: the worked mechanism of CONTRIBUTING.md, which runs and passes its tests as it is, under another name.
+"""A first file of one's own, a mechanism, a task or a measure: a worked example that runs as it is, under another name.
 
-`decay.py` beside this is that mechanism. It is read as text and never imported by us, so it is in no catalog.
+The examples lie beside this; `decay.py` is CONTRIBUTING.md's mechanism. They are read as text and never imported by us, so they are in no
+catalog.
 """
 
 from __future__ import annotations
@@ -13,17 +14,21 @@ from pathlib import Path
 from oscbench import catalog
 from oscbench.errors import UserError
 
+EXAMPLES = {"mechanism": "decay", "task": "delayed", "measure": "weight_norm"}
+"""Kind -> the example's file, beside the first."""
 EXAMPLE = Path(__file__).with_name("decay.py")
-CLONE = Path("oscbench") / "mechanisms"
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
 
-def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = None) -> tuple[Path, str]:
-    """Write a working mechanism called `name`.
+def new_part(
+    kind: str, name: str, folder: Path | None = None, *, here: Path | None = None
+) -> tuple[Path, str]:
+    """Write a working mechanism, task or measure called `name`.
 
     Args:
+        kind: `mechanism`, `task` or `measure`.
         name: Of the file, and so in suites, records and on the command line; lower case, as in `my_attention`.
-        folder: Where to write it; by default among the mechanisms of the clone that one stands in, else where one stands.
+        folder: Where to write it; by default among those of the clone that one stands in, else where one stands.
         here: The working folder; by default the process's.
 
     Returns:
@@ -34,28 +39,30 @@ def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = 
     """
     if not _NAME.match(name):
         raise UserError(
-            f'new mechanism: got "{name}"; a name is lower-case letters, digits and _, as in my_attention'
+            f'new {kind}: got "{name}"; a name is lower-case letters, digits and _, as in my_attention'
         )
     if keyword.iskeyword(name):
         raise UserError(
-            f'new mechanism: got "{name}", which is a word of Python; choose another name, as in my_attention'
+            f'new {kind}: got "{name}", which is a word of Python; choose another name, as in my_attention'
         )
-    if name in catalog.names("mechanisms"):
-        raise UserError(f'new mechanism: "{name}" is there already; choose another name')
+    if name in catalog.names(f"{kind}s"):
+        raise UserError(f'new {kind}: "{name}" is there already; choose another name')
     here = here or Path.cwd()
     # In a clone of what is installed from elsewhere the file would lie where nobody looks for it.
-    in_clone = (here / CLONE).resolve() == (Path(__file__).parents[1] / "mechanisms").resolve()
-    target = folder if folder is not None else here / CLONE if in_clone else here
+    in_clone = (here / "oscbench" / f"{kind}s").resolve() == (
+        Path(__file__).parents[1] / f"{kind}s"
+    ).resolve()
+    target = folder if folder is not None else here / "oscbench" / f"{kind}s" if in_clone else here
     if not in_clone and _is_installed(name, target):
         raise UserError(
-            f'new mechanism: "{name}" is an installed module, which would hide the file; choose another name'
+            f'new {kind}: "{name}" is an installed module, which would hide the file; choose another name'
         )
     path = target / f"{name}.py"
-    title = "".join(part.capitalize() for part in name.split("_"))
+    title = _class_name(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(renamed(EXAMPLE.read_text(encoding="utf-8"), name, title))
+            file.write(renamed(kind, name))
     except FileExistsError as error:
         in_the_way = next(one for one in (path, *path.parents) if one.exists())
         what = "is there already" if in_the_way == path else "is a file, not a folder"
@@ -64,7 +71,7 @@ def new_mechanism(name: str, folder: Path | None = None, *, here: Path | None = 
         raise UserError(f"{target}: is no folder; nothing was written") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    inside = path.parent.resolve() == (Path(__file__).parents[1] / "mechanisms").resolve()
+    inside = path.parent.resolve() == (Path(__file__).parents[1] / f"{kind}s").resolve()
     return path, name if inside or (folder is None and in_clone) else f"{name}:{title}"
 
 
@@ -74,8 +81,16 @@ def _is_installed(name: str, target: Path) -> bool:
     return spec is not None and spec.origin is not None and Path(spec.origin).parent != target.resolve()
 
 
-def renamed(text: str, name: str, title: str) -> str:
-    """The example under another name: its class, its label and the word that opens its docstring."""
-    text = re.sub(r"\bDecay(?=Config\b|\b)", title, text)
-    text = text.replace('label = "decay"', f'label = "{name.replace("_", " ")}"')
-    return text.replace("Settings of decay.", f"Settings of {name.replace('_', ' ')}.")
+def renamed(kind: str, name: str) -> str:
+    """The example of a kind under another name: its class, its label and the word that opens its docstring."""
+    example = EXAMPLES[kind]
+    text = EXAMPLE.with_name(f"{example}.py").read_text(encoding="utf-8")
+    words, spelled = example.replace("_", " "), name.replace("_", " ")
+    text = re.sub(rf"\b{_class_name(example)}(?=Config\b|\b)", _class_name(name), text)
+    text = text.replace(f'"""{words.capitalize()}:', f'"""{spelled.capitalize()}:')
+    text = text.replace(f'label = "{words}"', f'label = "{spelled}"').replace(f"{example}_", f"{name}_")
+    return text.replace(f"Settings of {words}.", f"Settings of {spelled}.")
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
