@@ -143,19 +143,19 @@ def source_hash(kind: str, name: str) -> str | None:
             return None
         try:
             found = importlib.util.find_spec(module(kind, name))
-        except (ImportError, ValueError):
+        except Exception:  # what stands in the package that it lies in
             return None
         path = Path(found.origin) if found is not None and found.origin else path
     try:
         about = path.stat()
         return _hashed(path, about.st_mtime_ns, about.st_size)
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 
 @lru_cache(maxsize=1000)
 def _hashed(path: Path, changed_ns: int, size: int) -> str:
-    """A run asks for every cell."""
+    """Kept, since a run asks for every cell; time and size only tell files apart."""
     del changed_ns, size
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 

@@ -113,6 +113,7 @@ def test_a_task_and_a_measure_of_ones_own_run_as_they_are(
         assert said == named
         text = path.read_text(encoding="utf-8")
         assert EXAMPLES[kind].replace("_", " ") not in text.lower()
+        assert text.startswith(f'"""{name.replace("_", " ").capitalize()}: ')
     (tmp_path / "mine.yaml").write_text(
         "task: {name: 'my_copy:MyCopy', delay: 2, length: 12, train_examples: 400}\n"
         "model: {width: 32, heads: 2, layers: 1}\nmatch: {by: none}\nmechanisms: [{name: rope, position: own}]\n"
@@ -158,6 +159,15 @@ def test_what_cannot_be_a_name_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_name_that_no_import_would_lead_to_is_refused(name: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=expected):
         new_part("mechanism", name, here=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("measure", "findings"), ("task", "batch"), ("mechanism", "mixed")]
+)
+def test_a_name_that_would_hide_what_the_file_uses_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="would hide what its file uses itself"):
+        new_part(kind, name, here=tmp_path)
     assert not list(tmp_path.iterdir())
 
 

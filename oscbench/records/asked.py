@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from oscbench.records import packed
 from oscbench.records.schema import Record
-from oscbench.records.store import ResultsError, Store
+from oscbench.records.store import ResultsError, Store, suite_name
 from oscbench.records.writing import in_one_step
 
 FILE = ".asked"
 """In a suite's folder: of each of its cells the identity."""
+TRIES, PAUSE_S = 50, 0.1
 
 
-def note(store: Store, records: Iterable[Record]) -> None:
+class Asked(NamedTuple):
+    """A cell that a suite asks for, whether it has a record yet or not."""
+
+    suite: str
+    task: str
+    mechanism: str
+    variant: str
+    seed: int
+    identity: str
+
+
+def note(store: Store, cells: Iterable[Asked | Record]) -> None:
     """Remember that these are asked for now; cells that are not among them stay as they are.
 
     Raises:
         ResultsError: the file system refuses.
     """
-    by_folder: dict[Path, dict[str, str]] = {}
-    for record in records:
-        by_folder.setdefault(store.folder(record.suite), {})[_cell(record)] = record.identity
-    for folder, asked in by_folder.items():
-        path = folder / FILE
+    by_suite: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        by_suite.setdefault(suite_name(cell.suite), {})[_cell(cell)] = cell.identity
+    for suite, asked in by_suite.items():
+        path = store.folder(suite) / FILE
         try:
-            with in_one_step(path) as file:
+            with _alone(store, suite), in_one_step(path) as file:
                 file.write(json.dumps({**_read(path), **asked}, indent=1, sort_keys=True).encode())
         except OSError as error:
             raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _alone(store: Store, suite: str) -> Iterator[None]:
+    """While no other run of the suite writes, or after a while all the same: what is lost then is which of two records is shown."""
+    for _ in range(TRIES):
+        with store.lock(suite, "asked") as held:
+            if held:
+                yield
+                return
+        time.sleep(PAUSE_S)
+    yield
 
 
 def is_asked(store: Store) -> Callable[[Record], bool]:
@@ -41,8 +68,8 @@ def is_asked(store: Store) -> Callable[[Record], bool]:
     return lambda record: found.get(_cell(record)) == record.identity
 
 
-def _cell(record: Record) -> str:
-    return "|".join((record.suite, record.task, record.mechanism, record.variant, str(record.seed)))
+def _cell(cell: Asked | Record) -> str:
+    return "|".join((cell.suite, cell.task, cell.mechanism, cell.variant, str(cell.seed)))
 
 
 def _read(path: Path) -> dict[str, str]:

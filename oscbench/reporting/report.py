@@ -91,7 +91,7 @@ def build_report(
         if name not in FORMATS:
             raise ReportError(f'--format: got "{name}"; {allowed(name, sorted(FORMATS))}')
     study = study_of(results, suites, compare, targets)
-    _prepare(output, pages_only)
+    _prepare(output, pages_only, formats)
     report = report_of(study)
     try:
         if not pages_only:
@@ -266,11 +266,11 @@ def _notes(study: Study) -> tuple[str, ...]:
     return tuple(f"{one.suite}: {one.done} of {one.asked} cells" for one in unfinished(study))
 
 
-def _prepare(output: Path, pages_only: bool) -> None:
+def _prepare(output: Path, pages_only: bool, formats: Sequence[str]) -> None:
     """Make the folders before the long work, so that a bad place is found out at once."""
     try:
         page = output / INDEX
-        if page.is_file() and b"oscbench" not in page.read_bytes()[:LOOKED_AT]:
+        if "html" in formats and page.is_file() and b"oscbench" not in page.read_bytes()[:LOOKED_AT]:
             raise ReportError(f"{page}: is there already and no report of ours; choose another --output")
         for folder in (output,) if pages_only else (output / "tables", output / "figures"):
             folder.mkdir(parents=True, exist_ok=True)

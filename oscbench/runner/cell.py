@@ -78,12 +78,16 @@ def run_cell(
     device = prepare_process(cell.spec, deterministic=kind.deterministic, strict=kind.deterministic)
     with observe_choices() as choices:
         try:
+            anew = False
             try:
                 model = kind.run(cell, device, outcome, progress, checkpoints)
             except RuntimeError as error:
                 if not cannot_repeat(error):
                     raise
-                outcome, device = Outcome(), prepare_process(cell.spec, deterministic=kind.deterministic)
+                anew = True
+            if anew:  # out here, where nothing holds the first model any more
+                started, outcome = datetime.now(UTC), Outcome()
+                device = prepare_process(cell.spec, deterministic=kind.deterministic)
                 model = kind.run(cell, device, outcome, progress, checkpoints)
             if keep and model is not None:
                 keep(model)

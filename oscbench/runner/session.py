@@ -96,10 +96,18 @@ def run_suite(
         _tell_of_lengths(points)
         store = _opened(results, locks, where)
         run = [point(*one, store, fresh=fresh, chosen=bool(only), tell=_tell) for one in points]
+        asked.note(store, (_asked(cell) for one in run for cell in one.known))
         _carry_out(run, store, machines, options, only, log, stall_minutes, limit_minutes)
     finally:
         machines.close()
     return _summed_up(run, store, options.keeping)
+
+
+def _asked(cell: Cell) -> asked.Asked:
+    """What a report is to show of a cell, as soon as it has its record."""
+    spec = cell.spec
+    names = spec["task"]["name"], spec["mechanism"]["name"], spec["variant"]
+    return asked.Asked(cell.suite, *names, spec["seed"], cell.identity)
 
 
 def check_options(results: Path, keep: Sequence[str], locks: str, executor: str, log: Sequence[str]) -> None:

@@ -47,6 +47,10 @@ def new_part(
         )
     if name in catalog.names(f"{kind}s"):
         raise UserError(f'new {kind}: "{name}" is there already; choose another name')
+    if re.search(
+        rf"\b{_class_name(name)}\b", EXAMPLE.with_name(f"{EXAMPLES[kind]}.py").read_text(encoding="utf-8")
+    ):
+        raise UserError(f'new {kind}: "{name}" would hide what its file uses itself; choose another name')
     here = here or Path.cwd()
     # In a clone of what is installed from elsewhere the file would lie where nobody looks for it.
     in_clone = (here / "oscbench" / f"{kind}s").resolve() == (
@@ -86,8 +90,8 @@ def renamed(kind: str, name: str) -> str:
     example = EXAMPLES[kind]
     text = EXAMPLE.with_name(f"{example}.py").read_text(encoding="utf-8")
     words, spelled = example.replace("_", " "), name.replace("_", " ")
-    text = re.sub(rf"\b{_class_name(example)}(?=Config\b|\b)", _class_name(name), text)
     text = text.replace(f'"""{words.capitalize()}:', f'"""{spelled.capitalize()}:')
+    text = re.sub(rf"\b{_class_name(example)}(?=Config\b|\b)", _class_name(name), text)
     text = text.replace(f'label = "{words}"', f'label = "{spelled}"').replace(f"{example}_", f"{name}_")
     return text.replace(f"Settings of {words}.", f"Settings of {spelled}.")
 

@@ -682,6 +682,9 @@ def test_a_ground_that_only_suggests_decides_nothing_and_says_why() -> None:
     assert (against.verdict, against.rests_on_toys) == ("does not hold", True)
     assert counted([against]) == "Of 1 claims: 1 does not hold (1 of them on made or toy data alone)."
     aside = ground.model_copy(update={"suggests": "nobody claims it there"})
+    assert Claim(**given, grounds=(ground, aside)).num_questions == 1, (
+        "what may not decide needs no correction"
+    )
     (entry,) = fill([Claim(**given, grounds=(aside,))], records)
     assert (entry.verdict, entry.rests_on_toys) == ("undecided", False)
     first, second = entry.lines

@@ -130,13 +130,14 @@ def forced_tile(place: int | None) -> Iterator[None]:
         return usual(kernel, constants) if place is None else kernel.tiles[min(place, len(kernel.tiles) - 1)]
 
     usual, was = triton_tools.fixed_tile, torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
     triton_tools.fixed_tile = chosen
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         triton_tools.fixed_tile = usual
-        torch.use_deterministic_algorithms(was)
+        torch.use_deterministic_algorithms(was, warn_only=warned)
 
 
 def check(arguments: argparse.Namespace, say: Say, until: float) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from synthetic_records import make_record, replaced, toy_suite
 
-from oscbench.analysis.frame import KEY, load, newest, tidy
+from oscbench.analysis.frame import KEY, cell_key, load, newest, tidy
 from oscbench.records import Measurement, Record, Store, asked
 from oscbench.reporting import ReportError, export_frame
 
@@ -74,6 +74,8 @@ def test_what_a_suite_asked_for_last_is_shown_although_another_is_newer(save: Sa
     assert (found.records, found.superseded) == ((old,), (new,))
     asked.note(Store(results), [make_record(seed=5)])
     assert load(results).records == (old,), "what a run did not ask for stays as it was asked for before"
+    asked.note(Store(results), [asked.Asked(*cell_key(old), "0" * 16)])
+    assert load(results).records == (new,), "what was asked for has no record yet"
     (kept,) = results.rglob(asked.FILE)
     for torn in ("{", "[]", '{"a": 3}'):
         kept.write_text(torn)

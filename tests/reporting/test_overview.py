@@ -131,3 +131,5 @@ def test_a_page_of_somebody_elses_is_not_written_over(save: Save, tmp_path: Path
     with pytest.raises(UserError, match=r"index\.html: is there already and no report of ours"):
         build_report(save(suites("a")), tmp_path)
     assert theirs.read_text() == "my own page"
+    build_report(save(suites("a")), tmp_path, formats=("md",))
+    assert theirs.read_text() == "my own page"

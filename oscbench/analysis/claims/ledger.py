@@ -295,8 +295,8 @@ class Claim(_Frozen):
 
     @property
     def num_questions(self) -> int:
-        """Questions that may decide: over all grounds those that were asked before their suite ran."""
-        return sum(not ask.asked for ground in self.grounds for ask in ground.asks)
+        """Questions that may decide: over all grounds that do not only suggest, those that were asked before their suite ran."""
+        return sum(not ask.asked for ground in self.grounds if not ground.suggests for ask in ground.asks)
 
 
 def read_claims(path: Path | None = None) -> tuple[Claim, ...]:

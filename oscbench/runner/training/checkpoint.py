@@ -178,7 +178,7 @@ class Checkpoints:
         self._trained = self._packed(state)
 
     def keep_trained(self) -> None:
-        """Write it, since what comes after the training broke: the cell then goes on from there, once that is mended."""
+        """Write it, since a measure after the training broke: the cell then goes on from there, once that is mended."""
         if self._trained is not None:
             self._write(self._trained, trained=True)
 

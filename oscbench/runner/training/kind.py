@@ -147,7 +147,9 @@ class Training:
                 f"batches of {spec['train']['batch_size']:,} are larger than the data: every step sees all "
                 f"{task.num_training_examples:,} training examples"
             )
-        probe = next(task.batches("validation", PROBE_SIZE)).to(device)
+        # What is taken of a model is taken at the length that it is trained on, whatever length it is scored on.
+        trained_on = task.at_length(1) if getattr(task.inputs, "evaluated_length", None) else task
+        probe = next(trained_on.batches("validation", PROBE_SIZE)).to(device)
         subject = Subject(model, task, probe, device, spec["train"]["batch_size"])
         subject.rehearse = rehearsal(subject, recipe(spec), spec["seed"])
         outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
