@@ -15,7 +15,7 @@ def place(N, BLOCK_M: tl.constexpr, LAST_FIRST: tl.constexpr):
     Causal kernels take a head's longest rows first, which are the last, so that the last programs to start are short.
     """
     block = tl.num_programs(0) - 1 - tl.program_id(0) if LAST_FIRST else tl.program_id(0)
-    return tl.program_id(1).to(tl.int64) + tl.program_id(2) * tl.num_programs(1), block
+    return (tl.program_id(1) + tl.program_id(2) * tl.num_programs(1)).to(tl.int64), block
 
 
 @triton.jit

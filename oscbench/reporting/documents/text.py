@@ -32,8 +32,9 @@ def document(loaded: Loaded) -> Document:
     """Small decoders, few steps."""
     words = (
         "Bits/character of Python source, a character being one byte, and perplexity of words; lower is better.\n"
-        "One learning rate for all, searched for nobody (`tuned_text`, which searches, has not run), and after so few steps an\n"
-        "order may still change. Positions decide much of it: each mechanism with every kind of them is on [its own page](positions.md).\n"
+        "One learning rate for all, searched for nobody but in `tuned_text`, which has run for RoPE and KoPE alone, at few of its seeds;\n"
+        "after so few steps an order may still change. Positions decide much of it: each mechanism with every kind of them is on\n"
+        "[its own page](positions.md).\n"
     )
     made = page("text", "Which mechanism models text best?", words, loaded, _SUITES)
     return Document(made.text + _longer_contexts(loaded), made.pictures)
