@@ -143,6 +143,7 @@ class Trunk(nn.Module):
             tokens = stream.add(tokens, mlp(stream.features(self.mlp_norms[layer](tokens))))
             state = mechanism.advance(layer, tokens, mixed.state or state, context)
             if context.diagnostics and repeat == self.repeats - 1:
+                _check_attention(mechanism, layer, mixed.diagnostics.get("attention"), tokens)
                 diagnostics.append(mixed.diagnostics)
         if context.cache is not None:
             context.cache.finish(tokens.shape[1])
@@ -176,6 +177,19 @@ def _check(mechanism: Mechanism, layer: int, mixed: Any, tokens: Tensor) -> None
     raise PartError(
         f"{where}: the update must be {tuple(tokens.shape)}, as the tokens, got {tuple(mixed.update.shape)}"
     )
+
+
+def _check_attention(mechanism: Mechanism, layer: int, attention: Any, tokens: Tensor) -> None:
+    """Refuse weights of another shape, of which health would be taken all the same."""
+    if attention is None:
+        return
+    batch, heads, count = len(tokens), mechanism.shape.heads, tokens.shape[1]
+    got = tuple(attention.shape) if isinstance(attention, Tensor) else kind_of(attention)
+    if got != (batch, heads, count, count):
+        raise PartError(
+            f"{type(mechanism).__name__}.mix: layer {layer}: the diagnostic attention must be {(batch, heads, count, count)}, "
+            f"got {got}"
+        )
 
 
 RESIDUAL_OUTPUTS = ("out", "down")

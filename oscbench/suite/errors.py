@@ -53,7 +53,10 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
     got = _shown(first["input"])
     if first["type"] == "extra_forbidden":
         fields = _fields_at(model, path[:-1])
-        text = f'{where}: unknown key "{path[-1]}"; {nearest(str(path[-1]), fields)}'
+        told = nearest(str(path[-1]), fields)
+        if "settings" in fields and "did you mean" not in told:
+            told += f"; what the mechanism itself takes stands under settings, as in settings: {{{path[-1]}: {got}}}"
+        text = f'{where}: unknown key "{path[-1]}"; {told}'
     elif first["type"] == "missing":
         text = f"{where}: missing, and it has no default"
     elif first["type"] == "literal_error":

@@ -128,6 +128,13 @@ def test_a_mechanism_that_gives_the_wrong_thing_is_told_so(cell_of, name, reason
     assert (record.status, record.reason) == ("failed", reason)
 
 
+def test_weights_of_another_shape_are_not_taken_for_attention(cell_of):
+    record = cell_of(mechanisms=f"[{part('TellsOfOneExample')}]", measures="[health]")
+    told = r"TellsOfOneExample\.mix: layer 0: the diagnostic attention must be \((\d+), (\d+), (\d+), \3\), got \(\2, \3, \3\)"
+    assert record.status == "failed"
+    assert re.fullmatch(told, record.reason), record.reason
+
+
 def test_a_reason_says_where_it_broke(cell_of):
     record = cell_of(mechanisms=f"[{part('Shapes')}]")
     assert record.status == "failed"

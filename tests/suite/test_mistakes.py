@@ -68,6 +68,10 @@ def mistake(path, *overrides):
         ({"mechanisms": "[3]"}, "mechanisms[0]: got 3; this is a mapping, as in {key: value}"),
         ({"train": "3"}, "train: got 3; this is a mapping, as in {key: value}"),
         ({"floors": "3"}, "floors: got 3; allowed: true, false"),
+        (
+            {"mechanisms": "[{name: kope, gamma: 0.2}]"},
+            "what the mechanism itself takes stands under settings, as in settings: {gamma: 0.2}",
+        ),
         ({"mechanisms": "[{namee: kope}]"}, 'mechanisms[0].namee: unknown key "namee"; did you mean "name"?'),
         ({"mechanisms": "[{name: kope, variant: ''}]"}, 'mechanisms[0].variant: got ""'),
         ({"mechanisms": "[{name: kope, variant: 'a,b'}]"}, 'mechanisms[0].variant: got "a,b"'),

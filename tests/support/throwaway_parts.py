@@ -198,6 +198,16 @@ class MixesNothing(Softmax):
         super().mix(layer, tokens, state, context)
 
 
+class TellsOfOneExample(Softmax):
+    """Its diagnostic attention is that of the first example alone."""
+
+    def mix(self, layer, tokens, state, context):
+        mixed = super().mix(layer, tokens, state, context)
+        if context.diagnostics:
+            mixed.diagnostics["attention"] = mixed.diagnostics["attention"][0]
+        return mixed
+
+
 class CountsInt(Softmax):
     def operations(self, tokens, evaluations=0.0):
         return 3
