@@ -1,4 +1,4 @@
-"""From a suite to its cells, whatever they do."""
+"""From a suite to its cells, whatever they do, and the device that they run on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ from collections.abc import Callable
 
 import torch
 
-from oscbench.errors import UserError
+from oscbench.errors import UserError, allowed
 from oscbench.runner.cell_spec import Cell
-from oscbench.runner.devices import usable_device
 from oscbench.runner.timing.plan import timing_cells
 from oscbench.runner.training.plan import training_cells
 from oscbench.suite import LoadedSuite, SuiteError
+
+
+def usable_device(
+    wanted: str, has_gpu: Callable[[], bool] = torch.cuda.is_available, where: str = "--device"
+) -> str:
+    """`auto`, `cpu` or `cuda` to what is there; `where` is who asks.
+
+    Raises:
+        SuiteError: CUDA was asked for and there is none.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise SuiteError(f'{where}: got "{wanted}"; {allowed(wanted, ("auto", "cpu", "cuda"))}')
+    if wanted == "cuda" and not has_gpu():
+        raise SuiteError(
+            f"{where}: got cuda, but there is no CUDA device where cells run; allowed: auto, cpu"
+        )
+    if wanted == "auto":
+        return "cuda" if has_gpu() else "cpu"
+    return wanted
+
 
 _PLANS: dict[str, Callable[[LoadedSuite, list[str], str, str], list[Cell]]] = {
     "train": training_cells,

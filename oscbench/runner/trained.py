@@ -21,7 +21,7 @@ from oscbench.ops.dispatch import UnsupportedError
 from oscbench.records import Measurement, Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import is_trial
 from oscbench.records.naming import record_named
-from oscbench.runner.devices import usable_device
+from oscbench.runner.plan import usable_device
 from oscbench.runner.scores import as_measured
 from oscbench.runner.training.weights import load_trained
 from oscbench.suite.errors import SuiteError, explain, without_name

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import mean
-
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.fairness import position_of
-from oscbench.analysis.frame import Loaded, value_of
+from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import Study
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.forest import Row, forest
@@ -118,7 +116,7 @@ over seeds, each for itself; the tests, corrected over what each suite asks, sta
 def document(loaded: Loaded) -> Document:
     """A forest plot of the pairs, and the same as a table."""
     found = [
-        (where, "; ".join([beside, _positions(study, c), *_flops(study, c), *_ends(study, c)]), c)
+        (where, "; ".join([beside, _positions(study, c), *_flops(c), *_ends(study, c)]), c)
         for where, suite, pair, beside in _ASKED
         for study, c in _comparison(loaded, suite, pair)
     ]
@@ -164,25 +162,11 @@ def _positions(study: Study, comparison: Comparison) -> str:
     return f"positions {words.listed(ours)} against {words.listed(theirs)}"
 
 
-def _flops(study: Study, comparison: Comparison) -> list[str]:
-    """Who takes more FLOPs and how many, as the cells have them; nothing where they differ by no more than models are matched to."""
-    found = [
-        [
-            value_of(record, "flops")
-            for experiment in study.experiments
-            for standing in experiment.standings
-            if standing.entry == entry
-            for record in standing.finished
-            if "flops" in record.measures
-        ]
-        for entry in (comparison.pair.treatment, comparison.pair.baseline)
-    ]
-    if not all(found):
-        return []
-    ratio = mean(found[0]) / mean(found[1])
-    names = comparison.name.split(f" {words.MINUS} ")
-    more = names[0] if ratio > 1.0 else names[1]
+def _flops(comparison: Comparison) -> list[str]:
+    """Who takes more FLOPs and how many; nothing where they differ by no more than models are matched to."""
+    ratio = comparison.costs.flops
     share = max(ratio, 1.0 / ratio) - 1.0
+    more = comparison.treatment if ratio > 1.0 else comparison.baseline
     return [f"{more} takes {100 * share:.0f} % more FLOPs"] if share > _MATCHED else []
 
 
