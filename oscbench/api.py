@@ -27,6 +27,7 @@ def run(
     fresh: bool = False,
     keep: str | Sequence[str] = (),
     log: str | Sequence[str] = (),
+    allow_imports: bool = False,
 ) -> pd.DataFrame:
     """Run every cell of a suite that has no record yet, and read all of its records.
 
@@ -40,6 +41,7 @@ def run(
         fresh: Put old records aside and compute again.
         keep: What is kept beside the records: `weights`, for `load_model`.
         log: Who else is told of every record: `tensorboard`, `wandb`, `trackio`, `mlflow`, or what a package adds.
+        allow_imports: Let the suite name classes as `package.module:Class`, which runs their code, from here on in this process.
 
     Returns:
         One row a cell, as `load` gives it; `status` says which cells failed and `reason` why.
@@ -49,6 +51,7 @@ def run(
     """
     import yaml
 
+    from oscbench import catalog
     from oscbench.runner import session
     from oscbench.suite import load_points
 
@@ -57,6 +60,8 @@ def run(
         for key, value in (overrides or {}).items()
     ]
     given = [text.removesuffix("\n...") for text in given]
+    if allow_imports:
+        catalog.allow_imports()
     session.run_suite(
         str(suite),
         results=Path(results),

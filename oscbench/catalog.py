@@ -83,16 +83,19 @@ def load(kind: str, name: str) -> Any:
         raise UnknownNameError(f'got "{name}"; {nearest(name, known)}')
     if from_elsewhere and not _may_import():
         raise UnknownNameError(
-            f'got "{name}", which would import a module and run its code; allow it with {ALLOWED}=1, or --allow-imports where there is one'
+            f'got "{name}", which would import a module and run its code; allow it with {ALLOWED}=1, '
+            "or with --allow-imports or allow_imports where there is one"
         )
     path = _folder(kind) / f"{name}.py"
+    if clash := _clash(kind, name, path.is_file()):
+        raise UnknownNameError(f'got "{name}", {clash}')
     try:
         if from_elsewhere:
             found = _imported(kind, name)
         elif path.is_file():
             found = _last_name(kind, importlib.import_module(module(kind, name)), path)
         else:
-            found = _entry_points(kind)[name].load()
+            found = _entry_points(kind)[name][0].load()
     except UnknownNameError:
         raise
     except KeyboardInterrupt:
@@ -164,8 +167,8 @@ def module(kind: str, name: str) -> str:
     """The module that a name's class lies in, without importing it."""
     if (_folder(kind) / f"{name}.py").is_file():
         return f"oscbench.{_FOLDERS[kind].replace('/', '.')}.{name}"
-    point = _entry_points(kind).get(name)
-    return point.module if point is not None else name.partition(":")[0]
+    points = _entry_points(kind).get(name)
+    return points[0].module if points else name.partition(":")[0]
 
 
 def docstring(kind: str, name: str) -> str:
@@ -221,7 +224,7 @@ def _class_of(kind: str, name: str) -> tuple[Path, str]:
             one.value.id for one in last if isinstance(one, ast.Assign) and isinstance(one.value, ast.Name)
         ]
         return path, (named or [""])[0]
-    point = _entry_points(kind)[name]
+    point = _entry_points(kind)[name][0]
     spec = importlib.util.find_spec(point.module)
     return Path((spec and spec.origin) or ""), point.attr
 
@@ -250,8 +253,21 @@ def _folder(kind: str) -> Path:
 
 
 @lru_cache
-def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"oscbench.{kind}")}
+def _entry_points(kind: str) -> dict[str, list[importlib.metadata.EntryPoint]]:
+    """What installed packages offer by name: one each, unless two packages took the same."""
+    found: dict[str, dict[str, importlib.metadata.EntryPoint]] = {}
+    for point in importlib.metadata.entry_points(group=f"oscbench.{kind}"):
+        found.setdefault(point.name, {})[point.value] = point
+    return {name: [points[value] for value in sorted(points)] for name, points in found.items()}
+
+
+def _clash(kind: str, name: str, ours: bool) -> str:
+    """Whose a name is besides, where several lay claim to it: a record must not leave open who was measured."""
+    others = [point.value for point in _entry_points(kind).get(name, [])]
+    if len(others) + ours < 2:
+        return ""
+    whose = ["oscbench"] * ours + others
+    return f"which is a name of {' and of '.join(whose)}; rename the entry point of a package, or remove the package"
 
 
 def _is_dotted(name: str) -> bool:

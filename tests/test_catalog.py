@@ -61,6 +61,17 @@ def test_entry_point_of_an_installed_package_is_a_name(installed):
         catalog.load("mechanisms", "broken")
 
 
+def test_a_name_that_two_lay_claim_to_is_refused(installed, tmp_path):
+    points = tmp_path / "oscillating-1.0.dist-info" / "entry_points.txt"
+    points.write_text("[oscbench.mechanisms]\nkope = oscillating:Lazy\n")
+    with pytest.raises(
+        UnknownNameError,
+        match='got "kope", which is a name of oscbench and of oscillating:Lazy; rename the entry point',
+    ):
+        catalog.load("mechanisms", "kope")
+    assert catalog.load("mechanisms", "rope").label == "RoPE"
+
+
 def test_entry_point_runs(installed, tmp_path, tiny):
     from command_line import records, run
 

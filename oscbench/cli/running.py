@@ -89,10 +89,10 @@ def run(
     }
     if dry_run:
         session.check_options(results, keep or [], locks, executor, log or [])
-        rows, estimate = session.dry_run(suite, **shared, fresh=fresh)
+        rows, estimate, stuck = session.dry_run(suite, **shared, fresh=fresh)
         print_table(rows)
         print(estimate)
-        return
+        raise typer.Exit(1 if stuck else 0)
     try:
         code = session.run_suite(
             suite,

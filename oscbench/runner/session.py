@@ -254,8 +254,8 @@ def dry_run(
     jobs: int | None = None,
     device: str | None = None,
     fresh: bool = False,
-) -> tuple[list[dict[str, object]], str]:
-    """Rows of the cells that would run, and a line with the estimated time.
+) -> tuple[list[dict[str, object]], str, int]:
+    """Rows of the cells that would run, a line with the estimated time, and how many of them cannot run here.
 
     Raises:
         UserError: a mistake in the suite or its options.
@@ -287,7 +287,7 @@ def dry_run(
     if trials:
         total = sum(search.total for search in trials)
         line = f"{sum(search.left for search in trials)} of {words.many(total, 'trial cell')} and then {line}"
-    return rows, line
+    return rows, line, stuck
 
 
 @dataclass(frozen=True)

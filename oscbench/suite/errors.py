@@ -44,7 +44,7 @@ def place(parts: Sequence[Any]) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any] = ()) -> str:
-    """The first mistake as `place: got value; what is allowed`, and how many more there are."""
+    """The first mistake as `place: got value; what is allowed`, and how many more are seen, behind which others may hide."""
     mistakes = error.errors()
     # `trainn: …` gives both a missing `train` and an unknown `trainn`, and the second one says what to do.
     first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
@@ -77,7 +77,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
         if where:
             text = f"{where}: got {got}; {text}" if whole else f"{where}: {text}"
     more = len({tuple(_path(mistake)) for mistake in mistakes}) - 1
-    return text + (f" (and {words.many(more, 'more mistake')})" if more else "")
+    return text + (f" (and at least {words.many(more, 'more mistake')})" if more else "")
 
 
 def read_settings(model: type[M], given: Mapping[str, Any], prefix: Sequence[Any] = ()) -> M:

@@ -255,7 +255,7 @@ def test_dry_run_shows_sizes_and_what_is_there_and_changes_nothing(finished, tmp
 
     before = stamps(finished)
     suite = str(finished.parent / "tiny.yaml")
-    rows, line = dry_run(suite, results=finished, only=[], overrides=[], jobs=2)
+    rows, line, _ = dry_run(suite, results=finished, only=[], overrides=[], jobs=2)
     assert [row["seconds"] for row in rows] == ["there"] * 4
     assert line.startswith("0 of 4 cells to run")
     there = records(finished)
@@ -266,7 +266,7 @@ def test_dry_run_shows_sizes_and_what_is_there_and_changes_nothing(finished, tmp
         assert row["residual"] == f"{record.matching.residual:+.2%}"
     nothing = tmp_path / "nothing"
     overrides = ["mechanisms.1=throwaway_mechanisms:Raises"]
-    rows, line = dry_run(suite, results=nothing, only=[], overrides=overrides, jobs=2)
+    rows, line, _ = dry_run(suite, results=nothing, only=[], overrides=overrides, jobs=2)
     assert "4 of 4 cells to run" in line
     assert rows[0]["seconds"].isdigit()
     assert rows[1]["seconds"] == "RuntimeError: broken on purpose"

@@ -53,6 +53,12 @@ def test_a_task_that_nothing_can_be_tested_on_is_no_success(cell_of, name, reaso
     assert (record.status, record.reason) == ("failed", reason)
 
 
+def test_a_token_beyond_the_vocabulary_is_told_before_an_embedding_stumbles(cell_of):
+    record = cell_of(task=part("UnknownToken"), model="{width: 8, heads: 2, layers: 1}")
+    reason = "task throwaway_parts: split train has the token 4; its inputs say 0 to 3"
+    assert (record.status, record.reason) == ("failed", reason)
+
+
 def test_a_metric_has_a_direction():
     with pytest.raises(PartError, match="Metric accuracy: direction: got 'up'; allowed: higher, lower"):
         Metric("accuracy", "test accuracy", "fraction", "up")

@@ -111,7 +111,7 @@ def test_suite_crosses_entries_with_positions_and_says_what_it_left_out(tiny, tm
         positions="[none, learned, own]",
         train="{steps: 1, batch_size: 8}",
     )
-    rows, _ = dry_run(str(suite), results=tmp_path / "results", only=[], overrides=[])
+    rows, *_ = dry_run(str(suite), results=tmp_path / "results", only=[], overrides=[])
     found = [(row["mechanism"], row["variant"], row["position"]) for row in rows]
     assert found == [
         ("softmax", "position=none", "none"),

@@ -355,7 +355,7 @@ def test_mistakes_in_a_search_end_with_code_2_and_one_line(tiny, oscbench, comma
 
 
 def dry(suite, results):
-    return dry_run(str(suite), results=results, only=[], overrides=[], jobs=1, device="cpu")
+    return dry_run(str(suite), results=results, only=[], overrides=[], jobs=1, device="cpu")[:2]
 
 
 def test_dry_run_counts_the_trials_that_are_left(tiny, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from oscbench.measures import Findings, Measure, MeasureConfig
 from oscbench.mechanisms.softmax import Softmax
 from oscbench.records import Curve, Measurement
-from oscbench.tasks import Batch, ImageInputs, Metric
+from oscbench.tasks import Batch, ImageInputs, Metric, SequenceInputs
 from oscbench.tasks.support.in_memory import Classification
 
 
@@ -68,6 +68,16 @@ class FloatClass(Stripes):
     def made(self, split, count):
         whole = super().made(split, count)
         return Batch(whole.inputs, whole.targets.float())
+
+
+class UnknownToken(Stripes):
+    """Tokens up to the vocabulary's size, which is one too many."""
+
+    backbone = "sequence"
+    inputs = SequenceInputs(vocabulary=4, length=5, num_outputs=2, is_causal=False)
+
+    def made(self, split, count):
+        return Batch(torch.arange(5).expand(count, 5), torch.arange(count) % 2)
 
 
 class NoHeadline(Stripes):
