@@ -270,14 +270,9 @@ def _ceiling(seen: _Seen, clustered: int) -> float:
 
 
 def _nothing(reason: str) -> Measurement:
-    return Measurement(
-        value=None,
-        unit="fraction",
-        label=f"{LABELS['attention']}, last layer",
-        direction="higher",
-        n=0,
-        method="unavailable",
-        reason=f"unavailable: {reason}",
+    label = f"{LABELS['attention']}, last layer"
+    return Measurement.unavailable(
+        f"unavailable: {reason}", unit="fraction", label=label, direction="higher"
     )
 
 

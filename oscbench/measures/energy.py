@@ -134,15 +134,7 @@ def _measurements(
 
 
 def _unavailable(label: str, error: CounterError) -> Measurement:
-    return Measurement(
-        value=None,
-        unit="J",
-        label=label,
-        direction="lower",
-        method="unavailable",
-        n=0,
-        reason=str(error),
-    )
+    return Measurement.unavailable(str(error), unit="J", label=label)
 
 
 measure = EnergyMeasure

@@ -203,16 +203,7 @@ def measurement(timed: Timed, label: str, details: dict[str, Any]) -> Measuremen
 
 def nothing(label: str, reason: str, details: dict[str, Any]) -> Measurement:
     """What could not be timed."""
-    return Measurement(
-        value=None,
-        unit="s",
-        label=label,
-        direction="lower",
-        method="unavailable",
-        n=0,
-        reason=reason,
-        details=details,
-    )
+    return Measurement.unavailable(reason, unit="s", label=label, details=details)
 
 
 def conditions(device: torch.device) -> dict[str, Any]:

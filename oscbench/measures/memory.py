@@ -120,16 +120,7 @@ def memory_measurement(label: str, value: int, details: dict[str, Any]) -> Measu
 
 def no_memory(label: str, reason: str, details: dict[str, Any]) -> Measurement:
     """A peak that could not be measured."""
-    return Measurement(
-        value=None,
-        unit="B",
-        label=label,
-        direction="lower",
-        method="unavailable",
-        n=0,
-        reason=reason,
-        details=details,
-    )
+    return Measurement.unavailable(reason, unit="B", label=label, details=details)
 
 
 measure = Memory

@@ -100,13 +100,10 @@ def surroundings(subject: Subject) -> Operations:
 
 
 def _unknown() -> Measurement:
-    return Measurement(
-        value=None,
+    return Measurement.unavailable(
+        "the mechanism solves an equation but does not say how often it read the right-hand side",
         unit="multiply-add equivalents",
         label="operations a sample",
-        direction="lower",
-        method="unavailable",
-        reason="the mechanism solves an equation but does not say how often it read the right-hand side",
     )
 
 

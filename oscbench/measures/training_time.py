@@ -40,13 +40,7 @@ class TrainingTime(Measure):
         history = subject.history
         steps = history.step_seconds[WARM_UP:] or history.step_seconds
         if not steps:
-            nothing = Measurement(
-                value=None,
-                unit="s",
-                label="median training step",
-                method="unavailable",
-                reason="no step was taken",
-            )
+            nothing = Measurement.unavailable("no step was taken", unit="s", label="median training step")
             return Findings({"step_s": nothing})
         thinned = steps[:: max(1, len(steps) // MAX_SAMPLES)]
         return Findings(

@@ -46,6 +46,28 @@ class Measurement(_Frozen):
     citation: str | None = None
     details: dict[str, Any] = Field(default_factory=dict)
 
+    @classmethod
+    def unavailable(
+        cls,
+        reason: str | None,
+        *,
+        unit: str,
+        label: str,
+        direction: Direction = "lower",
+        details: dict[str, Any] | None = None,
+    ) -> Self:
+        """A quantity without a value, and why it has none."""
+        return cls(
+            value=None,
+            unit=unit,
+            label=label,
+            direction=direction,
+            method="unavailable",
+            n=0,
+            reason=reason,
+            details=details or {},
+        )
+
 
 class Curve(_Frozen):
     """One quantity followed through training, for example validation accuracy against the optimiser step.

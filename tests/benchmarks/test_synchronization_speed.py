@@ -1,4 +1,4 @@
-"""Selective synchronization's speed and memory on this machine: ratios measured in one process, backends in turn.
+"""Selective synchronization's speed on this machine: ratios measured in one process, backends in turn.
 
 They inform and never gate. `pytest tests/benchmarks/test_synchronization_speed.py` prints a table a test; a round
 times the backend under test, `extra_info` holds what it was compared with and the machine's load.
@@ -7,20 +7,15 @@ times the backend under test, `extra_info` holds what it was compared with and t
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
-import oscbench
 from oscbench.ops import selective_synchronization
 from oscbench.ops.synchronization.geometry import lock_radius, order_parameter, skippable_share
 
 WIDTH = 32
-CHILD = Path(__file__).with_name("memory_child.py")
 
 
 @pytest.fixture(autouse=True)
@@ -106,25 +101,3 @@ def test_sparse_against_dense(benchmark, shape, tokens, heads, backward):
         benchmark, inputs, "blocked", "sparse", causal=False, backward=backward, rounds=3,
         shape=shape, skippable=round(share, 3),
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("tokens", [4096, 8192])
-def test_peak_memory_of_both_passes(benchmark, tokens):
-    """4 heads of 32 in a fresh process; wanted: 120 MB at 4096, at most 80 MB more at 8192."""
-    known = os.environ | {"PYTHONPATH": str(Path(oscbench.__file__).parents[1])}
-    command = [
-        sys.executable,
-        str(CHILD),
-        "selective_synchronization",
-        "blocked",
-        str(tokens),
-        "4",
-        str(WIDTH),
-    ]
-    found = benchmark.pedantic(
-        lambda: subprocess.run(command, env=known, capture_output=True, text=True, check=True).stdout,
-        rounds=1,
-    )
-    mebibytes = float(found.split()[0])
-    benchmark.extra_info.update(mebibytes=mebibytes, tokens=tokens)
-    print(f"\npeak above the start at N = {tokens}: {mebibytes:.0f} MiB")

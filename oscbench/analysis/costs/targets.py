@@ -43,9 +43,7 @@ def spent_to_target(record: Record, curve_name: str, target: float, measure: str
         reason = f"never reached in {curve.x[-1] if curve.x else 0.0:g} steps"
     unit, label = a_step.unit if a_step else "1", f"{measure} until {curve_name} is {target:g}"
     if steps is None or a_step is None or a_step.value is None:
-        return Measurement(
-            value=None, unit=unit, label=label, direction="lower", method="unavailable", n=0, reason=reason
-        )
+        return Measurement.unavailable(reason, unit=unit, label=label)
     details = {"steps": steps, "a_step": a_step.value}
     spent = steps * a_step.value
     return Measurement(

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from oscbench.analysis.statistics.seeds import Interval
+
 MIN_POINTS = 5
 Array = NDArray[np.float64]
 
@@ -47,14 +49,6 @@ class PowerLaw:
     def at(self, x: float) -> float:
         """The law at x."""
         return float(self.scale * x**-self.exponent)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Two ends."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from oscbench import words
-from oscbench.analysis.statistics.power_law import Interval
+from oscbench.analysis.statistics.seeds import Interval
 from oscbench.analysis.study import Study
 from oscbench.analysis.sweeps.laws import Fit, Fits, scaling_fits
 from oscbench.analysis.sweeps.sweep import Sweep
