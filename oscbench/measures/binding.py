@@ -271,9 +271,7 @@ def _ceiling(seen: _Seen, clustered: int) -> float:
 
 def _nothing(reason: str) -> Measurement:
     label = f"{LABELS['attention']}, last layer"
-    return Measurement.unavailable(
-        f"unavailable: {reason}", unit="fraction", label=label, direction="higher"
-    )
+    return Measurement.unavailable(f"unavailable: {reason}", unit="fraction", label=label, direction="higher")
 
 
 measure = Binding

@@ -138,7 +138,11 @@ class AKOrN(Mechanism):
                 self.register_buffer("num_draws", torch.zeros((), dtype=torch.int64))
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
-        """Oscillators (B, N, D) before the first layer, each of length 1, in float32 or better."""
+        """Oscillators (B, N, D) before the first layer, each of length 1, in float32 or better.
+
+        Drawn noise is one stream over a batch: another number of tokens, or another place in the batch, has another start. Only without
+        `redraw` is the start that of a position, whatever else is there.
+        """
         if self.config.start == "embedding":
             return (unit(tokens, self.config.dimension),)
         num_tokens = tokens.shape[1]
@@ -169,11 +173,16 @@ class AKOrN(Mechanism):
         condition = self._condition(own, tokens, context)
         x, energies = state[0], []
         phases = self._rotary(context, tokens) if config.rotary else None
+        padding = context.key_padding_mask
+
+        def silent(energy: Tensor) -> Tensor:
+            return energy if padding is None else energy.masked_fill(padding[..., None], 0.0)
+
         for step in range(config.steps):
             before = x
             pull = self._hear(layer, step, x.to(tokens.dtype), phases, context) + condition
             if context.diagnostics:
-                energies.append(-(x.double() * pull.double()).sum((1, 2)))
+                energies.append(-silent(x.double() * pull.double()).sum((1, 2)))
             x = self._moved(own, x, pull)
         numbers = own.read_out(x.to(tokens.dtype)).unflatten(-1, (-1, config.dimension))
         norms = torch.linalg.vector_norm(numbers, dim=-1)
@@ -192,7 +201,10 @@ class AKOrN(Mechanism):
         return Mixed(update, found, state=(x,))
 
     def _condition(self, own: Oscillators, tokens: Tensor, context: Context) -> Tensor:
-        """c, normalised: a group is an oscillator's n channels, over all real positions or in one token."""
+        """c, normalised: a group is an oscillator's n channels, over all real positions or in one token.
+
+        Two channels of one token are (±1, ∓1) whatever they were, and hardly have a gradient: with n = 2 condition per token says little.
+        """
         if self.config.condition == "none":
             return tokens
         norm = own.norm

@@ -265,6 +265,7 @@ class FixedQuery(Mechanism):
             oscillator_width=config.d_osc,
             exponent=config.exponent,
             coupling=config.coupling,
+            clamped=config.anchors == "free",
         )
         rows = shape.heads * tokens
         # ‖x‖², x/‖x‖, h·x and h - (h·x)x, one multiply-add each a coordinate.

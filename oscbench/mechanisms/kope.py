@@ -46,6 +46,7 @@ from oscbench.mechanisms._rotary import starting_waves
 from oscbench.ops import decode, kope_attention, kuramoto_step, mix_phases, rotate, softmax_attention
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.ops.kope import mixed_kope_attention
+from oscbench.ops.masking import hears_nobody
 from oscbench.ops.norms import scaled_rms_norm
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.phases import mixing_operations, rotate_parts
@@ -244,6 +245,8 @@ class KoPE(Mechanism):
             if senders is None
             else decode.softmax_attention(q, *senders)
         )
+        if context.key_padding_mask is not None:
+            mean = torch.where(hears_nobody(context.key_padding_mask, context.is_causal), pairs, mean)
         cos, sin = (pairs + gamma * (mean - pairs)).chunk(2, dim=-1)
         return cos, sin
 

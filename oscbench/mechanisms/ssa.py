@@ -110,9 +110,12 @@ class SSA(Mechanism):
         values = one_hot_values(tokens.shape[1], omega)
         weights = self._attend(layer, omega, theta, values, context, top_k=self.config.top_k)
         order = order_parameter(theta, is_causal=context.is_causal, key_padding_mask=context.key_padding_mask)
+        kept = self.config.top_k
+        # All that lock count, as in `calibrate`, whether or not top_k keeps them.
+        locking = weights if kept is None else self._attend(layer, omega, theta, values, context, top_k=None)
         found = {
             "attention": weights,
-            "locked_share": _locked_share(weights, context).mean(),
+            "locked_share": _locked_share(locking, context).mean(),
             "global_order": order.mean(),
         }
         return Mixed(update, found)

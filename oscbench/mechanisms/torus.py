@@ -21,7 +21,8 @@ Deviations:
 Cost:
     8 N² D FLOPs a layer (attention of width 2n) and the gate's 4 N D²; no projections, no state beside the tokens;
     cache D a token and layer (θ), and n numbers a token for the drift. Projected values take 8 N² D + 6 N D² more, and D a token and
-    layer; the delay takes 8 N² D more.
+    layer; the delay takes 8 N² D more: fused kernels have one width for all, so that each computes the scores anew. One softmax over all
+    that is heard would take 1.3 to 1.7 times fewer for the pairs, and N² memory.
 """
 
 from __future__ import annotations
@@ -45,13 +46,12 @@ from oscbench.mechanisms import (
     Shape,
     State,
     Traits,
-    one_hot_values,
 )
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.mechanisms._torus_hearing import Hearing
-from oscbench.ops import softmax_attention
+from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
-from oscbench.ops.phases import rotate_parts
+from oscbench.ops.phases import at_least_float32, rotate_parts
 from oscbench.settings import added
 
 SOFTPLUS_ONE = math.log(math.e - 1.0)  # softplus of it is 1
@@ -200,25 +200,26 @@ class Torus(Mechanism):
         return gate if self.config.gate_scale == 1.0 else self.config.gate_scale * gate
 
     def _weights(self, hearing: Hearing) -> Tensor:
-        """The attention matrix, through the score's form as a dot product of width 2n."""
+        """The attention matrix, through the score's form as a dot product of width 2n.
+
+        An own score that is not heard is left out before the softmax: a dominant one would leave no digits of the others.
+        """
         theta, gate, drift, lag = hearing.theta, hearing.gate, hearing.drift, hearing.lag
         context = hearing.context
         key = theta.cos(), theta.sin()
         if drift is not None:
             key = rotate_parts(*key, drift.cos().to(theta.dtype), drift.sin().to(theta.dtype))
         query = key if lag is None else rotate_parts(*key, lag.cos(), lag.sin())
-        weights = softmax_attention(
-            torch.cat([gate * part for part in query], dim=-1),
-            torch.cat(key, dim=-1),
-            one_hot_values(theta.shape[-2], theta),
-            scale=1.0,
+        hears = allowed(
+            theta.shape[-2],
+            theta.device,
             is_causal=context.is_causal,
             key_padding_mask=context.key_padding_mask,
+            include_self=self.config.include_self,
         )
-        if self.config.include_self:
-            return weights
-        others = weights - torch.diag_embed(weights.diagonal(dim1=-2, dim2=-1))
-        return others / others.sum(-1, keepdim=True).clamp_min(torch.finfo(others.dtype).tiny)
+        scores = torch.cat([gate * part for part in query], dim=-1) @ torch.cat(key, dim=-1).mT
+        weights = at_least_float32(scores).masked_fill(~hears, -torch.inf).softmax(-1)
+        return weights.masked_fill(~hears.any(-1, keepdim=True), 0.0).to(theta.dtype)
 
     @property
     def _attentions(self) -> int:
@@ -234,8 +235,9 @@ class Torus(Mechanism):
         """Attentions of width 2n, projections of gate and values where they are learned, and the sines that MLPs and read-out see."""
         del evaluations
         shape = self.shape
+        config = self.config
         layer = self._attentions * attention_operations(
-            "torus_attention", 1, shape.heads, tokens, shape.head_width
+            "torus_attention", 1, shape.heads, tokens, shape.head_width, drift=config.drift, lag=config.lag
         )
         if self.config.values == "projected":
             layer = layer + 3 * linear_operations(tokens, shape.width, shape.width)

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops.dispatch import constant_to_compilers, observed, observing
-from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
+from oscbench.ops.masking import hears_nobody, real_tokens_first, return_tokens, silence, take_tokens
 
 SHORT = 64
 KERNELS = (
@@ -54,11 +54,8 @@ def attention(
     if key_padding_mask is None:
         return _plain(q, k, v, attend, scale=scale, is_causal=is_causal, include_self=include_self)
     k, v = silence(k, key_padding_mask), silence(v, key_padding_mask)
-    nobody = nobody_real(key_padding_mask)
+    nobody = hears_nobody(key_padding_mask, is_causal)
     if is_causal:
-        # Padding before the first real token hears nobody either; elsewhere what padding gets is of no
-        # account.
-        nobody = (key_padding_mask.cummin(dim=-1).values)[:, None, :, None]
         order = real_tokens_first(key_padding_mask)
         q, k, v = (take_tokens(x, order) for x in (q, k, v))
         out = _plain(q, k, v, attend, scale=scale, is_causal=True, include_self=include_self)

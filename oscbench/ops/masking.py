@@ -53,6 +53,13 @@ def return_tokens(x: Tensor, order: Tensor) -> Tensor:
     return take_tokens(x, torch.argsort(order, dim=-1))
 
 
+def hears_nobody(key_padding_mask: Tensor, is_causal: bool) -> Tensor:
+    """True where a receiver hears nobody, (B, 1, N or 1, 1): all is padding, or causally all up to itself is."""
+    if is_causal:
+        return key_padding_mask.cummin(dim=-1).values[:, None, :, None]
+    return nobody_real(key_padding_mask)
+
+
 def nobody_real(key_padding_mask: Tensor) -> Tensor:
     """True for sequences that are padding from end to end, (B, 1, 1, 1)."""
     return key_padding_mask.all(dim=-1)[:, None, None, None]

@@ -53,9 +53,11 @@ def selective_synchronization(
     order = torch.hypot(total_cos, total_sin).mean(-1, keepdim=True) / count
     reach = coupling.to(order.dtype).reshape(-1, 1, 1) * order
     gap2 = (at_least_float32(others) - at_least_float32(omega)).square().sum(-1)[..., None, :]
-    spent = torch.where(
-        gap2 > 0, gap2 / reach.square(), 0.0
-    )  # at r = 0 only gap 0 locks: all else spends infinity
+    reach2 = reach.square()
+    spent = torch.where(gap2 > 0, gap2 / reach2, 0.0)
+    # At r = 0 nobody locks but oneself, equal frequencies or not.
+    oneself = torch.arange(others.shape[-2], device=others.device) == others.shape[-2] - 1
+    spent = torch.where((reach2 <= 0) & ~oneself, torch.inf, spent)
     square = torch.exp(-2 * alpha.to(order.dtype).reshape(-1, 1, 1) * gap2) - spent
     strength = torch.where(square <= 0, 0.0, square.sqrt())  # NaN stays NaN
     if top_k is not None:

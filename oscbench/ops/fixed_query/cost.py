@@ -20,12 +20,13 @@ def counted(
     oscillator_width: int | None = None,
     exponent: int = 1,
     coupling: str = "softplus",
+    clamped: bool = False,
 ) -> Operations:
     """Operations of one sequence: scores, pull, and the cheapest exact read-out.
 
     Scores and pull are 2HN²(d + d_osc) FLOPs. The read-out is 4HN·F(d_v + 1) where F = C(d_osc + p, p) is the number of monomials
     in the polynomial (1 + x·r)^p, d_osc + 1 for p = 1. For p = 2 and 4 the quadratic read-out 2HN²(d_osc + d_v + 1) is taken
-    instead where it is cheaper.
+    instead where it is cheaper. Where 1 + x·r can be negative it is cut off at 0, which no polynomial is: only the quadratic one is exact.
 
     Args:
         heads: H.
@@ -35,6 +36,7 @@ def counted(
         oscillator_width: d_osc, which is required.
         exponent: p of the read-out.
         coupling: what makes scores positive: a comparison a pair for `relu`, else an exponential.
+        clamped: whether anchors are longer than 1, so that the read-out may cut off.
 
     Raises:
         ValueError: no `oscillator_width`.
@@ -44,9 +46,15 @@ def counted(
     value_width = width if value_width is None else value_width
     rows, pairs = heads * tokens, heads * tokens * tokens
     linear = 2 * rows * comb(oscillator_width + exponent, exponent) * (value_width + 1)
-    quadratic = pairs * (oscillator_width + value_width + 1)
-    read_out = linear if exponent == 1 else min(linear, quadratic)
-    products = pair_products(heads, tokens, width + oscillator_width) + Operations(multiply_adds=read_out)
+    # Of p = 2 and 4 the row's sum is a column of the product.
+    quadratic = pairs * (oscillator_width + value_width + (exponent > 1))
+    literal = clamped or (exponent > 1 and quadratic < linear)
+    read_out = Operations(multiply_adds=linear)
+    if literal:
+        # A comparison a pair, and a product for each doubling of the power.
+        powers = pairs * (1 + exponent.bit_length() - 1)
+        read_out = Operations(multiply_adds=quadratic, elementwise=powers)
+    products = pair_products(heads, tokens, width + oscillator_width) + read_out
     coupled = Operations(elementwise=pairs) if coupling == "relu" else Operations(exponentials=pairs)
     # Norm of the pull and sum of the read-out a row.
     return products + coupled + Operations(reductions=2 * rows, divisions=2 * rows)

@@ -8,6 +8,7 @@ differentiate).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,8 +95,11 @@ def settle(
     if solver in ADAPTIVE:
         path = odeint(right_hand_side, first, times, method=solver, rtol=rtol, atol=atol)
     else:
-        step = {"step_size": horizon / num_steps}
-        path = odeint(right_hand_side, first, times, method=solver, options=step)
+
+        def grid(*_: Any) -> Tensor:  # a step size would add a step of rounding's length at some horizons
+            return torch.linspace(0.0, horizon, num_steps + 1, dtype=h.dtype, device=h.device)
+
+        path = odeint(right_hand_side, first, times, method=solver, options={"grid_constructor": grid})
     end = unit(path[-1])
     with torch.no_grad():
         antipodal = ((first + rest).norm(dim=-1) < 0.1).float().mean()

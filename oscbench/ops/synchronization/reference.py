@@ -51,6 +51,7 @@ def run(
     dtype = v.dtype
     order = order_parameter(theta, is_causal=is_causal, key_padding_mask=key_padding_mask)
     omega = at_least_float32(silence(omega, key_padding_mask))
+    omega = omega - omega[..., :1, :]  # differences stay, and a common offset costs no digits
     coupling, alpha = coupling.to(omega.dtype), alpha.to(omega.dtype)
     strength = locking_strength(omega, order, coupling, alpha, edge)
     hears = allowed(omega.shape[-2], omega.device, is_causal=is_causal, key_padding_mask=key_padding_mask)

@@ -65,11 +65,11 @@ def _automatic(call: Call) -> list[str]:
     return ["triton", "blocked", "sdpa"] if with_self else ["sdpa", "triton", "blocked"]
 
 
-def _counted(heads: int, tokens: int, width: int) -> Operations:
+def _counted(heads: int, tokens: int, width: int, *, drift: bool = True, lag: bool = True) -> Operations:
     """Scores and mean sines of n = `width` angles, each a (cos, sin), so 8BHN²n FLOPs; a softmax; and the angles themselves."""
     angles = heads * tokens * width
-    # Sine and cosine of an angle; drift and lag turn them (4 each), gate and tangent scale (2 each).
-    own = Operations(trigonometric=2 * angles, elementwise=12 * angles)
+    # Sine and cosine of an angle; gate and tangent scale (2 each), drift and lag turn them where they are (4 each).
+    own = Operations(trigonometric=2 * angles, elementwise=4 * (1 + drift + lag) * angles)
     return pair_products(heads, tokens, 4 * width) + softmax_stage(heads, tokens) + own
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from oscbench.ops.masking import nobody_real, real_tokens_first, return_tokens, silence, take_tokens
+from oscbench.ops.masking import hears_nobody, real_tokens_first, return_tokens, silence, take_tokens
 from oscbench.ops.torus import pull
 from oscbench.ops.torus.scores import drift_angles, features
 from oscbench.ops.torus.sink import sink_attention
@@ -39,8 +39,7 @@ def run(
         first = [take_tokens(x, order) for x in (q, k, v, sink[..., None])]
         means, _ = sink_attention(*first[:3], first[3][..., 0], None, True)
         means = return_tokens(means, order)
-        nobody = key_padding_mask.cummin(dim=-1).values[:, None, :, None]
     else:
         means, _ = sink_attention(q, k, v, sink, key_padding_mask, False)
-        nobody = nobody_real(key_padding_mask)
+    nobody = hears_nobody(key_padding_mask, is_causal)
     return made.tangent(means).masked_fill(nobody, 0.0).to(theta.dtype)

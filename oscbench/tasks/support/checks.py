@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from oscbench.errors import PartError, kind_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from oscbench.tasks import Split, Task
 
 
@@ -34,7 +32,7 @@ def not_empty(task: Task) -> None:
 
 
 def whole(task: object, splits: Mapping[str, Any]) -> None:
-    """Refuse splits in memory that are missing, empty, of unequal parts, or hold numbers that are none or tokens that nobody knows.
+    """Refuse splits in memory that are missing, empty, of unequal parts, or hold numbers that are none.
 
     Raises:
         PartError: names the task and the split.
@@ -53,18 +51,21 @@ def whole(task: object, splits: Mapping[str, Any]) -> None:
         numbers = data.inputs.is_floating_point() and data.inputs.numel()
         if numbers and not all(end.isfinite() for end in data.inputs.aminmax()):  # both hand NaN on
             raise PartError(f"{where} has inputs that are not finite")
-        _known_tokens(where, data.inputs, getattr(getattr(task, "inputs", None), "vocabulary", None))
 
 
-def _known_tokens(where: str, inputs: Tensor, vocabulary: int | None) -> None:
-    """Refuse ids of tokens that no embedding has a row for."""
-    if vocabulary is None or inputs.is_floating_point() or not inputs.numel():
-        return
-    low, high = (int(end) for end in inputs.aminmax())
-    if low < 0 or high >= vocabulary:
-        raise PartError(
-            f"{where} has the token {low if low < 0 else high}; its inputs say 0 to {vocabulary - 1}"
-        )
+def tokens(task: object, splits: Mapping[str, Any], vocabulary: int) -> None:
+    """Refuse ids of tokens that no embedding has a row for.
+
+    Raises:
+        PartError: names the task and the split.
+    """
+    for split, data in splits.items():
+        low, high = (int(end) for end in data.inputs.aminmax())
+        if low < 0 or high >= vocabulary:
+            raise PartError(
+                f"task {task_name(task)}: split {split} has the token {low if low < 0 else high}; "
+                f"its inputs say 0 to {vocabulary - 1}"
+            )
 
 
 def classes(task: object, splits: Mapping[str, Any], count: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from oscbench.tasks import Batch, Split, Task
+from oscbench.tasks import Batch, SequenceInputs, Split, Task
 from oscbench.tasks.support import checks
 from oscbench.tasks.support.floors import histogram, logistic, moments, most_frequent
 
@@ -41,8 +41,11 @@ class InMemoryTask(Task):
         return len(self.splits["train"].targets)
 
     def check(self) -> None:
-        """Refuse splits that are missing, empty, of unequal parts, or hold numbers that are none."""
+        """Refuse splits that are missing, empty, of unequal parts, or hold numbers that are none or tokens that nobody knows."""
         checks.whole(self, getattr(self, "splits", {}))
+        inputs = getattr(self, "inputs", None)
+        if isinstance(inputs, SequenceInputs):
+            checks.tokens(self, self.splits, inputs.vocabulary)
 
     def tensors(self) -> dict[str, Tensor]:
         """Inputs and targets of the three splits."""
