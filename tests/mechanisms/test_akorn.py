@@ -189,6 +189,22 @@ def test_diagnostics_show_the_energy_of_every_step() -> None:
     assert mixed.diagnostics["evaluations"].item() == 5
 
 
+def test_energy_is_that_of_real_tokens() -> None:
+    mechanism = akorn(steps=3)
+    tokens, real = random(2, TOKENS, WIDTH), TOKENS - 3
+    mask = (torch.arange(TOKENS) >= real).expand(2, -1)
+
+    def energies(x: Tensor, **options: Any) -> Tensor:
+        context = Context(where(x.shape[1]), diagnostics=True, **options)
+        found: Tensor = mechanism.mix(0, x, mechanism.start(context.positions, x), context).diagnostics[
+            "energies"
+        ]
+        return found
+
+    alone = energies(tokens[:, :real])
+    assert torch.allclose(energies(tokens, key_padding_mask=mask), alone, atol=1e-10)
+
+
 def test_condition_forgets_padding_and_the_future() -> None:
     mechanism = akorn()
     tokens, real = random(2, TOKENS, WIDTH), TOKENS - 3

@@ -185,6 +185,17 @@ def test_init_locked_meets_its_share_in_every_head_and_layer() -> None:
         assert entry["locked_share"] == pytest.approx([0.4] * HEADS, abs=0.01)
 
 
+def test_locked_share_counts_what_locks_and_not_what_top_k_keeps() -> None:
+    tokens = random(2, TOKENS, WIDTH)
+    shares = []
+    for top_k in (None, 3):
+        ssa = mechanism_of("ssa", init_locked=None, top_k=top_k)
+        found = ssa.mix(0, 0.1 * tokens, None, Context(line(), diagnostics=True)).diagnostics
+        shares.append(found["locked_share"].item())
+        assert top_k is None or ((found["attention"] > 0).sum(-1) <= top_k).all()
+    assert shares[0] == shares[1] > 0.4
+
+
 def test_published_start_of_ssa_is_the_identity_at_common_widths() -> None:
     """facts.md 2.3: with 16 or more channels a head no pair locks, so every token hears itself alone."""
     found = catalog.load("mechanisms", "ssa")
@@ -233,6 +244,12 @@ def test_unit_speed_walks_the_same_path() -> None:
     assert torch.allclose(literal.state, unit.state, atol=1e-9)
 
 
+@pytest.mark.parametrize(("horizon", "steps"), [(7.3, 49), (7.3, 100), (7.3, 101), (30.0, 100)])
+def test_fixed_steps_are_as_many_as_asked_for(horizon: float, steps: int) -> None:
+    h = random(1, 1, 2, 3).float()
+    assert settle(h, h, solver="rk4", horizon=horizon, num_steps=steps).evaluations == 4 * steps
+
+
 def test_near_antipodal_starts_are_counted() -> None:
     h = random(1, 1, TOKENS, 3)
     away = -fixed_point(h)[0, 0]
@@ -266,6 +283,19 @@ def test_rotary_angles_of_special_tokens_are_zero() -> None:
     assert (cos[:2] == 1).all()
     assert (sin[:2] == 0).all()
     assert (sin[2:] != 0).any()
+
+
+@pytest.mark.parametrize("dynamics", ["kuramoto", "random_walk", "averaged", "frozen"])
+def test_phases_of_a_sequence_of_padding_stay(dynamics: str) -> None:
+    kope = mechanism_of("kope", gamma=0.3, dynamics=dynamics)
+    tokens = random(2, TOKENS, WIDTH)
+    mask = torch.tensor([[True] * TOKENS, [False] * TOKENS])
+    first = kope.start(line(), tokens)
+    then = kope.advance(0, tokens, first, Context(line(), False, mask))
+    for before, after in zip(first, then, strict=True):
+        before = before.expand_as(after)
+        assert torch.allclose(before[0], after[0], atol=1e-12)
+        assert (dynamics == "frozen") == torch.allclose(before[1], after[1], atol=1e-3)
 
 
 def test_phases_of_random_walk_do_not_depend_on_how_many_follow() -> None:

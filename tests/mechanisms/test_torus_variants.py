@@ -76,6 +76,21 @@ def hearing(trunk, tokens, context):
     return mechanism.mix(0, tokens, state, context).update
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_diagnostic_weights_are_the_equations_where_an_own_score_dominates(is_causal):
+    """An own score of 128 leaves nothing of the others in float32 where it is in the softmax."""
+    shape = Shape(128, 2, 1, 2 * N, 1, generator(3))
+    torus = Torus(TorusConfig(gate="static", drift=False), shape)
+    torus.gate.data.fill_(2.0)
+    tokens = torch.rand(B, N, 128, generator=generator(4)) * 6.0
+    context = Context(sequence_positions(N), is_causal, diagnostics=True)
+    found = torus.mix(0, tokens, torus.start(context.positions, tokens), context).diagnostics["attention"]
+    theta = torus.split_heads(tokens).double()
+    gate = torch.nn.functional.softplus(torus.gate[0]).double().expand_as(theta)
+    wanted = literal_weights(theta, gate, None, torus.lag[0].double(), False, is_causal, None)
+    assert torch.allclose(found.double(), wanted, atol=1e-4)
+
+
 def test_delay_is_its_equation():
     trunk = started(torus(delay=1, gate="static"))
     tokens, context = 2 * draw(B, N, WIDTH), Context(sequence_positions(N), is_causal=True)

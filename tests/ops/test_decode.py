@@ -135,6 +135,16 @@ def test_phases_that_cancel_leave_only_oneself():
     torch.testing.assert_close(out, last(v), rtol=0, atol=1e-6)
 
 
+def test_without_coupling_equal_frequencies_do_not_lock_either():
+    omega, theta, v = torch.ones(1, 1, 2, 8), torch.zeros(1, 1, 2, 8), torch.tensor([1.0, 3.0])[:, None]
+    nothing, one = torch.zeros(1), torch.ones(1)
+    given = omega, theta, v.expand(1, 1, 2, 1)
+    square_op = ops.selective_synchronization(*given, coupling=nothing, alpha=one, is_causal=True)
+    sums = decode.order_sums(theta)
+    out = decode.selective_synchronization(last(omega), sums, omega, given[2], coupling=nothing, alpha=one)
+    assert out.item() == square_op[0, 0, -1, 0].item() == pytest.approx(3.0)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

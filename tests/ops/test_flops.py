@@ -96,6 +96,27 @@ def test_sharp_read_out_takes_the_cheaper_exact_algorithm():
     assert read_out(65536, 2) == 4 * 65536 * 45 * (D + 1)
 
 
+def test_a_clamped_read_out_has_no_linear_form():
+    def counted(exponent, **more):
+        sizes = {"oscillator_width": 8, "exponent": exponent, **more}
+        return ops.op_of("fixed_query_attention").operations(1, 1, 65536, D, **sizes)
+
+    literal = counted(1, clamped=True).multiply_adds - 65536**2 * (D + 8)
+    assert literal == 65536**2 * (D + 8), "anchors and values, the row's sum being a reduction"
+    assert counted(1).elementwise == counted(2).elementwise == 0, "polynomials take no comparison a pair"
+    pairs = {p: counted(p, clamped=True).elementwise for p in (1, 2, 4)}
+    assert pairs == {1: 65536**2, 2: 2 * 65536**2, 4: 3 * 65536**2}
+
+
+def test_unturned_angles_cost_no_turning():
+    def elementwise(**sizes):
+        return ops.op_of("torus_attention").operations(1, H, N, D, **sizes).elementwise
+
+    assert elementwise() == 12 * H * N * D
+    assert elementwise(drift=False) == elementwise(lag=False) == 8 * H * N * D
+    assert elementwise(drift=False, lag=False) == 4 * H * N * D
+
+
 def test_unknown_op_and_missing_width_are_named():
     with pytest.raises(ValueError, match='"rotate"'):
         attention_flops("rotate", B, H, N, D)

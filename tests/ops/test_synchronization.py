@@ -153,7 +153,7 @@ def test_all_locked_at_strong_coupling(small_blocks, backend):
     torch.testing.assert_close(out, v.mean(dim=2, keepdim=True).expand_as(v))
 
 
-@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("backend", ["reference", *FAST])
 def test_an_offset_of_all_frequencies_changes_nothing(small_blocks, backend):
     inputs = draw(150, 16, spread=0.1, dtype=torch.float32)
     # A multiple of a large power of two: both sums are exact, so only the backend's own arithmetic is tested.
