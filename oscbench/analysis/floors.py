@@ -86,9 +86,13 @@ class AboveFloor:
 
     @property
     def gap(self) -> str:
-        """`is +0.40 points [-1.00, +1.80] above the floor bag`."""
-        above = words.estimate(self.mean, self.interval.low, self.interval.high, self.unit)
-        return f"is {above} above the floor {self.floor.removeprefix('floor: ')}"
+        """`is +0.40 points [-1.00, +1.80] ahead of the floor bag`; of one that is behind it, how far."""
+        floor = self.floor.removeprefix("floor: ")
+        if self.mean < 0:
+            behind = words.estimate(-self.mean, -self.interval.high, -self.interval.low, self.unit)
+            return f"is {behind} behind the floor {floor}"
+        ahead = words.estimate(self.mean, self.interval.low, self.interval.high, self.unit)
+        return f"is {ahead} ahead of the floor {floor}"
 
 
 def above_floor(entries: Mapping[str, Sequence[Record]]) -> AboveFloor | None:

@@ -145,8 +145,8 @@ def test_who_is_below_the_floor_has_nothing_to_lose() -> None:
     assert outcome(with_floor([*pair(-0.001), *best], 0.85), "no worse", **WAVE)[0] == "holds"
     verdict, text = outcome(with_floor([*pair(-0.001), *best], 0.95), "no worse", **WAVE)
     assert verdict == "undecided"
-    assert "wave is −5.10 points" in text
-    assert "above the floor bag: it has nothing to lose" in text
+    assert "wave is +5.10 points" in text
+    assert "behind the floor bag: it has nothing to lose" in text
     far = with_floor([*pair(-0.03), *best], 0.95)
     assert outcome(far, "no worse", **WAVE)[0] == "does not hold", "who is worse is worse"
     swept = []
@@ -606,7 +606,7 @@ def test_a_law_of_gaps_decides_nothing_on_a_task_that_tells_nobody_apart() -> No
     assert outcome(records, "falls", **given)[0] == "holds"
     verdict, text = outcome(same, "falls", **given)
     assert verdict == "undecided"
-    assert "above the floor bag" in text
+    assert "ahead of the floor bag" in text
 
 
 def judged(*outcomes: str, real: bool = True) -> list[Judged]:

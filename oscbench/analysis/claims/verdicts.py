@@ -146,12 +146,12 @@ def combined(grounds: Sequence[Judged]) -> Verdict:
 
 
 def _where(grounds: Sequence[Judged]) -> str:
-    """`holds on digits; not tested on CIFAR-10`."""
+    """`holds on digits; not tested on CIFAR-10 · DataComp`: grounds are named with commas and "and" of their own."""
     by: dict[Outcome, list[str]] = {}
     for judged in grounds:
         by.setdefault(judged.outcome, []).append(judged.ground.ground)
     order: tuple[Outcome, ...] = ("holds", "does not hold", "undecided", "not tested")
-    return "; ".join(f"{outcome} on {words.listed(by[outcome])}" for outcome in order if outcome in by)
+    return "; ".join(f"{outcome} on {' · '.join(by[outcome])}" for outcome in order if outcome in by)
 
 
 def _of_several(verdict: Verdict, count: int) -> str:

@@ -78,7 +78,7 @@ and KoPE, drift of torus, anchors of fixed query); *learned+own*, both. Floors (
 beaten before a task tells mechanisms apart.
 
 Verdicts: *better* and *worse*, the corrected test and the interval agree; *equivalent*, within the margin by two tests; *no clear
-difference*, neither is shown; *estimates only*, declared, but with too few seeds; *withheld*, nobody is clearly above the floor.
+difference*, neither is shown; *estimates only*, declared, but with too few seeds; *withheld*, nobody is clearly ahead of the floor.
 """
 
 

@@ -25,7 +25,7 @@ Sudoku and scenes searched their learning rates: on spoken words and agreement t
 searched for nobody.
 Where something must be *given* first (that an entry learned what it was trained on), nothing is decided there before it is.
 *Undecided* is neither: what could still hide is said. A verdict takes eight paired seeds, and, where scores are
-compared, a task whose best entry is above the floors that ran there.
+compared, a task whose best entry is ahead of the floors that ran there.
 Intervals are 95 % t intervals over seeds, p is that of the sign-flip test. "Not declared beforehand" marks comparisons of suites that ran
 before suites could declare what they ask, and "asked after" what was thought of later: they suggest, fresh seeds must confirm them, and no
 verdict rests on one. Ratios of times have the interval of their rounds, and counts none.

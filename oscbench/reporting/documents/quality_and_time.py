@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -147,7 +148,9 @@ def _draw(axes: Axes, experiment: Experiment, points: Sequence[_Point]) -> None:
     if experiment.direction == "lower":
         axes.invert_yaxis()
     worst, best = axes.get_ylim()
-    axes.set_ylim(worst, best + 0.2 * (best - worst))  # room for names above the best
+    # Room for names above the best; no axis has more than all.
+    most = 100.5 if experiment.unit == "fraction" else np.inf
+    axes.set_ylim(worst, min(best + 0.2 * (best - worst), most))
     axes.axvline(1.0, color=MUTED, linewidth=0.7)
     axes.set_xlim(0.9, max(point.time for point in points) + 0.25)
     label = axis_label(experiment.metric_label, experiment.unit, 30)
@@ -156,17 +159,41 @@ def _draw(axes: Axes, experiment: Experiment, points: Sequence[_Point]) -> None:
 
 
 def _name(axes: Axes, unit: str, points: Sequence[_Point]) -> None:
-    """Names beside their dots, pushed up from those that are already there."""
-    taken: list[tuple[float, float]] = []
+    """Names beside their dots, where neither another name nor a dot stands; a line leads to a dot that is not beside its name."""
     inside = axes.transLimits
+    dots: dict[str, tuple[float, float]] = {
+        p.name: tuple(inside.transform((p.time, float(scaled(p.mean, unit))))) for p in points
+    }
+    taken: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda p: p.mean):
-        x, y = inside.transform((point.time, float(scaled(point.mean, unit))))
-        y += 0.02
-        while any(abs(x - other) < _ROOM and abs(y - height) < _LINE for other, height in taken):
-            y += _LINE / 4
-        taken.append((x, y))
-        style = {"fontsize": 7, "color": look_of(point.entry).colour}
-        axes.annotate(point.name, (x + 0.03, y), xycoords="axes fraction", **style)  # type: ignore[arg-type]
+        x, y = dots[point.name]
+        others = [dot for name, dot in dots.items() if name != point.name]
+        height = next(at for at in _heights(y) if _is_free(x, at, taken, others))
+        taken.append((x, height))
+        colour = look_of(point.entry).colour
+        style: dict[str, Any] = {"fontsize": 7, "color": colour, "va": "center"}
+        style |= {"xycoords": "axes fraction", "textcoords": "axes fraction"}
+        if abs(height - y) > _LINE:
+            line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0.0, 0.5), "shrinkB": 4}
+            style["arrowprops"] = line
+        axes.annotate(point.name, (x, y), (x + 0.03, height), **style)
+
+
+def _heights(y: float) -> Iterator[float]:
+    """Where a name may stand, from its dot's height on up and down inside the panel; then above it."""
+    steps = range(round(1.0 / _LINE) * 4)
+    for step in steps:
+        for at in (y + step * _LINE / 4, y - step * _LINE / 4):
+            if _LINE / 2 < at < 1.0 - _LINE / 2:
+                yield at
+    yield from (1.0 + step * _LINE for step in steps)
+
+
+def _is_free(
+    x: float, at: float, taken: Sequence[tuple[float, float]], dots: Sequence[tuple[float, float]]
+) -> bool:
+    names = any(abs(x - left) < _ROOM and abs(at - height) < _LINE for left, height in taken)
+    return not names and not any(x <= left < x + _ROOM and abs(at - height) < _LINE for left, height in dots)
 
 
 def _quality(point: _Point, unit: str) -> str:

@@ -6,46 +6,77 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib
+from matplotlib.figure import Figure
 
 from oscbench import words
 from oscbench.analysis.comparison import Comparison
 from oscbench.reporting.documents import picture
-from oscbench.reporting.page.figure import canvas, finish
-from oscbench.reporting.page.forest import Difference, draw_forest
+from oscbench.reporting.page.figure import finish
+from oscbench.reporting.page.forest import Difference, Heading, Line, draw_forest
 from oscbench.reporting.page.style import INK, look_of, settings
 
 _INCHES = 7.2  # of a page's column, where names and suites of entries leave room for the differences
 
 
 class Row(NamedTuple):
-    """One difference: what is compared where, and the comparison."""
+    """One difference: what is compared where, the comparison, and the words that it stands under with the rows around it."""
 
     name: str
     comparison: Comparison
+    group: str = ""
 
 
-def forest(name: str, title: str, rows: Sequence[Row]) -> tuple[str, dict[str, str]]:
+def forest(name: str, title: str, *panels: Sequence[Row]) -> tuple[str, dict[str, str]]:
     """Differences with their 95 % intervals below one another, the treatment's better side marked on the axis.
+
+    Dots of comparisons that their suite did not declare beforehand are empty.
 
     Args:
         name: Of the files, `NAME-light.svg` and `NAME-dark.svg`.
         title: What is shown, for those who do not see it.
-        rows: Comparisons of one unit that have an interval.
+        panels: Comparisons of one unit that have an interval; each panel has an axis of its own.
 
     Returns:
         The Markdown that shows it, and the files.
     """
-    unit, direction = rows[0].comparison.unit, rows[0].comparison.direction
-    lines = [line for row in rows if (line := _line(row))]
+    drawn = [_lines(rows) for rows in panels]
+    rows = [row for panel in panels for row in panel]
+    first = rows[0].comparison
+    what = first.metric_label if first.unit in ("", "1") else words.difference_unit(first.unit)
+    better = "\u2190 better" if first.direction == "lower" else "better \u2192"
+    explored = any(not _declared(row) for row in rows)
     with matplotlib.rc_context(settings()):
-        figure, axes = canvas(0.8 + 0.24 * len(rows))
-        figure.set_figwidth(_INCHES)
-        draw_forest(axes, lines)
-        better = "\u2190 better" if direction == "lower" else "better \u2192"
-        axes.set_xlabel(f"difference [{words.difference_unit(unit)}]   {better}", color=INK)
+        heights = [0.5 + 0.22 * len(lines) for lines in drawn]
+        figure = Figure(figsize=(_INCHES, 0.3 + sum(heights)), layout="constrained")
+        for axes, lines in zip(
+            figure.subplots(len(drawn), 1, height_ratios=heights, squeeze=False)[:, 0], drawn, strict=True
+        ):
+            draw_forest(axes, lines)
+        note = "   (empty dots: not declared beforehand)" if explored else ""
+        axes.set_xlabel(f"difference [{what}]   {better}{note}", color=INK)
         svg = finish(figure, name, "forest", title, title).svg
-    told = "; ".join(f"{row.name} {_told(row.comparison)}" for row in rows)
+    told = "; ".join(f"{_headed(row)} {_told(row.comparison)}" for row in rows)
     return picture(name, svg, f"{title}: {told}")
+
+
+def _headed(row: Row) -> str:
+    return f"{row.group}, {row.name}:" if row.group else row.name
+
+
+def _declared(row: Row) -> bool:
+    return row.comparison.role == "confirms"
+
+
+def _lines(rows: Sequence[Row]) -> list[Line]:
+    """The rows from above, each group under its words."""
+    found: list[Line] = []
+    group = ""
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            found.append(Heading(group))
+        found += [line] if (line := _line(row)) else []
+    return found
 
 
 def _line(row: Row) -> Difference | None:
@@ -55,7 +86,8 @@ def _line(row: Row) -> Difference | None:
         return None
     scale = 100.0 if row.comparison.unit == "fraction" else 1.0
     low, mean, high = (scale * value for value in (paired.interval.low, paired.mean, paired.interval.high))
-    return Difference(row.name, low, mean, high, look_of(row.comparison.pair.treatment))
+    look = look_of(row.comparison.pair.treatment)._replace(marker="o")
+    return Difference(row.name, low, mean, high, look, clear=_declared(row))
 
 
 def _told(comparison: Comparison) -> str:

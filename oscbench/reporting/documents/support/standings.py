@@ -51,7 +51,7 @@ def page(
         title: The question that it answers.
         text: What to know before its tables.
         loaded: All records.
-        suites: Their names.
+        suites: Their names, in the order of the page; those that vary nothing stand first.
         compare: Pairs to compare; without them what the suites declare.
     """
     report = report_of(loaded, suites, compare)
@@ -59,11 +59,18 @@ def page(
         head = _HEAD.format(title=title, short="", words=text, verdicts=VERDICTS)
         return Document(f"{head}\n{nothing_of(loaded, suites)}")
     rows: list[Row] = []
-    asked = [(one.title, one.comparisons) for one in report.questions]
+    place = {suite: number for number, suite in enumerate(suites)}
+
+    def placed(label: str) -> int:
+        return place[suite_name(label)]
+
+    asked = [
+        (one.title, one.comparisons) for one in sorted(report.questions, key=lambda one: placed(one.label))
+    ]
     parts = [_HEAD.format(title=title, short=in_short(asked), words=text, verdicts=VERDICTS)]
     several = len({e.suite for e in report.experiments}) > 1
     sharing = suites_sharing(report.loaded.records)
-    for experiment in report.single:
+    for experiment in sorted(report.single, key=lambda one: placed(one.suite)):
         parts.append(
             _headed(experiment.title, experiment, report, sharing)
             + _tables(experiment)
@@ -71,7 +78,7 @@ def page(
         )
         where = f" ({experiment.suite})" if several else ""
         rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
-    for family in report.sweeps:
+    for family in sorted(report.sweeps, key=lambda one: placed(one.suite)):
         parts.append(
             f"{_headed(family.title, family.last, report, sharing)}{comparisons_table(family.overall)}\n{_by_value(family)}"
         )
@@ -102,10 +109,10 @@ def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]]) -> str:
         baselines: dict[tuple[str, str], list[str]] = {}
         for c in comparisons:
             if c.paired:
-                baselines.setdefault((c.verdict, c.treatment), []).append(c.baseline)
+                baselines.setdefault((_stands(c), c.treatment), []).append(c.baseline)
         treatments: dict[tuple[str, str], list[str]] = {}
-        for (verdict, treatment), against in baselines.items():
-            treatments.setdefault((_AGAINST[verdict], words.listed(against)), []).append(treatment)
+        for (how, treatment), against in baselines.items():
+            treatments.setdefault((how, words.listed(against)), []).append(treatment)
         told = [f"{words.listed(some)} *{how}* {against}" for (how, against), some in treatments.items()]
         declared = any(c.role == "confirms" for c in comparisons)
         if told:
@@ -130,9 +137,19 @@ _AGAINST = {
     "estimates only": "estimated only, against",
     "underpowered": "with too few seeds for a verdict against",
     "one seed: no test": "with one seed against",
-    "withheld": "without a verdict, as nobody is clearly above the floor, against",
+    "withheld": "without a verdict, since no entry is clearly ahead of the floor, against",
 }
 """Verdict -> how the treatments stand to their baselines."""
+
+
+def _stands(comparison: Comparison) -> str:
+    """`better than`, and where the two are equivalent as well, that it is by less than the margin."""
+    how = _AGAINST[comparison.verdict]
+    margin, equivalence = comparison.margin, comparison.equivalence
+    if comparison.verdict in ("better", "worse") and margin and equivalence and equivalence.shown:
+        within = words.margin(margin.value, comparison.unit)
+        return f"{how.removesuffix(' than')} by less than {within.removeprefix('±')} than"
+    return how
 
 
 def _by_value(family: Sweep) -> str:

@@ -21,7 +21,8 @@ FAILS = {"agreement": Threshold("accuracy_hard", 0.85), "recall": Threshold("acc
 """Task -> when a seed of it has failed, as the task itself declares it; reports load no task, which would take torch."""
 VERDICTS = """a verdict is that of the sign-flip test
 after Holm's correction over what its suite asks, where the interval agrees, or of two one-sided tests where it says equivalent. Intervals are
-over seeds: start values, order and, where a suite draws them anew, training data. Test sets stay the same, and no interval covers others."""
+over seeds: start values, order and, where a suite draws them anew, training data. Test sets stay the same, and no interval covers others, nor
+other searches of settings than the one that was made."""
 """What every page with verdicts says of them."""
 
 
