@@ -31,7 +31,21 @@ def kept_in_mind(comparisons: Sequence[Comparison]) -> list[str]:
         for reason, count in counts.most_common(_REASONS)
     ]
     own = list(answer(shown[0]).caveats) if len(shown) == 1 else shared_caveats(shown)
-    return none + own
+    return [*none, *own, *_undeclared(shown)]
+
+
+def _undeclared(comparisons: Sequence[Comparison]) -> list[str]:
+    """How many were looked at without having been declared; nothing where all were declared."""
+    total, left = len(comparisons), sum(c.role != "confirms" for c in comparisons)
+    if not left:
+        return []
+    suggest = "suggests, and fresh seeds confirm"
+    if total == 1:
+        return [f"This comparison was not declared beforehand (`compare` in a suite): it {suggest}"]
+    number = "none" if left == total else f"{total - left}"
+    return [
+        f"Of {total} comparisons {number} had been declared beforehand (`compare` in a suite): what was not declared {suggest}"
+    ]
 
 
 def method(study: Study) -> str:

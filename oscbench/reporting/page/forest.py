@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -61,8 +62,12 @@ def draw_forest(
         ends: Of the axis; by default all fits.
         coloured: Names bear the colours of their dots.
     """
-    axes.axvline(0.0, color=MUTED, linewidth=1.0)
     shown = [(y, line) for y, line in enumerate(lines) if isinstance(line, Difference)]
+    # The line at none is left out where words stand.
+    for together, run in groupby(enumerate(lines), lambda one: isinstance(one[1], Difference)):
+        places = [y for y, _ in run]
+        if together:
+            axes.plot([0.0, 0.0], [places[0] - 0.5, places[-1] + 0.5], color=MUTED, linewidth=1.0)
     for y, line in shown:
         _mark(axes, y, line, ends)
     figure = axes.get_figure(root=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,7 +51,8 @@ class Overview:
                 found.append(Plan(0, partial(forest_picture, slug, name, same)))
         shared = kept_in_mind(study.comparisons)
         about = (Prose(tuple(shared), "caveat"), Prose((method(study),), "quiet"))
-        first = f": {words.lowered(shared[0])}" if shared else ""
+        ends = list(dict.fromkeys((shared[0], shared[-1]))) if shared else []
+        first = f": {'; '.join(map(words.lowered, ends))}" if ends else ""
         found.append(Folded(f"What to keep in mind{first}", about if shared else about[1:]))
         return found
 
@@ -151,14 +153,22 @@ def _standing(item: tuple[str, Rows]) -> _Standing:
 
 
 def _where(own: Rows, verdict: str, word: str) -> str:
-    """`ahead on digits (+0.80 to +1.20 points)`: a task once, with the range of its suites; empty where that is the verdict nowhere."""
+    """`ahead on digits in 2 of 3 suites (+0.80 to +1.20 points)`: each task once; empty where that is the verdict nowhere."""
     by_task: dict[str, list[Comparison]] = {}
     for question, comparison in own:
         if comparison.verdict == verdict:
             by_task.setdefault(question.task_label, []).append(comparison)
-    each = [f"{words.lowered(label)} ({_range(found)})" for label, found in list(by_task.items())[:_TASKS]]
+    asked = Counter(question.task_label for question, _ in own)
+    each = [
+        f"{words.lowered(label)}{_share(len(found), asked[label])} ({_range(found)})"
+        for label, found in list(by_task.items())[:_TASKS]
+    ]
     more = [f"{len(by_task) - _TASKS} more tasks"] if len(by_task) > _TASKS else []
     return f"{word} on {words.listed([*each, *more])}" if each else ""
+
+
+def _share(found: int, asked: int) -> str:
+    return f" in {found} of {asked} suites" if found < asked else ""
 
 
 def _range(comparisons: Sequence[Comparison]) -> str:
@@ -273,7 +283,10 @@ def _finding(baseline: str, comparisons: Sequence[Comparison]) -> str:
             if _mixed(verdicts)
             else f"Nothing is clearly ahead of {baseline}"
         )
-    return f"Ahead of {baseline}, and nowhere behind: {words.listed(ahead[:3])}"
+    shown = ahead[:3]
+    everywhere = all(verdicts[name] == {"better"} for name in shown)
+    where = ", and nowhere behind" if everywhere else " in places, and nowhere behind"
+    return f"Ahead of {baseline}{where}: {words.listed(shown)}"
 
 
 def _mixed(verdicts: Mapping[str, set[str]]) -> bool:
