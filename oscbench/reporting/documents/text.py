@@ -32,7 +32,7 @@ def document(loaded: Loaded) -> Document:
     """Small decoders, few steps."""
     words = (
         "Bits/character of Python source, a character being one byte, and perplexity of words; lower is better.\n"
-        "One learning rate for all, searched for nobody but in `tuned_text`, which has run for RoPE and KoPE alone, at half of its seeds;\n"
+        "One learning rate for all, searched for nobody but in `tuned_text`, which has run for RoPE and KoPE alone;\n"
         "after so few steps an order may still change. Positions decide much of it: each mechanism with every kind of them is on\n"
         "[its own page](positions.md).\n"
     )
