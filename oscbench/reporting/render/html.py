@@ -136,5 +136,6 @@ def address(link: str) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Numbers stay on one line with what follows them."""
+    """Numbers stay on one line with what follows them, and the ends of an interval with one another."""
+    text = re.sub(r"(\[[^\s\[\]]+,) (?=[^\s\[\]]+\])", "\\1\u00a0", text)
     return re.sub(r"(?<=[\d=±]) (?=[\d%]|points)", "\u00a0", text)
