@@ -100,6 +100,7 @@ class FixedQuery(Mechanism):
         {"d_osc": 2, "exponent": 4, "coupling": "relu"},
         {"exponent": 2, "coupling": "elu"},
         {"anchors": "free"},
+        {"anchors": "free", "exponent": 2},
         {"dynamics": "ode", "solver": "rk4", "num_steps": 60},
         {"dynamics": "ode"},
     )

@@ -52,6 +52,7 @@ from oscbench.mechanisms._torus_hearing import Hearing
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
 from oscbench.ops.phases import at_least_float32, rotate_parts
+from oscbench.ops.precision import as_given
 from oscbench.settings import added
 
 SOFTPLUS_ONE = math.log(math.e - 1.0)  # softplus of it is 1
@@ -217,8 +218,11 @@ class Torus(Mechanism):
             key_padding_mask=context.key_padding_mask,
             include_self=self.config.include_self,
         )
-        scores = torch.cat([gate * part for part in query], dim=-1) @ torch.cat(key, dim=-1).mT
-        weights = at_least_float32(scores).masked_fill(~hears, -torch.inf).softmax(-1)
+        wide_gate, *parts = (at_least_float32(part) for part in (gate, *query, *key))
+        with as_given(theta.device):
+            sent = torch.cat(parts[2:], dim=-1)
+            scores = torch.cat([wide_gate * part for part in parts[:2]], dim=-1) @ sent.mT
+            weights = scores.masked_fill(~hears, -torch.inf).softmax(-1)
         return weights.masked_fill(~hears.any(-1, keepdim=True), 0.0).to(theta.dtype)
 
     @property

@@ -89,6 +89,9 @@ def test_diagnostic_weights_are_the_equations_where_an_own_score_dominates(is_ca
     gate = torch.nn.functional.softplus(torus.gate[0]).double().expand_as(theta)
     wanted = literal_weights(theta, gate, None, torus.lag[0].double(), False, is_causal, None)
     assert torch.allclose(found.double(), wanted, atol=1e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = torus.mix(0, tokens, torus.start(context.positions, tokens), context)
+    assert torch.allclose(narrow.diagnostics["attention"].double(), wanted, atol=1e-4)
 
 
 def test_delay_is_its_equation():

@@ -101,8 +101,9 @@ def test_a_clamped_read_out_has_no_linear_form():
         sizes = {"oscillator_width": 8, "exponent": exponent, **more}
         return ops.op_of("fixed_query_attention").operations(1, 1, 65536, D, **sizes)
 
-    literal = counted(1, clamped=True).multiply_adds - 65536**2 * (D + 8)
-    assert literal == 65536**2 * (D + 8), "anchors and values, the row's sum being a reduction"
+    for exponent in (1, 2, 4):
+        literal = counted(exponent, clamped=True).multiply_adds - 65536**2 * (D + 8)
+        assert literal == 65536**2 * (D + 8), "anchors and values, the row's sum being a reduction"
     assert counted(1).elementwise == counted(2).elementwise == 0, "polynomials take no comparison a pair"
     pairs = {p: counted(p, clamped=True).elementwise for p in (1, 2, 4)}
     assert pairs == {1: 65536**2, 2: 2 * 65536**2, 4: 3 * 65536**2}

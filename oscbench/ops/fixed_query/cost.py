@@ -46,8 +46,8 @@ def counted(
     value_width = width if value_width is None else value_width
     rows, pairs = heads * tokens, heads * tokens * tokens
     linear = 2 * rows * comb(oscillator_width + exponent, exponent) * (value_width + 1)
-    # Of p = 2 and 4 the row's sum is a column of the product.
-    quadratic = pairs * (oscillator_width + value_width + (exponent > 1))
+    # Of p = 2 and 4 the row's sum is a column of the product, but in the literal form, which alone cuts off.
+    quadratic = pairs * (oscillator_width + value_width + (exponent > 1 and not clamped))
     literal = clamped or (exponent > 1 and quadratic < linear)
     read_out = Operations(multiply_adds=linear)
     if literal:

@@ -21,8 +21,8 @@ shown to be equivalent within the margin that the suite declares (or half a poin
 declared for it); what speaks against a claim is corrected over all of its questions that may decide (Bonferroni), what speaks for it takes
 them all.
 It is said of these small models only, none of the papers' large settings is tested, and of the suites behind the verdicts only those on
-Sudoku and scenes searched their learning rates: on spoken words and agreement the rate is the paper's own, elsewhere one rate for all,
-searched for nobody.
+Sudoku, scenes and streets, and those at settings of their own, searched their learning rates: on spoken words and agreement the rate is the
+paper's own, elsewhere one rate for all, searched for nobody.
 Where something must be *given* first (that an entry learned what it was trained on), nothing is decided there before it is.
 *Undecided* is neither: what could still hide is said. A verdict takes eight paired seeds, and, where scores are
 compared, a task whose best entry is ahead of the floors that ran there.

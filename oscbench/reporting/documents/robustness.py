@@ -7,6 +7,7 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
+from oscbench.reporting.documents.support.standings import comparisons_table
 from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
 from oscbench.reporting.documents.support.tables import (
     flags_row,
@@ -23,7 +24,7 @@ Models trained on clean scans, tested on changed ones: noise, covered patches, l
 descent; and how far confidence is from accuracy on clean ones. Every model sees the same changed images, but for the attack, which is each
 one's own. What each loses from its own accuracy on clean images is what [A3](claims.md#a3) tests; of accuracy on changed images a lead on
 clean ones is a part. Where two have other positions, a difference may be theirs. One learning rate for all, searched for nobody. Means with
-95 % t intervals over seeds, each for itself; the tests stand in [claims](claims.md#a3). Made from the [reference
+95 % t intervals over seeds, each for itself; the tests of what changes take stand in [claims](claims.md#a3). Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
 _SUITES = ("robustness_digits",)
@@ -60,6 +61,7 @@ def _of(experiment: Experiment) -> str:
     described = description_of(experiment.suite, experiment.description)
     return (
         f"\n## {experiment.title}\n\n{described}\n\n{scores}\n\n"
+        f"Accuracy on clean images, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}\n\n"
         f"What a change does to each one's own accuracy on clean images, paired by seed; below 0 the first of two loses more:\n\n{losses}\n\n"
         f"Differences of accuracy itself, paired by seed:\n\n{gains}\n"
     )

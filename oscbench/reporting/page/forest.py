@@ -31,7 +31,7 @@ class Difference:
         mean: The difference.
         high: Upper end.
         look: Its colour and marker.
-        clear: Whether the verdict is; otherwise the dot is empty and its line thin.
+        filled: Otherwise the dot is empty and its line thin.
         told: To a pointer over the dot.
         beyond: What is said of it where it lies left of the axis.
     """
@@ -41,7 +41,7 @@ class Difference:
     mean: float
     high: float
     look: Look
-    clear: bool = True
+    filled: bool = True
     told: str = ""
     beyond: str = ""
 
@@ -102,7 +102,7 @@ def draw_forest(
 def _mark(axes: Axes, y: float, line: Difference, ends: tuple[float, float] | None) -> None:
     """A dot with its interval, or where it lies if that is left of the axis."""
     style: dict[str, Any] = {"color": line.look.colour, "markersize": 5}
-    style |= {} if line.clear else {"markerfacecolor": "none"}
+    style |= {} if line.filled else {"markerfacecolor": "none"}
     if ends and line.mean < ends[0]:
         x = ends[0] + 0.012 * (ends[1] - ends[0])
         (mark,) = axes.plot([x], [y], marker="<", **style)
@@ -110,7 +110,7 @@ def _mark(axes: Axes, y: float, line: Difference, ends: tuple[float, float] | No
         axes.annotate(line.beyond, (x, y), va="center", fontsize=7, color=MUTED, **beside)
     else:
         low, high = (max(line.low, ends[0]), min(line.high, ends[1])) if ends else (line.low, line.high)
-        axes.plot([low, high], [y, y], color=line.look.colour, linewidth=1.6 if line.clear else 1.0)
+        axes.plot([low, high], [y, y], color=line.look.colour, linewidth=1.6 if line.filled else 1.0)
         (mark,) = axes.plot([line.mean], [y], marker=line.look.marker, **style)
     if line.told:
         hint(mark, line.told)

@@ -42,7 +42,7 @@ def forest(name: str, title: str, *panels: Sequence[Row]) -> tuple[str, dict[str
     drawn = [_lines(rows) for rows in panels]
     rows = [row for panel in panels for row in panel]
     first = rows[0].comparison
-    what = first.metric_label if first.unit in ("", "1") else words.difference_unit(first.unit)
+    what = unit_of(first)
     better = "\u2190 better" if first.direction == "lower" else "better \u2192"
     explored = any(not _declared(row) for row in rows)
     with matplotlib.rc_context(settings()):
@@ -52,11 +52,17 @@ def forest(name: str, title: str, *panels: Sequence[Row]) -> tuple[str, dict[str
             figure.subplots(len(drawn), 1, height_ratios=heights, squeeze=False)[:, 0], drawn, strict=True
         ):
             draw_forest(axes, lines)
-        note = "   (empty dots: not declared beforehand)" if explored else ""
+        note = "\nempty dots: not declared beforehand" if explored else ""
         axes.set_xlabel(f"difference [{what}]   {better}{note}", color=INK)
         svg = finish(figure, name, "forest", title, title).svg
     told = "; ".join(f"{_headed(row)} {_told(row.comparison)}" for row in rows)
     return picture(name, svg, f"{title}: {told}")
+
+
+def unit_of(comparison: Comparison) -> str:
+    """What a difference is in: points, its unit, or what has none (`Test perplexity`)."""
+    unit = comparison.unit
+    return comparison.metric_label.split(",")[0] if unit in ("", "1") else words.difference_unit(unit)
 
 
 def _headed(row: Row) -> str:
@@ -87,7 +93,7 @@ def _line(row: Row) -> Difference | None:
     scale = 100.0 if row.comparison.unit == "fraction" else 1.0
     low, mean, high = (scale * value for value in (paired.interval.low, paired.mean, paired.interval.high))
     look = look_of(row.comparison.pair.treatment)._replace(marker="o")
-    return Difference(row.name, low, mean, high, look, clear=_declared(row))
+    return Difference(row.name, low, mean, high, look, filled=_declared(row))
 
 
 def _told(comparison: Comparison) -> str:

@@ -19,7 +19,7 @@ from oscbench.analysis.study import Study
 from oscbench.analysis.sweeps.sweep import Sweep
 from oscbench.records import suite_name
 from oscbench.reporting.documents import Document, table
-from oscbench.reporting.documents.support.forest import Row, forest
+from oscbench.reporting.documents.support.forest import Row, forest, unit_of
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.suites import (
     FAILS,
@@ -88,8 +88,9 @@ def page(
     pictures: list[str] = []
     files: dict[str, str] = {}
     for unit in dict.fromkeys(row.comparison.unit for row in shown):
-        file = f"{name}_{words.slug(unit)}" if pictures else name
-        picture, drawn = forest(file, title, [row for row in shown if row.comparison.unit == unit])
+        same = [row for row in shown if row.comparison.unit == unit]
+        file = f"{name}_{words.slug(unit_of(same[0].comparison))}" if pictures else name
+        picture, drawn = forest(file, title, same)
         pictures.append(f"\n{picture}")
         files |= drawn
     return Document("".join([parts[0], *pictures, *parts[1:]]), files)
