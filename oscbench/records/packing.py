@@ -91,8 +91,10 @@ def unpack(path: Path, results: Path) -> tuple[int, Path]:
 
 
 def lean(record: Record) -> Record:
-    """A record without raw samples and without paths of the machine."""
-    measures = {name: _without_samples(measured) for name, measured in record.measures.items()}
+    """A record without raw samples, paths of the machine, and pictures of data that were brought, which are not ours to hand on."""
+    task = record.spec.get("task")
+    brought = isinstance(task, dict) and bool(task.get("path"))
+    measures = {name: _without_samples(measured, brought) for name, measured in record.measures.items()}
     given = dict(record.spec_given)
     if isinstance(given.get("source"), str):
         given["source"] = re.split(r"[/\\]", given["source"])[-1]
@@ -152,8 +154,12 @@ def _write(path: Path, records: list[Record], ledgers: list[Ledger]) -> None:
         raise ResultsError(f"{path}: packed records cannot be written ({error.strerror})") from error
 
 
-def _without_samples(measured: Measurement) -> Measurement:
-    details = {key: value for key, value in measured.details.items() if not key.endswith("samples")}
+def _without_samples(measured: Measurement, brought: bool) -> Measurement:
+    details = {
+        key: value
+        for key, value in measured.details.items()
+        if not (key.endswith("samples") or (brought and key == "examples"))
+    }
     reason = _without_folders(measured.reason)
     return measured.model_copy(update={"samples": (), "details": _without_folders(details), "reason": reason})
 

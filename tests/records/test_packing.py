@@ -118,6 +118,15 @@ def test_paths_of_the_machine_are_cut_and_other_slashes_are_not(text, left):
     assert lean(record(reason=text)).reason == left
 
 
+@pytest.mark.parametrize(
+    ("task", "stays"), [({"name": "made"}, True), ({"name": "streets", "path": "camvid"}, False)]
+)
+def test_pictures_of_data_that_were_brought_are_not_handed_on(task, stays):
+    kept = Measurement(value=0.5, unit="fraction", label="right", details={"examples": {"images": "eNp"}})
+    packed_one = lean(made(spec={"kind": "train", "task": task}, measures={"right": kept}))
+    assert ("examples" in packed_one.measures["right"].details) == stays
+
+
 def test_the_same_records_give_the_same_bytes_whatever_their_order_and_time(loose, tmp_path):
     (first,) = pack("mine", loose.root, tmp_path / "a")
     again = Store(tmp_path / "again")
