@@ -285,12 +285,20 @@ def _tested(cells: Sequence[Record]) -> str:
     metric = finished[0].measures[finished[0].metric]
     if metric.unit != "fraction" or metric.n < 2:
         return f"{metric.n} items" if metric.n > 1 else ""
+    if not all(_is_share(record) for record in finished):
+        return f"{metric.n} items or classes, of which the score is a mean; its sampling error is not known"
     mean = float(np.mean([headline(record) for record in finished]))
     error = 196 * math.sqrt(max(mean * (1 - mean), 0.0) / metric.n)
     return (
         f"{metric.n} items; their own sampling error is about ± {error:.1f} points for one model (95 %), "
         "which the intervals over seeds do not cover"
     )
+
+
+def _is_share(record: Record) -> bool:
+    """Whether a headline is a share of things that are each right or wrong, whose sampling error is binomial; a mean IoU is none."""
+    counted = headline(record) * record.measures[record.metric].n
+    return abs(counted - round(counted)) < 1e-4
 
 
 def _code(cells: Sequence[Record]) -> str:

@@ -225,7 +225,9 @@ def test_fairness_facts_name_what_was_equal() -> None:
     assert facts["Matching"] == "by params to plain; largest residual 0.20 %"
     assert "at each seed the same tensors" in facts["Data"]
     assert facts["Seeds"] == "6 (0\u20135); but ghost has 0"
-    assert "540 items" in facts["Tested on"]
+    assert facts["Tested on"].startswith("540 items or classes, of which the score is a mean")
+    right = dict(report(runs("plain", [0.5] * 2) + runs("wave", [0.9] * 2)).experiments[0].facts)
+    assert right["Tested on"].startswith("540 items; their own sampling error is about ± 3.9 points")
     assert facts["Tuning"].startswith("none")
     unlike = dict(report(runs("plain", [0.8]) + runs("wave", [0.9], data_hash="x")).experiments[0].facts)
     assert unlike["Data"].startswith("NOT the same")
