@@ -298,7 +298,9 @@ def _tested(cells: Sequence[Record]) -> str:
 def _is_share(record: Record) -> bool:
     """Whether a headline is a share of things that are each right or wrong, whose sampling error is binomial; a mean IoU is none."""
     share = headline(record)
-    counted = share * record.measures[record.metric].n if 0.0 <= share <= 1.0 else 0.5
+    if not 0.0 <= share <= 1.0:
+        return False
+    counted = share * record.measures[record.metric].n
     return abs(counted - round(counted)) < 1e-4
 
 

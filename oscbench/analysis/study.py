@@ -30,7 +30,7 @@ from oscbench.analysis.sweeps.sweep import Sweep, label_parts, over_values, swee
 from oscbench.records import Record, suite_name
 from oscbench.settings import name_of
 
-EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"
+_EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _with_roles(experiment: Experiment, declared: Sequence[Pair]) -> Experiment:
     told = tuple(
         replace(c, role="confirms")
         if c.pair in both
-        else replace(c, role="explores", caveats=(EXPLORES, *c.caveats))
+        else replace(c, role="explores", caveats=(_EXPLORES, *c.caveats))
         for c in experiment.comparisons
     )
     return replace(experiment, comparisons=told)

@@ -51,8 +51,8 @@ from oscbench.mechanisms._rotary import starting_angles
 from oscbench.mechanisms._torus_hearing import Hearing
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, attention_operations, linear_operations
-from oscbench.ops.phases import at_least_float32, rotate_parts
 from oscbench.ops.precision import as_given
+from oscbench.ops.torus.scores import features
 from oscbench.settings import added
 
 SOFTPLUS_ONE = math.log(math.e - 1.0)  # softplus of it is 1
@@ -205,12 +205,7 @@ class Torus(Mechanism):
 
         An own score that is not heard is left out before the softmax: a dominant one would leave no digits of the others.
         """
-        theta, gate, drift, lag = hearing.theta, hearing.gate, hearing.drift, hearing.lag
-        context = hearing.context
-        key = theta.cos(), theta.sin()
-        if drift is not None:
-            key = rotate_parts(*key, drift.cos().to(theta.dtype), drift.sin().to(theta.dtype))
-        query = key if lag is None else rotate_parts(*key, lag.cos(), lag.sin())
+        theta, context = hearing.theta, hearing.context
         hears = allowed(
             theta.shape[-2],
             theta.device,
@@ -218,11 +213,9 @@ class Torus(Mechanism):
             key_padding_mask=context.key_padding_mask,
             include_self=self.config.include_self,
         )
-        wide_gate, *parts = (at_least_float32(part) for part in (gate, *query, *key))
         with as_given(theta.device):
-            sent = torch.cat(parts[2:], dim=-1)
-            scores = torch.cat([wide_gate * part for part in parts[:2]], dim=-1) @ sent.mT
-            weights = scores.masked_fill(~hears, -torch.inf).softmax(-1)
+            q, k, _ = features(theta, hearing.gate, hearing.drift, hearing.lag)
+            weights = (q @ k.mT).masked_fill(~hears, -torch.inf).softmax(-1)
         return weights.masked_fill(~hears.any(-1, keepdim=True), 0.0).to(theta.dtype)
 
     @property
@@ -238,19 +231,18 @@ class Torus(Mechanism):
     def operations(self, tokens: int, evaluations: float = 0.0) -> Operations:
         """Attentions of width 2n, projections of gate and values where they are learned, and the sines that MLPs and read-out see."""
         del evaluations
-        shape = self.shape
-        config = self.config
+        shape, config = self.shape, self.config
         layer = self._attentions * attention_operations(
             "torus_attention", 1, shape.heads, tokens, shape.head_width, drift=config.drift, lag=config.lag
         )
-        if self.config.values == "projected":
+        if config.values == "projected":
             layer = layer + 3 * linear_operations(tokens, shape.width, shape.width)
-        if self.config.gate != "static":
+        if config.gate != "static":
             layer = layer + linear_operations(tokens, 2 * shape.width, shape.width)
-        if self.config.gate == "token":
+        if config.gate == "token":
             layer = layer + Operations(exponentials=tokens * shape.width)
-        features = Operations(trigonometric=2 * tokens * shape.width)
-        return shape.layers * (layer + features) + features
+        waves = Operations(trigonometric=2 * tokens * shape.width)
+        return shape.layers * (layer + waves) + waves
 
 
 mechanism = Torus

@@ -48,12 +48,10 @@ def counted(
     linear = 2 * rows * comb(oscillator_width + exponent, exponent) * (value_width + 1)
     # Of p = 2 and 4 the row's sum is a column of the product, but in the literal form, which alone cuts off.
     quadratic = pairs * (oscillator_width + value_width + (exponent > 1 and not clamped))
-    literal = clamped or (exponent > 1 and quadratic < linear)
     read_out = Operations(multiply_adds=linear)
-    if literal:
-        # A comparison a pair, and a product for each doubling of the power.
-        powers = pairs * (1 + exponent.bit_length() - 1)
-        read_out = Operations(multiply_adds=quadratic, elementwise=powers)
+    if clamped or (exponent > 1 and quadratic < linear):
+        # A comparison a pair, and a product for each doubling of the power: 1, 2 and 3 for p = 1, 2 and 4.
+        read_out = Operations(multiply_adds=quadratic, elementwise=pairs * exponent.bit_length())
     products = pair_products(heads, tokens, width + oscillator_width) + read_out
     coupled = Operations(elementwise=pairs) if coupling == "relu" else Operations(exponentials=pairs)
     # Norm of the pull and sum of the read-out a row.

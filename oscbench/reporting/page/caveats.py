@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.statistics.seeds import BCA_FROM
-from oscbench.analysis.study import EXPLORES, Study
+from oscbench.analysis.study import Study
 from oscbench.reporting.page.verdict import answer
 from oscbench.words import p_value
 
@@ -31,7 +31,7 @@ def kept_in_mind(comparisons: Sequence[Comparison]) -> list[str]:
         for reason, count in counts.most_common(_REASONS)
     ]
     own = list(answer(shown[0]).caveats) if len(shown) == 1 else shared_caveats(shown)
-    said = any(note.lower() == EXPLORES for note in own)
+    said = all(c.role == "explores" for c in shown)  # a caveat of each, and so one that all share
     return [*none, *own, *([] if said else _undeclared(shown))]
 
 

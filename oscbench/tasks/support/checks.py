@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from oscbench.errors import PartError, kind_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from oscbench.tasks import Split, Task
 
 
@@ -60,12 +62,7 @@ def tokens(task: object, splits: Mapping[str, Any], vocabulary: int) -> None:
         PartError: names the task and the split.
     """
     for split, data in splits.items():
-        low, high = (int(end) for end in data.inputs.aminmax())
-        if low < 0 or high >= vocabulary:
-            raise PartError(
-                f"task {task_name(task)}: split {split} has the token {low if low < 0 else high}; "
-                f"its inputs say 0 to {vocabulary - 1}"
-            )
+        _below(f"task {task_name(task)}: split {split}", "token", data.inputs, vocabulary)
 
 
 def classes(task: object, splits: Mapping[str, Any], count: int) -> None:
@@ -78,8 +75,11 @@ def classes(task: object, splits: Mapping[str, Any], count: int) -> None:
         where, targets = f"task {task_name(task)}: split {split}", data.targets
         if targets.is_floating_point() or targets.is_complex():
             raise PartError(f"{where} has targets in {targets.dtype}; wanted: a class each, in torch.int64")
-        low, high = (int(end) for end in targets.aminmax())
-        if low < 0 or high >= count:
-            raise PartError(
-                f"{where} has the class {low if low < 0 else high}; its inputs say 0 to {count - 1}"
-            )
+        _below(where, "class", targets, count)
+
+
+def _below(where: str, what: str, numbers: Tensor, count: int) -> None:
+    """Refuse numbers that are not from 0 to one less than so many."""
+    low, high = (int(end) for end in numbers.aminmax())
+    if low < 0 or high >= count:
+        raise PartError(f"{where} has the {what} {low if low < 0 else high}; its inputs say 0 to {count - 1}")
