@@ -204,6 +204,21 @@ def test_rows_are_filtered_by_keyboard_and_counted_aloud(browser: Any, folder: P
     page.context.close()
 
 
+def _scrolled_to(point: Any) -> dict[str, float]:
+    """Where a point stands once its page is scrolled to it and has said so.
+
+    A browser tells of a scroll with its next frame, and the page then hides the hint: a pointer that is
+    quicker than that frame would see its hint come and go.
+    """
+    point.evaluate(
+        """async one => {
+            one.scrollIntoView({block: "center", behavior: "instant"});
+            for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+        }"""
+    )
+    return point.bounding_box()
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_a_point_says_at_once_what_it_is(browser: Any, folder: Path, size: dict[str, int]) -> None:
     page = visit(browser, folder / "suite-toy.html", viewport=size)
@@ -211,8 +226,7 @@ def test_a_point_says_at_once_what_it_is(browser: Any, folder: Path, size: dict[
     words = point.locator("title").text_content()
     assert re.fullmatch(r"\w+, seed \d: [\d.]+ %", words)
     assert tip.is_hidden()
-    point.evaluate("one => one.scrollIntoView({block: 'center'})")
-    box = point.bounding_box()
+    box = _scrolled_to(point)
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert tip.inner_text() == words
     shown = tip.bounding_box()
@@ -227,8 +241,7 @@ def test_a_finger_beside_a_point_means_it(browser: Any, folder: Path) -> None:
     page = visit(browser, folder / "suite-toy.html", viewport=PHONE, has_touch=True)
     point, tip = page.locator("#every-seed svg use:has(> title)").first, page.locator(".tip")
     words = point.locator("title").text_content()
-    point.evaluate("one => one.scrollIntoView({block: 'center', behavior: 'instant'})")
-    box = point.bounding_box()
+    box = _scrolled_to(point)
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] - 6)
     assert tip.inner_text() == words
     page.keyboard.press("Escape")
