@@ -162,18 +162,18 @@ def _named(compare: Sequence[str], known: Sequence[Entry]) -> list[tuple[str, st
         given = item.split(",") if isinstance(item, str) else list(item)
         names = list(dict.fromkeys(name.strip() for name in given if name.strip()))
         if not names:
-            raise ReportError("--compare: no names given; write for example --compare a,b (a minus b)")
+            raise ReportError("compare: no names given; write for example a,b (a minus b)")
         for name in names:
             if name not in mechanisms | full:
                 choices = mechanisms | {
                     n for n in full if sum(e.mechanism == n.split(":")[0] for e in known) > 1
                 }
                 raise ReportError(
-                    f'--compare: nothing is called "{name}" in these results; {nearest(name, choices)}'
+                    f'compare: nothing is called "{name}" in these results; {nearest(name, choices)}'
                 )
         if len(names) == 1:
             raise ReportError(
-                f'--compare: only "{names[0]}" is named; give a baseline too, as in --compare {names[0]},baseline'
+                f'compare: only "{names[0]}" is named; give a baseline too, as in {names[0]},baseline'
             )
         found += [(name, names[-1]) for name in names[:-1]]
     return found

@@ -62,7 +62,7 @@ def method(study: Study) -> str:
     if 0 < fewest < BCA_FROM:
         holm += f"; with {fewest} seeds no p can be below {p_value(2.0 ** (1 - fewest))}, whatever came out"
     baseline = (
-        "The last name of a --compare list is its baseline."
+        "The last name of each list of names is its baseline."
         if study.asked
         else "Each entry is compared with the reference that the models were matched to."
     )

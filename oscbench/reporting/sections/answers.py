@@ -48,7 +48,7 @@ class Answers:
         return found
 
 
-NOTHING_COMPARED = "Nothing is compared: the records name no reference, and --compare was not given."
+NOTHING_COMPARED = "Nothing is compared: the records name no reference, and no comparison was asked for (--compare)."
 
 
 def _cards(answers: Sequence[Answer]) -> list[Block]:
