@@ -153,7 +153,7 @@ def _row(comparison: Comparison) -> dict[str, Any]:
         "p": paired.p if paired else math.nan,
         "p_adjusted": comparison.p_holm,
         "verdict": comparison.verdict,
-        "why": comparison.reason or comparison.withheld or comparison.estimates,
+        "why": comparison.reason or comparison.withheld or comparison.only_estimated,
     }
 
 

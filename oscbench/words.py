@@ -94,7 +94,13 @@ def difference(value: float, unit: str, with_unit: bool = True) -> str:
     if not math.isfinite(value):
         return MISSING
     if unit == "fraction":
-        return signed(f"{_no_negative_zero(100 * value, 2):+.2f}") + (" points" if with_unit else "")
+        digits = 2
+        # On which side of 0 an end of an interval lies is what a reader looks for; floating point alone is on none.
+        while abs(100 * value) > 1e-6 and round(100 * value, digits) == 0:
+            digits += 1
+        return signed(f"{_no_negative_zero(100 * value, digits):+.{digits}f}") + (
+            " points" if with_unit else ""
+        )
     text = significant(value)
     text = text if value <= 0 else f"+{text}"
     return f"{text} {unit}" if with_unit and unit not in ("1", "") else text

@@ -1,6 +1,6 @@
 """Comparisons of entries.
 
-Pair the seeds, refuse what is unlike, test, correct over all that one question asks, and count the cost.
+Pair the seeds, refuse what is unlike, test, and count the cost; families.py corrects over all that one question asks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from oscbench import words
 from oscbench.analysis.fairness import (
     control_notes,
     machine,
@@ -24,9 +23,8 @@ from oscbench.analysis.fairness import (
 )
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair
-from oscbench.analysis.statistics.equivalence import Equivalence, Margin, declared_margin, two_one_sided
-from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
-from oscbench.analysis.statistics.seeds import ALPHA, Interval, Paired, compare_paired, mean_interval
+from oscbench.analysis.statistics.equivalence import Equivalence, Margin, declared_margin
+from oscbench.analysis.statistics.seeds import ALPHA, Interval, Paired, compare_paired
 from oscbench.records import Record
 from oscbench.roles import basis, speed_measures
 from oscbench.words import MINUS, capitalised, ranges
@@ -39,7 +37,7 @@ VERDICT_COMPARISONS = 5
 """Comparisons that one family may declare where verdicts are wanted: with more of them eight seeds can decide nothing."""
 
 
-_IN_WORDS = {"underpowered": "too few seeds for a verdict"}
+IN_WORDS = {"underpowered": "too few seeds for a verdict"}
 """Verdicts that people are told in other words than exports."""
 
 
@@ -81,6 +79,7 @@ class Comparison:
         role: `confirms` where the suite declared this comparison beforehand, `explores` where it declared others, else empty.
         estimates: Why a declared comparison gets no verdict, only its estimate; empty where it gets one.
         withheld: Why no comparison on this task gets a verdict: the task does not tell the best from a floor; empty where it does.
+        diverged: Seeds at which the treatment alone diverged or ran out of memory, and those of the baseline.
     """
 
     pair: Pair
@@ -107,6 +106,7 @@ class Comparison:
     role: Literal["confirms", "explores", ""] = ""
     estimates: str = ""
     withheld: str = ""
+    diverged: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     @property
     def name(self) -> str:
@@ -135,8 +135,11 @@ class Comparison:
             return self.state
         if self.withheld:
             return "withheld"
-        if self.estimates:
-            return "estimates only"
+        return "estimates only" if self.only_estimated else self._tested
+
+    @property
+    def _tested(self) -> str:
+        assert self.paired is not None
         if not math.isfinite(self.p_holm):
             return "one seed: no test"
         if self.clear:
@@ -148,9 +151,28 @@ class Comparison:
         return "underpowered" if self.underpowered else "no clear difference"
 
     @property
+    def only_estimated(self) -> str:
+        """Why there is no verdict, only an estimate; empty where there is one.
+
+        Seeds at which a side diverged are left out of its mean, so that it must not win by what is left.
+        """
+        if self.estimates or self.paired is None:
+            return self.estimates
+        wins = {"better": (True, False), "worse": (False, True)}.get(self._tested, (True, True))
+        if self._tested not in ("better", "worse", "equivalent", "different"):
+            return ""
+        sides = zip((self.treatment, self.baseline), self.diverged, wins, strict=True)
+        lost = [
+            f"{name} diverged or ran out of memory at seed {ranges(list(seeds))}"
+            for name, seeds, won in sides
+            if seeds and won
+        ]
+        return "; ".join(lost) + (", and what is left may favour it" if lost else "")
+
+    @property
     def verdict_in_words(self) -> str:
         """The verdict as people are told it."""
-        return _IN_WORDS.get(self.verdict, self.verdict)
+        return IN_WORDS.get(self.verdict, self.verdict)
 
 
 @dataclass(frozen=True)
@@ -240,9 +262,16 @@ def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Re
         first=tuple(a),
         second=tuple(b),
         paired=paired,
+        diverged=_diverged(pools),
         costs=costs,
         caveats=(*_caveats(blank, pools, seeds, paired), *_compute(blank, costs), *_scope(pools)),
     )
+
+
+def _diverged(pools: Sequence[Sequence[Record]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Seeds that each of two sides alone lost by itself, and not by its machine."""
+    treatment, baseline = ({r.seed for r in pool if r.status in ("diverged", "oom")} for pool in pools)
+    return (tuple(sorted(treatment - baseline)), tuple(sorted(baseline - treatment)))
 
 
 def _costs(first: Sequence[Record], second: Sequence[Record]) -> Costs:
@@ -301,81 +330,3 @@ def _unsettled(records: Sequence[Record]) -> str:
     asked = [match["tolerance"] for r in records if (match := r.spec.get("match")) and "tolerance" in match]
     allowed = max(map(float, asked), default=math.nan)
     return f"off by {worst:.1%}{known}" + (f"; both may be {allowed:.1%}" if math.isfinite(allowed) else "")
-
-
-def correct(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Holm over the comparisons of a question that their seeds let pass it, and a note at the others.
-
-    These have Bonferroni's p over all comparisons, which is above the level whatever came out. Tests of equivalence are a question of
-    their own, corrected in the same way, over those comparisons that have the seeds of a verdict: two seeds that happen to agree show
-    nothing.
-    """
-    seeds = [c.paired.n if c.paired and math.isfinite(c.paired.p) else 0 for c in comparisons]
-    family = can_pass(seeds)
-    p_values = [c.paired.p if c.paired else math.nan for c in comparisons]
-    inside = holm([p if member else math.nan for p, member in zip(p_values, family, strict=True)])
-    total = sum(math.isfinite(p) for p in p_values)
-    alike = _equivalences(comparisons)
-    corrected: list[Comparison] = []
-    for at, comparison in enumerate(comparisons):
-        member = family[at]
-        tested = sum(family) if member else total
-        corrected.append(
-            replace(
-                comparison,
-                p_holm=inside[at] if member else float(np.minimum(total * p_values[at], 1.0)),
-                adjusted=_adjusted(comparison, tested),
-                equivalence=alike[at],
-                tested=tested,
-                needed=0 if member else seeds_needed(total),
-                caveats=(*_power_notes(comparison, member, total), *comparison.caveats),
-            )
-        )
-    return corrected
-
-
-def as_family(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons that a suite declares, corrected together; estimates only where there are too many of them or too few seeds."""
-    count = len({comparison.pair for comparison in comparisons})
-    many = f"{count} comparisons are declared, and a verdict takes at most {VERDICT_COMPARISONS}"
-    judged = []
-    for comparison in correct(comparisons):
-        seeds = comparison.paired.n if comparison.paired else 0
-        few = f"{words.many(seeds, 'paired seed')}, and a verdict takes at least {VERDICT_SEEDS}"
-        reasons = [many] * (count > VERDICT_COMPARISONS) + [few] * (seeds < VERDICT_SEEDS)
-        judged.append(replace(comparison, estimates="; ".join(reasons)))
-    return judged
-
-
-def _differences(comparison: Comparison) -> list[float]:
-    return [a - b for a, b in zip(comparison.first, comparison.second, strict=True)]
-
-
-def _adjusted(comparison: Comparison, tested: int) -> Interval | None:
-    if comparison.paired is None or comparison.paired.n < 2:
-        return None
-    return mean_interval(_differences(comparison), simultaneous_level(tested))
-
-
-def _equivalences(comparisons: Sequence[Comparison]) -> list[Equivalence | None]:
-    found = [
-        two_one_sided(_differences(c), c.margin)
-        if c.margin and c.paired and c.paired.n >= VERDICT_SEEDS
-        else None
-        for c in comparisons
-    ]
-    adjusted = holm([one.p if one else math.nan for one in found])
-    return [replace(one, p_adjusted=p) if one else None for one, p in zip(found, adjusted, strict=True)]
-
-
-def _power_notes(comparison: Comparison, member: bool, total: int) -> tuple[str, ...]:
-    if comparison.paired is None:
-        return ()
-    if comparison.paired.n == 1:
-        return ("one paired seed gives no interval and no test",)
-    return () if member else (_power_note(comparison.paired.n, total, seeds_needed(total)),)
-
-
-def _power_note(n: int, tested: int, needed: int) -> str:
-    among = "one comparison" if tested == 1 else f"{tested} comparisons"
-    return f"{_IN_WORDS['underpowered']}: {n} paired seeds cannot reach p ≤ {ALPHA} among {among}; {needed} could"

@@ -16,7 +16,7 @@ from oscbench.analysis.fairness import control_notes, matching_mode, origin_note
 from oscbench.analysis.floors import AboveFloor, above_floor, is_untrained
 from oscbench.analysis.frame import headline, value_of
 from oscbench.analysis.selection import Entry, Pair, anchor_of, entry_of
-from oscbench.analysis.statistics.seeds import Summary, summarise
+from oscbench.analysis.statistics.seeds import Summary, exact_proportion_interval, summarise
 from oscbench.records import Measurement, Record
 from oscbench.roles import quantities, speed_measures
 from oscbench.words import capitalised, quantity, ranges, relative, slug
@@ -288,9 +288,10 @@ def _tested(cells: Sequence[Record]) -> str:
     if not all(_is_share(record) for record in finished):
         return f"{metric.n} items or classes, of which the score is a mean; its sampling error is not known"
     mean = float(np.mean([headline(record) for record in finished]))
-    error = 196 * math.sqrt(max(mean * (1 - mean), 0.0) / metric.n)
+    ends = exact_proportion_interval(round(mean * metric.n), metric.n)
+    error = 100 * max(ends.high - mean, mean - ends.low)
     return (
-        f"{metric.n} items; their own sampling error is about ± {error:.1f} points for one model (95 %), "
+        f"{metric.n} items; their own sampling error is up to ± {error:.1f} points for one model (95 %), "
         "which the intervals over seeds do not cover"
     )
 

@@ -188,19 +188,43 @@ def _pair(
     return Pair(first, second) if first and second and first != second else None
 
 
-def pairs_declared(cells: Sequence[Record]) -> list[Pair]:
-    """The comparisons that the suite of these cells declares (`compare:`), as its newest trained cell was given them; empty without any.
+@dataclass(frozen=True)
+class Declared:
+    """What a suite declared on one task before it ran.
 
-    They are the family of its correction. Names mean what they mean to --compare. A floor of the task alone is told of no comparison, so
-    that one made anew withdraws none.
+    Attributes:
+        pairs: Those that every trained cell of both entries was given, so that no result was there when they were named.
+        late: Those that were named when cells of their entries were there: they confirm nothing.
+        count: All that any cell was given, whether it has run or not: the size of the family that is corrected.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    late: tuple[Pair, ...] = ()
+    count: int = 0
+
+
+def pairs_declared(cells: Sequence[Record]) -> Declared:
+    """The comparisons that the suite of these cells declares (`compare:`), as its trained cells were given them; nothing without any.
+
+    Names mean what they mean to --compare. A floor of the task alone is told of no comparison, so that one made anew withdraws none. What
+    was named when cells of its entries were there already is in the family, and confirms nothing.
     """
     trained = [record for record in cells if not is_untrained(record)]
-    newest = max(trained or cells, key=lambda record: record.finished_utc)
     entries, headlines = {entry_of(record) for record in cells}, headline_entries(cells)
-    pairs = [
-        _pair(first, second, entries, headlines) for first, second in newest.spec_given.get("compare") or ()
-    ]
-    return list(dict.fromkeys(pair for pair in pairs if pair))
+    family: dict[Pair | tuple[str, str], None] = {}
+    told: dict[Entry, list[set[Pair]]] = {}
+    read: dict[tuple[tuple[str, str], ...], set[Pair]] = {}
+    for record in sorted(trained, key=lambda record: record.finished_utc, reverse=True):
+        names = tuple((first, second) for first, second in record.spec_given.get("compare") or ())
+        if names not in read:
+            pairs = {name: _pair(*name, entries, headlines) for name in names}
+            family |= dict.fromkeys(pairs[name] or name for name in names)
+            read[names] = {pair for pair in pairs.values() if pair}
+        told.setdefault(entry_of(record), []).append(read[names])
+    known = [pair for pair in family if isinstance(pair, Pair)]
+    sides = {pair: [*told.get(pair.treatment, ()), *told.get(pair.baseline, ())] for pair in known}
+    before = tuple(pair for pair in known if all(pair in given for given in sides[pair]))
+    return Declared(before, tuple(pair for pair in known if pair not in before), len(family))
 
 
 def pairs_by_reference(records: Sequence[Record]) -> list[Pair]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from oscbench.analysis.comparison import Aggregate, Comparison, as_family, correct
+from oscbench.analysis.comparison import Aggregate, Comparison
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
+from oscbench.analysis.families import correct_all
 from oscbench.analysis.floors import by_protocol
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.same_runs import shared_note, suites_sharing
@@ -26,11 +27,11 @@ from oscbench.analysis.selection import (
     pairs_declared,
 )
 from oscbench.analysis.statistics.seeds import aggregate_over_tasks
-from oscbench.analysis.sweeps.sweep import Sweep, label_parts, over_values, sweeps, varied_by
+from oscbench.analysis.sweeps.sweep import Sweep, label_parts, varied_by
 from oscbench.records import Record, suite_name
 from oscbench.settings import name_of
 
-_EXPLORES = "explores: the suite declares other comparisons, so this one confirms nothing"
+_EXPLORES = "explores: the suite declared other comparisons before it ran, so this one confirms nothing"
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,7 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
         for inside in protocols.values():
             made = make_experiment(inside, cells, called, list(pairs.made), claimed, len(protocols) > 1)
             experiments.append(_with_roles(_with_shared(made, sharing), pairs.declared))
-    corrected = _corrected(experiments)
-    answered = _answered(experiments, corrected)
+    corrected, answered = correct_all(experiments, {one: pairs.family for one, pairs in plan.items()})
     return Study(*_asked_alone(corrected, answered, plan), names, loaded, bool(compare_names))
 
 
@@ -185,10 +185,12 @@ class _Pairs:
     Attributes:
         declared: What the suite declares; all of it is compared, since it is corrected together.
         shown: What the report tells.
+        family: How many comparisons the suite declares, with those that have not run.
     """
 
     declared: tuple[Pair, ...]
     shown: tuple[Pair, ...]
+    family: int = 0
 
     @property
     def made(self) -> tuple[Pair, ...]:
@@ -218,8 +220,9 @@ def _plan(
     found = {}
     for place, (question, cells) in enumerate(questions.items()):
         declared = pairs_declared(cells)
-        shown = asked[place] if asked is not None else declared or pairs_by_reference(cells)
-        found[question] = _Pairs(tuple(declared), tuple(shown))
+        named = (*declared.pairs, *declared.late)
+        shown = asked[place] if asked is not None else named or pairs_by_reference(cells)
+        found[question] = _Pairs(declared.pairs, tuple(shown), declared.count)
     return found
 
 
@@ -352,48 +355,3 @@ def _mean_by_seed(effects: Sequence[_Effect]) -> list[float]:
     each = [effect.differences for effect in effects]
     shared = sorted(set.intersection(*(set(one) for one in each)))
     return [float(np.mean([one[seed] for one in each])) for seed in shared]
-
-
-def _together(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those that a suite declares corrected as its family, and the others among themselves."""
-    found = list(comparisons)
-    for correction, confirms in ((as_family, True), (correct, False)):
-        places = [at for at, c in enumerate(comparisons) if (c.role == "confirms") == confirms]
-        for at, made in zip(places, correction([comparisons[at] for at in places]), strict=True):
-            found[at] = made
-    return found
-
-
-def _corrected(experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
-    """The sections with p values corrected: over a suite, and for the points of one that varies over those of each pair."""
-    points = {experiment.slug for sweep in sweeps(experiments) for _, experiment in sweep.points}
-    groups: dict[tuple[object, ...], list[tuple[int, int]]] = {}
-    for place, experiment in enumerate(experiments):
-        for at, comparison in enumerate(experiment.comparisons):
-            inside = (varied_by(experiment.suite), experiment.task, comparison.pair)
-            question = inside if experiment.slug in points else (experiment.suite,)
-            groups.setdefault(question, []).append((place, at))
-    made: dict[tuple[int, int], Comparison] = {}
-    for members in groups.values():
-        found = _together([experiments[place].comparisons[at] for place, at in members])
-        made |= dict(zip(members, found, strict=True))
-    return tuple(
-        replace(experiment, comparisons=tuple(made[place, at] for at in range(len(experiment.comparisons))))
-        for place, experiment in enumerate(experiments)
-    )
-
-
-def _answered(plain: Sequence[Experiment], corrected: Sequence[Experiment]) -> tuple[Sweep, ...]:
-    """The suites that vary with their comparisons over all values, corrected over all of a suite, its tasks and numbers together."""
-    # Taken before the correction of single values, whose notes on power are not theirs.
-    wholes = [over_values(sweep) for sweep in sweeps(plain)]
-    found = sweeps(corrected)
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for place, sweep in enumerate(found):
-        groups.setdefault(varied_by(sweep.last.suite), []).append(place)
-    answered = list(found)
-    for places in groups.values():
-        together = iter(_together([c for place in places for c in wholes[place]]))
-        for place in places:
-            answered[place] = replace(found[place], overall=tuple(next(together) for _ in wholes[place]))
-    return tuple(answered)

@@ -161,11 +161,15 @@ class Timed:
 
 
 def median_half_width(samples: Sequence[float]) -> float:
-    """Half of the 95 % interval of a median over that median: 1.57 IQR/√n, as in a notched box plot; infinite below five samples."""
+    """Half of the 95 % interval of a median over that median: 1.82 IQR/√n; infinite below five samples.
+
+    Of a normal sample the median's standard error is 1.253 σ/√n and σ is IQR/1.349, so that 1.96 of them are 1.82 IQR/√n. The 1.57 of a
+    notched box plot is meant for two medians side by side, and covers one at about 91 %.
+    """
     if len(samples) < FEWEST_SAMPLES:
         return math.inf
     low, middle, high = statistics.quantiles(samples, n=4)
-    return 1.57 * (high - low) / math.sqrt(len(samples)) / max(middle, 1e-12)
+    return 1.82 * (high - low) / math.sqrt(len(samples)) / max(middle, 1e-12)
 
 
 def known_half_width(samples: Sequence[float]) -> float | None:

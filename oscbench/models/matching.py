@@ -115,12 +115,12 @@ class StepRatio:
 
 
 def median_with_spread(ratios: Sequence[float]) -> tuple[float, float | None]:
-    """Median, and half of its 95 % interval: 1.57 IQR/√n, as in a notched box plot; None with fewer than five."""
+    """Median, and half of its 95 % interval: 1.82 IQR/√n, as of a normal sample; None with fewer than five."""
     middle = statistics.median(ratios)
     if len(ratios) < 5:
         return middle, None
     low, _, high = statistics.quantiles(ratios, n=4)
-    return middle, 1.57 * (high - low) / math.sqrt(len(ratios))
+    return middle, 1.82 * (high - low) / math.sqrt(len(ratios))
 
 
 def match_time(usual: int, measure: Callable[[int], StepRatio], tolerance: float) -> Matched:

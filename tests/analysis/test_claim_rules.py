@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from claim_records import NOISE, WAVE, ask, cells, outcome, pair, with_floor
+from claim_records import NOISE, WAVE, ask, cells, declaring, outcome, pair, with_floor
 from synthetic_records import make_record
 
-from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.evidence import Evidence, Levels
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.statistics.seeds import LEVEL
 from oscbench.records import HealthRow, Measurement, Record
 
 
@@ -65,7 +64,7 @@ def test_equal_names_of_entries_are_told_apart() -> None:
     records = [*pair(0.02), *cells("plain", [0.5] * 8, variant="broken")]
     evidence = Evidence(Loaded(tuple(records), (), ()))
     asks = [ask("better", treatment="wave", baseline=b) for b in ("plain:broken", "plain")]
-    broken, usual = find(asks, evidence, LEVEL)
+    broken, usual = find(asks, evidence, Levels())
     assert "+42.00 points" in broken.text
     assert "+2.00 points" in usual.text
 
@@ -250,7 +249,7 @@ def test_levels_of_health_times_and_counts() -> None:
     asked = {"measure": "step_ratio/x", "at_most": 1}
     assert outcome(shapes(0.01)[:1], "time", **asked)[0] == "holds", "within what timings differ by"
     assert outcome(shapes(0.01)[1:], "time", **asked)[0] == "does not hold"
-    assert outcome(shapes(0.01), "time", **asked)[0] == "undecided"
+    assert outcome(shapes(0.01), "time", **asked)[0] == "does not hold", "it is claimed of every shape"
     verdict, text = outcome(shapes(0.4)[1:], "time", **asked)
     assert verdict == "undecided"
     assert "1.60 [0.96, 2.24]" in text
@@ -272,3 +271,65 @@ def test_levels_of_health_times_and_counts() -> None:
     assert verdict == "holds"
     assert "0 of 8 runs diverged [0, 37 %]" in text
     assert outcome(diverged[:7], "finishes", mechanism="wave")[0] == "undecided"
+
+
+def lost(records: list[Record], mechanism: str, *seeds: int) -> list[Record]:
+    """The same, with runs that diverged at some seeds."""
+    return [
+        r.model_copy(update={"status": "diverged", "reason": "loss is nan", "measures": {}})
+        if r.mechanism == mechanism and r.seed in seeds
+        else r
+        for r in records
+    ]
+
+
+def test_who_diverged_does_not_win_by_what_is_left() -> None:
+    ten = [*pair(0.02, seeds=10)]
+    assert outcome(ten, "better", **WAVE)[0] == "holds"
+    verdict, text = outcome(lost(ten, "wave", 3), "better", **WAVE)
+    assert verdict == "undecided"
+    assert "1 of 10 runs of wave diverged or ran out of memory, and what is left may favour it" in text
+    assert outcome(lost(ten, "plain", 3), "better", **WAVE)[0] == "holds", "what plain lost favours plain"
+    worse = pair(-0.02, seeds=10)
+    assert outcome(lost(worse, "wave", 3), "better", **WAVE)[0] == "does not hold"
+    assert outcome(lost(worse, "plain", 3), "better", **WAVE)[0] == "undecided"
+
+
+def test_a_difference_of_nothing_at_all_is_no_gain() -> None:
+    """Phases that never move have exactly the score of phases that never move."""
+    given = {"entry": "wave", "measure": "accuracy", "less": "accuracy", "at_least": 0.0}
+    verdict, text = outcome(pair(0.02), "level", **given)
+    assert verdict == "undecided"
+    assert "no difference at all" in text
+
+
+def test_several_values_are_not_taken_for_seeds() -> None:
+    records = [
+        *pair(0.02, suite="toy[train.steps=50]"),
+        *pair(0.02, suite="toy[train.steps=100]"),
+    ]
+    asked = {"entry": "wave", "measure": "accuracy", "at_least": 0.5}
+    assert outcome(records, "level", **asked) == (
+        "not tested",
+        "toy varies, and the question names none of its values | ",
+    )
+    verdict, text = outcome(records, "level", **asked, value="train.steps=50")
+    assert verdict == "holds"
+    assert "8 seeds" in text
+
+
+def test_every_comparison_says_whether_its_suite_declared_it() -> None:
+    records = [measured_again(record, 0.1 if record.mechanism == "wave" else 0.2) for record in pair(0.0)]
+    evidence = Evidence(Loaded(tuple(records), (), ()))
+    given = ask("less", measure="lost", **WAVE)
+    (plain,) = find([given], evidence, Levels())
+    assert (plain.outcome, plain.declared, plain.suggests) == ("holds", False, True)
+    told = Evidence(Loaded(tuple(declaring(records, "plain - wave")), (), ()))
+    (declared,) = find([given], told, Levels())
+    assert (declared.declared, declared.suggests) == (True, False), "either way round"
+
+
+def measured_again(record: Record, value: float) -> Record:
+    lost_by = value + 0.001 * float(NOISE[record.seed])
+    measurement = Measurement(value=lost_by, unit="1", label="what is lost", direction="lower")
+    return record.model_copy(update={"measures": record.measures | {"lost": measurement}})

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from claim_records import NOISE, WAVE, ask, cells, claim_of, declaring, pair
 
-from oscbench.analysis.claims.evidence import CORRECTED, Evidence
+from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Levels
 from oscbench.analysis.claims.ledger import Ask, Claim, Ground, read_claims
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.claims.verdicts import Judged, combined, counted, fill
 from oscbench.analysis.frame import Loaded, load
 from oscbench.analysis.published.numbers import PublishedError
-from oscbench.analysis.statistics.seeds import LEVEL
 from oscbench.errors import UserError
 from oscbench.records import Record
 
@@ -91,7 +90,7 @@ def judged(*outcomes: str, real: bool = True) -> list[Judged]:
         records = {"holds": pair(0.02), "does not hold": pair(-0.02), "undecided": pair(0.002, noise=3.0)}
         evidence = Evidence(Loaded(tuple(declaring(records.get(one, []), "wave - plain")), (), ()))
         ground = Ground(ground=f"g{number}", real=real and number == 0, asks=(ask("better", **WAVE),))
-        found.append(Judged(ground, tuple(find(ground.asks, evidence, LEVEL))))
+        found.append(Judged(ground, tuple(find(ground.asks, evidence, Levels()))))
         assert found[-1].outcome == one
     return found
 
@@ -169,6 +168,37 @@ def test_a_ground_that_only_suggests_decides_nothing_and_says_why() -> None:
     real = ground.model_copy(update={"real": True})
     (entry,) = fill([Claim(**given, grounds=(real,))], records)
     assert not entry.rests_on_toys
+
+
+def test_a_ground_that_was_changed_cannot_hold_and_says_what_it_was() -> None:
+    ground = Ground(ground="toys", asks=(ask("better", **WAVE),), changed="it asked more")
+    claim = Claim(id="X1", claim="waves win", source="nobody", grounds=(ground,))
+    (entry,) = fill([claim], Loaded(tuple(declaring(pair(0.02), "wave - plain")), (), ()))
+    assert entry.verdict == "undecided"
+    assert entry.lines[0].startswith("Toys: *suggests that it holds*. ")
+    assert entry.lines[1] == (
+        "Toys: changed after the records were there, so that it cannot hold: it asked more."
+    )
+    (against,) = fill([claim], Loaded(tuple(declaring(pair(-0.02), "wave - plain")), (), ()))
+    assert against.verdict == "does not hold"
+
+
+def test_of_several_grounds_one_holds_only_after_a_correction() -> None:
+    """A mean of 0.95 standard deviations above 0 lies outside the 95 % interval of eight seeds, and inside that of three grounds."""
+    spread = 0.006 * NOISE / NOISE.std(ddof=1)
+    above = [0.9 + 0.95 * 0.006 + x for x in spread]
+    records = [*cells("plain", [0.9] * 8), *cells("wave", above), *cells("ring", [0.9 - x for x in spread])]
+    loaded = Loaded(tuple(declaring(records, "wave - plain", "ring - plain")), (), ())
+    wave, ring = (ask("better", treatment=t, baseline="plain") for t in ("wave", "ring"))
+
+    def found(*grounds: list[Ask]) -> tuple[str, str]:
+        (entry,) = fill([claim_of(*grounds)], loaded)
+        return entry.verdict, entry.lines[0]
+
+    assert found([wave])[0] == "holds in part"
+    verdict, line = found([wave], [ring], [ring])
+    assert verdict == "undecided"
+    assert "taken alone it holds" in line
 
 
 def test_without_real_data_nothing_holds_whole() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from synthetic_records import START, make_record
 
@@ -152,11 +153,36 @@ def test_a_verdict_takes_eight_seeds_and_five_comparisons() -> None:
     assert many[0].estimates.startswith("6 comparisons are declared")
 
 
-def test_the_newest_cell_says_what_is_declared() -> None:
-    old = make_record("plain", spec_given={"compare": [["wave", "plain"]]})
-    new = make_record("wave", spec_given={}, finished_utc=START + timedelta(days=1))
-    assert len(pairs_declared([old, make_record("wave")])) == 1
-    assert pairs_declared([old, new]) == []
+def declared(told: dict[str, list[list[str]]]) -> list[Record]:
+    """A cell of each mechanism, an hour apart, as its suite declared comparisons then."""
+    return [
+        make_record(
+            m, spec_given={"compare": pairs} if pairs else {}, finished_utc=START + timedelta(hours=at)
+        )
+        for at, (m, pairs) in enumerate(told.items())
+    ]
+
+
+def test_what_is_named_when_a_cell_of_its_entries_is_there_confirms_nothing() -> None:
+    first, late = ["wave", "plain"], ["ring", "plain"]
+    whole = pairs_declared(declared({"plain": [first], "wave": [first]}))
+    assert ([str(pair.treatment) for pair in whole.pairs], whole.count) == (["wave:default"], 1)
+    grown = pairs_declared(declared({"plain": [first], "wave": [first], "ring": [first, late]}))
+    assert grown.pairs == whole.pairs, "plain had run when ring was declared against it"
+    assert grown.count == 2, "it is in the family all the same"
+    assert [str(pair.treatment) for pair in grown.late] == ["ring:default"]
+    withdrawn = pairs_declared(declared({"plain": [first], "wave": []}))
+    assert (withdrawn.pairs, withdrawn.count) == ((), 1)
+    other = pairs_declared(declared({"plain": [first], "wave": [first], "ring": []}))
+    assert other.pairs == whole.pairs, "who is no party to it withdraws nothing"
+
+
+def test_half_of_a_suite_is_corrected_as_all_of_it_will_be() -> None:
+    both = [["wave", "plain"], ["ring", "plain"]]
+    whole = report(family(8, both), "wave,plain").comparisons[0]
+    half = report(family(8, both, ("plain", "wave"))).comparisons
+    assert [(c.name, c.tested, c.p_holm) for c in half] == [(whole.name, 2, whole.p_holm)]
+    assert half[0].adjusted == whole.adjusted
 
 
 def test_a_floor_made_anew_withdraws_no_declaration() -> None:
@@ -178,6 +204,29 @@ def test_a_pair_declared_over_values_confirms_over_all_of_them() -> None:
     assert (whole.role, whole.verdict, whole.tested) == ("confirms", "better", 1)
     (asked,) = report(records, "ring,plain").comparisons
     assert (asked.name, asked.role) == ("ring − plain", "explores")
+
+
+def test_a_value_differs_only_where_its_pair_does() -> None:
+    """Of five values one stands out by chance often enough; their pair over all of them has to differ too."""
+    rng = np.random.default_rng(0)
+    lift = {50: 0.05, 100: -0.05, 200: 0.0}
+    records = [
+        make_record(
+            m,
+            s,
+            suite=f"x[train.steps={steps}]",
+            value=0.8 + (m == "wave") * rise + float(rng.normal(0, 0.004)),
+        )
+        for m in ("plain", "wave")
+        for s in range(8)
+        for steps, rise in lift.items()
+    ]
+    made = report(records, "wave,plain")
+    (whole,) = made.comparisons
+    assert whole.p_holm > 0.05
+    points = [c for e in made.experiments for c in e.comparisons]
+    assert sorted(c.paired.p < 0.01 for c in points if c.paired) == [False, True, True]
+    assert {c.verdict for c in points} == {"no clear difference"}
 
 
 def test_an_entry_has_the_name_that_its_own_suite_needs() -> None:

@@ -6,11 +6,10 @@ import numpy as np
 from pydantic import TypeAdapter
 from synthetic_records import make_record
 
-from oscbench.analysis.claims.evidence import Evidence
+from oscbench.analysis.claims.evidence import Evidence, Levels
 from oscbench.analysis.claims.ledger import Ask, Claim, Ground
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.statistics.seeds import LEVEL
 from oscbench.records import Record
 
 NOISE = np.array([0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002])
@@ -32,7 +31,7 @@ def pair(lift: float, noise: float = 1.0, seeds: int = 8, **changes: object) -> 
 
 
 def outcome(records: list[Record], rule: str, **given: object) -> tuple[str, str]:
-    (found,) = find([ask(rule, **given)], Evidence(Loaded(tuple(records), (), ())), LEVEL)
+    (found,) = find([ask(rule, **given)], Evidence(Loaded(tuple(records), (), ())), Levels())
     return found.outcome, found.text + " | " + found.hides
 
 

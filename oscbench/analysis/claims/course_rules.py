@@ -8,22 +8,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.evidence import (
+    CORRECTED,
+    Evidence,
+    Finding,
+    Levels,
+    absent,
+    by_interval,
+    p_told,
+)
 from oscbench.analysis.claims.ledger import Ahead, HalfWay, Rises
 from oscbench.analysis.dynamics import layer_curves
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
 from oscbench.records import Curve, Record
 
 
-def rises(asks: Sequence[Rises], evidence: Evidence, level: float) -> list[Finding]:
+def rises(asks: Sequence[Rises], evidence: Evidence, levels: Levels) -> list[Finding]:
     """A quantity at the end of training less what it was at the start: its 95 % interval over eight seeds or more must lie above 0.
 
     Of two entries, what the first rises more than the second, paired by seed.
     """
-    return [_rises(ask, evidence, level) for ask in asks]
+    return [_rises(ask, evidence, levels) for ask in asks]
 
 
-def _rises(ask: Rises, evidence: Evidence, level: float) -> Finding:
+def _rises(ask: Rises, evidence: Evidence, levels: Levels) -> Finding:
     curves = courses(ask, ask.entry, evidence)
     against = courses(ask, ask.over, evidence) if ask.over else {}
     seeds = sorted(curves.keys() & against.keys() if ask.over else curves)
@@ -43,7 +51,13 @@ def _rises(ask: Rises, evidence: Evidence, level: float) -> Finding:
     )
     hides = CORRECTED if ends.high < 0 else f"it could still rise by {ends.high:.3f}{more}"
     return by_interval(
-        ask, text, len(seeds), holds=ends.low > 0, fails=mean_interval(changes, level).high < 0, hides=hides
+        ask,
+        text,
+        len(seeds),
+        holds=mean_interval(changes, levels.holds).low > 0,
+        fails=mean_interval(changes, levels.fails).high < 0,
+        hides=hides,
+        alone=ends.low > 0,
     )
 
 
@@ -57,11 +71,11 @@ def _change(curve: Curve) -> float:
     return curve.y[-1] - curve.y[0]
 
 
-def ahead(asks: Sequence[Ahead], evidence: Evidence, level: float) -> list[Finding]:
+def ahead(asks: Sequence[Ahead], evidence: Evidence, levels: Levels) -> list[Finding]:
     """A quantity of two entries, its mean over the points of training at which both were looked at, paired by seed."""
     made = [_gains(ask, evidence) for ask in asks]
     return [
-        _judged(ask, evidence, gains, points, level) if len(gains) else absent(ask)
+        _judged(ask, evidence, gains, points, levels) if len(gains) else absent(ask)
         for ask, (gains, points) in zip(asks, made, strict=True)
     ]
 
@@ -81,8 +95,8 @@ def _gains(ask: Ahead, evidence: Evidence) -> tuple[Floats, int]:
     return np.asarray(gains, dtype=np.float64), points
 
 
-def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, level: float) -> Finding:
-    ends, corrected = mean_interval(gains), mean_interval(gains, level)
+def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, levels: Levels) -> Finding:
+    ends, corrected = mean_interval(gains), mean_interval(gains, levels.fails)
     p = sign_flip_p(gains, np.random.default_rng(0))
     gain = words.estimate(float(gains.mean()), ends.low, ends.high, "1")
     names = evidence.both(ask.treatment, ask.baseline, ask.suite)
@@ -91,8 +105,16 @@ def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, level: f
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
     )
     hides = CORRECTED if ends.high < 0 else f"it could still be ahead by {ends.high:.3f}"
-    holds = p <= ALPHA and ends.low > 0
-    return by_interval(ask, text, len(gains), holds=holds, fails=corrected.high < 0, hides=hides)
+    holds = p <= 1 - levels.holds and mean_interval(gains, levels.holds).low > 0
+    return by_interval(
+        ask,
+        text,
+        len(gains),
+        holds=holds,
+        fails=corrected.high < 0,
+        hides=hides,
+        alone=p <= ALPHA and ends.low > 0,
+    )
 
 
 def words_of(quantity: str) -> str:

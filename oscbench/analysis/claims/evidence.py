@@ -12,16 +12,38 @@ from oscbench.analysis.comparison import VERDICT_SEEDS, Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.floors import above_floor, is_floor
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.selection import Entry, entry_names, entry_of, headline_entries
+from oscbench.analysis.selection import (
+    Entry,
+    Pair,
+    entry_names,
+    entry_of,
+    headline_entries,
+    pairs_declared,
+)
+from oscbench.analysis.statistics.seeds import LEVEL
 from oscbench.analysis.study import Study, assemble
 from oscbench.analysis.sweeps.sweep import label_parts
 from oscbench.errors import ReportError
 from oscbench.records import Record, suite_name
 from oscbench.records.ledger import is_trial
 
+UNCORRECTED = "taken alone it holds, and not corrected over the claim's grounds, one of which would be enough"
 CORRECTED = "corrected over the claim's questions its interval reaches what is claimed"
 Outcome = Literal["holds", "does not hold", "undecided", "not tested"]
 FEW_SEEDS = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Coverage that intervals must have.
+
+    Attributes:
+        holds: To speak for the claim.
+        fails: To speak against it.
+    """
+
+    holds: float = LEVEL
+    fails: float = LEVEL
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,9 @@ class Finding:
         return bool(self.ask.asked) or self.declared is False
 
 
-def by_interval(ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool, hides: str = "") -> Finding:
+def by_interval(
+    ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool, hides: str = "", alone: bool = False
+) -> Finding:
     """The verdict of an interval over seeds: where it lies decides, from as many seeds on as a verdict takes.
 
     Args:
@@ -57,6 +81,7 @@ def by_interval(ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool
         holds: It lies wholly where the claim puts it.
         fails: It lies wholly elsewhere.
         hides: What could still be the case where it is neither.
+        alone: Whether it would hold without a correction over the claim's grounds.
     """
     if num_seeds < VERDICT_SEEDS:
         return Finding(ask, "undecided", text, FEW_SEEDS)
@@ -64,7 +89,7 @@ def by_interval(ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool
         return Finding(ask, "holds", text)
     if fails:
         return Finding(ask, "does not hold", text)
-    return Finding(ask, "undecided", text, hides)
+    return Finding(ask, "undecided", text, UNCORRECTED if alone else hides)
 
 
 def absent(ask: Ask, what: str = "") -> Finding:
@@ -90,6 +115,7 @@ class Evidence:
     _reports: dict[tuple[str, tuple[str, ...]], Study | None] = field(default_factory=dict)
     _withheld: dict[str, dict[str, str]] = field(default_factory=dict)
     _names: dict[str, dict[Entry, str]] = field(default_factory=dict)
+    _declared: dict[str, set[Pair]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.loaded.records:
@@ -111,6 +137,42 @@ class Evidence:
         cells = self.cells(suite)
         exact = next((entry_of(r) for r in cells if str(entry_of(r)) == name), None)
         return headline_entries(cells).get(name, exact)
+
+    def declared(self, treatment: str, baseline: str, suite: str) -> bool:
+        """Whether a suite declared that these two are compared, either way round, before it ran."""
+        sides = (self.named(treatment, suite), self.named(baseline, suite))
+        if None in sides or sides[0] == sides[1]:
+            return False
+        if suite not in self._declared:
+            self._declared[suite] = {
+                pair for cells in self._by_task(suite) for pair in pairs_declared(cells).pairs
+            }
+        pair = Pair(*(side for side in sides if side))
+        return pair in self._declared[suite] or pair.turned in self._declared[suite]
+
+    def lost(self, names: Sequence[str], suite: str, value: str | None = None) -> str:
+        """Runs of some entries that diverged or ran out of memory, `KoPE diverged or ran out of memory at 2 of 8 runs`; empty without any."""
+        told = []
+        for name in names:
+            cells = self.entry(name, suite, value)
+            count = sum(record.status in ("diverged", "oom") for record in cells)
+            told += (
+                [f"{count} of {len(cells)} runs of {self.called(name, suite)} diverged or ran out of memory"]
+                if count
+                else []
+            )
+        return " and ".join(told)
+
+    def mixes(self, name: str, suite: str) -> bool:
+        """Whether one seed of an entry stands there more than once, at several values of what its suite varies."""
+        seeds = [record.seed for record in self.entry(name, suite)]
+        return len(seeds) > len(set(seeds))
+
+    def _by_task(self, suite: str) -> list[list[Record]]:
+        found: dict[str, list[Record]] = {}
+        for record in self.cells(suite):
+            found.setdefault(record.task, []).append(record)
+        return list(found.values())
 
     def called(self, name: str, suite: str) -> str:
         """An entry as people call it, among those of its suite; the name itself where the suite has no such cell."""

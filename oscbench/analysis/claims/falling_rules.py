@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence, Finding, absent, by_interval
+from oscbench.analysis.claims.evidence import Evidence, Finding, Levels, absent, by_interval
 from oscbench.analysis.claims.ledger import Falls
 from oscbench.analysis.frame import headline
 from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling
+from oscbench.analysis.statistics.seeds import LEVEL, Interval
 from oscbench.records import Record
 
 
-def falls(asks: Sequence[Falls], evidence: Evidence, level: float) -> list[Finding]:
-    """The exponent of a power law through the mean gaps, over the seeds that all have: its 95 % t interval must lie above 0."""
-    del level  # the law's interval is of one coverage
-    return [_falls(ask, evidence) for ask in asks]
+def falls(asks: Sequence[Falls], evidence: Evidence, levels: Levels) -> list[Finding]:
+    """The exponent of a power law through the mean gaps, over the seeds that all have: its t interval must lie above 0."""
+    return [_falls(ask, evidence, levels) for ask in asks]
 
 
-def _falls(ask: Falls, evidence: Evidence) -> Finding:
+def _falls(ask: Falls, evidence: Evidence, levels: Levels) -> Finding:
     finished = [r for r in evidence.cells(ask.suite, ask.value) if math.isfinite(headline(r))]
     at: dict[float, dict[int, Record]] = {}
     for record in finished:
@@ -53,14 +53,19 @@ def _falls(ask: Falls, evidence: Evidence) -> Finding:
     if withheld:
         return Finding(ask, "undecided", told, withheld)
     try:
-        law = fit_scaling(gaps, generator=np.random.default_rng(0))
+        law, inner, outer = (
+            fit_scaling(gaps, generator=np.random.default_rng(0), confidence=one)
+            for one in (LEVEL, levels.holds, levels.fails)
+        )
     except ScalingError as error:
         return Finding(ask, "undecided", told, f"no power law: {error}")
-    return _judged(ask, law, told, len(seeds))
+    return _judged(ask, law, (inner.exponent_t, outer.exponent_t), told, len(seeds))
 
 
-def _judged(ask: Falls, law: Scaling, told: str, num_seeds: int) -> Finding:
-    ends = law.exponent_t
+def _judged(
+    ask: Falls, law: Scaling, corrected: tuple[Interval | None, Interval | None], told: str, num_seeds: int
+) -> Finding:
+    ends, (inner, outer) = law.exponent_t, corrected
     shown = f" [{ends.low:.2f}, {ends.high:.2f}]" if ends else ""
     off = f"the means lie {100 * law.law.rms:.0f} % off it"
     text = f"gap to the power of {words.MINUS}{law.law.exponent:.2f}{shown}, {off}: {told}"
@@ -70,7 +75,8 @@ def _judged(ask: Falls, law: Scaling, told: str, num_seeds: int) -> Finding:
         ask,
         text,
         num_seeds,
-        holds=ends is not None and ends.low > 0,
-        fails=ends is not None and ends.high <= 0,
+        holds=inner is not None and inner.low > 0,
+        fails=outer is not None and outer.high <= 0,
+        alone=ends is not None and ends.low > 0,
         hides=f"it could still fall to the power of {words.MINUS}{ends.high:.2f}" if ends else "",
     )

@@ -275,11 +275,13 @@ class Ground(_Frozen):
         asks: All must hold for the claim to hold here; empty where no suite asks yet.
         takes: What it would take to ask, said where no record answers.
         suggests: Why the ground decides nothing and only suggests: what was asked there is not what the paper claims.
+        changed: How its questions were changed when records were there already: it cannot hold any more, and says what it was.
     """
 
     ground: str
     real: bool = False
     suggests: str = ""
+    changed: str = ""
     given: tuple[Ask, ...] = ()
     asks: tuple[Ask, ...] = ()
     takes: str = ""
@@ -297,6 +299,13 @@ class Claim(_Frozen):
     def num_questions(self) -> int:
         """Questions that may decide: over all grounds that do not only suggest, those that were asked before their suite ran."""
         return sum(not ask.asked for ground in self.grounds if not ground.suggests for ask in ground.asks)
+
+    @property
+    def num_grounds(self) -> int:
+        """Grounds on which it may hold."""
+        return sum(
+            bool(ground.asks) and not ground.suggests and not ground.changed for ground in self.grounds
+        )
 
 
 def read_claims(path: Path | None = None) -> tuple[Claim, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence, Finding, Outcome, absent, by_interval
+from oscbench.analysis.claims.evidence import Evidence, Finding, Levels, Outcome, absent, by_interval
 from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
 from oscbench.analysis.costs.timing import ratio_half_width
 from oscbench.analysis.frame import value_of
@@ -17,12 +17,12 @@ from oscbench.analysis.statistics.seeds import exact_proportion_interval, mean_i
 from oscbench.records import Record
 
 
-def quantities(asks: Sequence[Quantity], evidence: Evidence, level: float) -> list[Finding]:
+def quantities(asks: Sequence[Quantity], evidence: Evidence, levels: Levels) -> list[Finding]:
     """A quantity of health within bounds: its 95 % interval over eight seeds or more must lie inside."""
-    return [_quantity(ask, evidence, level) for ask in asks]
+    return [_quantity(ask, evidence, levels) for ask in asks]
 
 
-def _quantity(ask: Quantity, evidence: Evidence, level: float) -> Finding:
+def _quantity(ask: Quantity, evidence: Evidence, levels: Levels) -> Finding:
     cells = evidence.entry(ask.entry, ask.suite, ask.value)
     values = []
     for record in cells:
@@ -46,14 +46,20 @@ def _quantity(ask: Quantity, evidence: Evidence, level: float) -> Finding:
         f"{evidence.called(ask.entry, ask.suite)}: {name} at the {ask.when} {size}, "
         f"asked for {' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
-    corrected = mean_interval(values, level)
-    inside, outside = low >= floor and high <= top, corrected.high < floor or corrected.low > top
-    return by_interval(ask, text, len(values), holds=inside, fails=outside)
+    inner, outer = mean_interval(values, levels.holds), mean_interval(values, levels.fails)
+    return by_interval(
+        ask,
+        text,
+        len(values),
+        holds=floor <= inner.low and inner.high <= top,
+        fails=outer.high < floor or outer.low > top,
+        alone=floor <= low and high <= top,
+    )
 
 
-def times(asks: Sequence[Time], evidence: Evidence, level: float) -> list[Finding]:
+def times(asks: Sequence[Time], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Ratios of times, median over the rounds of a timing suite, with what the rounds leave open."""
-    del level  # nothing here has an interval over seeds
+    del levels  # nothing here has an interval over seeds
     return [_time(ask, evidence) for ask in asks]
 
 
@@ -63,13 +69,14 @@ def _time(ask: Time, evidence: Evidence) -> Finding:
         return absent(ask)
     ratios = [value_of(record, ask.measure) for record in cells]
     halves = [ratio_half_width(record, ask.measure) for record in cells]
-    low = min(ratio * (1 - half) for ratio, half in zip(ratios, halves, strict=True))
+    lows = [ratio * (1 - half) for ratio, half in zip(ratios, halves, strict=True)]
+    low = min(lows)
     high = max(ratio * (1 + half) for ratio, half in zip(ratios, halves, strict=True))
     limit = ask.at_most * (1 + ask.tolerance)
     outcome: Outcome = "undecided"
     if high <= limit:
         outcome = "holds"
-    elif low > limit:
+    elif max(lows) > limit:  # it is claimed of every shape
         outcome = "does not hold"
     some = f"{min(ratios):.2f}"
     if len(ratios) > 1:
@@ -86,9 +93,9 @@ def _time(ask: Time, evidence: Evidence) -> Finding:
     )
 
 
-def counts(asks: Sequence[Count], evidence: Evidence, level: float) -> list[Finding]:
+def counts(asks: Sequence[Count], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Closed forms have no spread: what is smaller by more than matching leaves is smaller."""
-    del level  # nothing here has an interval over seeds
+    del levels  # nothing here has an interval over seeds
     found = []
     for ask in asks:
         sides = [
@@ -120,9 +127,9 @@ def _count(record: Record, ask: Count) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def finishes(asks: Sequence[Finishes], evidence: Evidence, level: float) -> list[Finding]:
+def finishes(asks: Sequence[Finishes], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Whether any cell of a suite diverged."""
-    del level  # nothing here has an interval over seeds
+    del levels  # nothing here has an interval over seeds
     found = []
     for ask in asks:
         cells = [r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.mechanism]

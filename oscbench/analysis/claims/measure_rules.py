@@ -9,23 +9,31 @@ import numpy as np
 from scipy import stats
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.evidence import (
+    CORRECTED,
+    Evidence,
+    Finding,
+    Levels,
+    absent,
+    by_interval,
+    p_told,
+)
 from oscbench.analysis.claims.ledger import Less, Level, Loses
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.equivalence import read_margin
-from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p, upper_end
+from oscbench.analysis.statistics.seeds import ALPHA, LEVEL, Floats, mean_interval, sign_flip_p, upper_end
 from oscbench.records import Record
 
 BEFORE = "start"
 """A measure's own value before training, which stands among its details as a floor does."""
 
 
-def levels(asks: Sequence[Level], evidence: Evidence, level: float) -> list[Finding]:
+def levels(asks: Sequence[Level], evidence: Evidence, levels: Levels) -> list[Finding]:
     """A measure, or what it is over another or a floor, within bounds: its 95 % interval over eight seeds or more must lie inside."""
-    return [_level(ask, evidence, level) for ask in asks]
+    return [_level(ask, evidence, levels) for ask in asks]
 
 
-def _level(ask: Level, evidence: Evidence, level: float) -> Finding:
+def _level(ask: Level, evidence: Evidence, levels: Levels) -> Finding:
     cells = [r for r in evidence.entry(ask.entry, ask.suite, ask.value) if _counts(r, ask)]
     known = [
         (r, value) for r in cells if math.isfinite(value := value_of(r, ask.measure) - _taken_off(r, ask))
@@ -56,10 +64,18 @@ def _level(ask: Level, evidence: Evidence, level: float) -> Finding:
         f"{evidence.called(ask.entry, ask.suite)}: {what} {told(mean, unit)} {ends_told}, asked for "
         f"{' and '.join(bounds)}, {_of_seeds(ask, len(values))} ({ask.suite})"
     )
-    inside = low >= ask.lowest and high <= ask.highest
-    corrected = mean_interval(values, level)
-    outside = corrected.high < ask.lowest or corrected.low > ask.highest
-    return by_interval(ask, text, len(values), holds=inside, fails=outside)
+    inner, outer = mean_interval(values, levels.holds), mean_interval(values, levels.fails)
+    # Of a difference nothing at all is no gain.
+    some = not apart or bool(np.ptp(values)) or mean not in (ask.lowest, ask.highest)
+    return by_interval(
+        ask,
+        text,
+        len(values),
+        holds=some and ask.lowest <= inner.low and inner.high <= ask.highest,
+        fails=outer.high < ask.lowest or outer.low > ask.highest,
+        hides="" if some else "there is no difference at all",
+        alone=some and ask.lowest <= low and high <= ask.highest,
+    )
 
 
 def _counts(record: Record, ask: Level | Loses) -> bool:
@@ -84,21 +100,21 @@ def _taken_off(record: Record, ask: Level) -> float:
     return other + float(floor[-1] if isinstance(floor, list) else floor)
 
 
-def losses(asks: Sequence[Loses], evidence: Evidence, level: float) -> list[Finding]:
+def losses(asks: Sequence[Loses], evidence: Evidence, levels: Levels) -> list[Finding]:
     """What is lost from one measure to another, paired by seed; on a task that tells nobody apart nothing is decided."""
     found = []
     for ask in asks:
         gains, text = _lost(ask, evidence)
-        found.append(absent(ask) if gains is None else _judged(ask, gains, text, level, evidence))
+        found.append(absent(ask) if gains is None else _judged(ask, gains, text, levels, evidence))
     return found
 
 
-def less(asks: Sequence[Less], evidence: Evidence, level: float) -> list[Finding]:
+def less(asks: Sequence[Less], evidence: Evidence, levels: Levels) -> list[Finding]:
     """A measure of two entries, paired by seed: less is claimed."""
-    return [_less(ask, evidence, level) for ask in asks]
+    return [_less(ask, evidence, levels) for ask in asks]
 
 
-def _less(ask: Less, evidence: Evidence, level: float) -> Finding:
+def _less(ask: Less, evidence: Evidence, levels: Levels) -> Finding:
     seeds, first, second = _paired(ask, evidence, lambda record: value_of(record, ask.measure))
     if not seeds:
         return absent(ask)
@@ -112,9 +128,17 @@ def _less(ask: Less, evidence: Evidence, level: float) -> Finding:
     what = ask.what or words.lowered(some.label)
     names = evidence.both(ask.treatment, ask.baseline, ask.suite)
     text = f"{names[0]} − {names[1]}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
-    holds, fails = p <= ALPHA and ends.high < 0, mean_interval(differences, level).low > 0
+    inner, outer = mean_interval(differences, levels.holds), mean_interval(differences, levels.fails)
     hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
-    return by_interval(ask, text, len(seeds), holds=holds, fails=fails, hides=hides)
+    return by_interval(
+        ask,
+        text,
+        len(seeds),
+        holds=p <= 1 - levels.holds and inner.high < 0,
+        fails=outer.low > 0,
+        hides=hides,
+        alone=p <= ALPHA and ends.high < 0,
+    )
 
 
 def _paired(
@@ -154,8 +178,8 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
     return gains, text
 
 
-def _judged(ask: Loses, gains: Floats, text: str, level: float, evidence: Evidence) -> Finding:
-    gain, corrected = mean_interval(gains), mean_interval(gains, level)
+def _judged(ask: Loses, gains: Floats, text: str, levels: Levels, evidence: Evidence) -> Finding:
+    gain, inner, outer = (mean_interval(gains, one) for one in (LEVEL, levels.holds, levels.fails))
     margin = read_margin(ask.margin).value if ask.margin else 0.0
     if margin:
         test = stats.ttest_1samp(gains, -margin, alternative="greater") if np.ptp(gains) else None
@@ -174,7 +198,8 @@ def _judged(ask: Loses, gains: Floats, text: str, level: float, evidence: Eviden
         ask,
         text,
         len(gains),
-        holds=p <= ALPHA and gain.low > -margin,
-        fails=corrected.high < -margin,
+        holds=p <= 1 - levels.holds and inner.low > -margin,
+        fails=outer.high < -margin,
         hides=hides,
+        alone=p <= ALPHA and gain.low > -margin,
     )

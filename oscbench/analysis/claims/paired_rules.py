@@ -12,8 +12,10 @@ from oscbench import words
 from oscbench.analysis.claims.evidence import (
     CORRECTED,
     FEW_SEEDS,
+    UNCORRECTED,
     Evidence,
     Finding,
+    Levels,
     Outcome,
     absent,
     by_interval,
@@ -27,7 +29,7 @@ from oscbench.analysis.statistics.failures import Threshold, failures, fewer_fai
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval
 
 
-def differences(asks: Sequence[Difference], evidence: Evidence, level: float) -> list[Finding]:
+def differences(asks: Sequence[Difference], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Headline metrics compared seed by seed, as a report compares them."""
     families: dict[str, list[tuple[str, str]]] = {}
     for ask in asks:
@@ -42,10 +44,10 @@ def differences(asks: Sequence[Difference], evidence: Evidence, level: float) ->
         elif comparison.paired is None:
             found.append(absent(ask, f"{comparison.name} in {ask.suite}: {comparison.reason}"))
         elif ask.rule == "better":
-            found.append(_better(ask, comparison, level))
+            found.append(_better(ask, comparison, levels))
         else:
             found.append(
-                _no_worse(ask, comparison, level, evidence.below_floor(ask.treatment, ask.suite, ask.value))
+                _no_worse(ask, comparison, levels, evidence.below_floor(ask.treatment, ask.suite, ask.value))
             )
     return found
 
@@ -82,9 +84,9 @@ def _unfit(ask: Ask, c: Comparison, text: str) -> Finding | None:
     return None
 
 
-def _better(ask: Difference, c: Comparison, level: float) -> Finding:
+def _better(ask: Difference, c: Comparison, levels: Levels) -> Finding:
     assert c.paired is not None
-    alike = c.equivalence if c.equivalence and c.equivalence.p <= 1 - level else None
+    alike = c.equivalence if c.equivalence and c.equivalence.p <= 1 - levels.fails else None
     within = ""
     if alike:
         margin = words.margin(alike.margin.value, c.unit)
@@ -95,19 +97,21 @@ def _better(ask: Difference, c: Comparison, level: float) -> Finding:
     if unfit:
         return unfit
     gain = mean_interval(_gains(c))
-    corrected = mean_interval(_gains(c), level)
+    inner, outer = mean_interval(_gains(c), levels.holds), mean_interval(_gains(c), levels.fails)
     better = c.paired.p <= ALPHA and gain.low > 0
     best = words.difference(gain.high, c.unit).lstrip("+")
     outcome: Outcome = "undecided"
     hides = CORRECTED if gain.high < 0 else f"an advantage of up to {best} could still hide"
-    if alike or corrected.high < 0:
+    if alike or outer.high < 0:
         outcome, hides = "does not hold", "better, and by less than the margin" if better else ""
-    elif better:
+    elif c.paired.p <= 1 - levels.holds and inner.low > 0:
         outcome, hides = "holds", ""
+    elif better:
+        hides = UNCORRECTED
     return Finding(ask, outcome, text, hides, c.role == "confirms")
 
 
-def _no_worse(ask: Difference, c: Comparison, level: float, below_floor: str) -> Finding:
+def _no_worse(ask: Difference, c: Comparison, levels: Levels, below_floor: str) -> Finding:
     assert c.paired is not None
     margin = read_margin(ask.margin) if ask.margin else c.margin
     if margin is None:
@@ -127,20 +131,22 @@ def _no_worse(ask: Difference, c: Comparison, level: float, below_floor: str) ->
     unfit = _unfit(ask, c, text)
     if unfit:
         return unfit
-    gain, corrected = mean_interval(gains), mean_interval(gains, level)
+    gain, outer = mean_interval(gains), mean_interval(gains, levels.fails)
     worst = words.difference(-gain.low, c.unit).lstrip("+")
     outcome: Outcome = "undecided"
     hides = f"it could still be worse by {worst}"
-    if corrected.high < -margin.value:
+    if outer.high < -margin.value:
         outcome, hides = "does not hold", ""
     elif p <= ALPHA and below_floor:
         hides = f"{below_floor}: it has nothing to lose"
-    elif p <= ALPHA:
+    elif p <= 1 - levels.holds:
         outcome, hides = "holds", ""
+    elif p <= ALPHA:
+        hides = UNCORRECTED
     return Finding(ask, outcome, text, hides, c.role == "confirms")
 
 
-def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> list[Finding]:
+def fails_less(asks: Sequence[FailsLess], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Rates of failing seeds with exact intervals, and McNemar's exact test."""
     found = []
     for ask in asks:
@@ -165,9 +171,10 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, level: float) -> l
                 ask,
                 text,
                 min(first.n, second.n),
-                holds=p <= ALPHA and fewer,
-                fails=p <= 1 - level and more,
+                holds=p <= 1 - levels.holds and fewer,
+                fails=p <= 1 - levels.fails and more,
                 hides=hides,
+                alone=p <= ALPHA and fewer,
             )
         )
     return found

@@ -10,12 +10,20 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.claims.course_rules import courses, words_of
-from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Finding, absent, by_interval, p_told
+from oscbench.analysis.claims.evidence import (
+    CORRECTED,
+    Evidence,
+    Finding,
+    Levels,
+    absent,
+    by_interval,
+    p_told,
+)
 from oscbench.analysis.claims.ledger import Ask, HalfWay, NeedsLess, Sooner
 from oscbench.analysis.costs.targets import steps_to_target
 from oscbench.analysis.dynamics import half_way
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
+from oscbench.analysis.statistics.seeds import ALPHA, LEVEL, Floats, mean_interval, sign_flip_p
 from oscbench.analysis.sweeps.sweep import label_parts
 from oscbench.records import Record
 
@@ -23,12 +31,12 @@ _Taken = Callable[[Sequence[Record], float], float | None]
 """What the cells of one entry and seed needed to a level; None where they never got there."""
 
 
-def sooner(asks: Sequence[Sooner], evidence: Evidence, level: float) -> list[Finding]:
+def sooner(asks: Sequence[Sooner], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Steps over the baseline's: geometric mean over levels and seeds, t interval of its logarithm, sign-flip test."""
-    return [_judged(ask, evidence, _steps, "the steps", "on validation", level) for ask in asks]
+    return [_judged(ask, evidence, _steps, "the steps", "on validation", levels) for ask in asks]
 
 
-def needs_less(asks: Sequence[NeedsLess], evidence: Evidence, level: float) -> list[Finding]:
+def needs_less(asks: Sequence[NeedsLess], evidence: Evidence, levels: Levels) -> list[Finding]:
     """What a suite varies, or a measure of size, over the baseline's.
 
     For each seed the best headline up to a size, linear in the logarithm of the size between those that ran; who has a level at the
@@ -37,12 +45,12 @@ def needs_less(asks: Sequence[NeedsLess], evidence: Evidence, level: float) -> l
     found = []
     for ask in asks:
         taken = partial(_size, ask.over)
-        found.append(_judged(ask, evidence, taken, ask.what or ask.over, "on the test", level))
+        found.append(_judged(ask, evidence, taken, ask.what or ask.over, "on the test", levels))
     return found
 
 
 def _judged(
-    ask: Sooner | NeedsLess, evidence: Evidence, taken: _Taken, of: str, where: str, level: float
+    ask: Sooner | NeedsLess, evidence: Evidence, taken: _Taken, of: str, where: str, levels: Levels
 ) -> Finding:
     sides = [_by_seed(evidence.entry(name, ask.suite, ask.value)) for name in (ask.treatment, ask.baseline)]
     seeds = sorted(sides[0].keys() & sides[1].keys())
@@ -56,11 +64,13 @@ def _judged(
         seed: [[taken(side[seed], target) for target in ask.targets] for side in sides] for seed in seeds
     }
     never = sum(None in first or None in second for first, second in found.values())
+    if lost := evidence.lost((ask.treatment, ask.baseline), ask.suite, ask.value):
+        return Finding(ask, "undecided", f"{what}: {lost} ({ask.suite})")
     if never:
         text = f"{what}: at {never} of {len(seeds)} seeds one of them never got there ({ask.suite})"
         return Finding(ask, "undecided", text)
     logs = np.array([np.mean(np.log(first) - np.log(second)) for first, second in found.values()])  # type: ignore[arg-type]
-    return _by_ratio(ask, logs, what + _at_the_smallest(ask, sides, found), of, level)
+    return _by_ratio(ask, logs, what + _at_the_smallest(ask, sides, found), of, levels)
 
 
 def _at_the_smallest(
@@ -89,12 +99,12 @@ def _at_the_smallest(
     )
 
 
-def half_ways(asks: Sequence[HalfWay], evidence: Evidence, level: float) -> list[Finding]:
+def half_ways(asks: Sequence[HalfWay], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Steps to half of a quantity's way over the baseline's, judged as those to a level are."""
-    return [_half_way(ask, evidence, level) for ask in asks]
+    return [_half_way(ask, evidence, levels) for ask in asks]
 
 
-def _half_way(ask: HalfWay, evidence: Evidence, level: float) -> Finding:
+def _half_way(ask: HalfWay, evidence: Evidence, levels: Levels) -> Finding:
     sides = [
         {seed: half_way(curve.x, curve.y) for seed, curve in courses(ask, name, evidence).items()}
         for name in (ask.treatment, ask.baseline)
@@ -111,18 +121,24 @@ def _half_way(ask: HalfWay, evidence: Evidence, level: float) -> Finding:
         return Finding(
             ask, "undecided", f"{what}: at {never} of {len(seeds)} seeds it never moved ({ask.suite})"
         )
-    return _by_ratio(ask, logs, what, "the steps", level)
+    return _by_ratio(ask, logs, what, "the steps", levels)
 
 
-def _by_ratio(ask: Ask, logs: Floats, what: str, of: str, level: float) -> Finding:
+def _by_ratio(ask: Ask, logs: Floats, what: str, of: str, levels: Levels) -> Finding:
     """Logarithms of ratios, one a seed: less is claimed."""
-    ends, corrected = mean_interval(logs), mean_interval(logs, level)
+    ends, inner, outer = (mean_interval(logs, one) for one in (LEVEL, levels.holds, levels.fails))
     low, high = math.exp(ends.low), math.exp(ends.high)
     p = sign_flip_p(logs, np.random.default_rng(0))
     told = f"{what}: {math.exp(float(logs.mean())):.2f} times {of} [{low:.2f}, {high:.2f}], {len(logs)} seeds, {p_told(p)} ({ask.suite})"
     hides = CORRECTED if low > 1 else f"it could still take {low:.2f} or {high:.2f} times {of}"
     return by_interval(
-        ask, told, len(logs), holds=p <= ALPHA and high < 1, fails=corrected.low > 0, hides=hides
+        ask,
+        told,
+        len(logs),
+        holds=p <= 1 - levels.holds and inner.high < 0,
+        fails=outer.low > 0,
+        hides=hides,
+        alone=p <= ALPHA and high < 1,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from oscbench import words
-from oscbench.analysis.claims.evidence import Evidence, Finding, Outcome
+from oscbench.analysis.claims.evidence import Evidence, Finding, Levels, Outcome
 from oscbench.analysis.claims.ledger import Claim, Ground, read_claims
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.frame import Loaded, load
@@ -40,7 +40,7 @@ class Judged:
         """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided.
 
         What was asked or chosen after the records were there may keep a ground from being decided, and decides none; nor does a ground
-        that only suggests.
+        that only suggests. A ground that was changed then cannot hold.
         """
         if all(finding.outcome == "not tested" for finding in self.findings):
             return "not tested"
@@ -52,6 +52,7 @@ class Judged:
         if "does not hold" in deciding:
             return "does not hold"
         held = all(finding.outcome == "holds" and not finding.suggests for finding in self.findings)
+        held = held and not self.ground.changed
         return "holds" if held else "undecided"
 
 
@@ -87,10 +88,15 @@ class Entry:
             found += [f"{name}: *{_first(one)}*. {one.text}{_when(one)}." for one in judged.given]
             for finding in judged.findings:
                 hides = f": {finding.hides}" if finding.hides else ""
-                told = _told(finding, finding.suggests or bool(judged.ground.suggests))
+                aside = bool(judged.ground.suggests or (judged.ground.changed and finding.outcome == "holds"))
+                told = _told(finding, finding.suggests or aside)
                 found.append(f"{name}: *{told}{hides}*. {finding.text}{_when(finding)}.")
             if judged.ground.suggests:
                 found.append(f"{name}: it decides nothing, since {judged.ground.suggests}.")
+            if judged.ground.changed:
+                found.append(
+                    f"{name}: changed after the records were there, so that it cannot hold: {judged.ground.changed}."
+                )
         return found
 
 
@@ -121,13 +127,20 @@ def fill(claims: Sequence[Claim], loaded: Loaded) -> list[Entry]:
 
 
 def _entry(claim: Claim, evidence: Evidence) -> Entry:
-    level = simultaneous_level(max(1, claim.num_questions))
-    grounds = tuple(
-        Judged(ground, tuple(find(ground.asks, evidence, level)), tuple(find(ground.given, evidence, level)))
+    fails = simultaneous_level(max(1, claim.num_questions))
+    grounds = _judged(claim, evidence, Levels(fails=fails))
+    if combined(grounds) == "holds in part":
+        grounds = _judged(claim, evidence, Levels(simultaneous_level(max(1, claim.num_grounds)), fails))
+    return Entry(claim, grounds, combined(grounds), _where(grounds))
+
+
+def _judged(claim: Claim, evidence: Evidence, levels: Levels) -> tuple[Judged, ...]:
+    return tuple(
+        Judged(
+            ground, tuple(find(ground.asks, evidence, levels)), tuple(find(ground.given, evidence, levels))
+        )
         for ground in claim.grounds
     )
-    verdict = combined(grounds)
-    return Entry(claim, grounds, verdict, _where(grounds))
 
 
 def combined(grounds: Sequence[Judged]) -> Verdict:

@@ -9,12 +9,14 @@ from fnmatch import fnmatch
 from functools import cache
 
 import numpy as np
+from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.published.numbers import Published, read_published
 from oscbench.analysis.published.rules import Answers, Rule, read_answers
 from oscbench.analysis.statistics.seeds import (
+    ALPHA,
     Interval,
     exact_proportion_interval,
     mean_interval,
@@ -201,7 +203,12 @@ def _words(b: Beside) -> str:
             return "the source does not say of how many seeds"
         inside = b.interval.low <= b.theirs / b.seeds <= b.interval.high
         ends = f"[{100 * b.interval.low:.0f} %, {100 * b.interval.high:.0f} %]"
-        return f"their share is {'inside' if inside else 'outside'} our 95 % interval {ends}"
+        told = f"their share is {'inside' if inside else 'outside'} our 95 % interval {ends}"
+        ours = sum(value > 0 for value in b.values)
+        theirs = round(b.theirs)
+        p = float(stats.fisher_exact([[ours, len(b.values) - ours], [theirs, b.seeds - theirs]]).pvalue)
+        open_ = f", but so few seeds on both sides leave that open (Fisher's exact p = {words.p_value(p)})"
+        return told + (open_ if not inside and p > ALPHA else "")
     gap = b.ours - b.theirs
     if len(set(b.values)) == 1 and b.std is None:
         if abs(gap) <= b.rule.rounded_to / 2:

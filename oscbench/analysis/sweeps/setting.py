@@ -15,8 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.comparison import Comparison, compare, correct
+from oscbench.analysis.comparison import Comparison, compare
 from oscbench.analysis.experiment import Experiment, Standing
+from oscbench.analysis.families import correct
 from oscbench.analysis.frame import headline
 from oscbench.analysis.selection import Pair
 from oscbench.analysis.statistics.seeds import ALPHA, within_seeds_p

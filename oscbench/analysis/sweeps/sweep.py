@@ -164,6 +164,12 @@ def over_values(sweep: Sweep) -> list[Comparison]:
     return [_over_values(sweep, tests) for tests in sweep.tests]
 
 
+def _diverged(comparisons: Sequence[Comparison]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Seeds that each side lost at any value."""
+    first, second = ({seed for c in comparisons for seed in c.diverged[side]} for side in (0, 1))
+    return (tuple(sorted(first)), tuple(sorted(second)))
+
+
 def _over_values(sweep: Sweep, tests: Sequence[Tested]) -> Comparison:
     parts = [one for one in tests if one.comparison.paired]
     first = (parts or tests)[0].comparison
@@ -197,6 +203,7 @@ def _over_values(sweep: Sweep, tests: Sequence[Tested]) -> Comparison:
         # A fixed seed: the same records give the same page, digit for digit.
         paired=compare_paired(means[0], means[1], first.direction, np.random.default_rng(0)),
         withheld=low[0].comparison.withheld if len(low) == len(parts) else "",
+        diverged=_diverged([one.comparison for one in parts]),
         costs=Costs(*(_end(min, [getattr(c, f.name) for c in costs]) for f in fields(Costs))),
         costs_to=Costs(*(_end(max, [getattr(c, f.name) for c in costs]) for f in fields(Costs))),
         caveats=(*notes, *_caveats_over(last, tests, parts)),

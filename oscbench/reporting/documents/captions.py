@@ -82,7 +82,7 @@ def _of(experiment: Experiment) -> str:
         *flags_row(entries),
         worst,
         [
-            f"The same: correlation with the step at which validation passed {100 * _PASSED:g} %",
+            f"The same: correlation with the step at which validation passed {100 * _PASSED:g} % (the last one where it never did)",
             *map(_by_passing, entries),
         ],
         *_near_chance(experiment, entries),

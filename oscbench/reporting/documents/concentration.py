@@ -134,7 +134,7 @@ def _first(seen: pd.DataFrame, names: Mapping[str, str]) -> str:
                     _step(found[CONCENTRATION]),
                     _step(found[SYNCHRONY]),
                     told,
-                    str(len(found)),
+                    str(len(later)),
                 )
             )
     headings = (

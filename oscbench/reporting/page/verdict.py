@@ -80,7 +80,7 @@ def answer(comparison: Comparison) -> Answer:
     paired = comparison.paired
     if paired is None:
         return Answer(head, comparison.reason, verdict, (), ())
-    verdict += f": {why}" if (why := comparison.withheld or comparison.estimates) else ""
+    verdict += f": {why}" if (why := comparison.withheld or comparison.only_estimated) else ""
     value = words.difference(paired.mean, comparison.unit)
     parts = [f"{value} {words.lowered(comparison.metric_label)}"]
     if paired.interval.exists:

@@ -48,7 +48,9 @@ class Answers:
         return found
 
 
-NOTHING_COMPARED = "Nothing is compared: the records name no reference, and no comparison was asked for (--compare)."
+NOTHING_COMPARED = (
+    "Nothing is compared: the records name no reference, and no comparison was asked for (--compare)."
+)
 
 
 def _cards(answers: Sequence[Answer]) -> list[Block]:

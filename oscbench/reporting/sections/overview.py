@@ -62,7 +62,9 @@ def answers(study: Study) -> list[str]:
     if study.comparisons:
         return [sentence(name, rows) for name, rows in _by_baseline(study).items()]
     if study.experiments:
-        return ["Nothing is compared: the records name no reference, and no comparison was asked for (--compare)."]
+        return [
+            "Nothing is compared: the records name no reference, and no comparison was asked for (--compare)."
+        ]
     return ["Nothing was trained here, so nothing is said of accuracy."]
 
 

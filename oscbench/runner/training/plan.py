@@ -115,8 +115,15 @@ def _declared(suite: Suite, requests: list[CellRequest], source: str) -> dict[st
             read_margin(suite.margin)
         except UserError as error:
             raise SuiteError(f"{source}: {error}") from error
-    found = {"compare": suite.compare, "margin": suite.margin, "positions": suite.positions}
+    compared = [[_in_full(name, requests) for name in names] for names in suite.compare]
+    found = {"compare": compared, "margin": suite.margin, "positions": suite.positions}
     return {key: value for key, value in found.items() if value}
+
+
+def _in_full(name: str, requests: list[CellRequest]) -> str:
+    """A name that is declared, spelled out where one entry alone has it: another that a suite gains later is not what was declared."""
+    entries = {f"{request.mechanism}:{request.variant}" for request in requests if request.mechanism == name}
+    return entries.pop() if len(entries) == 1 else name
 
 
 def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:

@@ -107,20 +107,24 @@ def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]]) -> str:
     """
     lines = []
     for title, comparisons in asked:
-        baselines: dict[tuple[str, str], list[str]] = {}
-        for c in comparisons:
-            if c.paired:
-                baselines.setdefault((_stands(c), c.treatment), []).append(c.baseline)
-        treatments: dict[tuple[str, str], list[str]] = {}
-        for (how, treatment), against in baselines.items():
-            treatments.setdefault((how, words.listed(against)), []).append(treatment)
-        told = [f"{words.listed(some)} *{how}* {against}" for (how, against), some in treatments.items()]
-        declared = any(c.role == "confirms" for c in comparisons)
-        if told:
-            lines.append(f"- {title}{'' if declared else ', not declared beforehand'}: {'; '.join(told)}.")
+        for late in (False, True):
+            told = _told([c for c in comparisons if c.paired and (c.role != "confirms") == late])
+            if told:
+                lines.append(f"- {title}{', not declared beforehand' if late else ''}: {'; '.join(told)}.")
     suggest = any("not declared beforehand" in line for line in lines)
     note = "\nWhat was not declared beforehand suggests, and fresh seeds must confirm it.\n" * suggest
     return "In short:\n\n" + "\n".join(lines) + f"\n{note}\n" if lines else ""
+
+
+def _told(comparisons: Sequence[Comparison]) -> list[str]:
+    """`KoPE and RoPE *better than* softmax`, those that came to the same together."""
+    baselines: dict[tuple[str, str], list[str]] = {}
+    for c in comparisons:
+        baselines.setdefault((_stands(c), c.treatment), []).append(c.baseline)
+    treatments: dict[tuple[str, str], list[str]] = {}
+    for (how, treatment), against in baselines.items():
+        treatments.setdefault((how, words.listed(against)), []).append(treatment)
+    return [f"{words.listed(some)} *{how}* {against}" for (how, against), some in treatments.items()]
 
 
 def under_title(head: str, short: str) -> str:
@@ -278,10 +282,11 @@ def _verdict(comparison: Comparison) -> str:
         within = f"equivalent within {words.margin(margin.value, comparison.unit)}"
         if comparison.verdict == "equivalent":
             return within
-        if comparison.clear and not comparison.estimates and not comparison.withheld:
+        if comparison.clear and not comparison.only_estimated and not comparison.withheld:
             return f"{comparison.verdict}, and {within}"
-    why = comparison.estimates
-    return f"{comparison.verdict_in_words}: {why}" if why else comparison.verdict_in_words
+    why = comparison.only_estimated
+    told = f"{comparison.verdict_in_words}: {why}" if why else comparison.verdict_in_words
+    return f"{told} (not declared beforehand)" if comparison.role == "explores" else told
 
 
 def _failing(seeds: Sequence[int], n: int, high: float) -> str:
