@@ -22,12 +22,18 @@ def test_declared_pairs_and_margin_stand_in_every_record_and_change_no_cell(tiny
     assert [cell.identity for cell in cells] == [cell.identity for cell in plain]
     for cell in cells:
         assert cell.given["compare"] == [
-            ["kope", "softmax"],
+            ["kope:default", "softmax:default"],
             ["rope:values", "kope:default"],
-            ["rope", "softmax"],
-        ]
+            ["rope:values", "softmax:default"],
+        ], "in full: what the suite gains later under a bare name is not what was declared"
         assert cell.given["margin"] == "0.5 points"
     assert not {"compare", "margin", "positions"} & plain[0].given.keys()
+
+
+def test_a_name_of_several_entries_stays_one_that_validation_chooses_among(tiny):
+    twice = "[softmax, {name: rope, variant: a}, {name: rope, variant: b, settings: {rotate_values: true}}]"
+    (pair,) = planned(tiny, mechanisms=twice, compare="[rope - softmax]")[0].given["compare"]
+    assert pair == ["rope", "softmax:default"]
 
 
 def test_fresh_seeds_are_a_count_from_a_number(tiny):
