@@ -33,7 +33,8 @@ While models train: order of all phases (1 where all agree); order of the patche
 which KoPE's paper follows as synchrony (arXiv 2604.07904, figure 6); and concentration (Gini) of what CLS gives the patches. Weighted so,
 order is 1 where one patch takes all attention, whatever the phases: it rises with concentration alone. That is why phases that never move
 are followed as well. Tables have means over layers, where [K10](claims.md#k10) asks of the last. Means with 95 % t intervals over seeds,
-each for itself; the tests stand in [claims](claims.md#k10). Made from the [reference records](../../results/reference) by `python -m
+each for itself; all seeds are tested on the same images (10,000 of CIFAR-10, 500 scans), whose choice no interval covers. The tests stand in
+[claims](claims.md#k10). Made from the [reference records](../../results/reference) by `python -m
 oscbench.reporting.documents`; no number is typed.
 
 Which comes first: the step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means

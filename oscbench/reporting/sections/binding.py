@@ -188,6 +188,8 @@ def _against(one: Reading, floor: str, name: str) -> str:
     gap = words.difference(float(gaps.mean()), "1")
     if not ends.exists:
         return f"{mean} ({base} {name}: {gap}, too few cells for an interval)"
+    if not np.ptp(gaps):  # nothing in it depends on the seed, as in phases that never move
+        return f"{mean} ({base} {name}: {gap} at every seed)"
     way = "more" if ends.low > 0 else "less" if ends.high < 0 else "no clear difference"
     return f"{mean} ({base} {name}: {gap} {words.interval(ends.low, ends.high, '1')}, {way})"
 
