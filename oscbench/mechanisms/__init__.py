@@ -84,16 +84,22 @@ class Positions:
             return self
 
         def there() -> Positions:
-            unknown = None if self.unknown is None else self.unknown.to(device)
-            return Positions(self.coordinates.to(device), self.special.to(device), unknown)
+            return Positions(self.coordinates.to(device), self.special.to(device))
 
-        return self.keep(device, there)
+        moved = self.keep(device, there)
+        return moved if self.unknown is None else moved.with_unknown(self.unknown.to(device))
+
+    def with_unknown(self, unknown: Tensor | None) -> Positions:
+        """The same places, with all that was made of them, where these tokens (B, N) have no content yet."""
+        found = Positions(self.coordinates, self.special, unknown)
+        object.__setattr__(found, "_kept", self._kept)  # what is kept follows from the places alone
+        return found
 
     def keep(self, key: Any, make: Callable[[], KeptT]) -> KeptT:
-        """What follows from these positions alone, made once: every forward pass would pay for it, and on a GPU wait for it."""
-        if torch.compiler.is_compiling():
-            return make()
+        """What follows from these places alone, made once: every forward pass would pay for it, and on a GPU wait for it."""
         if key not in self._kept:
+            if torch.compiler.is_compiling():  # in a graph that takes them from here once they are
+                return make()
             with torch.inference_mode(False):  # whoever made it first, training may use it
                 self._kept[key] = make()
         found: KeptT = self._kept[key]

@@ -29,8 +29,8 @@ TIMED = (1024, 64)
 SIZES = (TIMED, (77, 64), (1000, 64), (200, 128))
 """Of a check: two ragged ones and a wide one too."""
 ON_CPU = ((77, 64),)
-COMPILED_LAST = ("triton", "sdpa", "blocked", "linear", "dense", "memory_efficient")
-"""What is checked first; what a compiler makes anew for every shape (`flex`), and what waits for the GPU (`sparse`), last."""
+COMPILED_LAST = ("sdpa", "blocked", "linear", "dense", "sparse", "triton", "xformers")
+"""What is checked first, since it compiles nothing; what a compiler makes anew for every shape (`flex`) last."""
 
 
 def error(found: Tensor, truth: Tensor, op: str) -> float:
@@ -56,15 +56,15 @@ def gradients(case: Case, inputs: dict[str, Tensor], options: dict[str, Any]) ->
     return torch.cat([x.grad.double().flatten().cpu() for x in inputs.values() if x.grad is not None])
 
 
-def truths(case: Case, tokens: int, width: int) -> dict[str, Tensor]:
+def truths(case: Case, tokens: int, width: int, device: str = "cpu") -> dict[str, Tensor]:
     """Results of the literal equations in float64 and their gradients, for inputs rounded to each precision."""
     found = {}
     inputs = check_inputs(case, tokens, width)
     for causal in case.causal:
         literal = {"is_causal": causal, "backend": "reference"}
         for dtype in LIMITS:
-            rounded = cast(cast(inputs, dtype, "cpu"), torch.float64, "cpu", grad=True)
-            found[f"{dtype} {causal}"] = case.call(rounded, literal).detach()
+            rounded = cast(cast(inputs, dtype, device), torch.float64, device, grad=True)
+            found[f"{dtype} {causal}"] = case.call(rounded, literal).detach().cpu()
             found[f"gradients {dtype} {causal}"] = gradients(case, rounded, literal)
     return found
 
@@ -75,12 +75,12 @@ def check_inputs(case: Case, tokens: int, width: int) -> dict[str, Tensor]:
     return case.make(batch, 2, tokens, width, torch.Generator().manual_seed(7))
 
 
-def kept_truths(case: Case, tokens: int, width: int, folder: Path) -> dict[str, Tensor]:
-    """The same from a file, where an earlier part has left one."""
+def kept_truths(case: Case, tokens: int, width: int, folder: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """The same from a file, where an earlier part has left one; on a GPU they take seconds where a core takes minutes."""
     path = folder / f"truth-{slug(case)}-{tokens}-{width}.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(truths(case, tokens, width), path)
+        torch.save(truths(case, tokens, width, device), path)
     kept: dict[str, Tensor] = torch.load(path)
     return kept
 
@@ -145,7 +145,7 @@ def check(arguments: argparse.Namespace, say: Say, until: float) -> None:
     for case in arguments.cases:
         for backend in in_order([*map(str, ops.backends(case.op, arguments.device))]):
             for tokens, width in ON_CPU if arguments.device == "cpu" else SIZES:
-                truth = kept_truths(case, tokens, width, arguments.output)
+                truth = kept_truths(case, tokens, width, arguments.output, arguments.device)
                 inputs = check_inputs(case, tokens, width)
                 for causal in case.causal:
                     for dtype in LIMITS:

@@ -5,7 +5,9 @@ A part that crashes, or does not end in time, is a line like any other, and the 
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,20 +15,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from oscbench.records import packed
-
 SESSION = Path(__file__).with_name("gpu_session.py")
 CHECKS_SHARE = 0.4
 """Of the budget, at most so much goes into exactness."""
-PACKED = f"session{packed.SUFFIX}"
+PACKED = "session.jsonl.gz"
 POLL_S = 0.1
+GRACE_S = 8.0
+"""Before its end a part begins nothing more, so that what it is at is written down."""
 
 Start = Callable[[list[str]], "subprocess.Popen[bytes]"]
 
 
 def start(arguments: list[str]) -> subprocess.Popen[bytes]:
-    """A part, in a process of its own."""
-    return subprocess.Popen([sys.executable, str(SESSION), *arguments])
+    """A part, in a process of its own; many stand side by side, so that none takes all cores."""
+    threads = {"OMP_NUM_THREADS": "2"}
+    return subprocess.Popen([sys.executable, str(SESSION), *arguments], env=os.environ | threads)
 
 
 def whole(
@@ -38,8 +41,9 @@ def whole(
     budget: float,
     say: Callable[..., None],
     begin: Start = start,
+    after: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run every part.
+    """Run every part, the checks side by side and then the races, which share what time is left evenly.
 
     Args:
         shared: arguments of all parts.
@@ -49,6 +53,7 @@ def whole(
         budget: seconds for everything.
         say: is told how each part ended.
         begin: starts a part.
+        after: is called after each part, whatever came of it.
     """
     started = time.monotonic()
     until, last_check = started + budget, started + CHECKS_SHARE * budget
@@ -60,7 +65,7 @@ def whole(
             if left <= 0.0:
                 say(part="all", of=name, ended="the budget is spent")
                 return
-            process = begin([*shared, *more, "--budget", f"{left:.1f}"])
+            process = begin([*shared, *more, "--ends", f"{ends - min(GRACE_S, left / 2):.1f}"])
             try:
                 while process.poll() is None and time.monotonic() < ends:
                     yield
@@ -76,6 +81,7 @@ def whole(
             finally:
                 process.kill()
                 process.wait()
+                after()
 
         return run
 
@@ -86,9 +92,11 @@ def whole(
             running.append(waiting.pop(0)())
         running = [one for one in running if _goes_on(one)]
         time.sleep(POLL_S if running else 0.0)
-    for passes, tokens in races:
+    for place, (passes, tokens) in enumerate(races):
         what = ("--part", "time", "--passes", passes, "--sizes", str(tokens))
-        timing = part(f"time {passes} {tokens}", *what, ends=until)()
+        now = time.monotonic()
+        ends = now + (until - now) / (len(races) - place)
+        timing = part(f"time {passes} {tokens}", *what, ends=ends)()
         while _goes_on(timing):
             time.sleep(POLL_S)
 
@@ -100,12 +108,15 @@ def _goes_on(part: Iterator[None]) -> bool:
 _OVER: Any = object()
 
 
-def pack(folder: Path) -> int:
-    """Put all lines of a session into one file; how many there are."""
+def pack(folder: Path, into: Path) -> int:
+    """Put all lines of a session into one file, with nothing that a lent machine may lack; how many there are."""
     lines = [
         line for path in sorted(folder.glob("*.jsonl")) for line in path.read_bytes().splitlines() if line
     ]
-    packed.write(folder / PACKED, lines)
+    into.mkdir(parents=True, exist_ok=True)
+    part = into / f"{PACKED}.part"
+    part.write_bytes(gzip.compress(b"".join(line + b"\n" for line in lines), mtime=0))
+    part.replace(into / PACKED)
     return len(lines)
 
 

@@ -1,7 +1,7 @@
 """A session on a lent GPU, in parts that run side by side and write what they find line by line: exactness first, then times.
 
-    session() { python tests/benchmarks/gpu_session.py --output "$OUT" "$@"; }
-    session --part all --budget 240              # everything that follows, each part a process, and one packed file of what they found
+    session() { PYTHONPATH=$PWD python tests/benchmarks/gpu_session.py --output /tmp/session --pack "$OUT" "$@"; }
+    session --part all --budget 520              # everything that follows, each part a process; $OUT has one packed file after each of them
     session --part truth --device cpu            # before, where time is cheap: float64 results for `check`
     for case in $(session --list); do session --part check --case "$case" & done; wait
     session --part time --sizes 4096,1024        # alone on the GPU: backends found exact, against the fastest fused attention
@@ -9,7 +9,7 @@
     session --part table                         # what all lines say
 
 With `--device cpu` every part runs small, to see that it works. Every op and backend that can run is compared with the literal
-equations in float64 on the CPU: outputs in float32 and bfloat16, gradients in float32, causal and not, ragged N. Times are CUDA-graph
+equations in float64: outputs in float32 and bfloat16, gradients in float32, causal and not, ragged N. Times are CUDA-graph
 replays over input sets larger than the L2, bfloat16, B 4, H 16, d 64, as ratios to the fastest of FLASH, EFFICIENT and CUDNN, each
 forced by name, for the same matmul width. A backend that was not found exact is not timed. A part ends when its budget is spent, and
 a backend that fails, in its compiler too, is a line and not the end.
@@ -265,13 +265,15 @@ def main() -> None:
     parser.add_argument("--passes", choices=("forward", "backward"), help="of `time`: one alone")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--budget", type=float, default=120.0, help="seconds for this part")
+    parser.add_argument("--ends", type=float, help="the same as a time of the machine's monotonic clock")
+    parser.add_argument("--pack", type=Path, help="of `all`: folder of the packed file, by default --output")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(slug(case) for case in CASES))
         return
     arguments.cases = [case for case in CASES if arguments.case is None or slug(case) in arguments.case]
     arguments.sizes = arguments.sizes or ([128] if arguments.device == "cpu" else [4096, 1024])
-    until = time.monotonic() + arguments.budget
+    until = time.monotonic() + arguments.budget if arguments.ends is None else arguments.ends
     if arguments.part == "table":
         table(arguments.output)
         return
@@ -282,7 +284,7 @@ def main() -> None:
     if arguments.part == "truth":
         for case in arguments.cases:
             for tokens, width in SIZES:
-                kept_truths(case, tokens, width, arguments.output)
+                kept_truths(case, tokens, width, arguments.output, arguments.device)
     elif arguments.part == "check":
         check(arguments, lines.add, until)
         for case in arguments.cases:
@@ -294,16 +296,18 @@ def main() -> None:
     else:
         shared = ["--output", str(arguments.output), "--device", arguments.device]
         at_once = len(arguments.cases) if arguments.device == "cuda" else 2
+        into = arguments.pack or arguments.output
         whole(
             shared,
             [slug(case) for case in arguments.cases],
-            [(passes, n) for passes in ("forward", "backward") for n in arguments.sizes],
+            [(passes, n) for passes in ("backward", "forward") for n in arguments.sizes],
             at_once=at_once,
             budget=arguments.budget,
             say=lines.add,
+            after=lambda: pack(arguments.output, into),
         )
         table(arguments.output)
-        print(f"{pack(arguments.output)} lines in {arguments.output / PACKED}")
+        print(f"{pack(arguments.output, into)} lines in {into / PACKED}")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_a_part_that_crashes_or_hangs_costs_its_own_rows_alone(tmp_path):
     def begin(arguments):
         return subprocess.Popen([sys.executable, "-c", STUB, *arguments])
 
-    told, started = [], time.monotonic()
+    told, after, started = [], [], time.monotonic()
     gpu_parts.whole(
         ["--output", str(tmp_path)],
         ["crashes", "works", "hangs"],
@@ -81,6 +81,7 @@ def test_a_part_that_crashes_or_hangs_costs_its_own_rows_alone(tmp_path):
         budget=60.0,
         say=lambda **row: told.append((row["of"], row["ended"])),
         begin=begin,
+        after=lambda: after.append(told[-1][0].split()[0]),
     )
     assert time.monotonic() - started < 60.0
     assert dict(told) == {
@@ -89,10 +90,26 @@ def test_a_part_that_crashes_or_hangs_costs_its_own_rows_alone(tmp_path):
         "check hangs": "stopped at its budget",
         "time forward 64": "in time",
     }
-    assert gpu_parts.pack(tmp_path) == 2
-    rows = [json.loads(line) for line in packed.lines(tmp_path / gpu_parts.PACKED)]
+    assert gpu_parts.pack(tmp_path, tmp_path / "out") == 2
+    rows = [json.loads(line) for line in packed.lines(tmp_path / "out" / gpu_parts.PACKED)]
     assert [row["--part"] for row in rows] == ["check", "time"]
-    assert all(0.0 < float(row["--budget"]) <= 60.0 for row in rows)
+    assert all(started < float(row["--ends"]) < started + 60.0 for row in rows)
+    assert after == ["check", "check", "check", "time"], "what was found is packed after every part"
+
+
+def test_races_share_what_time_is_left(tmp_path):
+    ends = []
+
+    def begin(arguments):
+        ends.append(float(arguments[arguments.index("--ends") + 1]))
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    started = time.monotonic()
+    races = [("backward", 4096), ("backward", 1024), ("forward", 4096), ("forward", 1024)]
+    gpu_parts.whole([], [], races, at_once=1, budget=400.0, say=lambda **row: None, begin=begin)
+    assert ends == sorted(ends)
+    assert ends[0] < started + 110.0, "the first leaves the others theirs"
+    assert ends[-1] > started + 350.0
 
 
 def test_with_no_budget_left_nothing_is_started(tmp_path):

@@ -53,7 +53,17 @@ omega, theta, v = (torch.randn(1, 1, 20, 16, generator=generator) for _ in range
 run = lambda coupling: selective_synchronization(omega, theta, v, coupling=coupling, alpha=1.0, backend="triton")
 alone = float((run(0.0) - v).norm())
 omega[0, 0, 3] = torch.nan
-print(json.dumps({"worst": worst, "alone": alone, "nan": bool(run(1.0).isnan().all())}))
+nan = bool(run(1.0).isnan().all())
+# One number for all heads, as the mechanism gives it.
+heads = [torch.randn(1, 4, 20, n, generator=generator) * 0.5 for n in (8, 4, 16)]
+numbers = []
+for backend in ("reference", "triton"):
+    leaves = [x.double() if backend == "reference" else x.clone() for x in (*heads, torch.tensor(1.3), torch.tensor(0.7))]
+    leaves = [x.requires_grad_() for x in leaves]
+    out = selective_synchronization(*leaves[:3], coupling=leaves[3], alpha=leaves[4], edge=0.1, backend=backend)
+    numbers.append((out, *torch.autograd.grad(out.square().sum(), leaves)))
+shared = max(relative_error(found.detach(), expected.detach(), 0.0) for expected, found in zip(*numbers))
+print(json.dumps({"worst": worst, "alone": alone, "nan": nan, "shared": shared}))
 """
 
 READY = """
@@ -157,6 +167,7 @@ def test_numbers_in_the_interpreter(tmp_path):
         assert found["worst"][f"torch.{name}"] < bound, found
     assert found["alone"] < 1e-5
     assert found["nan"]
+    assert found["shared"] < 1e-5, "one number for all heads is read for each of them"
 
 
 def test_what_the_kernels_read_is_ready_in_the_interpreter(tmp_path):

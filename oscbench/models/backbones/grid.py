@@ -7,6 +7,7 @@ recurrent relational networks have it, arXiv 1711.08028).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -82,8 +83,10 @@ class Grid(Backbone):
         """Ids to embeddings (B, tokens, D)."""
         tokens = self.embedding(inputs[:, self.num_special :])
         if self.config.units:
-            for table, member in zip(self.units, self.members, strict=True):
-                tokens = tokens + table(member.to(inputs.device))
+            where = self.positions.to(inputs.device)
+            for index, (table, member) in enumerate(zip(self.units, self.members, strict=True)):
+                there = where.keep(("unit", index), partial(member.to, inputs.device))
+                tokens = tokens + table(there)
         if self.num_special:
             task = self.task_tokens(inputs[:, :1])
             tokens = torch.cat((task, tokens + task if self.config.task_token == "added" else tokens), dim=1)
@@ -92,12 +95,10 @@ class Grid(Backbone):
 
     def context(self, inputs: Tensor, *, diagnostics: bool = False) -> Context:
         """Everybody hears everybody; blank cells are known to be unknown."""
-        unknown = None
-        if self.inputs.unknown is not None:
-            special = self.positions.special.to(inputs.device)
-            unknown = (inputs == self.inputs.unknown) & ~special
         where = self.positions.to(inputs.device)
-        return Context(Positions(where.coordinates, where.special, unknown), diagnostics=diagnostics)
+        if self.inputs.unknown is not None:
+            where = where.with_unknown((inputs == self.inputs.unknown) & ~where.special)
+        return Context(where, diagnostics=diagnostics)
 
     def forward(self, inputs: Tensor, *, diagnostics: bool = False, loops: int | None = None) -> Output:
         """Outputs after each of so many loops (by default those of training), and diagnostics of each loop's layers in turn.

@@ -67,6 +67,8 @@ def prepare(
     filled = -(-tokens // FILL) * FILL
     omega = omega if omega.stride(-1) == 1 else omega.contiguous()
     order = order.expand(batch, heads, tokens)
+    # A number stands there once and is spread over the heads with stride 0; the kernels read one a head.
+    coupling, alpha = coupling.contiguous(), alpha.contiguous()
     padding = padding_bytes(key_padding_mask, omega)
     shape = {"D": width, "BLOCK_D": power_of_two(width), "PADDED": key_padding_mask is not None}
     shift = torch.empty(batch * heads, width, dtype=torch.float32, device=omega.device)

@@ -240,5 +240,5 @@ def gpu_state(device: torch.device) -> dict[str, Any] | None:
             "temperature_celsius": pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
             "throttle_reasons": pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
         }
-    except pynvml.NVMLError as error:
+    except (pynvml.NVMLError, AttributeError) as error:  # an older pynvml lacks some
         return {"unavailable": str(error)}

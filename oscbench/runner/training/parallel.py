@@ -141,7 +141,7 @@ class _Prediction(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.unused = nn.Parameter(torch.zeros(()))
+        self.unused = nn.Parameter(torch.zeros((), device=next(model.parameters()).device))
 
     def forward(self, inputs: Tensor) -> Tensor:
         predicted: Tensor = self.model(inputs).prediction

@@ -72,7 +72,11 @@ def panoptic_loss(prediction: Tensor, labels: Tensor, classes: int) -> Tensor:
     targets[batch, query] = wanted[batch, segment]
     weights = torch.ones(classes + 1, device=logits.device)
     weights[classes] = NONE_WEIGHT
-    total = CLASS_WEIGHT * cross_entropy(logits.transpose(1, 2), targets, weights)
+    if logits.is_cuda:  # where the mean over queries cannot be repeated
+        each = cross_entropy(logits.transpose(1, 2), targets, weights, reduction="none")
+        total = CLASS_WEIGHT * each.sum() / weights[targets].sum()
+    else:
+        total = CLASS_WEIGHT * cross_entropy(logits.transpose(1, 2), targets, weights)
     if len(batch) == 0:
         return total
     chosen, true, seen = masks[batch, query], truth[batch, segment], known[batch]

@@ -67,7 +67,10 @@ class Segmentation(InMemoryTask):
 
     def loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of a pixel [nats], the mean over those that are labelled; 0 where none is."""
-        total = cross_entropy(prediction, batch.targets, ignore_index=IGNORED, reduction="sum")
+        if prediction.is_cuda:  # where the sum over places cannot be repeated
+            total = cross_entropy(prediction, batch.targets, ignore_index=IGNORED, reduction="none").sum()
+        else:
+            total = cross_entropy(prediction, batch.targets, ignore_index=IGNORED, reduction="sum")
         return total / (batch.targets != IGNORED).sum().clamp_min(1)
 
     def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
