@@ -10,10 +10,12 @@ import re
 import shutil
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
-from oscbench.errors import UserError, allowed, nearest
+from oscbench.errors import UserError, allowed, kind_and_line, nearest
 
 COLUMNS = 100
 """Where nobody says how wide a terminal is, and the narrowest that tables are made for."""
@@ -129,6 +131,9 @@ def silence(stream: TextIO) -> None:
 
 def outcome(command: Callable[..., Any]) -> int:
     """Run the command line; its exit code. Bad input is one line and code 2, and nothing is a traceback."""
+    for name in ("stdout", "stderr"):  # closed by whoever started this, as by `2>&-`
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115, the process ends it
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be text, and must not end what worked
         sys.stdout.reconfigure(errors="backslashreplace")
     said: Any = Noting(sys.stdout)
@@ -152,10 +157,19 @@ def outcome(command: Callable[..., Any]) -> int:
                 silence(said.stream)
             raise
         except Exception as error:
-            if not hasattr(error, "format_message"):  # typer's own errors, whichever click it brings along
-                raise
-            return _told(_usage(error))
+            if hasattr(error, "format_message"):  # typer's own errors, whichever click it brings along
+                return _told(_usage(error))
+            return _told(_unforeseen(error))
     return code if isinstance(code, int) else 0
+
+
+def _unforeseen(error: Exception) -> str:
+    """An error that nothing above knows, with its place, for whoever mends it; OSCBENCH_TRACEBACK=1 shows all of it."""
+    if os.environ.get("OSCBENCH_TRACEBACK"):
+        raise error
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return f"{kind_and_line(error)} ({where}); a mistake of ours or of a plug-in, which OSCBENCH_TRACEBACK=1 shows whole"
 
 
 def _refused(error: OSError) -> str:

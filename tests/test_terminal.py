@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -314,3 +315,27 @@ def test_a_stream_on_a_full_disk_ends_nothing():
             assert stream.write("lost") == 4
             stream.flush()
         assert not stream.isatty()
+
+
+def test_what_nobody_foresaw_is_a_line_with_its_place(monkeypatch, capfd):
+    def breaks(**_):
+        raise ZeroDivisionError("a plug-in's\nown")
+
+    assert outcome(breaks) == 2
+    assert re.fullmatch(
+        r"oscbench: ZeroDivisionError: a plug-in's \(test_terminal.py:\d+\); a mistake of ours or of a plug-in, "
+        r"which OSCBENCH_TRACEBACK=1 shows whole\n",
+        capfd.readouterr().err,
+    )
+    monkeypatch.setenv("OSCBENCH_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        outcome(breaks)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_ends_nothing(closed):
+    command = f"'{sys.executable}' -m oscbench.cli list suites {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

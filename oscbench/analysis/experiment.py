@@ -265,12 +265,22 @@ def _data(cells: Sequence[Record]) -> str:
     hashes = sorted({h[:12] for found in by_seed.values() for h in found if h})
     if not hashes:
         return "no hash recorded"
+    tasks = [record.spec.get("task", {}) for record in cells if record.data_hash]
+    if len(hashes) > 1 and any(task.get("path") and task.get("draw") != "per_seed" for task in tasks):
+        return (
+            f"NOT the same at every seed ({len(hashes)} hashes), though the task draws none anew: "
+            "data of one's own have changed between runs, and means over seeds mix them"
+        )
     many = f"one hash a seed, first {hashes[0]}" if len(hashes) > 1 else f"hash {hashes[0]}"
     return f"at each seed the same tensors for every entry ({many})"
 
 
 def _seeds(grouped: dict[Entry, list[Record]], names: dict[Entry, str]) -> str:
-    sets = {entry: frozenset(r.seed for r in cells if r.status == "ok") for entry, cells in grouped.items()}
+    trained = {entry: cells for entry, cells in grouped.items() if not is_untrained(cells[0])}
+    sets = {
+        entry: frozenset(r.seed for r in cells if r.status == "ok")
+        for entry, cells in (trained or grouped).items()
+    }
     counts = Counter(sets.values())
     usual = counts.most_common(1)[0][0]
     text = f"{len(usual)} ({ranges(list(usual))})"

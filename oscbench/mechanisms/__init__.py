@@ -58,7 +58,7 @@ class Shape:
 
     @property
     def head_width(self) -> int:
-        """D = D/H."""
+        """d = D/H."""
         return self.width // self.heads
 
 

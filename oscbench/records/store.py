@@ -56,7 +56,9 @@ def suite_name(label: str) -> str:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.+=-]+", "-", text).strip("-") or "x"
+    """A name of a file or folder, inside the one where it is put."""
+    slug = re.sub(r"[^A-Za-z0-9_.+=-]+", "-", text).strip("-")
+    return slug if slug.strip(".") else "x"
 
 
 def _short(text: str) -> str:
@@ -113,7 +115,9 @@ class Store:
     def path(self, suite: str, task: str, mechanism: str, variant: str, seed: int, identity: str) -> Path:
         """Where the record of such a cell lies."""
         label = "" if suite == suite_name(suite) else f"-{hashlib.sha256(suite.encode()).hexdigest()[:8]}"
-        name = f"{_short(task)}-{_short(mechanism)}-{_short(variant)}-seed{seed}-{identity}{label}.json"
+        name = (
+            f"{_short(task)}-{_short(mechanism)}-{_short(variant)}-seed{seed}-{_slug(identity)}{label}.json"
+        )
         return self.folder(suite) / name
 
     def path_of(self, record: Record) -> Path:

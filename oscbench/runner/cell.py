@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from oscbench import catalog
 from oscbench.errors import PartError, first_line, kind_and_line
@@ -15,7 +16,7 @@ from oscbench.machine.environment import commit, environment, packages
 from oscbench.machine.process import cannot_repeat, prepare_process
 from oscbench.models.matching import MatchingError
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
-from oscbench.records import Record
+from oscbench.records import MechanismCard, Record
 from oscbench.records.schema import Status
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome
@@ -113,8 +114,8 @@ def run_cell(
 
 def make_record(cell: Cell, outcome: Outcome, started: datetime) -> Record:
     """Everything known about a cell, in the form that reports read."""
-    spec, finished, kind = cell.spec, datetime.now(UTC), kind_of(cell.spec)
-    task_label, metric = kind.headline(spec)
+    spec, finished = cell.spec, datetime.now(UTC)
+    task_label, metric, card = _told(cell, outcome)
     head, dirty = commit()
     return Record(
         identity=cell.identity,
@@ -130,7 +131,7 @@ def make_record(cell: Cell, outcome: Outcome, started: datetime) -> Record:
         reason=outcome.reason,
         device=spec["device"],
         metric=metric,
-        card=kind.card(spec, outcome.traits),
+        card=card,
         spec_given=cell.given,
         spec=spec,
         versions=spec["versions"],
@@ -146,14 +147,35 @@ def make_record(cell: Cell, outcome: Outcome, started: datetime) -> Record:
         dirty=dirty,
         started_utc=started,
         finished_utc=finished,
-        seconds=outcome.seconds_before + (finished - started).total_seconds(),
+        # A clock that was set back in between must not cost the record.
+        seconds=outcome.seconds_before + max(0.0, (finished - started).total_seconds()),
     )
+
+
+def _told(cell: Cell, outcome: Outcome) -> tuple[str, str, MechanismCard]:
+    """Label of the task, its metric and the mechanism's card: where a file is being edited, the names have to do for a cell that broke."""
+    spec, kind = cell.spec, kind_of(cell.spec)
+    try:
+        return (*kind.headline(spec), kind.card(spec, outcome.traits))
+    except Exception:
+        if outcome.status == "ok":
+            raise
+        name = spec["mechanism"]["name"]
+        return spec["task"]["name"], "", MechanismCard(name=name, label=name, idea="", citation="", traits={})
 
 
 def lost_record(cell: Cell, status: Status, reason: str, started: datetime) -> Record:
     """The record of a cell whose process ended without leaving one."""
     outcome = Outcome(status=status, reason=reason, environment={"packages": packages()})
     return make_record(cell, outcome, started)
+
+
+def sent_record(cell: Cell, text: str, started: datetime) -> Record:
+    """The record that a cell's process sent; a failure where it cannot be read here."""
+    try:
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        return lost_record(cell, "failed", f"no record could be made: {first_line(error)}", started)
 
 
 def _failure(error: Exception, cell: Cell) -> tuple[Status, str]:

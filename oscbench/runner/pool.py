@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oscbench.records import Record, ResultsError, Store
-from oscbench.runner.cell import lost_record
+from oscbench.runner.cell import lost_record, sent_record
 from oscbench.runner.cell_spec import FINAL, Cell, Keeping
 from oscbench.runner.executors import (
     Died,
@@ -293,7 +293,7 @@ class Pool:
             case Trained(_, weights):
                 running.weights = weights
             case Recorded(_, text):
-                self._end(event.ticket, Record.model_validate_json(text), its_own=True)
+                self._end(event.ticket, sent_record(cell, text, running.started), its_own=True)
             case Measured(_, found):
                 self._end_measuring(event.ticket, found)
             case Died(_, reason, memory):

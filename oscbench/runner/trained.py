@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
 
-from oscbench import catalog
+from oscbench import catalog, words
 from oscbench.errors import PartError, UserError
 from oscbench.machine.process import prepare_process
 from oscbench.models.backbones import Backbone
@@ -32,7 +32,7 @@ NUM_TOKENS = 200
 """That a text goes on with where nobody says how many, and the model's positions reach so far."""
 TOKENS_AT_ONCE = 8192
 """Of a batch of sequences, however long they are."""
-FREE = ("length",)
+FREE = ("length", "evaluated_length")
 """What inputs may have another of than those that a model was trained on."""
 
 
@@ -133,8 +133,15 @@ def evaluated(
         device: by default where the model is.
 
     Raises:
-        TrainedModelError: inputs that the model was not made for, or no inputs of that length, or none that it reaches.
+        TrainedModelError: no such split or length, inputs that the model was not made for, or no inputs of that length, or none that it
+            reaches.
     """
+    if split not in get_args(Split):
+        raise TrainedModelError(f'split: got "{split}"; allowed: {words.listed(get_args(Split))}')
+    if not isinstance(length, int) or length < 1:
+        raise TrainedModelError(
+            f"length: got {length}; it is how many times the task's own, a whole number from 1 on"
+        )
     if (unlike := _unlike(model.inputs, task.inputs)) is not None:
         raise TrainedModelError(f"{task.label}: {unlike}")
     device = device or next(model.parameters()).device

@@ -129,7 +129,7 @@ def _record(
         if rank is not None:
             parallel.join(rank, cell.spec["device"])
         record = run_cell(cell, progress, checkpoints, keep)
-        record.model_dump_json()
+        Record.model_validate_json(record.model_dump_json())  # as whoever started this process reads it
     except Exception as error:
         why = reason_of(error, kind_of(cell.spec).imports(cell.spec))
         return lost_record(cell, "failed", f"no record could be made: {why}", started)

@@ -17,7 +17,7 @@ from oscbench.errors import UserError
 EXAMPLES = {"mechanism": "decay", "task": "delayed", "measure": "weight_norm"}
 """Kind -> the example's file, beside the first."""
 EXAMPLE = Path(__file__).with_name("decay.py")
-_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_NAME = re.compile(r"^[a-z][a-z0-9_]*\Z")
 
 
 def new_part(

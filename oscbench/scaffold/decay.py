@@ -44,6 +44,7 @@ class Decay(Mechanism):
     version = 1
     label = "decay"
     traits = Traits(order_sensitive=True)
+    own_position = "distance"
 
     def __init__(self, config: DecayConfig, shape: Shape) -> None:
         super().__init__(config, shape)

@@ -86,6 +86,16 @@ def test_export_is_the_same_before_and_after(loose, tmp_path, suites):
     assert exported(tmp_path / "packed", tmp_path, suites) == exported(loose.root, tmp_path, suites)
 
 
+@pytest.mark.parametrize("odd", [{"suite": ".."}, {"identity": "../../../x"}], ids=["suite", "identity"])
+def test_a_pack_from_elsewhere_is_laid_out_inside_the_folder_alone(tmp_path, odd):
+    record = made(1).model_copy(update=odd)
+    packed.write(tmp_path / "odd.jsonl.gz", [record.model_dump_json().encode()])
+    unpack(tmp_path / "odd.jsonl.gz", tmp_path / "deep" / "results")
+    written = [path for path in tmp_path.rglob("*.json") if path.is_file()]
+    assert written
+    assert all(path.is_relative_to(tmp_path / "deep" / "results") for path in written)
+
+
 def test_every_record_comes_back_but_for_what_is_left_out(loose, tmp_path):
     (found,) = pack("mine", loose.root, tmp_path / "packed")
     assert found.path == tmp_path / "packed" / "cpu" / "mine.jsonl.gz"

@@ -227,10 +227,21 @@ def test_fairness_facts_name_what_was_equal() -> None:
     assert facts["Seeds"] == "6 (0\u20135); but ghost has 0"
     assert facts["Tested on"].startswith("540 items or classes, of which the score is a mean")
     right = dict(report(runs("plain", [0.5] * 2) + runs("wave", [0.9] * 2)).experiments[0].facts)
-    assert right["Tested on"].startswith("540 items; their own sampling error is about ± 3.9 points")
+    assert right["Tested on"].startswith("540 items; their own sampling error is up to ± 4.1 points")
     assert facts["Tuning"].startswith("none")
     unlike = dict(report(runs("plain", [0.8]) + runs("wave", [0.9], data_hash="x")).experiments[0].facts)
     assert unlike["Data"].startswith("NOT the same")
+
+    def told(**task: str) -> str:
+        cells = [make_record("plain", seed) for seed in range(2)]
+        cells = [
+            r.model_copy(update={"spec": r.spec | {"task": {"name": "x", "path": "mine"} | task}})
+            for r in cells
+        ]
+        return dict(report(cells).experiments[0].facts)["Data"]
+
+    assert told().startswith("NOT the same at every seed (2 hashes), though the task draws none anew")
+    assert "one hash a seed" in told(draw="per_seed")
 
 
 PLAIN, WAVE = [0.8, 0.81, 0.82], [0.82, 0.83, 0.85]

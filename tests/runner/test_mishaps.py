@@ -19,7 +19,11 @@ from command_line import end, family, records, run, start, values, wait_until
 from oscbench.errors import UserError
 from oscbench.records import Store
 from oscbench.runner import pool as pools
+from oscbench.runner.cell import lost_record, sent_record
 from oscbench.runner.executors import ExecutorError, _child
+from oscbench.runner.kinds import kind_of
+from oscbench.runner.plan import make_plan
+from oscbench.suite import load_suite
 
 
 def broken(record, **changes):
@@ -171,3 +175,33 @@ def test_a_place_for_checkpoints_that_cannot_be_is_refused_before_anything_runs(
     with pytest.raises(UserError, match=told):
         run(tiny(), tmp_path / "results", checkpoints=url.format(file=tmp_path / "file"))
     assert records(tmp_path / "results") == {}
+
+
+def test_a_clock_that_is_set_back_costs_no_record(tiny):
+    (cell,) = make_plan(load_suite(str(tiny(mechanisms="[softmax]"))), only=[], device="cpu")
+    record = lost_record(cell, "failed", "why", datetime.now(UTC) + timedelta(hours=1))
+    assert record.seconds == 0.0
+
+
+def test_a_file_that_is_being_edited_costs_its_cells_alone(tiny, monkeypatch):
+    """The card of a cell that broke is read from its mechanism's file, which may be half written by then."""
+    (cell,) = make_plan(load_suite(str(tiny(mechanisms="[softmax]"))), only=[], device="cpu")
+
+    def unreadable(*_):
+        raise SyntaxError("invalid syntax")
+
+    monkeypatch.setattr(kind_of(cell.spec), "card", unreadable)
+    record = lost_record(cell, "failed", "why", datetime.now(UTC))
+    assert (record.card.label, record.reason) == ("softmax", "why")
+
+
+def test_a_record_that_cannot_be_read_is_a_failure_of_its_cell(tiny):
+    (cell,) = make_plan(load_suite(str(tiny(mechanisms="[softmax]"))), only=[], device="cpu")
+    sent = (
+        lost_record(cell, "failed", "why", datetime.now(UTC))
+        .model_dump_json()
+        .replace('"seed":0', '"seed":"x"')
+    )
+    record = sent_record(cell, sent, datetime.now(UTC))
+    assert record.status == "failed"
+    assert record.reason.startswith("no record could be made: Record.seed: ")

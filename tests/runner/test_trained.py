@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from command_line import records, run
@@ -65,6 +67,28 @@ def test_a_trained_model_scores_what_its_record_says_and_otherwise_on_other_data
         assert scores.loc["accuracy", "n"] == record.measures["accuracy"].n
         other = oscbench.evaluate(record, split="validation", results=digits).set_index("measure")
         assert other.loc["accuracy", "value"] == record.measures["validation_accuracy"].value
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"split": "train"}, 'split: got "train"; allowed: validation and test'),
+        ({"length": 0}, "length: got 0; it is how many times the task's own"),
+        ({"length": 1.5}, "length: got 1.5; it is how many times the task's own"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(language, given, told):
+    record = records(language)["rope", "default", 0]
+    with pytest.raises(UserError, match=re.escape(told)):
+        oscbench.evaluate(record, results=language, **given)
+
+
+def test_a_text_is_scored_in_longer_contexts(language):
+    """As `--length` has it and as a setting of the task."""
+    record = records(language)["rope", "default", 0]
+    length = 2 * record.spec["task"]["length"]
+    longer = oscbench.evaluate(record, settings={"evaluation_length": length}, results=language)
+    assert longer.set_index("measure").loc["bits_per_character", "value"] > 0
 
 
 def test_what_a_model_cannot_read_is_one_line(digits, language):

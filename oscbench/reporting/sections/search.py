@@ -12,6 +12,7 @@ from scipy import stats
 
 from oscbench import words
 from oscbench.analysis.experiment import Standing
+from oscbench.analysis.floors import is_untrained
 from oscbench.analysis.search import (
     Search,
     Tuned,
@@ -246,7 +247,11 @@ def _equal(tuned: Tuned, ledger: Ledger) -> str:
         if (count := sum(row.extension == 0 for row in s.entry.trials)) != ledger.trials
     ]
     searched = {key_of(one.entry) for one in tuned.searches}
-    short += [f"{s.name} has none" for s in tuned.experiment.standings if s.entry not in searched]
+    short += [
+        f"{s.name} has none"
+        for s in tuned.experiment.standings
+        if s.entry not in searched and not is_untrained(s.cells[0])
+    ]
     text += f"; NOT equal: {', '.join(short)}" if short else ""
     few = [
         f"{s.name} has {len(s.entry.trials) - again} different ones only"
