@@ -37,6 +37,8 @@ VERDICT_COMPARISONS = 5
 """Comparisons that one family may declare where verdicts are wanted: with more of them eight seeds can decide nothing."""
 
 
+LOST_ITSELF = ("diverged", "oom")
+"""States of a run that its entry lost by itself, and not by the machine or a mistake."""
 IN_WORDS = {"underpowered": "too few seeds for a verdict"}
 """Verdicts that people are told in other words than exports."""
 
@@ -158,9 +160,9 @@ class Comparison:
         """
         if self.estimates or self.paired is None:
             return self.estimates
-        wins = {"better": (True, False), "worse": (False, True)}.get(self._tested, (True, True))
-        if self._tested not in ("better", "worse", "equivalent", "different"):
-            return ""
+        either = (True, True)
+        gains = {"better": (True, False), "worse": (False, True), "equivalent": either, "different": either}
+        wins = gains.get(self._tested, (False, False))
         sides = zip((self.treatment, self.baseline), self.diverged, wins, strict=True)
         lost = [
             f"{name} diverged or ran out of memory at seed {ranges(list(seeds))}"
@@ -270,7 +272,7 @@ def _paired(blank: Comparison, pools: list[list[Record]], finished: list[list[Re
 
 def _diverged(pools: Sequence[Sequence[Record]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Seeds that each of two sides alone lost by itself, and not by its machine."""
-    treatment, baseline = ({r.seed for r in pool if r.status in ("diverged", "oom")} for pool in pools)
+    treatment, baseline = ({r.seed for r in pool if r.status in LOST_ITSELF} for pool in pools)
     return (tuple(sorted(treatment - baseline)), tuple(sorted(baseline - treatment)))
 
 

@@ -20,6 +20,11 @@ Families = Mapping[tuple[str, str], int]
 """How many comparisons each suite declares on each task."""
 
 
+def question_of(suite: str, task: str) -> tuple[str, str]:
+    """Suite and task, whatever number of the suite varies: entries are the same over all its values."""
+    return (varied_by(suite)[0], task)
+
+
 def correct_all(
     experiments: Sequence[Experiment], families: Families
 ) -> tuple[tuple[Experiment, ...], tuple[Sweep, ...]]:
@@ -49,8 +54,7 @@ def _together(comparisons: Sequence[Comparison], declared: Sequence[int] = ()) -
 
 def _declared(experiments: Iterable[Experiment], families: Families) -> list[int]:
     """How many comparisons were declared on each of the tasks of some experiments."""
-    asked = dict.fromkeys((varied_by(one.suite)[0], one.task) for one in experiments)
-    return [families[question] for question in asked]
+    return [families[one] for one in dict.fromkeys(question_of(one.suite, one.task) for one in experiments)]
 
 
 def _corrected(experiments: Sequence[Experiment], families: Families) -> tuple[Experiment, ...]:
@@ -60,12 +64,13 @@ def _corrected(experiments: Sequence[Experiment], families: Families) -> tuple[E
     for place, experiment in enumerate(experiments):
         for at, comparison in enumerate(experiment.comparisons):
             inside = (varied_by(experiment.suite), experiment.task, comparison.pair)
-            question: tuple[object, ...] = inside if experiment.slug in points else (experiment.suite,)
+            question = inside if experiment.slug in points else (experiment.suite,)
             groups.setdefault(question, []).append((place, at))
     made: dict[tuple[int, int], Comparison] = {}
-    for question, members in groups.items():
-        whole = len(question) == 1  # a suite; of the values of one pair all have run
-        declared = _declared((experiments[place] for place, _ in members), families) if whole else ()
+    for members in groups.values():
+        asked = [experiments[place] for place, _ in members]
+        # Of the values of one pair all have run.
+        declared = [] if asked[0].slug in points else _declared(asked, families)
         together = _together([experiments[place].comparisons[at] for place, at in members], declared)
         made |= dict(zip(members, together, strict=True))
     return tuple(

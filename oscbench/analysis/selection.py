@@ -46,6 +46,14 @@ def entry_of(record: Record) -> Entry:
     return Entry(record.mechanism, record.variant)
 
 
+def by_entry(records: Iterable[Record]) -> dict[Entry, list[Record]]:
+    """Records by the entry that they belong to."""
+    grouped: dict[Entry, list[Record]] = {}
+    for record in records:
+        grouped.setdefault(entry_of(record), []).append(record)
+    return grouped
+
+
 def entry_names(records: Iterable[Record]) -> dict[Entry, str]:
     """Names for people.
 

@@ -13,7 +13,7 @@ import numpy as np
 from oscbench.analysis.comparison import Aggregate, Comparison
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
-from oscbench.analysis.families import correct_all
+from oscbench.analysis.families import correct_all, question_of
 from oscbench.analysis.floors import by_protocol
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.same_runs import shared_note, suites_sharing
@@ -27,7 +27,7 @@ from oscbench.analysis.selection import (
     pairs_declared,
 )
 from oscbench.analysis.statistics.seeds import aggregate_over_tasks
-from oscbench.analysis.sweeps.sweep import Sweep, label_parts, varied_by
+from oscbench.analysis.sweeps.sweep import Sweep, label_parts
 from oscbench.records import Record, suite_name
 from oscbench.settings import name_of
 
@@ -169,7 +169,7 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
     for cells in groups:
         protocols = by_protocol(cells)
         claimed: set[Pair] = set()
-        question = _question(cells[0])
+        question = question_of(cells[0].suite, cells[0].task)
         pairs, called = plan[question], names | own[question]
         for inside in protocols.values():
             made = make_experiment(inside, cells, called, list(pairs.made), claimed, len(protocols) > 1)
@@ -199,16 +199,11 @@ class _Pairs:
         return tuple(dict.fromkeys((*self.shown, *(pair for pair in self.declared if pair not in turned))))
 
 
-def _question(record: Record) -> tuple[str, str]:
-    """Suite and task, whatever number of the suite varies: entries are the same over all its values."""
-    return (varied_by(record.suite)[0], record.task)
-
-
 def _by_question(groups: Sequence[Sequence[Record]]) -> dict[tuple[str, str], list[Record]]:
     """The cells of each suite and task, over all values of a suite that varies."""
     questions: dict[tuple[str, str], list[Record]] = {}
     for cells in groups:
-        questions.setdefault(_question(cells[0]), []).extend(cells)
+        questions.setdefault(question_of(cells[0].suite, cells[0].task), []).extend(cells)
     return questions
 
 
@@ -257,14 +252,14 @@ def _asked_alone(
     """Without the comparisons that were made for their family's correction alone."""
 
     def only(experiment: Experiment) -> Experiment:
-        shown = plan[varied_by(experiment.suite)[0], experiment.task].shown
+        shown = plan[question_of(experiment.suite, experiment.task)].shown
         kept = tuple(c for c in experiment.comparisons if c.pair in shown)
         return replace(experiment, comparisons=kept)
 
     found = {experiment.slug: only(experiment) for experiment in experiments}
     kept = []
     for sweep in answered:
-        shown = plan[varied_by(sweep.last.suite)[0], sweep.last.task].shown
+        shown = plan[question_of(sweep.last.suite, sweep.last.task)].shown
         points = tuple((value, found[experiment.slug]) for value, experiment in sweep.points)
         overall = tuple(c for c in sweep.overall if c.pair in shown)
         kept.append(replace(sweep, points=points, overall=overall))

@@ -30,7 +30,7 @@ SIZES = (TIMED, (77, 64), (1000, 64), (200, 128))
 """Of a check: two ragged ones and a wide one too."""
 ON_CPU = ((77, 64),)
 COMPILED_LAST = ("sdpa", "blocked", "linear", "dense", "sparse", "triton", "xformers")
-"""What is checked first, since it compiles nothing; what a compiler makes anew for every shape (`flex`) last."""
+"""The order of checks: what compiles nothing, then kernels; what a compiler makes anew for every shape (`flex`) stands after all of them."""
 
 
 def error(found: Tensor, truth: Tensor, op: str) -> float:

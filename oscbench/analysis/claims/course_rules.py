@@ -19,7 +19,7 @@ from oscbench.analysis.claims.evidence import (
 )
 from oscbench.analysis.claims.ledger import Ahead, HalfWay, Rises
 from oscbench.analysis.dynamics import layer_curves
-from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval, sign_flip_p
+from oscbench.analysis.statistics.seeds import Floats, mean_interval, sign_flip_p
 from oscbench.records import Curve, Record
 
 
@@ -54,10 +54,10 @@ def _rises(ask: Rises, evidence: Evidence, levels: Levels) -> Finding:
         ask,
         text,
         len(seeds),
-        holds=mean_interval(changes, levels.holds).low > 0,
-        fails=mean_interval(changes, levels.fails).high < 0,
+        levels,
+        holds=lambda level: mean_interval(changes, level).low > 0,
+        fails=lambda level: mean_interval(changes, level).high < 0,
         hides=hides,
-        alone=ends.low > 0,
     )
 
 
@@ -96,7 +96,7 @@ def _gains(ask: Ahead, evidence: Evidence) -> tuple[Floats, int]:
 
 
 def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, levels: Levels) -> Finding:
-    ends, corrected = mean_interval(gains), mean_interval(gains, levels.fails)
+    ends = mean_interval(gains)
     p = sign_flip_p(gains, np.random.default_rng(0))
     gain = words.estimate(float(gains.mean()), ends.low, ends.high, "1")
     names = evidence.both(ask.treatment, ask.baseline, ask.suite)
@@ -105,15 +105,14 @@ def _judged(ask: Ahead, evidence: Evidence, gains: Floats, points: int, levels: 
         f"last layer, mean over {points} points of training, {len(gains)} seeds, {p_told(p)} ({ask.suite})"
     )
     hides = CORRECTED if ends.high < 0 else f"it could still be ahead by {ends.high:.3f}"
-    holds = p <= 1 - levels.holds and mean_interval(gains, levels.holds).low > 0
     return by_interval(
         ask,
         text,
         len(gains),
-        holds=holds,
-        fails=corrected.high < 0,
+        levels,
+        holds=lambda level: p <= 1 - level and mean_interval(gains, level).low > 0,
+        fails=lambda level: mean_interval(gains, level).high < 0,
         hides=hides,
-        alone=p <= ALPHA and ends.low > 0,
     )
 
 

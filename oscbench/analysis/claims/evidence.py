@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from oscbench import words
 from oscbench.analysis.claims.ledger import Ask
-from oscbench.analysis.comparison import VERDICT_SEEDS, Comparison
+from oscbench.analysis.comparison import LOST_ITSELF, VERDICT_SEEDS, Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.floors import above_floor, is_floor
 from oscbench.analysis.frame import Loaded
@@ -69,8 +69,12 @@ class Finding:
         return bool(self.ask.asked) or self.declared is False
 
 
+At = Callable[[float], bool]
+"""Whether something is so with intervals of this coverage."""
+
+
 def by_interval(
-    ask: Ask, text: str, num_seeds: int, *, holds: bool, fails: bool, hides: str = "", alone: bool = False
+    ask: Ask, text: str, num_seeds: int, levels: Levels, *, holds: At, fails: At, hides: str = ""
 ) -> Finding:
     """The verdict of an interval over seeds: where it lies decides, from as many seeds on as a verdict takes.
 
@@ -78,18 +82,18 @@ def by_interval(
         ask: The question.
         text: The size in words.
         num_seeds: Behind the interval.
+        levels: Coverage that the interval must have.
         holds: It lies wholly where the claim puts it.
         fails: It lies wholly elsewhere.
         hides: What could still be the case where it is neither.
-        alone: Whether it would hold without a correction over the claim's grounds.
     """
     if num_seeds < VERDICT_SEEDS:
         return Finding(ask, "undecided", text, FEW_SEEDS)
-    if holds:
+    if holds(levels.holds):
         return Finding(ask, "holds", text)
-    if fails:
+    if fails(levels.fails):
         return Finding(ask, "does not hold", text)
-    return Finding(ask, "undecided", text, UNCORRECTED if alone else hides)
+    return Finding(ask, "undecided", text, UNCORRECTED if holds(LEVEL) else hides)
 
 
 def absent(ask: Ask, what: str = "") -> Finding:
@@ -140,39 +144,32 @@ class Evidence:
 
     def declared(self, treatment: str, baseline: str, suite: str) -> bool:
         """Whether a suite declared that these two are compared, either way round, before it ran."""
-        sides = (self.named(treatment, suite), self.named(baseline, suite))
-        if None in sides or sides[0] == sides[1]:
+        first, second = self.named(treatment, suite), self.named(baseline, suite)
+        if first is None or second is None:
             return False
         if suite not in self._declared:
-            self._declared[suite] = {
-                pair for cells in self._by_task(suite) for pair in pairs_declared(cells).pairs
-            }
-        pair = Pair(*(side for side in sides if side))
-        return pair in self._declared[suite] or pair.turned in self._declared[suite]
+            cells = self.cells(suite)
+            tasks = {record.task for record in cells}
+            found = [pairs_declared([r for r in cells if r.task == task]).pairs for task in tasks]
+            self._declared[suite] = {pair for pairs in found for pair in pairs}
+        return not self._declared[suite].isdisjoint((Pair(first, second), Pair(second, first)))
 
     def lost(self, names: Sequence[str], suite: str, value: str | None = None) -> str:
-        """Runs of some entries that diverged or ran out of memory, `KoPE diverged or ran out of memory at 2 of 8 runs`; empty without any."""
+        """Runs of some entries that diverged or ran out of memory, `2 of 8 runs of KoPE diverged or …`; empty without any."""
         told = []
         for name in names:
             cells = self.entry(name, suite, value)
-            count = sum(record.status in ("diverged", "oom") for record in cells)
-            told += (
-                [f"{count} of {len(cells)} runs of {self.called(name, suite)} diverged or ran out of memory"]
-                if count
-                else []
-            )
+            count = sum(record.status in LOST_ITSELF for record in cells)
+            if count:
+                told.append(
+                    f"{count} of {len(cells)} runs of {self.called(name, suite)} diverged or ran out of memory"
+                )
         return " and ".join(told)
 
     def mixes(self, name: str, suite: str) -> bool:
         """Whether one seed of an entry stands there more than once, at several values of what its suite varies."""
         seeds = [record.seed for record in self.entry(name, suite)]
         return len(seeds) > len(set(seeds))
-
-    def _by_task(self, suite: str) -> list[list[Record]]:
-        found: dict[str, list[Record]] = {}
-        for record in self.cells(suite):
-            found.setdefault(record.task, []).append(record)
-        return list(found.values())
 
     def called(self, name: str, suite: str) -> str:
         """An entry as people call it, among those of its suite; the name itself where the suite has no such cell."""

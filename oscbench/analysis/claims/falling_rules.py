@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence, Finding, Levels, absent, by_interval
 from oscbench.analysis.claims.ledger import Falls
 from oscbench.analysis.frame import headline
-from oscbench.analysis.statistics.power_law import Scaling, ScalingError, fit_scaling
-from oscbench.analysis.statistics.seeds import LEVEL, Interval
+from oscbench.analysis.statistics.power_law import Scaling, ScalingError, exponent_interval, fit_scaling
+from oscbench.analysis.statistics.seeds import Interval
 from oscbench.records import Record
 
 
@@ -53,19 +54,21 @@ def _falls(ask: Falls, evidence: Evidence, levels: Levels) -> Finding:
     if withheld:
         return Finding(ask, "undecided", told, withheld)
     try:
-        law, inner, outer = (
-            fit_scaling(gaps, generator=np.random.default_rng(0), confidence=one)
-            for one in (LEVEL, levels.holds, levels.fails)
-        )
+        law = fit_scaling(gaps, generator=np.random.default_rng(0))
     except ScalingError as error:
         return Finding(ask, "undecided", told, f"no power law: {error}")
-    return _judged(ask, law, (inner.exponent_t, outer.exponent_t), told, len(seeds))
+    return _judged(ask, law, partial(exponent_interval, gaps), levels, told, len(seeds))
 
 
 def _judged(
-    ask: Falls, law: Scaling, corrected: tuple[Interval | None, Interval | None], told: str, num_seeds: int
+    ask: Falls,
+    law: Scaling,
+    ends_at: Callable[[float], Interval | None],
+    levels: Levels,
+    told: str,
+    num_seeds: int,
 ) -> Finding:
-    ends, (inner, outer) = law.exponent_t, corrected
+    ends = law.exponent_t
     shown = f" [{ends.low:.2f}, {ends.high:.2f}]" if ends else ""
     off = f"the means lie {100 * law.law.rms:.0f} % off it"
     text = f"gap to the power of {words.MINUS}{law.law.exponent:.2f}{shown}, {off}: {told}"
@@ -75,8 +78,8 @@ def _judged(
         ask,
         text,
         num_seeds,
-        holds=inner is not None and inner.low > 0,
-        fails=outer is not None and outer.high <= 0,
-        alone=ends is not None and ends.low > 0,
+        levels,
+        holds=lambda level: (found := ends_at(level)) is not None and found.low > 0,
+        fails=lambda level: (found := ends_at(level)) is not None and found.high <= 0,
         hides=f"it could still fall to the power of {words.MINUS}{ends.high:.2f}" if ends else "",
     )

@@ -46,15 +46,16 @@ def _quantity(ask: Quantity, evidence: Evidence, levels: Levels) -> Finding:
         f"{evidence.called(ask.entry, ask.suite)}: {name} at the {ask.when} {size}, "
         f"asked for {' and '.join(bounds)}, {len(values)} seeds ({ask.suite})"
     )
-    inner, outer = mean_interval(values, levels.holds), mean_interval(values, levels.fails)
-    return by_interval(
-        ask,
-        text,
-        len(values),
-        holds=floor <= inner.low and inner.high <= top,
-        fails=outer.high < floor or outer.low > top,
-        alone=floor <= low and high <= top,
-    )
+
+    def inside(level: float) -> bool:
+        ends = mean_interval(values, level)
+        return floor <= ends.low and ends.high <= top
+
+    def outside(level: float) -> bool:
+        ends = mean_interval(values, level)
+        return ends.high < floor or ends.low > top
+
+    return by_interval(ask, text, len(values), levels, holds=inside, fails=outside)
 
 
 def times(asks: Sequence[Time], evidence: Evidence, levels: Levels) -> list[Finding]:
@@ -129,17 +130,16 @@ def _count(record: Record, ask: Count) -> float:
 
 def finishes(asks: Sequence[Finishes], evidence: Evidence, levels: Levels) -> list[Finding]:
     """Whether any cell of a suite diverged."""
-    del levels  # nothing here has an interval over seeds
-    found = []
-    for ask in asks:
-        cells = [r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.mechanism]
-        if not cells:
-            found.append(absent(ask))
-            continue
-        diverged = sum(record.status == "diverged" for record in cells)
-        ends = exact_proportion_interval(diverged, len(cells))
-        share = f"[{100 * ends.low:.0f}, {100 * ends.high:.0f} %]"
-        text = f"{ask.mechanism}: {diverged} of {len(cells)} runs diverged {share} ({ask.suite})"
-        seeds = len({record.seed for record in cells})
-        found.append(by_interval(ask, text, seeds, holds=not diverged, fails=diverged > 0))
-    return found
+    return [_finishes(ask, evidence, levels) for ask in asks]
+
+
+def _finishes(ask: Finishes, evidence: Evidence, levels: Levels) -> Finding:
+    cells = [r for r in evidence.cells(ask.suite, ask.value) if r.mechanism == ask.mechanism]
+    if not cells:
+        return absent(ask)
+    diverged = sum(record.status == "diverged" for record in cells)
+    ends = exact_proportion_interval(diverged, len(cells))
+    share = f"[{100 * ends.low:.0f}, {100 * ends.high:.0f} %]"
+    text = f"{ask.mechanism}: {diverged} of {len(cells)} runs diverged {share} ({ask.suite})"
+    seeds = len({record.seed for record in cells})
+    return by_interval(ask, text, seeds, levels, holds=lambda _: not diverged, fails=lambda _: diverged > 0)

@@ -21,7 +21,7 @@ from oscbench.analysis.claims.evidence import (
 from oscbench.analysis.claims.ledger import Less, Level, Loses
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.equivalence import read_margin
-from oscbench.analysis.statistics.seeds import ALPHA, LEVEL, Floats, mean_interval, sign_flip_p, upper_end
+from oscbench.analysis.statistics.seeds import Floats, mean_interval, sign_flip_p, upper_end
 from oscbench.records import Record
 
 BEFORE = "start"
@@ -64,18 +64,19 @@ def _level(ask: Level, evidence: Evidence, levels: Levels) -> Finding:
         f"{evidence.called(ask.entry, ask.suite)}: {what} {told(mean, unit)} {ends_told}, asked for "
         f"{' and '.join(bounds)}, {_of_seeds(ask, len(values))} ({ask.suite})"
     )
-    inner, outer = mean_interval(values, levels.holds), mean_interval(values, levels.fails)
     # Of a difference nothing at all is no gain.
     some = not apart or bool(np.ptp(values)) or mean not in (ask.lowest, ask.highest)
-    return by_interval(
-        ask,
-        text,
-        len(values),
-        holds=some and ask.lowest <= inner.low and inner.high <= ask.highest,
-        fails=outer.high < ask.lowest or outer.low > ask.highest,
-        hides="" if some else "there is no difference at all",
-        alone=some and ask.lowest <= low and high <= ask.highest,
-    )
+
+    def inside(level: float) -> bool:
+        ends = mean_interval(values, level)
+        return some and ask.lowest <= ends.low and ends.high <= ask.highest
+
+    def outside(level: float) -> bool:
+        ends = mean_interval(values, level)
+        return ends.high < ask.lowest or ends.low > ask.highest
+
+    hides = "" if some else "there is no difference at all"
+    return by_interval(ask, text, len(values), levels, holds=inside, fails=outside, hides=hides)
 
 
 def _counts(record: Record, ask: Level | Loses) -> bool:
@@ -128,16 +129,15 @@ def _less(ask: Less, evidence: Evidence, levels: Levels) -> Finding:
     what = ask.what or words.lowered(some.label)
     names = evidence.both(ask.treatment, ask.baseline, ask.suite)
     text = f"{names[0]} − {names[1]}: {size} {what}, {len(seeds)} seeds, {p_told(p)} ({ask.suite})"
-    inner, outer = mean_interval(differences, levels.holds), mean_interval(differences, levels.fails)
     hides = CORRECTED if ends.low > 0 else f"it could still be {words.difference(ends.low, some.unit)}"
     return by_interval(
         ask,
         text,
         len(seeds),
-        holds=p <= 1 - levels.holds and inner.high < 0,
-        fails=outer.low > 0,
+        levels,
+        holds=lambda level: p <= 1 - level and mean_interval(differences, level).high < 0,
+        fails=lambda level: mean_interval(differences, level).low > 0,
         hides=hides,
-        alone=p <= ALPHA and ends.high < 0,
     )
 
 
@@ -179,7 +179,6 @@ def _lost(ask: Loses, evidence: Evidence) -> tuple[Floats | None, str]:
 
 
 def _judged(ask: Loses, gains: Floats, text: str, levels: Levels, evidence: Evidence) -> Finding:
-    gain, inner, outer = (mean_interval(gains, one) for one in (LEVEL, levels.holds, levels.fails))
     margin = read_margin(ask.margin).value if ask.margin else 0.0
     if margin:
         test = stats.ttest_1samp(gains, -margin, alternative="greater") if np.ptp(gains) else None
@@ -192,14 +191,14 @@ def _judged(ask: Loses, gains: Floats, text: str, levels: Levels, evidence: Evid
     if withheld:
         return Finding(ask, "undecided", text, withheld)
     hides = "both lose as much, as far as these seeds can tell"
-    if gain.high < -margin:
+    if mean_interval(gains).high < -margin:
         hides = CORRECTED
     return by_interval(
         ask,
         text,
         len(gains),
-        holds=p <= 1 - levels.holds and inner.low > -margin,
-        fails=outer.high < -margin,
+        levels,
+        holds=lambda level: p <= 1 - level and mean_interval(gains, level).low > -margin,
+        fails=lambda level: mean_interval(gains, level).high < -margin,
         hides=hides,
-        alone=p <= ALPHA and gain.low > -margin,
     )

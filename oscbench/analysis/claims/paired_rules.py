@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -163,7 +164,6 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, levels: Levels) ->
             for name, one in zip(names, (first, second), strict=True)
         ]
         text = f"seeds that fail: {' against '.join(shown)}, {p_told(p)} ({_where(ask)})"
-        fewer, more = first.rate < second.rate, first.rate > second.rate
         fewest = f"as few as {100 * first.interval.low:.0f} %" if first.seeds else "none"
         hides = f"up to {100 * second.interval.high:.0f} % of {names[1]}'s seeds could fail, and {fewest} of {names[0]}'s"
         found.append(
@@ -171,10 +171,15 @@ def fails_less(asks: Sequence[FailsLess], evidence: Evidence, levels: Levels) ->
                 ask,
                 text,
                 min(first.n, second.n),
-                holds=p <= 1 - levels.holds and fewer,
-                fails=p <= 1 - levels.fails and more,
+                levels,
+                holds=partial(_passes, p, first.rate < second.rate),
+                fails=partial(_passes, p, first.rate > second.rate),
                 hides=hides,
-                alone=p <= ALPHA and fewer,
             )
         )
     return found
+
+
+def _passes(p: float, way: bool, level: float) -> bool:
+    """Whether a test passes at a level, and lies on the right side."""
+    return way and p <= 1 - level

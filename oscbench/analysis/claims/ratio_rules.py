@@ -23,7 +23,7 @@ from oscbench.analysis.claims.ledger import Ask, HalfWay, NeedsLess, Sooner
 from oscbench.analysis.costs.targets import steps_to_target
 from oscbench.analysis.dynamics import half_way
 from oscbench.analysis.frame import headline, value_of
-from oscbench.analysis.statistics.seeds import ALPHA, LEVEL, Floats, mean_interval, sign_flip_p
+from oscbench.analysis.statistics.seeds import Floats, mean_interval, sign_flip_p
 from oscbench.analysis.sweeps.sweep import label_parts
 from oscbench.records import Record
 
@@ -63,9 +63,9 @@ def _judged(
     found = {
         seed: [[taken(side[seed], target) for target in ask.targets] for side in sides] for seed in seeds
     }
-    never = sum(None in first or None in second for first, second in found.values())
     if lost := evidence.lost((ask.treatment, ask.baseline), ask.suite, ask.value):
         return Finding(ask, "undecided", f"{what}: {lost} ({ask.suite})")
+    never = sum(None in first or None in second for first, second in found.values())
     if never:
         text = f"{what}: at {never} of {len(seeds)} seeds one of them never got there ({ask.suite})"
         return Finding(ask, "undecided", text)
@@ -126,7 +126,7 @@ def _half_way(ask: HalfWay, evidence: Evidence, levels: Levels) -> Finding:
 
 def _by_ratio(ask: Ask, logs: Floats, what: str, of: str, levels: Levels) -> Finding:
     """Logarithms of ratios, one a seed: less is claimed."""
-    ends, inner, outer = (mean_interval(logs, one) for one in (LEVEL, levels.holds, levels.fails))
+    ends = mean_interval(logs)
     low, high = math.exp(ends.low), math.exp(ends.high)
     p = sign_flip_p(logs, np.random.default_rng(0))
     told = f"{what}: {math.exp(float(logs.mean())):.2f} times {of} [{low:.2f}, {high:.2f}], {len(logs)} seeds, {p_told(p)} ({ask.suite})"
@@ -135,10 +135,10 @@ def _by_ratio(ask: Ask, logs: Floats, what: str, of: str, levels: Levels) -> Fin
         ask,
         told,
         len(logs),
-        holds=p <= 1 - levels.holds and inner.high < 0,
-        fails=outer.low > 0,
+        levels,
+        holds=lambda level: p <= 1 - level and mean_interval(logs, level).high < 0,
+        fails=lambda level: mean_interval(logs, level).low > 0,
         hides=hides,
-        alone=p <= ALPHA and high < 1,
     )
 
 

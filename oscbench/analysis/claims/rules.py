@@ -82,9 +82,9 @@ def find(asks: Sequence[Ask], evidence: Evidence, levels: Levels) -> list[Findin
 def _sound(finding: Finding, evidence: Evidence) -> Finding:
     """A finding that decides nothing by runs that were lost or counted twice, and says whether its comparison was declared."""
     ask = finding.ask
-    sides = [getattr(ask, name, None) for name in ("treatment", "entry", "baseline", "over")]
-    treatment, baseline = sides[0] or sides[1], sides[2] or (sides[3] if isinstance(ask, Rises) else None)
-    if treatment is None:
+    treatment = getattr(ask, "treatment", "") or getattr(ask, "entry", "")
+    baseline = ask.over if isinstance(ask, Rises) else getattr(ask, "baseline", "")
+    if not treatment:
         return finding
     if not isinstance(ask, _OVER_VALUES) and ask.value is None and evidence.mixes(treatment, ask.suite):
         return absent(ask, f"{ask.suite} varies, and the question names none of its values")

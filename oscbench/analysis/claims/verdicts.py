@@ -52,8 +52,7 @@ class Judged:
         if "does not hold" in deciding:
             return "does not hold"
         held = all(finding.outcome == "holds" and not finding.suggests for finding in self.findings)
-        held = held and not self.ground.changed
-        return "holds" if held else "undecided"
+        return "holds" if held and not self.ground.changed else "undecided"
 
 
 @dataclass(frozen=True)

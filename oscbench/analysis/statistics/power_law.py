@@ -134,16 +134,12 @@ def fit_scaling(
     Raises:
         ScalingError: as `fit_power_law`, or a size without a result.
     """
-    sizes = sorted(results)
-    if any(not results[size] for size in sizes):
-        raise ScalingError("a size has no result")
-    values = [np.array([results[size][seed] for seed in sorted(results[size])]) for size in sizes]
+    sizes, values, together = _by_size(results)
     means = [float(v.mean()) for v in values]
     law = fit_power_law(sizes, means)
     seeds = tuple(len(v) for v in values)
     if max(seeds) == 1:
         return Scaling(tuple(sizes), tuple(means), seeds, law, None, None, 0, 0)
-    together = len({tuple(sorted(results[size])) for size in sizes}) == 1
     drawn = _resampled(values, together, resamples, generator)
     exponents = _exponents(sizes, drawn)
     return Scaling(
@@ -156,6 +152,30 @@ def fit_scaling(
         resamples=resamples,
         lost=resamples - len(exponents),
     )
+
+
+def exponent_interval(results: Mapping[float, Mapping[int, float]], confidence: float) -> Interval | None:
+    """The t interval of `fit_scaling`'s exponent, of another coverage; None with one seed at a size.
+
+    Raises:
+        ScalingError: as `fit_scaling`.
+    """
+    sizes, values, together = _by_size(results)
+    law = fit_power_law(sizes, [float(v.mean()) for v in values])
+    return _t_interval(law.exponent, sizes, values, together, confidence)
+
+
+def _by_size(results: Mapping[float, Mapping[int, float]]) -> tuple[list[float], list[Array], bool]:
+    """Sizes, ascending; what the seeds of each gave; and whether all sizes have the same seeds.
+
+    Raises:
+        ScalingError: a size without a result.
+    """
+    sizes = sorted(results)
+    if any(not results[size] for size in sizes):
+        raise ScalingError("a size has no result")
+    values = [np.array([results[size][seed] for seed in sorted(results[size])]) for size in sizes]
+    return sizes, values, len({tuple(sorted(results[size])) for size in sizes}) == 1
 
 
 def _resampled(

@@ -9,7 +9,7 @@ import re
 import pytest
 from synthetic_records import make_record
 
-from oscbench.analysis.experiment import fairness_facts
+from oscbench.analysis.facts import fairness_facts
 from oscbench.analysis.frame import load
 from oscbench.analysis.search import edge, searches
 from oscbench.analysis.selection import entry_names
