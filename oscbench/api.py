@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,9 +243,11 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     split: Split = "test",
     length: int = 1,
+    size: int | None = None,
+    device: str = "auto",
     results: str | Path = "results",
 ) -> pd.DataFrame:
-    """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs.
+    """Score a trained model: on its own task, on another whose inputs it can read, on longer inputs or on larger images.
 
     Args:
         record: As `load_model` takes it.
@@ -252,6 +255,8 @@ def evaluate(
         settings: Of the task; over the record's, where it is the record's own task.
         split: `test` or `validation`.
         length: Of the inputs, times that of training.
+        size: Of the images, a side in pixels; by default the task's own.
+        device: `auto`, `cpu` or `cuda`.
         results: As `load_model` takes it.
 
     Returns:
@@ -261,13 +266,16 @@ def evaluate(
         UserError: No such record or weights, an unknown task or setting, inputs that the model cannot read.
     """
     import pandas as pd
+    import torch
 
+    from oscbench.runner.plan import usable_device
     from oscbench.runner.trained import evaluated, task_for
     from oscbench.runner.training.weights import load_trained
 
     known, folder = _found(record, results)
     model, chosen = load_trained(known, folder), task_for(known, task, settings)
-    found = evaluated(model, chosen, split=split, length=length)
+    on = torch.device(usable_device(device, where="device"))
+    found = evaluated(model, chosen, split=split, length=length, size=size, device=on)
     return pd.DataFrame(
         [
             {"measure": name, "value": one.value, "unit": one.unit, "n": one.n, "label": one.label}
@@ -283,6 +291,7 @@ def generate(
     num_tokens: int | None = None,
     temperature: float = 0.8,
     seed: int = 0,
+    device: str = "auto",
     results: str | Path = "results",
 ) -> str:
     """A text that a trained language model goes on with, the prompt before it.
@@ -293,27 +302,34 @@ def generate(
         num_tokens: How many bytes or words to add; by default 200, or as many as the model's positions reach.
         temperature: Of the draws; 0 takes the likeliest.
         seed: Of the draws.
+        device: `auto`, `cpu` or `cuda`.
         results: As `load_model` takes it.
 
     Raises:
         UserError: No such record or weights, no text, or a length that the model's positions do not reach.
     """
+    from oscbench.runner.plan import usable_device
     from oscbench.runner.trained import continued, task_for
     from oscbench.runner.training.weights import load_trained
 
     known, folder = _found(record, results)
-    model, task = load_trained(known, folder), task_for(known)
+    model = load_trained(known, folder).to(usable_device(device, where="device"))
+    task = task_for(known)
     return continued(model, task, prompt, num_tokens, temperature=temperature, seed=seed)
 
 
 def _found(record: str | Path | Record, results: str | Path) -> tuple[Record, Path]:
-    """The record, and the folder that it lies in."""
+    """The record, and the folder that it lies in; warns of what is no longer as it was when its model was trained."""
     from oscbench.errors import UserError
     from oscbench.records import Record
     from oscbench.records.naming import record_named
+    from oscbench.runner import changes
 
-    if isinstance(record, Record):
-        return record, Path(results)
-    if not isinstance(record, str | Path):
+    if not isinstance(record, Record | str | Path):
         raise UserError(f"record: got {record!r}; give a record, its file or its identity")
-    return record_named(record, Path(results))
+    known, folder = (
+        (record, Path(results)) if isinstance(record, Record) else record_named(record, Path(results))
+    )
+    for line in changes.of_one(known):
+        warnings.warn(line, stacklevel=3)
+    return known, folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,13 @@ class SplitName(StrEnum):
     validation = "validation"
 
 
+class ScoresForm(StrEnum):
+    """How `oscbench evaluate` says what it found."""
+
+    table = "table"
+    json = "json"
+
+
 def evaluate(
     record: RecordArgument,
     task: Annotated[
@@ -37,17 +45,28 @@ def evaluate(
         list[str] | None, typer.Option("--set", help="key=value of the task; may be repeated.")
     ] = None,
     length: Annotated[int, typer.Option(min=1, help="Of the inputs, times that of training.")] = 1,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Of the images, a side in pixels; by default the task's own.")
+    ] = None,
     split: Annotated[SplitName, typer.Option(help="Examples to score on.")] = SplitName.test,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    form: Annotated[
+        ScoresForm, typer.Option("--format", help="A table to read, or every score with all its digits.")
+    ] = ScoresForm.table,
     results: ResultsOption = Path("results"),
     allow_imports: ImportsOption = False,
 ) -> None:
-    """Score a trained model: on its own task, on another whose inputs it can read, or on longer inputs."""
+    """Score a trained model: on its own task, on another whose inputs it can read, on longer inputs or on larger images."""
     allow(allow_imports)
     from oscbench import words
     from oscbench.runner.trained import scores_of
 
-    found = scores_of(record, results, task, settings or [], split=split.value, length=length, device=device)
+    found = scores_of(
+        record, results, task, settings or [], split=split.value, length=length, size=size, device=device
+    )
+    if form is ScoresForm.json:
+        print(json.dumps({name: one.model_dump(exclude_none=True) for name, one in found.items()}, indent=1))
+        return
     print_table(
         [
             {"measure": name, "value": words.quantity(float(one.value), one.unit, 4), "n": f"{one.n:,}"}

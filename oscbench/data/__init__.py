@@ -5,6 +5,7 @@ Nothing here opens a socket. A person brings a data set once, `oscbench data add
 
 from oscbench.data.known import KNOWN, Known
 from oscbench.data.store import Entry, Located, add, data_root, entries, locate, verify
+from oscbench.data.used import contents, observe_data
 
 __all__ = [
     "KNOWN",
@@ -12,8 +13,10 @@ __all__ = [
     "Known",
     "Located",
     "add",
+    "contents",
     "data_root",
     "entries",
     "locate",
+    "observe_data",
     "verify",
 ]

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from oscbench.data.fingerprint import Fingerprint, files_below, fingerprint, fingerprint_now, sha256_of, stamp
 from oscbench.data.known import KNOWN, Known
+from oscbench.data.used import note
 from oscbench.errors import UserError, nearest
 from oscbench.records.writing import in_one_step
 
@@ -130,10 +131,10 @@ def locate(path_or_name: str, where: str = "task.path") -> Located:
         UserError: nothing is there, or what is stored is no longer whole; says what to do.
     """
     if path_or_name in KNOWN:
-        return _stored(path_or_name, where)
+        return note(_stored(path_or_name, where))
     path = Path(path_or_name)
     if path.exists():
-        return Located(path, where)
+        return note(Located(path, where))
     looks_like_name = not path.suffix and not any(mark in path_or_name for mark in "/\\")
     if looks_like_name:
         raise UserError(

@@ -80,6 +80,8 @@ class _Given(_Part):
 class _Environment(_Part):
     load_average: Number | None = None
     cores: Whole | None = None
+    sources: dict[str, Text | None] = Field(default_factory=dict)
+    data: dict[str, Text] = Field(default_factory=dict)
 
 
 class _Details(_Part):

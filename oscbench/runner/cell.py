@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from oscbench import catalog
+from oscbench import catalog, data
 from oscbench.errors import PartError, first_line, kind_and_line
 from oscbench.machine.environment import commit, environment, packages
 from oscbench.machine.process import cannot_repeat, prepare_process
@@ -77,7 +77,7 @@ def run_cell(
     started = datetime.now(UTC)
     outcome, kind = Outcome(), kind_of(cell.spec)
     device = prepare_process(cell.spec, deterministic=kind.deterministic, strict=kind.deterministic)
-    with observe_choices() as choices:
+    with observe_choices() as choices, data.observe_data() as asked:
         try:
             anew = False
             try:
@@ -106,6 +106,7 @@ def run_cell(
     outcome.environment = {
         **environment(device),
         "sources": sources,
+        "data": data.contents(asked),
         "backends_ran": ran,
         **outcome.measured_on,
     }

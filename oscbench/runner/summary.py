@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from oscbench import catalog, words
+from oscbench import words
 from oscbench.records import Measurement, Record, Store
+from oscbench.runner import changes
 from oscbench.runner.kinds import kind_of
 
 NOT_WELL = ("failed", "oom")
@@ -36,11 +37,7 @@ def tell_summary(records: list[Record], beside: Iterable[Record], store: Store, 
         if record.status != "ok":
             name = f"{record.mechanism}:{record.variant} seed {record.seed}"
             lines.append(f"  {record.status}: {name}: {record.reason}")
-    lines += [
-        f"  {warning}"
-        for warning in (_changed_data(both), _changed_sources(both), _oversized(records))
-        if warning
-    ]
+    lines += [f"  {warning}" for warning in (*changes.since(both), _oversized(records)) if warning]
     gone = sum(not store.has(record) for record in both)
     if gone:
         lines.append(
@@ -91,39 +88,6 @@ def next_command(suites: Iterable[str], results: Path) -> str:
     """What shows the whole answer."""
     where = [] if results == Path("results") else ["--results", str(results)]
     return shlex.join(["oscbench", "report", *dict.fromkeys(suites), *where])
-
-
-def _changed_data(records: list[Record]) -> str:
-    """A line where cells of one seed and task saw unlike data, as a file has changed since some of them ran; else empty."""
-    seen: dict[tuple[str, int], set[str]] = {}
-    for record in records:
-        if record.data_hash:
-            seen.setdefault((record.task, record.seed), set()).add(record.data_hash)
-    unlike = [f"{task} seed {seed}" for (task, seed), hashes in seen.items() if len(hashes) > 1]
-    if not unlike:
-        return ""
-    return (
-        f"the data changed since some of these cells ran ({', '.join(unlike[:3])}{', …' if len(unlike) > 3 else ''}), and a report "
-        "refuses to compare them: run again with --fresh"
-    )
-
-
-def _changed_sources(records: list[Record]) -> str:
-    """A line where a mechanism's, a task's or a measure's file is another than when some of these cells ran; else empty."""
-    cells: Counter[str] = Counter()
-    for record in records:
-        for part, was in record.environment.get("sources", {}).items():
-            kind, _, name = part.partition("/")
-            now = catalog.source_hash(kind, name)
-            if now is not None and now != was:
-                cells[catalog.file_of(kind, name)] += 1
-    changed = [f"{file} has changed since {count} of these cells ran" for file, count in cells.most_common(3)]
-    if not changed:
-        return ""
-    return (
-        f"{'; '.join(changed)}, and no version with it, so that they count as they are: raise the version where results change, "
-        "or run again with --fresh"
-    )
 
 
 def _oversized(records: list[Record]) -> str:

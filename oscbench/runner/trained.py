@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -21,6 +22,7 @@ from oscbench.ops.dispatch import UnsupportedError
 from oscbench.records import Measurement, Record, ResultsError, Store, suite_name
 from oscbench.records.ledger import is_trial
 from oscbench.records.naming import record_named
+from oscbench.runner import changes
 from oscbench.runner.plan import usable_device
 from oscbench.runner.scores import as_measured
 from oscbench.runner.training.weights import load_trained
@@ -32,6 +34,8 @@ NUM_TOKENS = 200
 """That a text goes on with where nobody says how many, and the model's positions reach so far."""
 TOKENS_AT_ONCE = 8192
 """Of a batch of sequences, however long they are."""
+PIXELS_AT_ONCE = 2**18
+"""Of a batch of images, however large they are."""
 FREE = ("length", "evaluated_length")
 """What inputs may have another of than those that a model was trained on."""
 
@@ -48,6 +52,7 @@ def scores_of(
     *,
     split: Split,
     length: int,
+    size: int | None,
     device: str,
 ) -> dict[str, Measurement]:
     """`oscbench evaluate`: a record by its name, and settings as `key=value`; threads and device are as its cell had them.
@@ -56,9 +61,11 @@ def scores_of(
         UserError: no such record or weights, a mistake in the task's settings, or inputs that the model cannot read.
     """
     record, folder = record_named(name, results)
+    _tell_changes(record)
     chosen = task_for(record, task, dict(map(_setting, settings)))
     on = prepare_process({**record.spec, "device": usable_device(device)})
-    return evaluated(load_trained(record, folder), chosen, split=split, length=length, device=on)
+    model = load_trained(record, folder)
+    return evaluated(model, chosen, split=split, length=length, size=size, device=on)
 
 
 def text_of(
@@ -77,9 +84,16 @@ def text_of(
         UserError: no such record or weights, or a model that continues no text.
     """
     record, folder = record_named(name, results)
+    _tell_changes(record)
     on = prepare_process({**record.spec, "device": usable_device(device)})
     model = load_trained(record, folder).to(on)
     return continued(model, task_for(record), prompt, num_tokens, temperature=temperature, seed=seed)
+
+
+def _tell_changes(record: Record) -> None:
+    """A note on what is no longer as it was when the model was trained: it may answer otherwise than its record says."""
+    for line in changes.of_one(record):
+        print(f"oscbench: {line}", file=sys.stderr)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -121,7 +135,13 @@ def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any
 
 
 def evaluated(
-    model: Backbone, task: Task, *, split: Split = "test", length: int = 1, device: torch.device | None = None
+    model: Backbone,
+    task: Task,
+    *,
+    split: Split = "test",
+    length: int = 1,
+    size: int | None = None,
+    device: torch.device | None = None,
 ) -> dict[str, Measurement]:
     """The task's metric and its subsets by a trained model, as a record names them.
 
@@ -130,11 +150,12 @@ def evaluated(
         task: whose inputs the model can read.
         split: `test` or `validation`.
         length: times the task's own.
+        size: side of the images [pixels]; by default the task's own.
         device: by default where the model is.
 
     Raises:
-        TrainedModelError: no such split or length, inputs that the model was not made for, or no inputs of that length, or none that it
-            reaches.
+        TrainedModelError: no such split, length or size, inputs that the model was not made for, or no inputs of that length or size, or
+            none that it reaches.
     """
     if split not in get_args(Split):
         raise TrainedModelError(f'split: got "{split}"; allowed: {words.listed(get_args(Split))}')
@@ -142,22 +163,32 @@ def evaluated(
         raise TrainedModelError(
             f"length: got {length}; it is how many times the task's own, a whole number from 1 on"
         )
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise TrainedModelError(f"size: got {size}; it is the side of the images, a whole number of pixels")
     if (unlike := _unlike(model.inputs, task.inputs)) is not None:
         raise TrainedModelError(f"{task.label}: {unlike}")
     device = device or next(model.parameters()).device
     try:
-        longer = task.at_length(length) if length != 1 else task
-        size = getattr(longer.inputs, "length", None)
-        batch = {} if size is None else {"batch_size": max(1, TOKENS_AT_ONCE // size)}
-        scores = longer.evaluate(model.to(device), split, device, **batch)
+        other = task.at_length(length) if length != 1 else task
+        other = other if size is None else other.at_size(size)
+        scores = other.evaluate(model.to(device), split, device, **_batch(other.inputs))
     except (LengthError, UnsupportedError) as error:
         raise TrainedModelError(f"{task.label}: {error}") from error
-    metric = task.metric
-    label = metric.label if split == "test" else f"validation {metric.name}"
     return {
-        name: as_measured(metric, score, label + name.removeprefix(metric.name).replace("_", ", ", 1))
+        name: as_measured(
+            (of := task.metric_named(name)), score, of.label if split == "test" else f"validation {name}"
+        )
         for name, score in scores.items()
     }
+
+
+def _batch(inputs: Any) -> dict[str, int]:
+    """How many inputs of another length or size are evaluated at once, where their own says it."""
+    if (length := getattr(inputs, "length", None)) is not None:
+        return {"batch_size": max(1, TOKENS_AT_ONCE // length)}
+    if (height := getattr(inputs, "height", None)) is not None:
+        return {"batch_size": max(1, min(256, PIXELS_AT_ONCE // (height * inputs.width)))}
+    return {}
 
 
 def continued(

@@ -324,6 +324,9 @@ def test_data_that_changed_between_two_runs_are_told(tmp_path, capfd):
     assert run(suite, results, only=["mechanism=softmax"]) == 0
     assert "data changed" not in capfd.readouterr().err
     text.write_bytes(b"another text that lies at its place " * 100)
+    assert run(suite, results, only=["mechanism=softmax"]) == 0
+    said = capfd.readouterr().err
+    assert f"{text} (task.path) has changed since 1 of these cells ran, which count as they are" in said
     assert run(suite, results) == 0
     said = capfd.readouterr().err
     assert "the data changed since some of these cells ran (char_lm seed 0)" in said

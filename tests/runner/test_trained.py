@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from command_line import records, run
 
 import oscbench
+from oscbench import evaluate, load_model
 from oscbench.errors import UserError
 from oscbench.records import Store
 from oscbench.runner.trained import TrainedModelError, task_for
@@ -124,6 +127,41 @@ def test_what_a_model_cannot_read_is_one_line(digits, language):
         oscbench.generate(softmax, temperature=float("inf"), results=language)
     text = oscbench.generate(softmax, "def f(x):", temperature=0.0, results=language)
     assert text == oscbench.generate(softmax, "def f(x):", num_tokens=24, temperature=0.0, results=language)
+
+
+def test_what_changed_since_training_is_told(oscbench, tmp_path):
+    """Data and a version, in Python and on the command line."""
+    text, suite, results = tmp_path / "text.txt", tmp_path / "own.yaml", tmp_path / "results"
+    text.write_bytes(b"the first text, which is short. " * 100)
+    task = f"{{name: char_lm, path: {text}, length: 32, windows: 8, evaluation_windows: 4}}"
+    suite.write_text("\n".join(f"{key}: {value}" for key, value in {**LANGUAGE, "task": task}.items()))
+    assert run(suite, results, keep=["weights"]) == 0
+    record = records(results)["rope", "default", 0]
+    assert record.environment["data"] == {"task.path": hashlib.sha256(text.read_bytes()).hexdigest()[:16]}
+    measured = evaluate(record, results=results).set_index("measure")
+    assert measured.loc["bits_per_character", "value"] == record.measures["bits_per_character"].value
+    assert measured.loc["bits_per_character", "label"] == record.measures["bits_per_character"].label
+    text.write_bytes(b"another text that lies at its place " * 100)
+    changed = f"{text} (task.path) has changed since this cell ran"
+    with pytest.warns(UserWarning, match=re.escape(changed)):
+        evaluate(record, results=results)
+    assert changed in oscbench("evaluate", record.identity, "--results", results).err
+    older = record.model_copy(update={"versions": {**record.versions, "mechanism": 0}, "environment": {}})
+    with pytest.warns(UserWarning, match=r"mechanism rope had version 0 when this cell ran, and has \d+ now"):
+        load_model(older, results)
+
+
+def test_images_of_another_size_and_scores_for_programs(oscbench, digits):
+    """A task that has no other size says so."""
+    record = records(digits)["kope", "default", 0]
+    with pytest.raises(UserError, match="have no other size"):
+        evaluate(record, size=16, results=digits)
+    with pytest.raises(UserError, match="size: got 0; it is the side of the images"):
+        evaluate(record, size=0, results=digits)
+    with pytest.raises(UserError, match='device: got "tpu"; allowed: auto, cpu, cuda'):
+        evaluate(record, device="tpu", results=digits)
+    said = oscbench("evaluate", record.identity, "--format", "json", "--results", digits).out
+    assert json.loads(said)["accuracy"]["value"] == record.measures["accuracy"].value
 
 
 def test_weights_are_looked_for_before_a_model_is_built(digits, monkeypatch, tmp_path):
