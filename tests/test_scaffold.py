@@ -179,3 +179,23 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
     with pytest.raises(UserError, match='"kope" is there already'):
         new_part("mechanism", "kope", here=tmp_path)
+
+
+def test_a_mechanism_is_held_to_the_laws_by_a_command(oscbench):
+    kept = oscbench("check", "softmax")
+    assert kept.code == 0
+    assert kept.out.count(" yes") == 10
+    begun = oscbench("new", "mechanism", "mine")
+    assert "before: oscbench check mine:Mine --allow-imports" in begun.out
+    assert oscbench("check", "mine:Mine", "--allow-imports").code == 0
+    broken = oscbench("check", "lawless_mechanisms:Undercounts", "--allow-imports")
+    assert broken.code == 1
+    assert "by default: PyTorch counts" in " ".join(broken.out.split())
+    for given, told in (
+        (("softmaxx",), 'check: got "softmaxx"; did you mean "softmax"?'),
+        (("kope", "--set", "gamm=1"), '--set: gamm: unknown key "gamm"; did you mean "gamma"?'),
+        (("kope", "--set", "gamma"), "--set gamma: write it as key=value"),
+    ):
+        wrong = oscbench("check", *given)
+        assert (wrong.code, wrong.out) == (2, "")
+        assert told in wrong.err

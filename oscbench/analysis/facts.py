@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes, position_of
-from oscbench.analysis.floors import is_untrained
+from oscbench.analysis.choices import is_untrained, position_of
+from oscbench.analysis.fairness import control_notes, matching_mode, origin_notes
 from oscbench.analysis.frame import headline
 from oscbench.analysis.selection import Entry, by_entry
 from oscbench.analysis.statistics.seeds import exact_proportion_interval

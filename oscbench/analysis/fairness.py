@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from oscbench.analysis.floors import is_untrained
-from oscbench.positions import joined
+from oscbench.analysis.choices import position_of
 from oscbench.records import Record
 from oscbench.words import ranges
 
@@ -41,20 +40,6 @@ def refusals(first: Sequence[Record], second: Sequence[Record]) -> list[str]:
 def matching_mode(record: Record) -> str:
     """`params`, `flops`, `time` or `none`."""
     return record.matching.by if record.matching else "none"
-
-
-def position_of(record: Record) -> str:
-    """Where a cell's tokens have their places from, `auto` resolved: one of `oscbench.positions`; empty where nothing was trained.
-
-    Records from before suites could choose say it by their model's setting and their mechanism's traits.
-    """
-    said = record.spec_given.get("position")
-    if said is not None or "model" not in record.spec or is_untrained(record):
-        return str(said or "")
-    added = {**record.spec["model"], **record.spec.get("own_model", {})}.get("position", "auto")
-    if added == "auto":
-        added = "learned" if record.card.traits.get("needs_position") else "none"
-    return joined(added, record.card.traits.get("order_sensitive", False))
 
 
 def position_notes(first: Iterable[Record], second: Iterable[Record]) -> list[str]:

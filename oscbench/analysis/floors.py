@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oscbench import words
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.frame import headline
 from oscbench.analysis.statistics.equivalence import Margin, declared_margin
 from oscbench.analysis.statistics.seeds import Interval, mean_interval
@@ -21,11 +22,6 @@ from oscbench.records import Record
 def is_floor(record: Record) -> bool:
     """Whether a cell is a floor: untrained (its spec's kind says so), or a mechanism that declares itself one."""
     return is_untrained(record) or record.card.traits.get("floor", False)
-
-
-def is_untrained(record: Record) -> bool:
-    """Whether a cell is a floor of its task alone, whom nothing of a protocol touches: no model, no recipe and no measure."""
-    return record.spec.get("kind") == "floor"
 
 
 def by_protocol(cells: Sequence[Record]) -> dict[str, list[Record]]:

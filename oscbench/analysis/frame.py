@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from oscbench.analysis import choices
 from oscbench.errors import ReportError, nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
 from oscbench.records.asked import is_asked
@@ -46,6 +48,12 @@ FIXED_COLUMNS = (
     "matching_reference",
     "matching_residual",
     "hidden",
+    "position",
+    "learning_rate",
+    "settings",
+    "chosen",
+    "searched",
+    "versions",
     "commit",
     "dirty",
     "started_utc",
@@ -174,6 +182,12 @@ def _row(record: Record) -> dict[str, Any]:
         "matching_reference": matching.reference if matching else None,
         "matching_residual": matching.residual if matching else None,
         "hidden": matching.hidden if matching else None,
+        "position": choices.position_of(record),
+        "learning_rate": choices.rate_of(record),
+        "settings": _json(choices.settings_of(record)),
+        "chosen": _json(choices.chosen_of(record)),
+        "searched": ", ".join(choices.searched_of(record)),
+        "versions": _json(record.versions),
         "commit": record.commit,
         "dirty": record.dirty,
         "started_utc": record.started_utc.isoformat(),
@@ -183,6 +197,10 @@ def _row(record: Record) -> dict[str, Any]:
         if name not in MEASURED:
             row[measure_column(name)] = _raw(record, name)
     return row
+
+
+def _json(given: Mapping[str, Any]) -> str:
+    return json.dumps(given, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def measure_column(name: str) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from oscbench import words
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.experiment import Experiment
-from oscbench.analysis.floors import is_untrained
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.selection import Entry, anchor_of
 from oscbench.records import Record, Store

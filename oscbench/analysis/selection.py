@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from oscbench import words
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.costs.growth import is_timing
-from oscbench.analysis.floors import is_floor, is_untrained
+from oscbench.analysis.floors import is_floor
 from oscbench.errors import ReportError, nearest
 from oscbench.records import Record
 

@@ -70,6 +70,7 @@ _COMMANDS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
     "data": (inventory.data, ("data list", "data add wikitext2 --from ~/wikitext-2-raw")),
     "validate": (running.validate, ("validate my.yaml",)),
     "new": (scaffold.new_thing, ()),
+    "check": (scaffold.check, ("check kope", "check my_attention:MyAttention --allow-imports")),
 }
 """Every command in the order of the help, with what stands below its own."""
 

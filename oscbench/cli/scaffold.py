@@ -1,4 +1,4 @@
-"""The command that begins something of one's own."""
+"""Commands for something of one's own: begin it, and hold it to what all promise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from oscbench.cli.options import path_for
+from oscbench.cli.options import ImportsOption, allow, path_for
+from oscbench.terminal import print_table
 
 
 class NewKind(StrEnum):
@@ -45,6 +46,25 @@ def new_thing(
     path, named = new_part(kind.value, name, folder)
     outside = ":" in named
     print(path)
-    allow = " --allow-imports" if outside else ""
+    permit = " --allow-imports" if outside else ""
     there = f" in {path.parent}" if outside and path.parent.resolve() != Path.cwd() else ""
-    print(f"next: {_WHERE[kind.value].format(named)}, and oscbench run SUITE{allow}{there}")
+    print(f"next: {_WHERE[kind.value].format(named)}, and oscbench run SUITE{permit}{there}")
+    if kind is NewKind.mechanism:
+        print(f"before: oscbench check {named}{permit}{there}")
+
+
+def check(
+    mechanism: Annotated[str, typer.Argument(help="A mechanism, as suites name it.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of the mechanism; may be repeated.")
+    ] = None,
+    allow_imports: ImportsOption = False,
+) -> None:
+    """Hold a mechanism to the laws that all keep: causality, padding, order, gradients, precision, declared FLOPs."""
+    allow(allow_imports)
+    from oscbench.runner.checking import check as checked
+
+    rows, broken = checked(mechanism, settings or [])
+    print_table(rows)
+    if broken:
+        raise typer.Exit(1)

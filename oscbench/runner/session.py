@@ -33,6 +33,7 @@ from oscbench.runner.progress import reporter
 from oscbench.runner.reporters import RecordReporters, Telling, reporter_class
 from oscbench.runner.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
+from oscbench.runner.training.plan import unread_roles
 from oscbench.runner.training.search import search, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
 
@@ -231,6 +232,11 @@ def _planned(
     first = points[0].suite
     if isinstance(first, Suite) and (missing := left_out(first)):
         _tell(f"{first.name}: positions that a mechanism cannot have are left out: {'; '.join(missing)}")
+    if isinstance(first, Suite) and (unread := unread_roles(first)):
+        _tell(
+            f"{first.name}: reports read no roles of {', '.join(unread)}, which they would have to import; an entry point "
+            "oscbench.measures gives a measure a name, and its roles count"
+        )
     return planned
 
 

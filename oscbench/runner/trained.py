@@ -26,8 +26,8 @@ from oscbench.runner import changes
 from oscbench.runner.plan import usable_device
 from oscbench.runner.scores import as_measured
 from oscbench.runner.training.weights import load_trained
-from oscbench.suite.errors import SuiteError, explain, without_name
-from oscbench.suite.reading import plain_yaml, unreadable
+from oscbench.suite.errors import explain, without_name
+from oscbench.suite.reading import read_setting
 from oscbench.tasks import LengthError, Split, Task, Textual
 
 NUM_TOKENS = 200
@@ -62,7 +62,7 @@ def scores_of(
     """
     record, folder = record_named(name, results)
     _tell_changes(record)
-    chosen = task_for(record, task, dict(map(_setting, settings)))
+    chosen = task_for(record, task, dict(map(read_setting, settings)))
     on = prepare_process({**record.spec, "device": usable_device(device)})
     model = load_trained(record, folder)
     return evaluated(model, chosen, split=split, length=length, size=size, device=on)
@@ -94,21 +94,6 @@ def _tell_changes(record: Record) -> None:
     """A note on what is no longer as it was when the model was trained: it may answer otherwise than its record says."""
     for line in changes.of_one(record):
         print(f"oscbench: {line}", file=sys.stderr)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """`draw=3` -> ("draw", 3)."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise TrainedModelError(f'--set {text}: write it as key=value, for example "length=256"')
-    try:
-        return key, plain_yaml(value)
-    except SuiteError:
-        raise
-    except Exception as error:
-        raise TrainedModelError(
-            f"--set {text}: the value is not readable as YAML: {unreadable(error)}"
-        ) from error
 
 
 def task_for(record: Record, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Task:

@@ -104,6 +104,23 @@ def plain_yaml(text: str) -> Any:
     return yaml.load(text, _Loader)
 
 
+def read_setting(text: str) -> tuple[str, Any]:
+    """`draw=3` of a command line -> ("draw", 3).
+
+    Raises:
+        SuiteError: it is not written so.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SuiteError(f'--set {text}: write it as key=value, for example "length=256"')
+    try:
+        return key, plain_yaml(value)
+    except SuiteError:
+        raise
+    except Exception as error:
+        raise SuiteError(f"--set {text}: the value is not readable as YAML: {unreadable(error)}") from error
+
+
 def unreadable(error: Exception) -> str:
     """What is wrong with a YAML text, without where."""
     return str(getattr(error, "problem", None) or first_line(error))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from synthetic_records import make_record
 
-from oscbench.analysis.fairness import control_notes, position_notes, position_of, refusals, timed_alone
+from oscbench.analysis.choices import position_of
+from oscbench.analysis.fairness import control_notes, position_notes, refusals, timed_alone
 from oscbench.analysis.selection import Entry, pairs_by_reference
 from oscbench.records import Matching
 

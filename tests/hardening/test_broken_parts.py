@@ -44,6 +44,14 @@ def test_a_broken_part_is_refused_in_one_line(oscbench, tiny, key, name, expecte
     assert ended.err.count("\n") == 1
 
 
+def test_roles_that_no_report_will_read_are_told(oscbench, tiny):
+    """A report runs nobody's code, and `module:Class` is in no folder that it could read."""
+    ended = oscbench("validate", tiny(measures=f"[params, {PART.format('WithRole')}]"))
+    assert ended.code == 0
+    assert "reports read no roles of throwaway_parts:WithRole" in ended.err
+    assert "roles" not in oscbench("validate", tiny(measures=f"[params, {PART.format('Gives')}]")).err
+
+
 @pytest.fixture
 def beside(tmp_path, monkeypatch):
     """Write a file of a kind beside those of the package."""

@@ -16,6 +16,7 @@ from oscbench.analysis.frame import KEY, cell_key, load, newest, tidy
 from oscbench.records import Measurement, Record, Store, asked
 from oscbench.reporting import ReportError, export_frame
 
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "cpu"
 Save = Callable[..., Path]
 PROMISED = [
     "suite",
@@ -48,6 +49,25 @@ def test_measures_are_columns_and_whole_numbers_stay_whole() -> None:
     assert frame["params"].isna().sum() == 2  # the cells that did not finish
     row = frame.iloc[0]
     assert row["value"] == row["accuracy"]
+
+
+def test_what_a_cell_was_trained_with_is_in_columns() -> None:
+    """As it was resolved and searched, so that whoever exports need not open records."""
+    (record,) = [
+        one
+        for one in load(REFERENCE, ["tuned_digits"]).records
+        if (one.mechanism, one.variant, one.seed) == ("kope", "default", 200)
+    ]
+    row = tidy([record]).iloc[0]
+    assert row["position"] == record.spec_given["position"] == "learned+own"
+    assert (
+        row["learning_rate"] == record.spec["tuned"]["learning_rate"] != record.spec["train"]["learning_rate"]
+    )
+    assert json.loads(row["settings"])["gamma"] == record.spec["mechanism"]["gamma"]
+    assert json.loads(row["chosen"]) == {**record.spec["tuned"], **record.spec["own_model"]}
+    assert "settings.gamma" in row["searched"].split(", ")
+    assert json.loads(row["versions"]) == record.versions
+    assert json.loads(tidy([make_record()]).iloc[0]["chosen"]) == {}
 
 
 def test_a_measure_named_like_a_fixed_column_does_not_hide_it() -> None:

@@ -300,6 +300,21 @@ def test_validation_every_few_steps_changes_nothing_else(tiny, tmp_path):
     assert "validate_every" not in first.spec["train"], "a recipe without it keeps its identity"
 
 
+def test_who_hears_the_future_gets_no_score(tmp_path):
+    suite, results = tmp_path / "bytes.yaml", tmp_path / "results"
+    suite.write_text(
+        "task: {name: char_lm, length: 16, windows: 8, evaluation_windows: 4}\n"
+        "model: {width: 16, heads: 2, layers: 1}\ntrain: {steps: 1, batch_size: 4}\nseeds: 1\nfloors: false\n"
+        "mechanisms: [softmax, 'lawless_mechanisms:Foresees']\n"
+    )
+    assert run(suite, results) == 1
+    told = {name: (record.status, record.reason) for (name, _, _), record in records(results).items()}
+    assert told["softmax"] == ("ok", None)
+    status, reason = told["Foresees"]
+    assert status == "failed"
+    assert reason.startswith("mechanism Foresees hears the future: its outputs change by")
+
+
 def test_epochs_of_a_single_batch_are_not_each_validated(tiny, tmp_path):
     suite = tiny(
         train="{steps: 101, batch_size: 64}", mechanisms="[softmax]", task="{name: digits, fraction: 0.05}"

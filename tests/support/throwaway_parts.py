@@ -236,6 +236,10 @@ class HighRank(Gives):
     roles: ClassVar = {"three": {"rank": "high"}}
 
 
+class WithRole(Gives):
+    roles: ClassVar = {"three": {"rank": 50}}
+
+
 class NumberForLabel(Stripes):
     label = 5
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from statistics import correlation
 
 from oscbench import words
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.experiment import Experiment, Standing
-from oscbench.analysis.floors import is_floor, is_untrained
+from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.statistics.failures import Threshold, failures
 from oscbench.reporting.documents import Document

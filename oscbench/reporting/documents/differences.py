@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from oscbench import words
+from oscbench.analysis.choices import position_of
 from oscbench.analysis.comparison import Comparison
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import Study
 from oscbench.reporting.documents import Document, table

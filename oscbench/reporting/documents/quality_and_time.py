@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from oscbench import words
+from oscbench.analysis.choices import position_of
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.experiment import Experiment
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded, value_of
 from oscbench.analysis.selection import Entry

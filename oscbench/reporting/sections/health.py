@@ -13,8 +13,8 @@ import seaborn
 from matplotlib.figure import Figure
 
 from oscbench import words
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.experiment import Experiment, Standing, health_means
-from oscbench.analysis.floors import is_untrained
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
 from oscbench.reporting.page.figure import (

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from oscbench import words
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.experiment import Standing
-from oscbench.analysis.floors import is_untrained
 from oscbench.analysis.search import (
     Search,
     Tuned,

@@ -19,6 +19,7 @@ from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Outcome, Preview
 from oscbench.runner.scores import as_measured, scored
 from oscbench.runner.training import parallel
+from oscbench.runner.training.causality import prove_causal
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.loop import curves_of, data_generators, rehearsal, train
 from oscbench.runner.training.match_time import measure_all
@@ -153,6 +154,7 @@ class Training:
         subject = Subject(model, task, probe, device, spec["train"]["batch_size"])
         subject.rehearse = rehearsal(subject, recipe(spec), spec["seed"])
         outcome.calibration = model.calibrate(_first_batch(task, spec).to(device).inputs)
+        prove_causal(model, probe.inputs)
         measures = _measures(spec) if parallel.number() == 0 else {}
         gathering = Gathering(outcome.findings)
         for name, measure in measures.items():
@@ -165,6 +167,7 @@ class Training:
                 gathering.curves(outcome.curves, f"measure {name}", measure.curves(subject.history))
         if not parallel.leave():
             return model
+        prove_causal(model, probe.inputs)
         tested = spec.get("tested", True)
         gathering.results(spec["task"]["name"], _results(task, subject, tested=tested))
         result = outcome.findings.measures[task.metric.name if tested else f"validation_{task.metric.name}"]

@@ -169,6 +169,12 @@ def _prove_roles(name: str, measure_class: Any, where: str) -> None:
         raise SuiteError(f"{where}: {catalog.file_of('measures', name)}: {wrong}")
 
 
+def unread_roles(suite: Suite) -> list[str]:
+    """Measures whose roles no report will see: one reads files of names and runs nothing, and these have no name."""
+    outside = [one.name for one in suite.measures if one.name not in catalog.names("measures")]
+    return [name for name in outside if catalog.load("measures", name).roles]
+
+
 def _search(tune: Tune | None) -> dict[str, Any]:
     """The search that all entries share, as it stands in a spec; nothing where there is none."""
     if tune is None:

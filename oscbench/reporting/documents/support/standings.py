@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from oscbench import words
+from oscbench.analysis.choices import position_of
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.experiment import Experiment, Standing, values_of
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.same_runs import shared_note, suites_sharing

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oscbench import words
+from oscbench.analysis.choices import position_of
 from oscbench.analysis.experiment import Experiment, Standing
-from oscbench.analysis.fairness import position_of
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.records import Record
