@@ -62,6 +62,9 @@ def test_a_page_shows_a_suite_from_three_seeds_on() -> None:
     def shown(seeds: int) -> bool:
         made = [make_record(name, seed) for name in ("softmax", "kope") for seed in range(seeds)]
         made.append(make_record("softmax", 9))  # one that began beside the others
+        for name in ("chance", "bag", "place"):  # floors run once for all seeds
+            floor = make_record(name, 0)
+            made.append(floor.model_copy(update={"spec": {**floor.spec, "kind": "floor"}}))
         records = [r.model_copy(update={"suite": "recall"}) for r in made]
         return "(recall)" in make("recall_and_keywords", Loaded(tuple(records), (), ())).text
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from statistics import median
 
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.statistics.failures import Threshold
@@ -38,6 +39,8 @@ def few_of(loaded: Loaded, suites: Sequence[str]) -> list[str]:
     """Those suites that have records, but of too few seeds to show."""
     seeds: dict[str, dict[tuple[str, str], set[int]]] = {}
     for r in _records(loaded, suites):
+        if is_untrained(r):  # once for all seeds
+            continue
         seeds.setdefault(suite_name(r.suite), {}).setdefault((r.mechanism, r.variant), set()).add(r.seed)
     return [name for name, entries in seeds.items() if median(map(len, entries.values())) < FEWEST_SEEDS]
 
