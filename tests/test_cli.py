@@ -89,6 +89,10 @@ def test_mistake_in_a_suite_is_found_before_anything_runs(oscbench, tiny, tmp_pa
         (["validate", "nothing.yaml"], "nothing.yaml: no such file"),
         (["run", "smoke", "--set", "train.epohcs=3"], 'did you mean "epochs"?'),
         (["run", "smoke", "--only", "mechanism=kopee"], 'did you mean "kope"?'),
+        (
+            ["run", "smoke", "--only", "mechanism=softmax", "--only", "mechanism=kope"],
+            "values of a key are written together, as in mechanism=a,b",
+        ),
         (["run", "smoke", "--device", "gpu"], "allowed: auto, cpu, cuda"),
         (["run", "smoke", "--results", "/proc/oscbench"], "/proc/oscbench: results folder cannot be written"),
         (["report", "--results", "nothing"], "nothing: no such results folder"),

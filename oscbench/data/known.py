@@ -6,6 +6,7 @@ when the data were added, and holds them to it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -82,6 +83,9 @@ class Known:
         if self.is_file:
             return [(self.files[0], place)]
         return [(file, place / file.name) for file in self.files]
+
+
+_BOARD = re.compile(rb"[0-9.]{81},[1-9]{81}")
 
 
 def _speech_mistake(folder: Path) -> str | None:
@@ -225,6 +229,15 @@ def _no_task(path: Path) -> str | None:
     return None
 
 
+def _boards_mistake(file: Path) -> str | None:
+    """Lines of a puzzle and its solution; whether each has that one solution is for a task to prove, which takes minutes."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(itertools.islice(lines, 1000), start=1):
+            if line.strip() and not _BOARD.fullmatch(line.strip()):
+                return f"line {number}: is not puzzle,solution of 81 digits each (0 or . is blank)"
+    return None
+
+
 def _shards_mistake(folder: Path) -> str | None:
     """One tar file at least, wherever it lies."""
     return None if next(folder.rglob("*.tar"), None) else "holds no .tar file"
@@ -311,11 +324,13 @@ _ALL = (
         "sudoku_satnet",
         "SATNet's Sudoku boards, one file of lines puzzle,solution, 81 digits each, 0 = blank (Wang et al., arXiv 1905.12149); 9 × 9 boards",
         (KnownFile("sudoku-satnet.csv"),),
+        mistake=_boards_mistake,
     ),
     Known(
         "sudoku_rrn",
         "RRN's Sudoku test boards of 17 to 34 givens, one file of lines puzzle,solution (Palm et al., arXiv 1711.08028); 9 × 9 boards",
         (KnownFile("sudoku-rrn-test.csv"),),
+        mistake=_boards_mistake,
     ),
     Known(
         "camvid",

@@ -27,10 +27,16 @@ def record_named(name: str | Path, results: Path) -> tuple[Record, Path]:
         found = read(path)
         if isinstance(found, Damaged):
             raise ResultsError(f"{found.path}: {found.reason}")
-        return found, path.parent.parent
+        return found, _holding(path)
     if path.suffix == WEIGHTS:
-        return _by_identity(path.stem.rpartition("-")[2], path.parent.parent), path.parent.parent
+        return _by_identity(path.stem.rpartition("-")[2], _holding(path)), _holding(path)
     return _by_identity(str(name), results), results
+
+
+def _holding(path: Path) -> Path:
+    """The results folder of a file in a suite's folder, also for whoever stands in that."""
+    folder = path.parent.parent
+    return folder if path.parent != Path() else path.absolute().parent.parent
 
 
 def _by_identity(start: str, results: Path) -> Record:

@@ -365,7 +365,8 @@ def _put(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return
+        if path.is_symlink() and not path.exists():  # a link that leads nowhere holds no record
+            temporary.replace(path)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
             raise

@@ -269,9 +269,12 @@ def _notes(study: Study) -> tuple[str, ...]:
 def _prepare(output: Path, pages_only: bool, formats: Sequence[str]) -> None:
     """Make the folders before the long work, so that a bad place is found out at once."""
     try:
-        page = output / INDEX
-        if "html" in formats and page.is_file() and b"oscbench" not in page.read_bytes()[:LOOKED_AT]:
-            raise ReportError(f"{page}: is there already and no report of ours; choose another --output")
+        for page, form, ours in (
+            (output / INDEX, "html", b"oscbench"),
+            (output / MARKDOWN, "md", b"records of "),
+        ):
+            if form in formats and page.is_file() and ours not in page.read_bytes()[:LOOKED_AT]:
+                raise ReportError(f"{page}: is there already and no report of ours; choose another --output")
         for folder in (output,) if pages_only else (output / "tables", output / "figures"):
             folder.mkdir(parents=True, exist_ok=True)
         probe = output / ".writing"

@@ -150,6 +150,7 @@ def select(cells: list[CellRequest], only: list[str]) -> list[CellRequest]:
     Raises:
         SuiteError: an unknown key, a value that no cell has, or nothing is left.
     """
+    left = cells
     for choice in only:
         key, equals, text = choice.partition("=")
         if not equals:
@@ -163,7 +164,10 @@ def select(cells: list[CellRequest], only: list[str]) -> list[CellRequest]:
         for value in wanted:
             if value not in known:
                 raise SuiteError(f'--only {choice}: no cell has {key} "{value}"; {nearest(value, known)}')
-        cells = [cell for cell in cells if str(getattr(cell, key)) in wanted]
-    if not cells:
-        raise SuiteError("--only leaves no cell")
-    return cells
+        left = [cell for cell in left if str(getattr(cell, key)) in wanted]
+        if not left:
+            raise SuiteError(
+                f"--only {choice}: leaves no cell beside the choices before it, which all must hold; several values of a key are written "
+                f"together, as in {key}=a,b"
+            )
+    return left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,20 @@ def test_two_files_that_have_nothing_in_common_are_refused(tmp_path):
 
 
 def test_results_folders_are_read(tmp_path):
+    for text in (
+        "[1, 2]",
+        '{"benchmarks": 3}',
+        '{"benchmarks": [3]}',
+        '{"benchmarks": [{"extra_info": []}]}',
+        "[" * 9999,
+    ):
+        odd = tmp_path / "odd.json"
+        odd.write_text(text)
+        with pytest.raises(CompareError):
+            read(odd)
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(CompareError, match="not a regular file"):
+        read(tmp_path / "pipe.json")
     with pytest.raises(CompareError, match="nothing to compare"):
         read(tmp_path)
 

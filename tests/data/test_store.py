@@ -357,3 +357,13 @@ def test_maker_that_is_killed_leaves_neither_a_lock_nor_half_a_result(tmp_path):
 def test_the_room_loads_no_torch():
     code = "import oscbench.data, oscbench.data.listing, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sudoku_of_another_form_is_no_sudoku_and_costs_no_good_copy(tmp_path):
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(f"{'0' * 80}1,{'123456789' * 9}\n\n{'.' * 81},{'987654321' * 9}\r\n")
+    add("sudoku_satnet", good)
+    bad.write_text(f"{'0' * 80}1,{'123456789' * 9}\nquizzes,solutions\n")
+    with pytest.raises(UserError, match=r"bad\.csv: line 2: is not puzzle,solution of 81 digits each"):
+        add("sudoku_satnet", bad)
+    assert locate("sudoku_satnet").path.read_bytes() == good.read_bytes()

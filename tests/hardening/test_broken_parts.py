@@ -21,6 +21,11 @@ PART = "'throwaway_parts:{}'"
         ("task", "NoInputs", "the task does not say what its inputs are: AttributeError"),
         (
             "task",
+            "MisspeltConfig",
+            "task: throwaway_parts:MisspeltConfig: its Config takes no settings: PydanticUserError: `MisspeltSettings` is not fully defined",
+        ),
+        (
+            "task",
             "DictConfig",
             "task: throwaway_parts:DictConfig: its Config is <class 'dict'>; wanted: a class of settings",
         ),

@@ -264,6 +264,16 @@ def test_read_all_leaves_out_what_is_no_record_of_this_folder(store):
     assert (len(records), damaged) == (1, [])
 
 
+def test_a_link_that_leads_nowhere_costs_no_record(store):
+    """Where a record belongs; one that leads to a file is left as it is, as every file is."""
+    path = store.path_of(record())
+    path.parent.mkdir(parents=True)
+    path.symlink_to("nowhere")
+    store.write(record())
+    assert store.read_all() == ([record()], [])
+    assert not path.is_symlink()
+
+
 def test_pipes_devices_and_giants_among_records_are_named_at_once(store, monkeypatch):
     path = store.write(record())
     os.mkfifo(path.with_name("a-0000000000000001.json"))

@@ -133,3 +133,10 @@ def test_a_page_of_somebody_elses_is_not_written_over(save: Save, tmp_path: Path
     assert theirs.read_text() == "my own page"
     build_report(save(suites("a")), tmp_path, formats=("md",))
     assert theirs.read_text() == "my own page"
+    build_report(save(suites("a")), tmp_path, formats=("md",))
+    notes = tmp_path / "elsewhere" / "report.md"
+    notes.parent.mkdir()
+    notes.write_text("# My own report")
+    with pytest.raises(UserError, match=r"report\.md: is there already and no report of ours"):
+        build_report(save(suites("a")), notes.parent, pages_only=True)
+    assert notes.read_text() == "# My own report"

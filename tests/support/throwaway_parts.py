@@ -110,6 +110,14 @@ class NoInputs(Classification):
         raise AssertionError("it is never made")
 
 
+class MisspeltSettings(Stripes.Config):
+    amount: flaot = 1.0  # noqa: F821
+
+
+class MisspeltConfig(Stripes):
+    Config = MisspeltSettings
+
+
 class DictConfig(Stripes):
     Config = dict
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from oscbench.errors import UserError, kind_and_line
-from oscbench.records import Record, Store
+from oscbench.records import Record, Store, packed
 from oscbench.roles import has_role
 
 REGRESSION_EXIT_CODE = 3
@@ -104,6 +104,7 @@ def read(path: Path) -> dict[str, Reading]:
 
 def _from_benchmark(path: Path) -> dict[str, Reading]:
     try:
+        packed.regular(path)
         data = json.loads(path.read_text(encoding="utf-8"))
         return {
             entry["extra_info"].get("subject", entry["name"]): Reading(**entry["extra_info"]["gate"])
@@ -112,7 +113,9 @@ def _from_benchmark(path: Path) -> dict[str, Reading]:
         }
     except OSError as error:
         raise CompareError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except packed.UnreadableError as error:
+        raise CompareError(f"{path}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CompareError(f"{path}: not a file of `tox -e bench`: {kind_and_line(error)}") from error
 
 

@@ -275,6 +275,10 @@ def _resolve(
         config = config_class.model_validate(settings, strict=True)
     except ValidationError as error:
         raise SuiteError(f"{source}: {explain(error, config_class, where)}") from error
+    except Exception as error:  # a type that nothing knows, or whatever else stands in somebody's class
+        raise SuiteError(
+            f"{source}: {place(where)}: {name}: its Config takes no settings: {kind_and_line(error)}"
+        ) from error
     return {"name": name, **spelled(config)}
 
 
