@@ -341,5 +341,5 @@ def test_choices_pick_and_add_up(suite):
     found = cells(suite(seeds="3"))
     assert len(select(found, ["mechanism=kope,softmax"])) == 6
     assert len(select(found, ["mechanism=kope", "seed=0,2"])) == 2
-    with pytest.raises(SuiteError, match="no cell has mechanism"):
+    with pytest.raises(SuiteError, match="leaves no cell beside the choices before it, which all must hold"):
         select(found, ["mechanism=kope", "mechanism=softmax"])
