@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from oscbench.instruments import compiling
 from oscbench.instruments.clock import Contender
 from oscbench.models.step import HasLoss, take_step
+from oscbench.ops import compiling
 from oscbench.tasks import Batch
 
 Pass = Literal["forward", "backward", "step"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from command_line import PATIENCE_S, end, family, records, run, start, values, wait_until
 from device_processes import trained
 
@@ -306,3 +307,18 @@ def test_mistakes_are_one_line(oscbench, tiny, overrides, told):
     assert told in ended.err
     assert ended.err.count("\n") == 1 or "cells\n" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_cell_of_the_cpu_sees_no_gpu_where_there_is_one(tiny, tmp_path, monkeypatch):
+    """One process, and two that train a cell together."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    cases = {"one": "{epochs: 1, batch_size: 256}", "two": "{epochs: 1, batch_size: 256, devices: 2}"}
+    for name, train in cases.items():
+        suite = tiny(
+            mechanisms="['throwaway_mechanisms:NeedsNoGpu']", device="cpu", train=train, match="{by: none}"
+        )
+        assert run(suite, tmp_path / name) == 0, name
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    suite = tiny(mechanisms="['throwaway_mechanisms:NeedsNoGpu']", device="cpu", match="{by: none}")
+    assert run(suite, tmp_path / "none") == 1, "where there is no GPU nothing is hidden"

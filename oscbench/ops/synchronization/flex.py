@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import flex_attention
 
+from oscbench.ops.compiling import compiled
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
 from oscbench.ops.synchronization import blocked, registration, tiles
@@ -53,7 +54,8 @@ def _attend(
 @functools.cache
 def _compiled() -> Callable[..., Any]:
     # Uncompiled, FlexAttention writes out N × N scores.
-    return torch.compile(_attend, dynamic=True)
+    attend: Callable[..., Any] = compiled(_attend, dynamic=True)
+    return attend
 
 
 @torch.library.custom_op("oscbench::selective_synchronization_flex", mutates_args=())

@@ -75,7 +75,7 @@ class Child:
         job: what to run.
         keeping: what is kept beside the record.
         preload: what the fork server imports (`modules`); one that runs already stays as it is.
-        gpus: the GPUs that it may see, as `CUDA_VISIBLE_DEVICES` names them; None for all.
+        gpus: the GPUs that it may see, as `CUDA_VISIBLE_DEVICES` names them, "" for none; None for all.
         where: is said where a process breaks, as in ` on node-3`.
     """
 
@@ -94,7 +94,7 @@ class Child:
             self._first = _begun(context, job, keeping, gpus)
             return
         self._folder = tempfile.TemporaryDirectory(prefix="oscbench-")
-        own = [None] * devices if gpus is None else gpus.split(",")
+        own = gpus.split(",") if gpus else [gpus] * devices
         ranks = [Rank(number, devices, f"{self._folder.name}/meeting") for number in range(devices)]
         self._first = _begun(context, job, keeping, own[0], ranks[0])
         try:

@@ -40,7 +40,7 @@ class Local:
 
     def submit(self, job: Job) -> None:
         """Start a process for a job."""
-        visible = visible_devices(job.place.gpus) if job.place.gpus else None
+        visible = visible_devices(job.place.gpus) if self._machine.gpus else None
         self._children[job.ticket] = Child(job, self._keeping, modules(job.cell), visible)
         self._events.append(Started(job.ticket))
 
@@ -79,7 +79,7 @@ class Local:
 
 
 def visible_devices(indices: Collection[int]) -> str:
-    """GPUs of this machine by their place among those that this process sees, as `CUDA_VISIBLE_DEVICES` names them."""
+    """GPUs of this machine by their place among those that this process sees, as `CUDA_VISIBLE_DEVICES` names them; "" for none."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = seen.split(",") if seen else []
     return ",".join(names[index].strip() if names else str(index) for index in indices)

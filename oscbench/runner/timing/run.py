@@ -23,12 +23,12 @@ from oscbench.instruments.clock import (
     known_half_width,
     paired_ratio,
 )
-from oscbench.instruments.compiling import compiled
 from oscbench.instruments.nvml import handle_of
 from oscbench.instruments.peak_memory import PeakError, peaks_in_child
 from oscbench.machine.idle import wait_for_idle
 from oscbench.measures.latency import measurement, nothing
 from oscbench.measures.memory import cuda_peaks, memory_measurement, no_memory
+from oscbench.ops.compiling import compiled
 from oscbench.records import Measurement
 from oscbench.runner.cell_spec import Progress
 from oscbench.runner.timing.models import make_batch, make_model, model_contender, model_cost

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from oscbench.instruments.compiling import compiled
 from oscbench.models.step import take_step
 from oscbench.models.trunk import Output
+from oscbench.ops.compiling import compiled
 from oscbench.runner.training import parallel
 from oscbench.runner.training.graph import Captured, CudaRecorder, Recorder
 from oscbench.tasks import Batch, Task

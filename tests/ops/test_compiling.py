@@ -8,8 +8,8 @@ from torch._dynamo import config
 from torch._dynamo.exc import FailOnRecompileLimitHit
 from torch._dynamo.testing import CompileCounter
 
-from oscbench.instruments import compiling
-from oscbench.instruments.compiling import compiled
+from oscbench.ops import compiling
+from oscbench.ops.compiling import compiled
 
 
 @pytest.fixture
