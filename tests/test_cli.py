@@ -88,6 +88,7 @@ def test_mistake_in_a_suite_is_found_before_anything_runs(oscbench, tiny, tmp_pa
         (["run", "smokee"], 'no suite "smokee"; did you mean "smoke"?'),
         (["validate", "nothing.yaml"], "nothing.yaml: no such file"),
         (["run", "smoke", "--set", "train.epohcs=3"], 'did you mean "epochs"?'),
+        (["validate", "smoke", "--set", "train.epohcs=3"], 'did you mean "epochs"?'),
         (["run", "smoke", "--only", "mechanism=kopee"], 'did you mean "kope"?'),
         (
             ["run", "smoke", "--only", "mechanism=softmax", "--only", "mechanism=kope"],

@@ -114,9 +114,11 @@ def run(
     raise typer.Exit(code)
 
 
-def validate(suite: SuiteArgument, allow_imports: ImportsOption = False) -> None:
+def validate(
+    suite: SuiteArgument, overrides: OverridesOption = None, allow_imports: ImportsOption = False
+) -> None:
     """Check a suite without running it."""
     allow(allow_imports)
     from oscbench.runner import session
 
-    print(session.validate(suite))
+    print(session.validate(suite, overrides))

@@ -240,13 +240,13 @@ def _planned(
     return planned
 
 
-def validate(suite: str) -> str:
+def validate(suite: str, overrides: list[str] | None = None) -> str:
     """What a suite holds, in a line.
 
     Raises:
         UserError: a mistake in it.
     """
-    points = _planned(suite, [], [], None)
+    points = _planned(suite, overrides or [], [], None)
     among = f" at {len(points)} points" if len(points) > 1 else ""
     return f"{suite}: {words.many(sum(len(cells) for _, cells in points), 'cell')}{among}, no mistakes"
 

@@ -151,14 +151,14 @@ def evaluated(
     if size is not None and (not isinstance(size, int) or size < 1):
         raise TrainedModelError(f"size: got {size}; it is the side of the images, a whole number of pixels")
     if (unlike := _unlike(model.inputs, task.inputs)) is not None:
-        raise TrainedModelError(f"{task.label}: {unlike}")
+        raise TrainedModelError(f"{_label(task)}: {unlike}")
     device = device or next(model.parameters()).device
     try:
         other = task.at_length(length) if length != 1 else task
         other = other if size is None else other.at_size(size)
         scores = other.evaluate(model.to(device), split, device, **_batch(other.inputs))
     except (LengthError, UnsupportedError) as error:
-        raise TrainedModelError(f"{task.label}: {error}") from error
+        raise TrainedModelError(f"{_label(task)}: {error}") from error
     return {
         name: as_measured(
             (of := task.metric_named(name)), score, of.label if split == "test" else f"validation {name}"
@@ -200,7 +200,7 @@ def continued(
     """
     if not (isinstance(task, Textual) and isinstance(model, Sequence)):
         raise TrainedModelError(
-            f"{task.label}: a model of it continues no text; char_lm and word_lm have one"
+            f"{_label(task)}: a model of it continues no text; char_lm and word_lm have one"
         )
     device = next(model.parameters()).device
     ids = task.encode(prompt)[None].to(device)
@@ -225,6 +225,11 @@ def continued(
     except ValueError as error:
         raise TrainedModelError(str(error)) from error
     return after(most)
+
+
+def _label(task: Task) -> str:
+    """What a task is called under its settings, a text of one's own among them."""
+    return type(task).headline(task.config)[0] if hasattr(task, "config") else task.label
 
 
 def _unlike(own: Any, other: Any) -> str | None:
