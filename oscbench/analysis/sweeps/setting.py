@@ -1,7 +1,9 @@
 """Values of one setting side by side: does it matter, and which values are worse than the best?
 
 A grid in a suite gives entries whose variant ends in the setting, `gamma=0.05`. In each experiment one permutation test over all values
-says whether the setting matters at all; only then are values called worse than the best one, paired by seed and Holm-corrected.
+says whether the setting matters at all. A value is called worse than the best one where the same test says that of every set of values
+that the two are in, the pair among them (closed testing: Marcus, Peritz and Gabriel, Biometrika 63, 1976): the best value was picked on
+these numbers, and whichever of equals is picked, the set of its equals is among those tested.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -25,6 +28,8 @@ from oscbench.analysis.statistics.seeds import ALPHA, within_seeds_p
 _SETTING = re.compile(r"(?:(.*)\+)?([A-Za-z_]\w*)=([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)")
 
 
+MOST_OTHERS = 8
+"""Values beside a pair whose sets are all tested: 256 tests."""
 UNDECIDED = ("underpowered", "one seed: no test", "refused", "missing")
 
 
@@ -82,22 +87,45 @@ class Grid:
     @cached_property
     def p(self) -> float:
         """Of the test whether the values differ at all; NaN where two values or two seeds are not shared."""
-        rows = [{r.seed: headline(r) for r in standing.finished} for standing in self.whole.values()]
-        seeds = sorted(set.intersection(*(set(row) for row in rows)))
-        if len(rows) < 2 or len(seeds) < 2:
-            return math.nan
-        return within_seeds_p([[row[seed] for row in rows] for seed in seeds], np.random.default_rng(0))
+        return self._apart(frozenset(self.whole))
+
+    @cached_property
+    def _found(self) -> dict[frozenset[float], float]:
+        return {}
+
+    def _apart(self, values: frozenset[float]) -> float:
+        """p that none of these values differs from another, over the seeds that all of them finished."""
+        if values not in self._found:
+            rows = [{r.seed: headline(r) for r in s.finished} for value, s in self.points if value in values]
+            seeds = sorted(set.intersection(*map(set, rows)))
+            table = [[row[seed] for row in rows] for seed in seeds]
+            enough = len(rows) > 1 and len(seeds) > 1
+            self._found[values] = within_seeds_p(table, np.random.default_rng(0)) if enough else math.nan
+        return self._found[values]
+
+    def _closed(self, value: float) -> float:
+        """The largest p of all sets that hold a value and the best one; of very many values, the pair's over all pairs, which is larger."""
+        pair = frozenset((value, self.best))
+        others = [one for one in self.means if one not in pair]
+        if len(others) > MOST_OTHERS:
+            return min(1.0, self._apart(pair) * math.comb(len(self.means), 2))
+        subsets = chain.from_iterable(combinations(others, size) for size in range(len(others) + 1))
+        return max(self._apart(pair | frozenset(subset)) for subset in subsets)
 
     @cached_property
     def against_best(self) -> dict[float, Comparison]:
-        """Every other finished value minus the best one, corrected over them."""
+        """Every other finished value minus the best one; its corrected p is that of closed testing."""
         standings = {value: standing for value, standing in self.points if standing.finished}
         cells = {s.entry: s.cells for s in standings.values()}
         names = {s.entry: f"{self.key} {value:g}" for value, s in standings.items()}
         top = standings[self.best].entry
         others = [value for value in standings if value != self.best]
         found = [compare(Pair(standings[value].entry, top), names, cells, {}) for value in others]
-        return dict(zip(others, correct(found), strict=True))
+        alone = {value: correct([one])[0] for value, one in zip(others, found, strict=True)}
+        return {
+            value: replace(one, p_holm=self._closed(value)) if math.isfinite(one.p_holm) else one
+            for value, one in alone.items()
+        }
 
     @property
     def worse(self) -> list[float]:

@@ -1,8 +1,8 @@
 """Values of one setting side by side: does a mechanism need it tuned, and anew for each task?
 
 A grid in a suite gives entries whose variant ends in the setting, `gamma=0.05`. In each section one permutation test over all values
-says whether the setting matters at all; only then are values called worse than the best one, paired by seed and Holm-corrected. Over
-sections with the same setting it is asked whether one value serves them all.
+says whether the setting matters at all, and of each value whether it is worse than the best, which was picked on the same numbers
+(`oscbench.analysis.sweeps.setting`). Over sections with the same setting it is asked whether one value serves them all.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,7 +44,8 @@ from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Reads, Table, count_cell
 from oscbench.reporting.page.verdict import Answer
 
-_SELECTION = "The best value was picked on the numbers that it is compared on, which flatters it"
+_CLOSED = "p (closed)"
+_SELECTION = "The best value was picked on the numbers that it is compared on, which flatters its size; the test allows for that"
 
 
 def in_words(grid: Grid) -> Answer:
@@ -149,7 +151,11 @@ def values_table(slug: str, same: Sequence[Grid]) -> Table:
         Reads("Task", lambda p: f"{p.grid.experiment.task_label} ({p.grid.experiment.suite})", "left"),
         Reads(key, lambda p: Cell(f"{p.value:g}", p.value)),
         Reads("Result", _result),
-        *(one for one in difference_columns("Minus the best", _compared) if one.heading != "p"),
+        *(
+            replace(one, heading=_CLOSED) if one.heading == "p (Holm)" else one
+            for one in difference_columns("Minus the best", _compared)
+            if one.heading != "p"
+        ),
         Reads("Seeds", lambda p: count_cell(len(p.standing.values))),
         Reads("Verdict", _verdict, "left"),
     ]
@@ -192,7 +198,7 @@ def _raw(point: _Point) -> dict[str, Any]:
         ends = mean_interval(results)
         raw |= {"mean": float(np.mean(results)), "t_low": ends.low, "t_high": ends.high}
     if c and c.paired:
-        raw |= {"minus_best": c.paired.mean, "p_holm": c.p_holm}
+        raw |= {"minus_best": c.paired.mean, "p_closed": c.p_holm}
     return raw
 
 

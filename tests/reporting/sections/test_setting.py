@@ -7,6 +7,7 @@ import pytest
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded, newest
+from oscbench.analysis.statistics.seeds import within_seeds_p
 from oscbench.analysis.study import assemble
 from oscbench.analysis.sweeps.setting import grids
 from oscbench.reporting import build_report
@@ -59,6 +60,29 @@ def test_the_best_value_and_those_clearly_worse():
     assert "not told apart from it: 0." in told.text
     assert "picked on the numbers" in told.caveats[-1]
     assert [standing.name for standing in grid.others] == ["plain"]
+
+
+def test_a_value_is_worse_only_where_every_set_with_it_and_the_best_says_so():
+    """Three of four values are equal. Holm over differences from the best, which was picked, would call one of its equals worse."""
+    rng = np.random.default_rng(20)
+    means = {0.0: 0.9, 0.05: 0.9, 0.1: 0.9, 0.4: 0.5}
+    drawn = {value: [mean + 0.003 * rng.standard_normal() for _ in range(8)] for value, mean in means.items()}
+    (grid,) = grids_of(
+        [
+            make_record("wave", seed, suite="grid_digits", variant=f"gain={value}", value=one)
+            for value, some in drawn.items()
+            for seed, one in enumerate(some)
+        ]
+    )
+    assert grid.best == 0.0
+    assert grid.worse == [0.4]
+    assert grid.against_best[0.05].paired.p == pytest.approx(4 / 2**8)
+
+    def p(*values):
+        return within_seeds_p(np.transpose([drawn[value] for value in values]), np.random.default_rng(0))
+
+    sets = [p(0.0, 0.05), p(0.0, 0.05, 0.1), p(0.0, 0.05, 0.4), p(0.0, 0.05, 0.1, 0.4)]
+    assert grid.against_best[0.05].p_holm == max(sets) == sets[1] > 0.3
 
 
 def test_values_that_cannot_be_told_apart():
@@ -148,7 +172,7 @@ def test_numbers_of_the_table_are_those_of_the_records_and_the_page_holds_it(sav
     for value, mean in means.items():
         assert raw["scenes", value]["mean"] == pytest.approx(mean)
     assert raw["scenes", 0.0]["minus_best"] == pytest.approx(means[0.0] - means[0.1])
-    assert raw["digits", 0.1]["p_holm"] == pytest.approx(2 * 2 / 2**8)
+    assert raw["digits", 0.1]["p_closed"] == pytest.approx(2 / 2**8), "of the pair and of all three"
     build_report(save(found), tmp_path / "page")
     html, text = ((tmp_path / "page" / name).read_text() for name in ("index.html", "report.md"))
     assert "wave: one gain for all tasks?" in text
