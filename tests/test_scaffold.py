@@ -186,7 +186,7 @@ def test_a_mechanism_is_held_to_the_laws_by_a_command(oscbench):
     assert kept.code == 0
     assert kept.out.count(" yes") == 10
     begun = oscbench("new", "mechanism", "mine")
-    assert "before: oscbench check mine:Mine --allow-imports" in begun.out
+    assert "next: oscbench check mine:Mine --allow-imports, then put" in begun.out
     assert oscbench("check", "mine:Mine", "--allow-imports").code == 0
     broken = oscbench("check", "lawless_mechanisms:Undercounts", "--allow-imports")
     assert broken.code == 1

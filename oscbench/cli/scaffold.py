@@ -48,9 +48,8 @@ def new_thing(
     print(path)
     permit = " --allow-imports" if outside else ""
     there = f" in {path.parent}" if outside and path.parent.resolve() != Path.cwd() else ""
-    print(f"next: {_WHERE[kind.value].format(named)}, and oscbench run SUITE{permit}{there}")
-    if kind is NewKind.mechanism:
-        print(f"before: oscbench check {named}{permit}{there}")
+    held = f"oscbench check {named}{permit}, then " if kind is NewKind.mechanism else ""
+    print(f"next: {held}{_WHERE[kind.value].format(named)}, and oscbench run SUITE{permit}{there}")
 
 
 def check(
