@@ -13,6 +13,11 @@ def is_untrained(record: Record) -> bool:
     return record.spec.get("kind") == "floor"
 
 
+def is_reference(record: Record) -> bool:
+    """Whether a cell is a simple model of the whole input, shown beside a task's floors and withholding nothing."""
+    return is_untrained(record) and record.card.traits.get("reference", False)
+
+
 def position_of(record: Record) -> str:
     """Where a cell's tokens have their places from, `auto` resolved: one of `oscbench.positions`; empty where nothing was trained.
 

@@ -1,7 +1,8 @@
 """Floors: what a task gives away to those who do not look, and whether its best entry is above that.
 
-A floor is a record like any other, of something that needs no attention: chance, a linear model of pixels, an n-gram model, or a model whose
-mixing is the mean of all tokens. Where the best entry is not above every floor by more than the margin, the task tells nobody apart.
+A floor is a record like any other, of something that needs no attention: chance, a bag of pixels, an n-gram model, or a model whose mixing is
+the mean of all tokens. Where the best entry is not above every floor by more than the margin, the task tells nobody apart. A reference, as a
+linear model of all pixels where they stand, is shown beside them and withholds nothing: it sees the whole input.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from oscbench import words
-from oscbench.analysis.choices import is_untrained
+from oscbench.analysis.choices import is_reference, is_untrained
 from oscbench.analysis.frame import headline
 from oscbench.analysis.statistics.equivalence import Margin, declared_margin
 from oscbench.analysis.statistics.seeds import Interval, mean_interval
@@ -101,7 +102,11 @@ def above_floor(entries: Mapping[str, Sequence[Record]]) -> AboveFloor | None:
         None where there is no floor, no entry beside it, or the metric has no better side.
     """
     finished = {name: [r for r in cells if np.isfinite(headline(r))] for name, cells in entries.items()}
-    floors = {name: cells for name, cells in finished.items() if cells and is_floor(cells[0])}
+    floors = {
+        name: cells
+        for name, cells in finished.items()
+        if cells and is_floor(cells[0]) and not is_reference(cells[0])
+    }
     others = {name: cells for name, cells in finished.items() if cells and not is_floor(cells[0])}
     if not floors or not others:
         return None

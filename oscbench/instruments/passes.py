@@ -47,4 +47,10 @@ def model_pass(
         return Contender(backward, loss)
     on_cuda = batch.inputs.device.type == "cuda"
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0, capturable=on_cuda)
-    return Contender(lambda: take_step(called, task, batch, optimizer))
+
+    def step() -> None:
+        take_step(called, task, batch, optimizer)
+        # Left behind, gradients would lie below the level that the next step's peak is taken above.
+        optimizer.zero_grad(set_to_none=True)
+
+    return Contender(step)

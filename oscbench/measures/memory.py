@@ -40,6 +40,7 @@ class Memory(Measure):
     """Peaks above the level before the pass; weights and AdamW's two moments belong to the level."""
 
     Config = MemoryConfig
+    version = 2  # gradients are above the level, as they are made in a step
     label = "memory"
     roles: ClassVar[Mapping[str, Role]] = {
         "step_peak_memory_bytes": {"rank": 40, "cost": "Peak memory", "peak": True},

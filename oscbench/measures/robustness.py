@@ -51,9 +51,10 @@ class RobustnessConfig(MeasureConfig):
 
 
 class Robustness(Measure):
-    """`<metric>_<change>_<strength>` for every change, and `calibration_error`."""
+    """`<metric>_<change>_<strength>` for every change, `<metric>_pgd_0` of the attack's images unchanged, and `calibration_error`."""
 
     Config = RobustnessConfig
+    version = 2  # the attack's images unchanged
     label = "accuracy under changed images"
 
     def after(self, subject: Subject) -> Findings:
@@ -67,7 +68,8 @@ class Robustness(Measure):
             ("contrast", config.contrast),
             ("pgd", config.pgd),
         ):
-            for strength in strengths:
+            # What an attack costs is told on the images that it saw, so that they are also looked at unchanged.
+            for strength in (0.0, *strengths) if kind == "pgd" and strengths else strengths:
                 name = f"{subject.task.metric.name}_{kind}_{strength:g}"
                 found.measures[name] = self._changed(subject, kind, strength)
         found.measures["calibration_error"] = self._calibration(subject)
@@ -111,7 +113,9 @@ class Robustness(Measure):
             "noise": f"noise of {strength:g} of the range",
             "occlusion": f"{strength:.0%} of the patches covered",
             "contrast": f"contrast times {strength:g}",
-            "pgd": f"PGD, L∞ radius {strength:g} of the range, {steps}",
+            "pgd": f"PGD, L∞ radius {strength:g} of the range, {steps}"
+            if strength
+            else "the images of the attack, unchanged",
         }[kind]
 
     def _change(self, subject: Subject, kind: str, strength: float, low: Tensor, high: Tensor) -> Change:
@@ -125,6 +129,8 @@ class Robustness(Measure):
             return lambda batch, generator: occluded(batch.inputs, strength, patch, generator)
         if kind == "contrast":
             return lambda batch, _: _less_contrast(batch.inputs, strength)
+        if strength == 0.0:
+            return lambda batch, _: batch.inputs
         return lambda batch, generator: self._attacked(subject, batch, strength, low, high, generator)
 
     def _attacked(

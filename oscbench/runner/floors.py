@@ -1,4 +1,7 @@
-"""Floors of a suite: what its task gives away without mixing, once for each draw of the data, as records beside those of its cells."""
+"""Floors of a suite: what its task gives away without mixing, once for each draw of the data, as records beside those of its cells.
+
+A task's references are run and kept in the same way: simple models that see the whole input.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from oscbench.suite import LoadedSuite, Suite
 from oscbench.tasks.support.checks import task_name
 
 VERSION = 1
-"""Raised when a floor would come out otherwise."""
+"""Raised when all floors would come out otherwise; a task says of its own which did (`floor_versions`)."""
 
 
 def floor_cells(loaded: LoadedSuite, cells: list[Cell]) -> list[Cell]:
@@ -32,11 +35,11 @@ def floor_cells(loaded: LoadedSuite, cells: list[Cell]) -> list[Cell]:
         return []
     task, threads = cells[0].spec["task"], cells[0].spec["threads"]
     task_class, config = task_of(cells[0].spec)
-    ideas = task_class.floors(config)
+    names = [*task_class.floors(config), *task_class.references(config)]
     seeds = sorted({cell.spec["seed"] for cell in cells})
     made = []
     for seed in seeds if task.get("draw") == "per_seed" else seeds[:1]:
-        for name in ideas:
+        for name in names:
             spec = {
                 "kind": "floor",
                 "task": task,
@@ -45,7 +48,10 @@ def floor_cells(loaded: LoadedSuite, cells: list[Cell]) -> list[Cell]:
                 "seed": seed,
                 "device": "cpu",
                 "threads": threads,
-                "versions": {"task": task_class.version, "floor": VERSION},
+                "versions": {
+                    "task": task_class.version,
+                    "floor": task_class.floor_versions.get(name, VERSION),
+                },
             }
             given = {"source": loaded.source, "task": cells[0].given["task"]}
             made.append(
@@ -107,5 +113,7 @@ def floor_card(spec: dict[str, Any]) -> MechanismCard:
     """What a reader must know about a floor."""
     task_class, config = task_of(spec)
     name = spec["mechanism"]["name"]
-    idea = task_class.floors(config)[name]
-    return MechanismCard(name=name, label=f"floor: {name}", idea=idea, citation="", traits={"floor": True})
+    floors, references = task_class.floors(config), task_class.references(config)
+    kind = "floor" if name in floors else "reference"
+    idea = {**references, **floors}[name]
+    return MechanismCard(name=name, label=f"{kind}: {name}", idea=idea, citation="", traits={kind: True})

@@ -228,6 +228,8 @@ class Task(ABC):
     label: ClassVar[str]
     metric: ClassVar[Metric]
     failure: ClassVar[Failure | None] = None
+    floor_versions: ClassVar[Mapping[str, int]] = {}
+    """Of floors that come out otherwise than they once did; 1 of all others."""
     backbone: ClassVar[str]
     inputs: Any
     num_training_examples: int
@@ -244,8 +246,17 @@ class Task(ABC):
         del config
         return {}
 
+    @classmethod
+    def references(cls, config: Any) -> dict[str, str]:
+        """Answers of simple models that do see the whole input, by name, and what each does; `floor` makes them too.
+
+        They are shown beside what is trained and withhold no verdict: they say how much of a task is there for whom it needs no attention.
+        """
+        del config
+        return {}
+
     def floor(self, name: str) -> torch.nn.Module:
-        """The model of a floor, fitted to the training split; it goes into `evaluate` like any other."""
+        """The model of a floor or a reference, fitted to the training split; it goes into `evaluate` like any other."""
         raise NotImplementedError(name)
 
     @classmethod

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import copy
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,13 +27,13 @@ from oscbench.errors import UserError
 from oscbench.settings import added
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks.support.floors import Floor
-from oscbench.tasks.support.text.ngrams import NGrams
+from oscbench.tasks.support.text.ngrams import NGrams, frequencies
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453
 EXCLUDED = ("site-packages", "dist-packages", "test", "tests", "__pycache__", "lib2to3", "idlelib")
-FLOOR_ORDER = 4
-"""Bytes of the longest stretch that the floor counts, three of context and the next."""
+MOST_ORDER = 7
+"""Bytes of the longest stretch that the floor may count, six of context and the next."""
 SEPARATOR = b"\n"
 """Between the files of a folder."""
 
@@ -67,6 +67,7 @@ class CharLM(Task):
     version = 1
     label = "bytes of Python source"
     metric = Metric("bits_per_character", "test bits per character", "bits/character", "lower")
+    floor_versions: ClassVar[Mapping[str, int]] = {"ngram": 2}  # Witten-Bell at one order before
     backbone = "sequence"
     inputs: SequenceInputs
 
@@ -107,13 +108,18 @@ class CharLM(Task):
         del config
         return {
             "chance": "how often each byte stands in the training part",
-            "ngram": f"{FLOOR_ORDER}-grams of the training part, interpolated (Witten-Bell)",
+            "ngram": f"n-grams of the training part, modified Kneser-Ney, n up to {MOST_ORDER} as validation prefers it",
         }
 
     def floor(self, name: str) -> nn.Module:
         """One of them."""
-        order = 1 if name == "chance" else FLOOR_ORDER
-        return Floor(NGrams(self.splits["train"], VOCABULARY, order).log_probabilities)
+        train = self.splits["train"]
+        if name == "chance":
+            shares = frequencies(train, VOCABULARY)
+            return Floor(lambda inputs: shares.expand(*inputs.shape, -1))
+        counted = NGrams(train, VOCABULARY, MOST_ORDER)
+        order = counted.chosen((batch.inputs, batch.targets) for batch in self.batches("validation", 256))
+        return Floor(lambda inputs: counted.log_probabilities(inputs, order))
 
     def tensors(self) -> dict[str, Tensor]:
         """The three parts."""

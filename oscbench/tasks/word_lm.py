@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -23,9 +23,9 @@ from torch.nn.functional import cross_entropy
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
-from oscbench.tasks.support.floors import Floor
+from oscbench.tasks.support.floors import NEVER, Floor
 from oscbench.tasks.support.text import sources as sources
-from oscbench.tasks.support.text.ngrams import NGrams
+from oscbench.tasks.support.text.ngrams import NGrams, frequencies
 from oscbench.tasks.support.text.words import (
     BOS,
     EOS,
@@ -41,8 +41,8 @@ from oscbench.tasks.support.text.words import (
 
 PREPARATION = "word_lm v1"
 SPLITS = ("train", "validation", "test")
-FLOOR_ORDER = 3
-"""Words of the longest stretch that the floor counts."""
+MOST_ORDER = 5
+"""Words of the longest stretch that the floor may count."""
 LOGITS_AT_ONCE = 2**24
 """Numbers that a batch of evaluation may hold: 64 MiB in float32, whatever the vocabulary."""
 
@@ -137,6 +137,7 @@ class WordLM(Task):
     version = 1
     label = PROTOCOLS["python_docs"].label
     metric = Metric("perplexity_python_docs_words4000_len50", "test perplexity", "1", "lower")
+    floor_versions: ClassVar[Mapping[str, int]] = {"ngram": 2}  # Witten-Bell at one order before
     backbone = "sequence"
     inputs: SequenceInputs
 
@@ -171,13 +172,20 @@ class WordLM(Task):
         del config
         return {
             "chance": "how often each word stands in the training rows",
-            "ngram": f"{FLOOR_ORDER}-grams of the training rows, interpolated (Witten-Bell)",
+            "ngram": f"n-grams of the training rows, modified Kneser-Ney, n up to {MOST_ORDER} as validation prefers it",
         }
 
     def floor(self, name: str) -> nn.Module:
         """One of them."""
-        order = 1 if name == "chance" else FLOOR_ORDER
-        return Floor(NGrams(self.splits["train"], self.inputs.vocabulary, order, PAD).log_probabilities)
+        train, vocabulary = self.splits["train"], self.inputs.vocabulary
+        if name == "chance":
+            shares = frequencies(train, vocabulary, PAD)
+            return Floor(lambda inputs: shares.expand(*inputs.shape, -1))
+        counted = NGrams(train, vocabulary, MOST_ORDER, PAD)
+        order = counted.chosen((batch.inputs, batch.targets) for batch in self.batches("validation", 256))
+        if not PROTOCOLS[self.config.corpus].joined:
+            return Floor(lambda inputs: counted.log_probabilities(inputs, order))
+        return Floor(lambda inputs: _ended(counted.log_probabilities(inputs, order)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Rows of the three splits, and the words that the ids stand for."""
@@ -312,6 +320,16 @@ def _spaced(rows: Tensor, count: int | None) -> Tensor:
     if count is None or count >= len(rows):
         return rows
     return rows[torch.arange(count) * len(rows) // count]
+
+
+def _ended(told: Tensor) -> Tensor:
+    """Log-probabilities (B, N, V) of rows that all end at their last place and nowhere before it, as a model with positions soon knows."""
+    never, end = torch.full_like(told[..., EOS], -torch.inf), told.new_zeros(())
+    others = told - torch.log1p(-told[..., EOS].exp())[..., None]
+    others[..., EOS] = never
+    others[:, -1] = -torch.inf
+    others[:, -1, EOS] = end
+    return others.clamp_min(NEVER)
 
 
 task = WordLM

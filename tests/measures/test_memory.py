@@ -55,6 +55,15 @@ def test_both_passes_with_weights_apart(monkeypatch):
     assert [name for name, _ in asked] == ["forward", "step"]
 
 
+def test_gradients_are_part_of_a_steps_peak():
+    """Of one example they are most of it; weights and moments, twice and once as large again, are not."""
+    subject = make_subject(width=256)
+    found = Memory(MemoryConfig(batch_size=1)).after(subject).measures
+    weights = found["step_peak_memory_bytes"].details["weights_bytes"]
+    assert 0.9 * weights < found["step_peak_memory_bytes"].value < 2.0 * weights
+    assert found["forward_peak_memory_bytes"].value < 0.5 * weights
+
+
 def test_where_it_cannot_be_measured_there_is_no_number(monkeypatch):
     def fails(*arguments, threads):
         raise PeakError("this system does not tell VmHWM")

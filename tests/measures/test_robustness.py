@@ -72,6 +72,19 @@ def test_an_attack_costs_more_than_noise_of_its_radius(trained: Subject, found: 
     assert measured.n == 500
 
 
+def test_an_attack_is_held_against_the_same_images_unchanged(trained: Subject) -> None:
+    measures = Robustness(RobustnessConfig(pgd=[0.02], attacked=60)).after(trained).measures
+    whole, attacked = measures["accuracy_pgd_0"], measures["accuracy_pgd_0.02"]
+    assert (whole.n, attacked.n) == (60, 60)
+    (batch,) = trained.first_examples("test", 60)
+    trained.model.eval()
+    right = trained.model(batch.inputs).prediction.argmax(1) == batch.targets
+    trained.model.train()
+    assert whole.value == pytest.approx(float(right.float().mean()))
+    assert whole.label.endswith("the images of the attack, unchanged")
+    assert "accuracy_pgd_0" not in Robustness(RobustnessConfig(pgd=[])).after(trained).measures
+
+
 def test_an_attack_stays_in_its_ball_and_in_the_range(trained: Subject) -> None:
     measure, batch = Robustness(RobustnessConfig()), next(trained.task.batches("test", 16))
     low, high = trained.task.input_range()

@@ -11,51 +11,114 @@ import pytest
 import torch
 
 from oscbench import catalog
+from oscbench.tasks import word_lm
 from oscbench.tasks.agreement import Agreement, AgreementConfig
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 from oscbench.tasks.digits import Digits, DigitsConfig
 from oscbench.tasks.recall import Recall, RecallConfig
 from oscbench.tasks.support.floors import histogram, logistic, moments
-from oscbench.tasks.support.text.ngrams import NGrams
+from oscbench.tasks.support.text.ngrams import NGrams, frequencies
 
 CPU = torch.device("cpu")
 VOCABULARY = 5
 
 
-def literal(text: list[int], context: list[int], token: int) -> float:
-    """p(token | context) by recursion over dictionaries."""
-    below = literal(text, context[1:], token) if context else 1.0 / VOCABULARY
-    reach = len(context)
-    followers = Counter(
-        text[place + reach] for place in range(len(text) - reach) if text[place : place + reach] == context
-    )
-    if not followers:
+def grams(rows: list[list[int]], length: int) -> Counter[tuple[int, ...]]:
+    return Counter(tuple(row[at : at + length]) for row in rows for at in range(len(row) - length + 1))
+
+
+def discounts(counts: Counter[tuple[int, ...]]) -> list[float]:
+    """D1, D2 and D3+ of eq. 26 of Chen and Goodman."""
+    n = [sum(count == number for count in counts.values()) for number in (1, 2, 3, 4)]
+    if not all(n):
+        return [0.5, 0.5, 0.5]
+    y = n[0] / (n[0] + 2 * n[1])
+    found = [1 - 2 * y * n[1] / n[0], 2 - 3 * y * n[2] / n[1], 3 - 4 * y * n[3] / n[2]]
+    return [min(max(one, 0.0), most) for most, one in enumerate(found, start=1)]
+
+
+def literal(rows: list[list[int]], context: list[int], token: int, order: int) -> float:
+    """Modified Kneser-Ney as its equation has it, from the definition of each count."""
+    length = len(context) + 1
+    if length == order:
+        counts = grams(rows, length)
+    else:
+        longer = {gram for row in rows for gram in grams([row], length + 1)}
+        begun = {tuple(row[:length]) for row in rows if len(row) >= length}
+        counts = Counter([gram[1:] for gram in longer] + list(begun))
+    below = literal(rows, context[1:], token, order) if context else 1 / VOCABULARY
+    after = {gram[-1]: count for gram, count in counts.items() if list(gram[:-1]) == context}
+    if not after:
         return below
-    kinds = len(followers)
-    return (followers[token] + kinds * below) / (followers.total() + kinds)
+    d = discounts(counts)
+    total = sum(after.values())
+    free = sum(d[min(count, 3) - 1] for count in after.values())
+    own = after.get(token, 0)
+    return (own - d[min(own, 3) - 1] if own else 0.0) / total + free / total * below
 
 
-def test_counts_are_smoothed_as_the_equation_says() -> None:
-    text = torch.randint(0, 4, (60,), generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("length", "order"), [(400, 3), (60, 3), (90, 4), (90, 1)])
+def test_counts_are_smoothed_as_the_equation_says(length: int, order: int) -> None:
+    text = (
+        torch.randint(0, 4, (length,), generator=torch.Generator().manual_seed(0)) % 3
+        + torch.arange(length) % 2
+    )
     rows = torch.tensor([[0, 1, 2, 3, 4, 0, 1], [3, 3, 1, 0, 2, 2, 2]])
-    found = NGrams(text, VOCABULARY, order=3).log_probabilities(rows).exp().double()
+    found = NGrams(text, VOCABULARY, order=4).log_probabilities(rows, order).exp().double()
     assert torch.allclose(found.sum(-1), torch.ones(2, 7).double(), atol=1e-6)
     for row in range(2):
         for place in range(7):
-            context = rows[row, max(0, place - 1) : place + 1].tolist()
+            context = rows[row, max(0, place - order + 2) : place + 1].tolist() if order > 1 else []
             for token in range(VOCABULARY):
-                expected = literal(text.tolist(), context, token)
+                expected = literal([text.tolist()], context, token, order)
                 assert float(found[row, place, token]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_no_context_reaches_over_a_row_and_padding_is_never_predicted() -> None:
+def test_rows_begin_anew() -> None:
+    """What stands first in a row has been preceded by nothing, which is one kind of thing; no context reaches over a row."""
+    rows = torch.randint(0, VOCABULARY, (20, 5), generator=torch.Generator().manual_seed(1))
+    found = NGrams(rows, VOCABULARY, order=3).log_probabilities(rows[:2]).exp().double()
+    for place in range(5):
+        context = rows[0, max(0, place - 1) : place + 1].tolist()
+        for token in range(VOCABULARY):
+            assert float(found[0, place, token]) == pytest.approx(
+                literal(rows.tolist(), context, token, 3), rel=1e-5
+            )
+
+
+def test_padding_is_never_predicted() -> None:
     rows = torch.tensor([[1, 2, 0, 0], [3, 4, 3, 0]])
     counted = NGrams(rows, VOCABULARY, order=2, ignored=0)
     found = counted.log_probabilities(torch.tensor([[2]])).exp()[0, 0]
-    # 2 is followed by padding alone, so nothing was counted after it, and single tokens decide.
-    single = NGrams(rows, VOCABULARY, order=1, ignored=0).log_probabilities(torch.tensor([[2]])).exp()[0, 0]
-    assert torch.allclose(found, single)
-    assert float(single[0]) == pytest.approx(4 * 0.2 / (5 + 4))
+    # 2 is followed by padding alone, so that nothing was counted after it, and single tokens decide: 1 and 3 at a beginning, 2, 4, 3 later.
+    kept = torch.tensor([0.0, 0.5, 0.5, 1.5, 0.5]) / 5
+    assert torch.allclose(found, kept + 2.0 / 5 / VOCABULARY)
+    shares = frequencies(rows, VOCABULARY, ignored=0).exp()
+    assert float(shares[0]) == pytest.approx(4 * 0.2 / (5 + 4))
+    assert float(shares.sum()) == pytest.approx(1.0)
+
+
+def test_validation_chooses_how_far_counting_looks() -> None:
+    """A text that repeats itself every seven tokens is known from its last three; noise from none."""
+    text = torch.tensor([0, 1, 0, 2, 0, 1, 3] * 60)
+    counted = NGrams(text, VOCABULARY, order=6)
+    assert counted.chosen([(text[None, :50], text[None, 1:51])]) >= 4
+    noise = torch.randint(0, VOCABULARY, (500,), generator=torch.Generator().manual_seed(2))
+    other = torch.randint(0, VOCABULARY, (1, 201), generator=torch.Generator().manual_seed(3))
+    counted = NGrams(noise, VOCABULARY, order=6)
+    order = counted.chosen([(other[:, :-1], other[:, 1:])])
+    costs = [counted._cost(other[:, :-1], other[:, 1:], one) for one in range(2, 7)]
+    assert order == 2 + costs.index(min(costs)) == 2
+
+
+def test_rows_of_joined_words_end_where_all_do() -> None:
+    """The floor knows it, as a model with positions does; elsewhere no row ends, and what it said of other words is scaled."""
+    told = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    ended = word_lm._ended(told).exp()
+    assert torch.allclose(ended.sum(-1), torch.ones(2, 4), atol=1e-6)
+    assert torch.equal(ended[:, -1, word_lm.EOS], torch.ones(2))
+    assert not ended[:, :-1, word_lm.EOS].any()
+    assert torch.allclose(ended[0, 0, 3] / ended[0, 0, 4], (told[0, 0, 3] - told[0, 0, 4]).exp())
 
 
 def test_a_histogram_does_not_see_where_and_a_mean_of_frames_not_when() -> None:

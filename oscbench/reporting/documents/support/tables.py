@@ -73,7 +73,10 @@ def seeds_row(standings: Sequence[Standing]) -> list[str]:
 
 
 def gains_table(
-    heading: str, pairs: Sequence[tuple[Standing, Standing]], names: Mapping[str, str], less: str = ""
+    heading: str,
+    pairs: Sequence[tuple[Standing, Standing]],
+    names: Mapping[str, str],
+    less: Mapping[str, str] | None = None,
 ) -> str:
     """A row a measure, a column a pair: the first entry's values less the second's, paired by seed.
 
@@ -81,9 +84,13 @@ def gains_table(
         heading: Of the first column.
         pairs: The columns.
         names: Measure -> what its row is called.
-        less: A measure that is taken off first, cell by cell; none where empty.
+        less: Measure -> another that is taken off it first, cell by cell.
     """
-    rows = [(told, *(_gain(one, other, name, less) for one, other in pairs)) for name, told in names.items()]
+    off = less or {}
+    rows = [
+        (told, *(_gain(one, other, name, off.get(name, "")) for one, other in pairs))
+        for name, told in names.items()
+    ]
     headings = (heading, *(f"{one.name} {words.MINUS} {other.name}" for one, other in pairs))
     return table(headings, rows, numbers=len(pairs))
 

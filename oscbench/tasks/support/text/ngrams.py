@@ -1,14 +1,18 @@
 """A smoothed n-gram model: what counting alone makes of a text, the floor under every language model.
 
-Interpolated Witten-Bell smoothing (Witten and Bell 1991, method C; Chen and Goodman, arXiv cmp-lg/9606011, eq. 4):
+Interpolated modified Kneser-Ney smoothing (Chen and Goodman, arXiv cmp-lg/9606011, later Computer Speech & Language 13, 1999):
 
-    p(c | h) = (count(h c) + T(h) p(c | h')) / (count(h) + T(h)),
+    p(c | h) = max(a(h c) - D(a(h c)), 0) / Σ_c a(h c) + γ(h) p(c | h'),
 
-where T(h) is how many different tokens follow h, h' is h without its oldest token, and the shortest context falls back on all tokens alike.
+where h' is h without its oldest token, a counts how often h c stands in the text for the longest h and for shorter ones how many different
+tokens stand before it (the beginning of a row is one more), D takes one of three discounts for a = 1, 2 and more, which follow from how
+many stretches are that rare, γ(h) gives what was taken off to p(c | h'), and the shortest context falls back on all tokens alike. The
+length of the longest stretch is a setting like any other: `chosen` takes it on validation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +28,15 @@ class _Table:
         contexts: (C,) packed into one number each, ascending.
         starts: (C + 1,) where each one's followers begin.
         followers: (F,) token ids.
-        counts: (F,) how often each follows its context.
+        counts: (F,) a(h c).
+        discounts: (F,) of each.
     """
 
     contexts: Tensor
     starts: Tensor
     followers: Tensor
     counts: Tensor
+    discounts: Tensor
 
 
 class NGrams:
@@ -45,40 +51,69 @@ class NGrams:
 
     def __init__(self, text: Tensor, vocabulary: int, order: int, ignored: int | None = None) -> None:
         assert vocabulary**order < 2**63
-        self.vocabulary, self.order = vocabulary, order
+        self.vocabulary, self.order, self.ignored = vocabulary, order, ignored
         rows = text.long() if text.dim() == 2 else text.long()[None]
-        self.tables = [self._counted(rows, length, ignored) for length in range(order)]
+        stretches = [self._stretches(rows, length) for length in range(1, order + 1)]
+        self._counted = [self._table(whole, counts) for whole, counts in stretches]
+        self._preceded = [
+            self._table(*self._before(rows, longer, length))
+            for length, (longer, _) in enumerate(stretches[1:], start=1)
+        ]
 
-    def _counted(self, rows: Tensor, length: int, ignored: int | None) -> _Table:
-        """Followers of every context of so many tokens."""
-        last = rows[:, length:].flatten()
-        packed = self._contexts(rows, length)[:, : rows.shape[1] - length].flatten()
-        if ignored is not None:
-            packed, last = packed[last != ignored], last[last != ignored]
-        # NumPy sorts numbers several times as fast as PyTorch, and that is nearly all of the time.
-        ordered = torch.from_numpy(np.sort((packed * self.vocabulary + last).numpy()))
-        whole, counts = ordered.unique_consecutive(return_counts=True)
+    def _stretches(self, rows: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """Every different stretch of so many tokens that ends in one that is predicted, ascending, and how often it is there."""
+        packed = self._packed(rows, length)
+        if self.ignored is not None:
+            packed = packed[rows[:, length - 1 :] != self.ignored]
+        return _different(packed.flatten())
+
+    def _before(self, rows: Tensor, longer: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        """The same stretches, and how many different tokens stand before each, of the stretches that are one longer."""
+        inside = longer % self.vocabulary**length
+        begun, _ = self._stretches(rows[:, :length], length)  # nothing stands before the beginning of a row
+        return _different(torch.cat((inside, begun)))
+
+    def _table(self, whole: Tensor, counts: Tensor) -> _Table:
         contexts, followers = whole // self.vocabulary, whole % self.vocabulary
         distinct, sizes = contexts.unique_consecutive(return_counts=True)
         starts = torch.cat((sizes.new_zeros(1), sizes.cumsum(0)))
-        return _Table(distinct, starts, followers, counts)
+        return _Table(distinct, starts, followers, counts.double(), _discounts(counts))
 
-    def _contexts(self, rows: Tensor, length: int) -> Tensor:
+    def _packed(self, rows: Tensor, length: int) -> Tensor:
         """(R, N) -> (R, N - length + 1): every stretch of so many tokens as one number."""
         packed = rows.new_zeros(rows.shape[0], rows.shape[1] - length + 1)
         for place in range(length):
             packed = packed * self.vocabulary + rows[:, place : place + packed.shape[1]]
         return packed
 
-    def log_probabilities(self, inputs: Tensor) -> Tensor:
+    def chosen(self, validation: Iterable[tuple[Tensor, Tensor]]) -> int:
+        """The order that says most of some rows: inputs (B, N) and the tokens that follow (B, N).
+
+        Orders are tried from 2 on, up to the first that is worse than the one before it.
+        """
+        batches = list(validation)
+        best, least = 1, float("inf")
+        for order in range(2, self.order + 1):
+            cost = sum(self._cost(inputs, targets, order) for inputs, targets in batches)
+            if cost >= least:
+                break
+            best, least = order, cost
+        return best
+
+    def _cost(self, inputs: Tensor, targets: Tensor, order: int) -> float:
+        told = self.log_probabilities(inputs, order).gather(-1, targets.long()[..., None])[..., 0].double()
+        return -float(told.sum() if self.ignored is None else told[targets != self.ignored].sum())
+
+    def log_probabilities(self, inputs: Tensor, order: int | None = None) -> Tensor:
         """Of each next token (B, N, V) [nats], from up to order - 1 tokens before it of those in its row (B, N)."""
         batch, length = inputs.shape
+        order = self.order if order is None else order
         found = torch.full((batch, length, self.vocabulary), 1.0 / self.vocabulary, dtype=torch.float64)
-        for reach, table in enumerate(self.tables):
+        for reach, table in enumerate([*self._preceded[: order - 1], self._counted[order - 1]]):
             if reach > length:
                 break
             # The token at place i is the newest of a context that begins at i - reach + 1.
-            contexts = self._contexts(inputs.long(), reach)
+            contexts = self._packed(inputs.long(), reach)
             contexts = contexts[:, :length] if reach == 0 else contexts
             first = max(0, reach - 1)
             found[:, first:] = self._refined(table, contexts, found[:, first:])
@@ -94,10 +129,41 @@ class NGrams:
         receiver = torch.repeat_interleave(known, kinds)
         before = torch.repeat_interleave(kinds.cumsum(0) - kinds, kinds)
         entry = torch.repeat_interleave(begin, kinds) + torch.arange(len(receiver)) - before
-        counts = torch.zeros_like(below)
-        counts[receiver, table.followers[entry]] = table.counts[entry].double()
-        weight = torch.zeros(len(flat), 1, dtype=torch.float64)
-        weight[known, 0] = kinds.double()
-        total = counts.sum(1, keepdim=True) + weight
-        refined = torch.where(total > 0, (counts + weight * below) / total.clamp_min(1.0), below)
+        counts, taken = table.counts[entry], table.discounts[entry]
+        total, free = (torch.zeros(len(flat), dtype=torch.float64) for _ in range(2))
+        total.index_add_(0, receiver, counts)
+        free.index_add_(0, receiver, taken)
+        kept = torch.zeros_like(below)
+        kept[receiver, table.followers[entry]] = counts - taken
+        refined = torch.where(
+            total[:, None] > 0, (kept + free[:, None] * below) / total.clamp_min(1.0)[:, None], below
+        )
         return refined.view_as(shorter)
+
+
+def frequencies(text: Tensor, vocabulary: int, ignored: int | None = None) -> Tensor:
+    """Log of how often each token stands in a text (V,) [nats], with room for those that do not (Witten-Bell)."""
+    ids = text.flatten().long()
+    counts = torch.bincount(ids if ignored is None else ids[ids != ignored], minlength=vocabulary).double()
+    kinds = (counts > 0).sum()
+    return ((counts + kinds / vocabulary) / (counts.sum() + kinds)).log().float()
+
+
+def _different(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Ascending, and how often each is there."""
+    # NumPy sorts numbers several times as fast as PyTorch, and that is nearly all of the time.
+    ordered = torch.from_numpy(np.sort(numbers.numpy()))
+    found: tuple[Tensor, Tensor] = ordered.unique_consecutive(return_counts=True)
+    return found
+
+
+def _discounts(counts: Tensor) -> Tensor:
+    """D(a) for each count (F,): eq. 26 of Chen and Goodman, or a half of a count where a text is too small to say."""
+    rare = [int((counts == number).sum()) for number in (1, 2, 3, 4)]
+    if all(rare):
+        share = rare[0] / (rare[0] + 2 * rare[1])
+        of = [number - (number + 1) * share * rare[number] / rare[number - 1] for number in (1, 2, 3)]
+    else:
+        of = [0.5, 0.5, 0.5]
+    kept = torch.tensor([0.0, *(min(max(one, 0.0), number) for number, one in enumerate(of, start=1))])
+    return kept.double()[counts.clamp_max(3)]
