@@ -55,6 +55,7 @@ class AboveFloor:
         interval: 95 % t interval of it.
         margin: What the interval must lie above.
         unit: Of the metric.
+        gaps: What the mean is of.
     """
 
     best: str
@@ -64,6 +65,7 @@ class AboveFloor:
     interval: Interval
     margin: Margin
     unit: str
+    gaps: tuple[float, ...] = ()
 
     @property
     def decides(self) -> bool:
@@ -122,10 +124,9 @@ def above_floor(entries: Mapping[str, Sequence[Record]]) -> AboveFloor | None:
     for name, cells in floors.items():
         gaps = [sign * gap for gap in _gaps(others[best], cells)]
         if gaps:
+            ends = mean_interval(gaps)
             found.append(
-                AboveFloor(
-                    best, name, len(gaps), float(np.mean(gaps)), mean_interval(gaps), margin, first.unit
-                )
+                AboveFloor(best, name, len(gaps), float(np.mean(gaps)), ends, margin, first.unit, tuple(gaps))
             )
     return min(found, key=lambda one: one.mean, default=None)
 

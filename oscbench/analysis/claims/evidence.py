@@ -10,7 +10,7 @@ from oscbench import words
 from oscbench.analysis.claims.ledger import Ask
 from oscbench.analysis.comparison import LOST_ITSELF, VERDICT_SEEDS, Comparison
 from oscbench.analysis.costs.growth import is_timing
-from oscbench.analysis.floors import above_floor, is_floor
+from oscbench.analysis.floors import AboveFloor, above_floor, is_floor
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import (
     Entry,
@@ -200,8 +200,8 @@ class Evidence:
         why = [why for name, why in told if value is None or value in _changes(name)]
         return why[0] if why and all(why) else ""
 
-    def below_floor(self, name: str, suite: str, value: str | None = None) -> str:
-        """Why an entry itself has nothing to lose: nowhere in the suite is it above a floor; empty where it is, or has no floor."""
+    def over_floor(self, name: str, suite: str, value: str | None = None) -> list[AboveFloor]:
+        """An entry itself against the floor that it is the least above, in each section of a suite that has floors."""
         named, found = self.named(name, suite), []
         apart: dict[str, list[Record]] = {}
         for record in self.cells(suite, value):
@@ -212,8 +212,15 @@ class Evidence:
                 if entry_of(record) == named or is_floor(record):
                     entries.setdefault(self.called(str(entry_of(record)), suite), []).append(record)
             over = above_floor(entries)
-            found.append("" if over is None or over.decides else f"{over.best} {over.gap}")
-        return found[0] if found and all(found) else ""
+            found += [over] if over is not None else []
+        return found
+
+    def below_floor(self, name: str, suite: str, value: str | None = None) -> str:
+        """Why an entry itself has nothing to lose: nowhere in the suite is it above a floor; empty where it is, or has no floor."""
+        found = self.over_floor(name, suite, value)
+        if not found or any(over.decides for over in found):
+            return ""
+        return f"{found[0].best} {found[0].gap}"
 
     def _report(self, suite: str, asked: Sequence[str]) -> Study | None:
         records = tuple(r for r in self.cells(suite) if not is_timing(r))

@@ -123,6 +123,13 @@ class Count(_OfPair):
     tolerance: float = 0.01
 
 
+class OverFloors(_OfSuite):
+    """Is an entry itself above every floor of its task, by more than its suite's margin?"""
+
+    rule: Literal["above floors"]
+    entry: str
+
+
 class Learned(_Frozen):
     """Which seeds count: those that learned their task.
 
@@ -253,6 +260,7 @@ Ask = Annotated[
     | FailsLess
     | Quantity
     | Level
+    | OverFloors
     | Loses
     | Less
     | Rises

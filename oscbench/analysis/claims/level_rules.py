@@ -10,7 +10,7 @@ import numpy as np
 
 from oscbench import words
 from oscbench.analysis.claims.evidence import Evidence, Finding, Levels, Outcome, absent, by_interval
-from oscbench.analysis.claims.ledger import Count, Finishes, Quantity, Time
+from oscbench.analysis.claims.ledger import Count, Finishes, OverFloors, Quantity, Time
 from oscbench.analysis.costs.timing import ratio_half_width
 from oscbench.analysis.frame import value_of
 from oscbench.analysis.statistics.seeds import exact_proportion_interval, mean_interval
@@ -56,6 +56,27 @@ def _quantity(ask: Quantity, evidence: Evidence, levels: Levels) -> Finding:
         return ends.high < floor or ends.low > top
 
     return by_interval(ask, text, len(values), levels, holds=inside, fails=outside)
+
+
+def over_floors(asks: Sequence[OverFloors], evidence: Evidence, levels: Levels) -> list[Finding]:
+    """Entries themselves against the floor that each is the least above, as their suite's verdicts need it of the best."""
+    return [_over_floors(ask, evidence, levels) for ask in asks]
+
+
+def _over_floors(ask: OverFloors, evidence: Evidence, levels: Levels) -> Finding:
+    found = evidence.over_floor(ask.entry, ask.suite, ask.value)
+    if not found:
+        return absent(ask)
+    least = min(found, key=lambda over: over.mean - over.margin.value)
+    text = f"{least.best} {least.gap}, {least.n} seeds ({ask.suite})"
+
+    def inside(level: float) -> bool:
+        return mean_interval(least.gaps, level).low >= least.margin.value
+
+    def outside(level: float) -> bool:
+        return mean_interval(least.gaps, level).high < least.margin.value
+
+    return by_interval(ask, text, least.n, levels, holds=inside, fails=outside)
 
 
 def times(asks: Sequence[Time], evidence: Evidence, levels: Levels) -> list[Finding]:

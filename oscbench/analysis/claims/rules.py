@@ -22,12 +22,13 @@ from oscbench.analysis.claims.ledger import (
     Level,
     Loses,
     NeedsLess,
+    OverFloors,
     Quantity,
     Rises,
     Sooner,
     Time,
 )
-from oscbench.analysis.claims.level_rules import counts, finishes, quantities, times
+from oscbench.analysis.claims.level_rules import counts, finishes, over_floors, quantities, times
 from oscbench.analysis.claims.measure_rules import less, levels, losses
 from oscbench.analysis.claims.paired_rules import differences, fails_less
 from oscbench.analysis.claims.ratio_rules import half_ways, needs_less, sooner
@@ -39,6 +40,7 @@ _RULES: dict[type, Callable[[Any, Evidence, Levels], list[Finding]]] = {
     FailsLess: fails_less,
     Quantity: quantities,
     Level: levels,
+    OverFloors: over_floors,
     Loses: losses,
     Less: less,
     Rises: rises,
