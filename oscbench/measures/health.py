@@ -2,13 +2,14 @@
 
 By layer, at the start and at the end, on a fixed probe batch: entropy and Gini of the attention, its distance from the identity and from
 uniform, how many receivers hear only themselves, the mechanism's own numbers (locked share, order), the order of its phases plain and
-weighted by attention, and the share of its parameters whose gradient is exactly 0.
+weighted by attention, and the share of its parameters whose gradient is exactly 0; its flag leaves out words that the probe lacks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -99,7 +100,7 @@ class Health(Measure):
     def _look(self, subject: Subject, when: When) -> Findings:
         model = subject.model
         special = model.context(subject.probe.inputs).positions.special
-        output, dead = _with_gradients(subject)
+        output, dead, reached = _with_gradients(subject)
         rows = [
             HealthRow(when=when, layer=layer, quantities=layer_quantities(found, special))
             for layer, found in enumerate(output.diagnostics)
@@ -111,23 +112,56 @@ class Health(Measure):
             direction="lower",
             n=sum(p.numel() for p in model.parameters()),
         )
-        return Findings({f"zero_gradient_share_{when}": share}, rows, _flags(rows, dead, when))
+        return Findings({f"zero_gradient_share_{when}": share}, rows, _flags(rows, reached, when))
 
 
-def _with_gradients(subject: Subject) -> tuple[Output, float]:
-    """One forward and backward pass on the probe; the model's mode, gradients and state are left as they were."""
+def _with_gradients(subject: Subject) -> tuple[Output, float, float]:
+    """One forward and backward pass on the probe; the model's mode, gradients and state are left as they were.
+
+    Returns:
+        What it gave; the share of parameters with exactly zero gradient; and the same without rows of embeddings that nobody asked for.
+    """
     model, probe = subject.model, subject.probe
     was_training = model.training
     model.eval()
-    output = model(probe.inputs, diagnostics=True)
+    with _asked_rows(model) as asked:
+        output = model(probe.inputs, diagnostics=True)
     loss = subject.task.loss(output.prediction, probe)
     parameters = list(model.parameters())
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    zeros = sum(
-        p.numel() if g is None else int((g == 0).sum()) for p, g in zip(parameters, gradients, strict=True)
-    )
+    zeros = unasked = 0
+    for p, g in zip(parameters, gradients, strict=True):
+        gone = torch.ones_like(p, dtype=torch.bool) if g is None else g == 0
+        zeros += int(gone.sum())
+        if p in asked:  # a word that the probe lacks is no dead parameter, unless the head reads it as well
+            unasked += int(gone[~asked[p]].sum())
     model.train(was_training)
-    return output, zeros / sum(p.numel() for p in parameters)
+    count = sum(p.numel() for p in parameters)
+    return output, zeros / count, (zeros - unasked) / max(1, count - unasked)
+
+
+@contextlib.contextmanager
+def _asked_rows(model: torch.nn.Module) -> Iterator[dict[Tensor, Tensor]]:
+    """Which rows of each table of embeddings a pass looks up, (rows,) bool, by the table."""
+    asked: dict[Tensor, Tensor] = {}
+
+    def looked_up(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, torch.nn.Embedding)
+        rows = asked.setdefault(
+            module.weight, torch.zeros(len(module.weight), dtype=torch.bool, device=module.weight.device)
+        )
+        rows[inputs[0].flatten()] = True
+
+    hooks = [
+        module.register_forward_pre_hook(looked_up)
+        for module in model.modules()
+        if isinstance(module, torch.nn.Embedding)
+    ]
+    try:
+        yield asked
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _flags(rows: list[HealthRow], dead: float, when: When) -> list[str]:

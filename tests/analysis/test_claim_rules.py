@@ -44,6 +44,23 @@ def test_no_worse_is_judged_against_its_margin() -> None:
     assert outcome(pair(0.0, noise=0.0), "no worse", **WAVE)[0] == "holds", "equal at every seed"
 
 
+def test_an_entry_is_above_every_floor_by_the_margin_or_not() -> None:
+    entry = {"suite": "toy", "entry": "wave"}
+    found = [*pair(0.0), *cells("ring", [0.97] * 8)]
+    verdict, text = outcome(with_floor(found, 0.85), "above floors", **entry)
+    assert verdict == "holds"
+    assert "wave is +5.00 points" in text
+    assert "ahead of the floor bag, 8 seeds (toy)" in text
+    verdict, text = outcome(with_floor(found, 0.95), "above floors", **entry)
+    assert verdict == "does not hold"
+    assert "behind the floor bag" in text
+    assert outcome(with_floor(found, 0.895), "above floors", **entry)[0] == "undecided", "about the margin"
+    assert outcome(with_floor(found[:4] + found[8:12], 0.85), "above floors", **entry)[0] == "undecided", (
+        "four seeds"
+    )
+    assert outcome(found, "above floors", **entry)[0] == "not tested", "no floor"
+
+
 def test_who_is_below_the_floor_has_nothing_to_lose() -> None:
     best = cells("ring", [0.97] * 8)
     assert outcome(with_floor([*pair(-0.001), *best], 0.85), "no worse", **WAVE)[0] == "holds"

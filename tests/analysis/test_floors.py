@@ -53,6 +53,27 @@ def test_the_floor_that_is_least_below_counts_and_lower_may_be_better() -> None:
     assert above_floor({"pixels": high}) is None
 
 
+def test_a_reference_is_shown_and_withholds_nothing() -> None:
+    """A simple model of the whole input may be ahead of all that was trained: a reader sees it, and comparisons stand."""
+    linear = [
+        r.model_copy(update={"card": r.card.model_copy(update={"traits": {"reference": True}})})
+        for r in floor("linear", [0.9], data_hash="d")
+    ]
+    worse = [v - 0.05 for v in BEST]
+    records = [
+        *cells("wave", BEST, data_hash="d"),
+        *cells("plain", worse, data_hash="d"),
+        *floor("pixels", [0.5], data_hash="d"),
+        *linear,
+    ]
+    (experiment,) = assemble(Loaded(tuple(records), (), ()), ()).experiments
+    assert experiment.above_floor is not None
+    assert experiment.above_floor.floor == "pixels"
+    assert "linear" in {standing.entry.mechanism for standing in experiment.standings}
+    assert [str(c.pair.treatment) for c in experiment.comparisons] == ["wave:default"], "nobody else"
+    assert not experiment.comparisons[0].withheld
+
+
 def test_verdicts_are_withheld_where_the_best_is_not_clearly_above_its_floor() -> None:
     worse = [v - 0.05 for v in BEST]
     records = [

@@ -9,9 +9,12 @@ import pytest
 import torch
 from measure_subjects import make_subject
 
-from oscbench.measures import MeasureConfig
+from oscbench.measures import MeasureConfig, Subject
 from oscbench.measures.health import Health, _flags, attention_quantities, phase_quantities
+from oscbench.mechanisms.softmax import Softmax, SoftmaxConfig
+from oscbench.models.backbones.sequence import Sequence, SequenceConfig
 from oscbench.records import HealthRow
+from oscbench.tasks import Batch, SequenceInputs
 
 NOBODY = torch.zeros(6, dtype=torch.bool)
 
@@ -58,6 +61,30 @@ def test_phases_are_weighted_by_what_a_receiver_hears() -> None:
     found = phase_quantities(phases, weights)
     assert found["order_parameter"] == pytest.approx(0.0, abs=1e-6)
     assert found["synchrony"] == pytest.approx(1.0)
+
+
+def test_words_that_the_probe_lacks_are_no_dead_parameters() -> None:
+    """Most rows of a large table of embeddings have no gradient, and nothing is wrong; a frozen layer still is told."""
+
+    class Task:
+        def loss(self, prediction: torch.Tensor, batch: Batch) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(prediction.flatten(0, 1), batch.targets.flatten())
+
+    inputs = SequenceInputs(vocabulary=5_000, length=6, num_outputs=7, is_causal=True)
+    model = Sequence(
+        SequenceConfig(width=16, heads=2, layers=1), inputs, Softmax, SoftmaxConfig(), hidden=None, seed=0
+    )
+    ids = torch.arange(12).reshape(2, 6) % 7
+    subject = Subject(model, Task(), Batch(ids, ids), torch.device("cpu"), 2)  # type: ignore[arg-type]
+    found = Health(Health.Config()).after(subject)
+    assert found.measures["zero_gradient_share_end"].value > 0.9
+    assert found.flags == []
+    with torch.no_grad():
+        model.head.weight.zero_()  # so that nothing before the head has a gradient
+    dead = Health(Health.Config()).after(subject)
+    assert [
+        flag for flag in dead.flags if flag.endswith("of parameters have exactly zero gradient at the end")
+    ]
 
 
 def test_flags_name_layers_and_shares() -> None:

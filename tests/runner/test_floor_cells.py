@@ -32,10 +32,10 @@ def planned(path: str) -> list[tuple[str, int]]:
 
 
 def test_a_task_has_its_floors_once_unless_each_seed_has_data_of_its_own(tmp_path: Path) -> None:
-    assert planned(suite(tmp_path, seeds=3)) == [("chance", 0), ("bag", 0)]
-    assert planned(suite(tmp_path, seeds="[5, 7]")) == [("chance", 5), ("bag", 5)]
+    assert planned(suite(tmp_path, seeds=3)) == [("chance", 0), ("bag", 0), ("linear", 0)]
+    assert planned(suite(tmp_path, seeds="[5, 7]")) == [("chance", 5), ("bag", 5), ("linear", 5)]
     each = suite(tmp_path, seeds="[5, 7]", task="{name: digits, draw: per_seed}")
-    assert planned(each) == [("chance", 5), ("bag", 5), ("chance", 7), ("bag", 7)]
+    assert planned(each) == [(name, seed) for seed in (5, 7) for name in ("chance", "bag", "linear")]
     assert planned(suite(tmp_path, floors="false")) == []
 
 
@@ -50,8 +50,10 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
 
 def test_floors_are_records_that_a_report_can_set_beside_cells(records: list[Record]) -> None:
     by_name = {record.mechanism: record for record in records}
-    assert set(by_name) == {"softmax", "chance", "bag"}
-    softmax, bag = by_name["softmax"], by_name["bag"]
+    assert set(by_name) == {"softmax", "chance", "bag", "linear"}
+    softmax, bag, linear = by_name["softmax"], by_name["bag"], by_name["linear"]
+    assert (linear.card.label, linear.card.traits) == ("reference: linear", {"reference": True})
+    assert linear.measures["accuracy"].value > 0.9, "it sees where pixels stand"
     assert bag.spec["kind"] == "floor"
     assert (bag.protocol, bag.data_hash, bag.metric) == (softmax.protocol, softmax.data_hash, softmax.metric)
     assert bag.measures["accuracy"].n == softmax.measures["accuracy"].n == 500

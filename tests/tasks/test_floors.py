@@ -16,7 +16,7 @@ from oscbench.tasks.agreement import Agreement, AgreementConfig
 from oscbench.tasks.char_lm import CharLM, CharLMConfig
 from oscbench.tasks.digits import Digits, DigitsConfig
 from oscbench.tasks.recall import Recall, RecallConfig
-from oscbench.tasks.support.floors import histogram, logistic, moments
+from oscbench.tasks.support.floors import STRENGTHS, best_logistic, histogram, logistic, moments
 from oscbench.tasks.support.text.ngrams import NGrams, frequencies
 
 CPU = torch.device("cpu")
@@ -194,3 +194,19 @@ def test_floors_have_names_and_say_what_they_do(name: str) -> None:
     floors = task.floors(task.Config())
     assert not floors or "chance" in floors
     assert all(text and not text.endswith(".") for text in floors.values())
+
+
+def test_a_linear_model_of_digits_sees_where_pixels_stand() -> None:
+    """And so reads nearly all of them, at the strength that validation prefers; a bag of the same pixels does not."""
+    task = Digits(DigitsConfig())
+    assert list(Digits.references(task.config)) == ["linear"]
+    score = task.evaluate(task.floor("linear"), "test", CPU)["accuracy"].value
+    assert 0.96 < score < 0.99
+    assert task.evaluate(task.floor("bag"), "test", CPU)["accuracy"].value < 0.4
+    chosen = [
+        best_logistic(task.fitting(), task.batches("validation", 256), lambda x: x.flatten(1), 10, [strength])
+        for strength in STRENGTHS
+    ]
+    rights = [task.evaluate(one, "validation", CPU)["accuracy"].value for one in chosen]
+    found = task.evaluate(task.floor("linear"), "validation", CPU)["accuracy"].value
+    assert found == max(rights) > min(rights)

@@ -30,15 +30,17 @@ _PANELS = (
     ("bytes of Python source", "language_small", "timing_decoder", "12-layer decoder"),
 )
 """Panel, suite of the quality, suite of the time, and the model that was timed."""
-_COSTLY = ("steps",)
-"""Settings that multiply what a mechanism computes: an entry that has them otherwise than the mechanism that was timed has no time here."""
+_CHEAP = ("name", "gamma", "learn_gamma", "base", "mix_gain", "init_locked", "position")
+"""Settings that change numbers, or add one vector to a token, and no other work. An entry has the time of what was timed with all others
+alike, and none where nothing was."""
 _ROOM, _LINE = 0.45, 0.055
 """Of a name, as shares of a panel's width and height."""
 _HEAD = """# What does quality cost in time?
 
 Means over seeds with 95 % intervals, against the time of a training step of a whole model over softmax's, measured in turn on an idle
 machine's processor (none on a GPU yet) at equal width, heads and MLP. The model that is timed is not the small one that is trained: times
-say what a mechanism costs where it is used, by its default settings (an entry that takes another number of inner steps has no time here).
+say what a mechanism costs where it is used, with the settings of the entry that cost anything (one that was timed with none like them has no
+time here).
 An empty dot has other positions added to its tokens than softmax has in its suite, so that its quality may be theirs. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 
@@ -95,27 +97,38 @@ def _experiments(loaded: Loaded, suite: str) -> Sequence[Experiment]:
     return report.single if report else ()
 
 
-def _times(loaded: Loaded, suite: str) -> dict[str, tuple[float, Mapping[str, Any]]]:
-    """Mechanism -> time of a training step over softmax's and the settings it was timed with, of the newest record of a timing suite."""
+class _Timed(NamedTuple):
+    """What was timed: a mechanism with settings, and its time over softmax's."""
+
+    name: str
+    settings: Mapping[str, Any]
+    time: float
+
+
+def _times(loaded: Loaded, suite: str) -> list[_Timed]:
+    """Times of a training step over softmax's, of the newest record of a timing suite."""
     own = [r for r in loaded.records if is_timing(r) and suite_name(r.suite) == suite]
     if not own:
-        return {}
+        return []
     newest = max(own, key=lambda record: record.finished_utc)
-    start = "step_ratio/"
-    timed = {contender["key"]: contender for contender in newest.spec["contenders"]}
-    return {
-        key: (value_of(newest, name), timed[key]["settings"])
-        for name in newest.measures
-        if name.startswith(start) and (key := name.removeprefix(start)) in timed
-    }
+    found = [
+        _Timed(one["name"], one["settings"], value_of(newest, f"step_ratio/{one['key']}"))
+        for one in newest.spec["contenders"]
+    ]
+    return [one for one in found if np.isfinite(one.time)]
 
 
-def _as_timed(record: Record, settings: Mapping[str, Any]) -> bool:
-    own = record.spec["mechanism"]
-    return all(own[key] == settings[key] for key in _COSTLY if key in own and key in settings)
+def _time_of(record: Record, times: Sequence[_Timed]) -> float | None:
+    """The time of what does the same work; None where nothing was timed that does."""
+    own = _work(record.spec["mechanism"])
+    return next((t.time for t in times if t.name == record.mechanism and _work(t.settings) == own), None)
 
 
-def _points(experiment: Experiment, times: dict[str, tuple[float, Mapping[str, Any]]]) -> list[_Point]:
+def _work(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in _CHEAP}
+
+
+def _points(experiment: Experiment, times: Sequence[_Timed]) -> list[_Point]:
     positions = {s.entry: position_of(s.finished[0]) for s in experiment.standings if s.finished}
     usual = {parted(position)[0] for entry, position in positions.items() if entry.mechanism == "softmax"}
     return [
@@ -125,15 +138,12 @@ def _points(experiment: Experiment, times: dict[str, tuple[float, Mapping[str, A
             s.summary.mean,
             s.summary.interval.low,
             s.summary.interval.high,
-            times[s.entry.mechanism][0],
+            time,
             positions[s.entry],
             parted(positions[s.entry])[0] in usual,
         )
         for s in experiment.standings
-        if s.summary
-        and s.entry.mechanism in times
-        and not is_floor(s.finished[0])
-        and _as_timed(s.finished[0], times[s.entry.mechanism][1])
+        if s.summary and not is_floor(s.finished[0]) and (time := _time_of(s.finished[0], times)) is not None
     ]
 
 
