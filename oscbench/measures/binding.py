@@ -7,7 +7,8 @@ attention-weighted synchrony of KoPE (arXiv 2604.07904); both from the CLS token
 
 Patches of an object lie side by side, and so whatever follows place groups them. Hence the floors: the phases that enter the first
 layer, which KoPE would keep if they were frozen, also under the attention of each layer; a random walk from there in steps as long as
-those taken; coordinates; and phases or attention of the next image, held against the objects of this one. And a ceiling of FG-ARI:
+those taken; coordinates; coordinates of the bright patches alone, the dark ones together (Otsu's threshold), since whatever depends on the
+image tells bright from dark; and phases or attention of the next image, held against the objects of this one. And a ceiling of FG-ARI:
 patches that know their object.
 
 KoPE's attention sees phases that each layer has mixed anew, and the coupling moves those that it has not: `binding_mixed_*` and
@@ -32,8 +33,10 @@ from oscbench.instruments.synchrony import (
     weighted_synchrony,
 )
 from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
+from oscbench.models.backbones.vision import patches_of
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Measurement
+from oscbench.tasks.support.segments.discovery import FAR, bright
 from oscbench.tasks.support.segments.grouping import clusters, foreground_ari, patch_objects, upsampled
 
 SEED = 20_261_203
@@ -119,6 +122,7 @@ class _Seen:
 
     Attributes:
         maps: which object each pixel shows (B, h, w).
+        levels: mean over pixels and channels of each patch (B, N).
         objects: the same of each patch (B, N).
         attention: by layer, (B, H, S + N, S + N), S special tokens first.
         phases: by name (`phases`, or `carried_phases` before a layer mixes them), by layer, (B, H, N, m).
@@ -127,9 +131,10 @@ class _Seen:
         patch: side of one [pixels].
     """
 
-    def __init__(self, maps: Tensor, grid: tuple[int, int], num_special: int) -> None:
+    def __init__(self, images: Tensor, maps: Tensor, grid: tuple[int, int], num_special: int) -> None:
         self.maps, self.grid, self.num_special = maps, grid, num_special
         self.patch = maps.shape[1] // grid[0]
+        self.levels = patches_of(images, self.patch).mean(2)
         self.objects = patch_objects(maps, self.patch)
         self.attention: list[Tensor] = []
         self.phases: dict[str, list[Tensor]] = {}
@@ -155,7 +160,7 @@ def _look(subject: Subject, examples: int) -> _Seen | None:
     positions = model.context(batch.inputs[:1].to(subject.device)).positions
     special = int(positions.special.sum())
     last = positions.coordinates[-1].long()
-    seen = _Seen(maps, (int(last[0]) + 1, int(last[1]) + 1), special)
+    seen = _Seen(batch.inputs, maps, (int(last[0]) + 1, int(last[1]) + 1), special)
     was_training = model.training
     model.eval()
     parts: dict[str, list[list[Tensor]]] = {}
@@ -225,7 +230,9 @@ def _floors(seen: _Seen, clustered: int) -> dict[str, dict[str, list[float]]]:
                 _found_objects(seen, _circle(of_layer), clustered) for of_layer in floored
             ]
         places = coordinates.expand(len(seen.objects), -1, -1)
-        found.setdefault("coordinates", {})[f"{prefix}fg_ari"] = [_found_objects(seen, places, clustered)]
+        by_light = torch.where(bright(seen.levels)[..., None], places, places.new_tensor(FAR))
+        for floor, features in (("coordinates", places), ("bright_places", by_light)):
+            found.setdefault(floor, {})[f"{prefix}fg_ari"] = [_found_objects(seen, features, clustered)]
     return found
 
 

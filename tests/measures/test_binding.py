@@ -157,6 +157,7 @@ def test_what_is_planted_is_found():
     assert found["binding_fg_ari"].value == pytest.approx(found["binding_fg_ari"].details["ceiling"])
     floors = found["binding_fg_ari"].details["floors"]
     assert floors["coordinates"][0] < found["binding_fg_ari"].value - 0.1
+    assert floors["coordinates"][0] < floors["bright_places"][0] < found["binding_fg_ari"].value
     assert abs(found["binding_synchrony"].details["floors"]["other_image"][0]) < 0.5
     assert found["binding_attention"].details["floors"]["even_attention"][0] < 0.3
 

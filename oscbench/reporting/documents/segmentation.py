@@ -48,7 +48,8 @@ _MEASURES = {
 }
 _BINDING = ("fg_ari", "mixed_fg_ari", "synchrony", "attention")
 _BOUND = """What phases and attention group, in the last layer after training. Patches of an object lie side by side, so that whatever follows
-place groups them: floors are phases before the first layer, a random walk from there in steps as long, coordinates, and another image;
+place groups them: floors are phases before the first layer, a random walk from there in steps as long, coordinates, those of bright patches
+alone (where a record has them), and another image;
 FG-ARI has a ceiling, patches that know their object. Means over seeds; the differences below have 95 % t intervals, each for itself."""
 
 

@@ -27,8 +27,11 @@ FLOORS = {
     "random_walk": "random walk of equal steps",
     "other_image": "another image",
     "coordinates": "coordinates",
+    "bright_places": "coordinates of bright patches",
     "even_attention": "even attention",
 }
+PLACES = ("bright_places", "coordinates")
+"""What phases that find objects are held against: the strongest of these that records have."""
 DRAWN = {
     "synchrony": ("Synchrony within objects minus between", "start_phases"),
     "mixed_synchrony": ("Synchrony within objects minus between, mixed phases", "start_phases"),
@@ -162,13 +165,14 @@ def _raw(experiment: Experiment, one: Reading) -> dict[str, Any]:
 
 
 def answers(experiment: Experiment) -> list[str]:
-    """For each entry with phases whether they find objects better than coordinates do; for all whether attention keeps to objects."""
+    """For each entry with phases whether they find objects better than places do; for all whether attention keeps to objects."""
     found = []
     for standing in experiment.standings:
         one = reading(standing, "fg_ari")
-        if one is not None and "coordinates" in one.floors:
+        place = next((name for name in PLACES if one is not None and name in one.floors), None)
+        if one is not None and place is not None:
             found.append(
-                f"{standing.name}: clusters of its last phases find objects with FG-ARI {_against(one, 'coordinates', 'coordinates')}"
+                f"{standing.name}: clusters of its last phases find objects with FG-ARI {_against(one, place, FLOORS[place])}"
             )
         one = reading(standing, "attention")
         if one is not None and "other_image" in one.floors:
