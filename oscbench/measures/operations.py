@@ -51,9 +51,14 @@ class OperationCount(Measure):
 
     def after(self, subject: Subject) -> Findings:
         """Evaluate the closed forms."""
+        if not subject.model.one_pass:
+            return Findings(
+                {"operations": _unknown("a sample goes through this model's blocks more than once")}
+            )
         evaluations = count_evaluations(subject)
         if evaluations is None:
-            return Findings({"operations": _unknown()})
+            reason = "the mechanism solves an equation but does not say how often it read the right-hand side"
+            return Findings({"operations": _unknown(reason)})
         trunk, tokens = subject.model.trunk, subject.model.num_tokens
         own = trunk.repeats * trunk.mechanism.counted(tokens, evaluations)
         around = surroundings(subject)
@@ -99,12 +104,8 @@ def surroundings(subject: Subject) -> Operations:
     )
 
 
-def _unknown() -> Measurement:
-    return Measurement.unavailable(
-        "the mechanism solves an equation but does not say how often it read the right-hand side",
-        unit="multiply-add equivalents",
-        label="operations a sample",
-    )
+def _unknown(reason: str) -> Measurement:
+    return Measurement.unavailable(reason, unit="multiply-add equivalents", label="operations a sample")
 
 
 measure = OperationCount

@@ -157,7 +157,8 @@ class Train(Strict):
         final_weight_decay: where it goes from there by a cosine over all steps; null leaves it as it is.
         layer_decay: a block learns at so much of the rate of the block after it, and what is before the first block at so much of the
             first's; the last norm, the head and what all blocks share learn at the full rate.
-        warmup: share of all steps.
+        warmup: share of all steps; where that is no whole number of them, the last step of the rise is above the rate by a part of a step
+            (11 % at 18 steps, for everybody alike).
         beta2: AdamW's second momentum.
         clip: largest gradient norm; null turns it off.
         validate_every: validate after so many steps, and after the last, instead of after epochs; for times to a target, which are

@@ -2,7 +2,8 @@
 
 In the form that SegNet made common: 367 images of training, 101 of validation and 233 of test, and label pictures in which 0 to 10 are the
 classes and 11 is void, which counts nowhere. Whole images are scaled to the size asked for and scored at that size, which is smaller than
-usual: numbers here are not those that others publish.
+usual: numbers here are not those that others publish. The 101 images of validation are one clip out of a drive that trains, so that a model
+which remembers its neighbours is ahead there and not on the test: what is chosen on them is chosen so.
 
 Reading images needs Pillow (`pip install "oscbench[images]"`).
 """

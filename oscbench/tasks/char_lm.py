@@ -48,8 +48,9 @@ class CharLMConfig(TaskConfig):
             far a model carries, which one with learned positions cannot.
         split: `90-5-5`, or `90-10`, where the last tenth is validation and test at once.
         windows: random windows in an epoch.
-        evaluation_windows: windows of validation and of test, evenly spaced, without overlap; every byte but the first of a
-            window is predicted from those before it in the window (no sliding context).
+        evaluation_windows: windows of validation and of test, without overlap, from the part's beginning on with as many whole windows
+            between two as fit, which of a short text leaves its end out; every byte but the first of a window is predicted from those
+            before it in the window (no sliding context).
     """
 
     path: str | None = None
@@ -136,7 +137,7 @@ class CharLM(Task):
             yield self._windows(text, some, self.config.length)
 
     def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
-        """Evenly spaced windows that do not overlap, the same for every model."""
+        """Windows that do not overlap, whole windows apart, the same for every model."""
         text = self.splits[split]
         length = self.config.evaluation_length or self.config.length
         most = (len(text) - 1) // length

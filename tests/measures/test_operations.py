@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from measure_subjects import make_subject
 
 from oscbench import catalog, ops
+from oscbench.measures import Subject
 from oscbench.measures.evaluations import Evaluations
 from oscbench.measures.operations import OperationCount, OperationsConfig
+from oscbench.mechanisms.softmax import Softmax, SoftmaxConfig
+from oscbench.models.backbones.grid import Grid, GridConfig
 from oscbench.ops.operations import KINDS, Operations, attention_operations
+from oscbench.tasks import Batch, GridInputs
 
 ODE = {"dynamics": "ode", "solver": "rk4", "num_steps": 5}
 
@@ -82,6 +87,26 @@ def test_a_solver_that_does_not_say_is_unknown_not_zero():
     assert found.value is None
     assert "reports no" in found.reason
     assert OperationCount(OperationsConfig()).after(subject).measures["operations"].value is None
+
+
+def test_a_model_of_several_passes_is_unknown_and_not_counted_once():
+    """Matrix products would be of all loops, and exponentials of one."""
+    inputs = GridInputs(rows=2, columns=2, vocabulary=5, num_outputs=5)
+    for loops in (1, 3):
+        model = Grid(
+            GridConfig(width=8, heads=2, layers=1, loops=loops),
+            inputs,
+            Softmax,
+            SoftmaxConfig(),
+            hidden=8,
+            seed=0,
+        )
+        ids = torch.zeros(2, 4, dtype=torch.long)
+        subject = Subject(model, None, Batch(ids, ids), torch.device("cpu"), 2)
+        found = OperationCount(OperationsConfig()).after(subject).measures["operations"]
+        assert (found.value is None) == (loops > 1)
+        if loops > 1:
+            assert found.reason == "a sample goes through this model's blocks more than once"
 
 
 def test_other_implementations_stand_apart():

@@ -147,6 +147,11 @@ class Backbone(nn.Module, ABC):
     def flops(self) -> int:
         """Forward FLOPs a sample, in closed form."""
 
+    @property
+    def one_pass(self) -> bool:
+        """Whether a sample goes through the trunk once, and through nothing else that has blocks."""
+        return True
+
     def training_flops(self) -> int:
         """FLOPs a training example: the forward pass, and a backward pass of twice as many."""
         return 3 * self.flops()

@@ -101,6 +101,11 @@ class Dual(Vision):
         mean = (features * real).sum(1) / real.sum(1).clamp_min(1)
         return normalize(self.text_head(mean), dim=-1)
 
+    @property
+    def one_pass(self) -> bool:
+        """Words have a tower of their own."""
+        return False
+
     def flops(self) -> int:
         """Both towers."""
         head = 2 * self.config.text_width * self.config.embedding

@@ -122,6 +122,11 @@ class Grid(Backbone):
         outputs: Tensor = self.head(features[:, self.num_special :])
         return outputs
 
+    @property
+    def one_pass(self) -> bool:
+        """Where training does not loop."""
+        return bool(self.config.loops == 1)
+
     def flops(self) -> int:
         """Trunk and head, as often as training loops; embeddings cost none."""
         cells = self.num_tokens - self.num_special

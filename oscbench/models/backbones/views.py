@@ -186,6 +186,11 @@ class Views(Backbone):
         if self.teacher is not None and not self.inputs.student_features:
             self.teacher.hand_over(self)
 
+    @property
+    def one_pass(self) -> bool:
+        """Each view goes through it."""
+        return False
+
     def flops(self) -> int:
         """Patches, trunk and head of all views that an example has, and of two of them by the teacher."""
         return self._student_flops() + self._teacher_flops()
