@@ -86,3 +86,28 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in (first or second for first, second in targets):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists(), target
+
+
+MINUS = "\u2212"
+NUMBER = rf"[+{MINUS}]?\d+(?:\.\d+)?"
+
+
+def mirrored(triple: str) -> str:
+    """A loss for a gain: `44.70 [40.72, 48.68]` is `−44.70 [−48.68, −40.72]` the other way round."""
+    mean, low, high = re.findall(NUMBER, triple)
+
+    def other(number: str) -> str:
+        return "+" + number[1:] if number[0] == MINUS else MINUS + number.lstrip("+")
+
+    return f"{other(mean)} [{other(high)}, {other(low)}]"
+
+
+def test_the_readmes_differences_stand_in_generated_pages_with_their_intervals() -> None:
+    readme = (
+        (ROOT / "README.md").read_text(encoding="utf-8").split("## What came out so far")[1].split("\n## ")[0]
+    )
+    pages = " ".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "results").glob("*.md"))
+    pages = re.sub(r" (?:points|bits/character|%)(?= \[)", "", pages)
+    triples = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", re.sub(r"\]\([^)]*\)", "]", readme))
+    assert len(triples) > 30
+    assert [one for one in triples if one not in pages and mirrored(one) not in pages] == []

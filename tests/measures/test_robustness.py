@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from measure_subjects import make_subject
 from torch import nn
 
 from oscbench import catalog
 from oscbench.measures import Subject
-from oscbench.measures.robustness import Robustness, RobustnessConfig, calibration_error, occluded
+from oscbench.measures.robustness import (
+    Robustness,
+    RobustnessConfig,
+    _less_contrast,
+    calibration_error,
+    occluded,
+)
 from oscbench.models.backbones.sequence import Sequence, SequenceConfig
 from oscbench.models.backbones.vision import Vision, VisionConfig
 from oscbench.runner.training.loop import train
@@ -144,3 +151,77 @@ def test_what_is_no_image_says_so(tmp_path: object) -> None:
     measures = Robustness(RobustnessConfig()).after(subject).measures
     assert {entry.reason for entry in measures.values()} == {"unavailable: inputs of this task are no images"}
     assert all(entry.value is None for entry in measures.values())
+
+
+def counted(subject):
+    """Asks of the task which splits were read, and counts the model's passes."""
+    splits, passes, batches, forward = [], [], subject.task.batches, subject.model.forward
+
+    def noted(split, size):
+        splits.append(split)
+        return batches(split, size)
+
+    def called(*given, **named):
+        passes.append(len(given[0]))
+        return forward(*given, **named)
+
+    subject.task.batches, subject.model.forward = noted, called
+    return splits, passes
+
+
+def test_less_contrast_halves_each_images_distance_from_its_own_mean() -> None:
+    images = (
+        torch.rand(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+        + torch.tensor([0.0, 1.0, 2.0])[:, None, None, None]
+    )
+    changed = _less_contrast(images, 0.5)
+    mean = images.mean((-2, -1), keepdim=True)
+    assert torch.allclose(changed.mean((-2, -1), keepdim=True), mean, atol=1e-6)
+    assert torch.allclose(changed - mean, 0.5 * (images - mean), atol=1e-6)
+
+
+def test_noise_is_a_share_of_the_range() -> None:
+    subject = make_subject()
+    low, high = subject.task.input_range()
+    middle = ((low + high) / 2).expand(400, 1, 8, 8)
+    batch = type(subject.probe)(middle, torch.zeros(400, dtype=torch.int64))
+    change = Robustness(RobustnessConfig())._change(subject, "noise", 0.1, low, high)
+    noise = change(batch, torch.Generator().manual_seed(0)) - middle
+    assert float(noise.std()) == pytest.approx(0.1 * float(high - low), rel=0.02)
+
+
+def test_an_attack_takes_its_steps_each_as_long_as_asked() -> None:
+    subject = make_subject()
+    low, high = subject.task.input_range()
+    batch = next(subject.task.batches("test", 4))
+    reach = 0.2 * float(high - low)
+    ends = {}
+    for steps in (0, 1, 2):
+        config = RobustnessConfig().model_copy(update={"pgd_steps": steps, "pgd_step": 0.1})
+        _, passes = counted(own := make_subject())
+        ends[steps] = Robustness(config)._attacked(
+            own, batch, 0.2, low, high, torch.Generator().manual_seed(0)
+        )
+        assert len(passes) == steps
+    inside = (ends[0] - batch.inputs).abs() < 0.8 * reach  # no end of ball cuts these steps short
+    inside &= (ends[0] > low + 0.2 * reach) & (ends[0] < high - 0.2 * reach)
+    moved = (ends[1] - ends[0]).abs()[inside]
+    assert moved[moved > 0] == pytest.approx(0.1 * reach, rel=1e-3)
+    assert len(moved[moved > 0]) > 20
+
+
+def test_only_the_test_split_is_read_and_as_much_of_it_as_asked() -> None:
+    splits, _ = counted(subject := make_subject())
+    config = RobustnessConfig(
+        noise=[0.1], occlusion=[0.5], contrast=[0.5], pgd=[0.01], pgd_steps=1, examples=70, attacked=9
+    )
+    found = Robustness(config).after(subject).measures
+    assert set(splits) == {"test"}
+    assert {name: one.n for name, one in found.items()} == {
+        "accuracy_noise_0.1": 70,
+        "accuracy_occlusion_0.5": 70,
+        "accuracy_contrast_0.5": 70,
+        "accuracy_pgd_0": 9,
+        "accuracy_pgd_0.01": 9,
+        "calibration_error": 70,
+    }
