@@ -31,7 +31,9 @@ where all are behind an n-gram model.
 def document(loaded: Loaded) -> Document:
     """Small decoders, few steps."""
     words = (
-        "Bits/character of Python source, a character being one byte, and perplexity of words; lower is better.\n"
+        "Bits/character of Python source and of tinyshakespeare, a character being one byte, and perplexity of words; lower is better.\n"
+        "The n-gram model is counted on the whole training text, and a decoder here sees a few per cent of it or less: to be behind it\n"
+        "says that a training is too short to tell what mechanisms are good for, and so verdicts are withheld.\n"
         "One learning rate for all, searched for nobody but in `tuned_text`, which has run for RoPE and KoPE alone;\n"
         "after so few steps an order may still change. Positions decide much of it: each mechanism with every kind of them is on\n"
         "[its own page](positions.md).\n"
