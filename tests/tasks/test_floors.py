@@ -74,6 +74,17 @@ def test_counts_are_smoothed_as_the_equation_says(length: int, order: int) -> No
                 assert float(found[row, place, token]) == pytest.approx(expected, rel=1e-5)
 
 
+def test_what_validation_is_asked_by_is_what_is_predicted() -> None:
+    """Of the tokens that follow alone, and of all."""
+    rows = torch.randint(0, VOCABULARY, (30, 9), generator=torch.Generator().manual_seed(4))
+    counted = NGrams(rows[:20], VOCABULARY, order=4)
+    inputs, targets = rows[15:, :-1], rows[15:, 1:]
+    for order in (1, 2, 3, 4):
+        every = counted.log_probabilities(inputs, order).exp()
+        alone = counted.probabilities(inputs, targets, order).float()
+        assert torch.allclose(every.gather(-1, targets[..., None])[..., 0], alone, rtol=1e-5)
+
+
 def test_rows_begin_anew() -> None:
     """What stands first in a row has been preceded by nothing, which is one kind of thing; no context reaches over a row."""
     rows = torch.randint(0, VOCABULARY, (20, 5), generator=torch.Generator().manual_seed(1))

@@ -12,7 +12,7 @@ length of the longest stretch is a setting like any other: `chosen` takes it on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,16 +27,24 @@ class _Table:
     Attributes:
         contexts: (C,) packed into one number each, ascending.
         starts: (C + 1,) where each one's followers begin.
+        whole: (F,) contexts with a follower each, packed, ascending.
         followers: (F,) token ids.
-        counts: (F,) a(h c).
-        discounts: (F,) of each.
+        kept: (F,) a(h c) - D(a(h c)).
+        totals: (C,) Σ_c a(h c).
+        free: (C,) what was taken off, γ(h) Σ_c a(h c).
     """
 
     contexts: Tensor
     starts: Tensor
+    whole: Tensor
     followers: Tensor
-    counts: Tensor
-    discounts: Tensor
+    kept: Tensor
+    totals: Tensor
+    free: Tensor
+
+    def found(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
+        """Where contexts (M,) stand, and whether they do."""
+        return _found(self.contexts, contexts)
 
 
 class NGrams:
@@ -77,7 +85,13 @@ class NGrams:
         contexts, followers = whole // self.vocabulary, whole % self.vocabulary
         distinct, sizes = contexts.unique_consecutive(return_counts=True)
         starts = torch.cat((sizes.new_zeros(1), sizes.cumsum(0)))
-        return _Table(distinct, starts, followers, counts.double(), _discounts(counts))
+        owner = torch.repeat_interleave(torch.arange(len(distinct)), sizes)
+        taken = _discounts(counts)
+        totals, free = (
+            torch.zeros(len(distinct), dtype=torch.float64).index_add_(0, owner, of)
+            for of in (counts.double(), taken)
+        )
+        return _Table(distinct, starts, whole, followers, counts.double() - taken, totals, free)
 
     def _packed(self, rows: Tensor, length: int) -> Tensor:
         """(R, N) -> (R, N - length + 1): every stretch of so many tokens as one number."""
@@ -101,44 +115,58 @@ class NGrams:
         return best
 
     def _cost(self, inputs: Tensor, targets: Tensor, order: int) -> float:
-        told = self.log_probabilities(inputs, order).gather(-1, targets.long()[..., None])[..., 0].double()
+        told = self.probabilities(inputs, targets, order).log()
         return -float(told.sum() if self.ignored is None else told[targets != self.ignored].sum())
+
+    def probabilities(self, inputs: Tensor, targets: Tensor, order: int) -> Tensor:
+        """Of the tokens that follow (B, N), as `log_probabilities` has it for all tokens."""
+        found = torch.full(targets.shape, 1.0 / self.vocabulary, dtype=torch.float64)
+        for first, table, contexts in self._reaching(inputs, order):
+            below, after = found[:, first:], targets[:, first:].long()
+            place, known = table.found(contexts.flatten())
+            entry, there = _found(table.whole, (contexts * self.vocabulary + after).flatten())
+            own = torch.where(there, table.kept[entry], 0.0)
+            seen = (own + table.free[place] * below.flatten()) / table.totals[place]
+            found[:, first:] = torch.where(known, seen, below.flatten()).view_as(below)
+        return found
+
+    def _reaching(self, inputs: Tensor, order: int) -> Iterator[tuple[int, _Table, Tensor]]:
+        """For each length of context, shortest first: the first place of a row that has one, its table, and the contexts (B, ·)."""
+        length = inputs.shape[1]
+        for reach, table in enumerate([*self._preceded[: order - 1], self._counted[order - 1]]):
+            if reach > length:
+                return
+            # The token at place i is the newest of a context that begins at i - reach + 1.
+            contexts = self._packed(inputs.long(), reach)
+            yield max(0, reach - 1), table, contexts[:, :length] if reach == 0 else contexts
 
     def log_probabilities(self, inputs: Tensor, order: int | None = None) -> Tensor:
         """Of each next token (B, N, V) [nats], from up to order - 1 tokens before it of those in its row (B, N)."""
-        batch, length = inputs.shape
         order = self.order if order is None else order
-        found = torch.full((batch, length, self.vocabulary), 1.0 / self.vocabulary, dtype=torch.float64)
-        for reach, table in enumerate([*self._preceded[: order - 1], self._counted[order - 1]]):
-            if reach > length:
-                break
-            # The token at place i is the newest of a context that begins at i - reach + 1.
-            contexts = self._packed(inputs.long(), reach)
-            contexts = contexts[:, :length] if reach == 0 else contexts
-            first = max(0, reach - 1)
+        found = torch.full((*inputs.shape, self.vocabulary), 1.0 / self.vocabulary, dtype=torch.float64)
+        for first, table, contexts in self._reaching(inputs, order):
             found[:, first:] = self._refined(table, contexts, found[:, first:])
         return found.log().float()
 
     def _refined(self, table: _Table, contexts: Tensor, shorter: Tensor) -> Tensor:
         """Probabilities (B, M, V) after contexts (B, M), from those after contexts one shorter."""
-        flat, below = contexts.flatten(), shorter.flatten(0, 1)
-        place = torch.searchsorted(table.contexts, flat).clamp_max(len(table.contexts) - 1)
-        known = (table.contexts[place] == flat).nonzero()[:, 0]
-        begin, end = table.starts[place[known]], table.starts[place[known] + 1]
+        below = shorter.flatten(0, 1)
+        place, known = table.found(contexts.flatten())
+        rows = known.nonzero()[:, 0]
+        begin, end = table.starts[place[rows]], table.starts[place[rows] + 1]
         kinds = end - begin
-        receiver = torch.repeat_interleave(known, kinds)
+        receiver = torch.repeat_interleave(rows, kinds)
         before = torch.repeat_interleave(kinds.cumsum(0) - kinds, kinds)
         entry = torch.repeat_interleave(begin, kinds) + torch.arange(len(receiver)) - before
-        counts, taken = table.counts[entry], table.discounts[entry]
-        total, free = (torch.zeros(len(flat), dtype=torch.float64) for _ in range(2))
-        total.index_add_(0, receiver, counts)
-        free.index_add_(0, receiver, taken)
-        kept = torch.zeros_like(below)
-        kept[receiver, table.followers[entry]] = counts - taken
-        refined = torch.where(
-            total[:, None] > 0, (kept + free[:, None] * below) / total.clamp_min(1.0)[:, None], below
-        )
-        return refined.view_as(shorter)
+        refined = below * torch.where(known, table.free[place], 1.0)[:, None]
+        refined[receiver, table.followers[entry]] += table.kept[entry]
+        return (refined / torch.where(known, table.totals[place], 1.0)[:, None]).view_as(shorter)
+
+
+def _found(among: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Where numbers (M,) stand among others in order, and whether they do; what stands nowhere is said to stand somewhere."""
+    place = torch.searchsorted(among, numbers).clamp_max(len(among) - 1)
+    return place, among[place] == numbers
 
 
 def frequencies(text: Tensor, vocabulary: int, ignored: int | None = None) -> Tensor:
