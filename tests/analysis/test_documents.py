@@ -172,14 +172,18 @@ def test_what_varies_is_told_value_by_value(made: dict[str, Document]) -> None:
 def test_what_is_lost_from_clean_images_is_told_beside_accuracy(made: dict[str, Document]) -> None:
     text = made["robustness"].text
     _, lost, gained = text.split("paired by seed")[-3:]
-    row = "PGD, L∞ radius 0.03"
-    ours = [
-        next(line for line in part.splitlines() if row in line).split("|")[2:-1] for part in (lost, gained)
-    ]
-    clean = next(line for line in gained.splitlines() if line.startswith("| Clean")).split("|")[2:-1]
-    for kept, gain, before in zip(*ours, clean, strict=True):
-        first, second, third = (float(cell.split()[0].replace("−", "-")) for cell in (kept, gain, before))
-        assert first == pytest.approx(second - third, abs=0.011)
+
+    def row(part: str, begins: str) -> list[str]:
+        return next(line for line in part.splitlines() if line.startswith(f"| {begins}")).split("|")[2:-1]
+
+    # An attack sees some of the images, and what it costs is told on those.
+    for change, before in (
+        ("PGD, L∞ radius 0.03", "The images of the attack, unchanged"),
+        ("Noise of 0.2", "Clean"),
+    ):
+        for three in zip(row(lost, change), row(gained, change), row(gained, before), strict=True):
+            first, second, third = (float(cell.split()[0].replace("−", "-")) for cell in three)
+            assert first == pytest.approx(second - third, abs=0.011)
 
 
 def test_why_verdicts_are_withheld_is_told_once() -> None:
