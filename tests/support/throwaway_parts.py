@@ -111,7 +111,7 @@ class NoInputs(Classification):
 
 
 class MisspeltSettings(Stripes.Config):
-    amount: flaot = 1.0  # noqa: F821
+    amount: NoSuchType = 1.0  # noqa: F821
 
 
 class MisspeltConfig(Stripes):
