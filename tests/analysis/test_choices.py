@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from claim_records import declaring
 from synthetic_records import make_record
 
 from oscbench.analysis.frame import Loaded
@@ -45,3 +46,21 @@ def test_times_of_two_machines_make_no_ratio() -> None:
         r.model_copy(update={"environment": r.environment | {"processor": r.mechanism}}) for r in records
     ]
     assert math.isnan(only(other).costs.speed)
+
+
+def test_what_was_declared_is_corrected_alone() -> None:
+    """Pairs that somebody explores beside it make no declared comparison harder to show, nor easier."""
+    lifts = {"plain": 0.0, "wave": 0.02, "ring": 0.03, "tide": 0.04}
+    records = declaring(
+        [
+            make_record(name, seed, value=0.8 + lift + 0.001 * ((seed * (at + 2)) % 5))
+            for at, (name, lift) in enumerate(lifts.items())
+            for seed in range(8)
+        ],
+        "wave - plain",
+    )
+    asked = ["wave,plain", "ring,plain", "tide,plain"]
+    found = {c.treatment: c for c in assemble(Loaded(tuple(records), (), ()), asked).comparisons}
+    assert [found[name].role for name in ("wave", "ring", "tide")] == ["confirms", "explores", "explores"]
+    assert found["wave"].p_holm == found["wave"].paired.p == 2 / 2**8
+    assert found["ring"].p_holm == found["tide"].p_holm == 2 * 2 / 2**8
