@@ -223,7 +223,7 @@ def test_dry_run_is_a_table_on_standard_output(oscbench, tiny, tmp_path):
     assert "2 of 2 cells to run, about 0:00:" in ended.out
     assert "floor" not in ended.out
     given_away = oscbench("run", tiny(floors="true"), "--dry-run")
-    assert given_away.out.endswith("; 2 floors before them, whose time is not estimated\n")
+    assert given_away.out.endswith("; 3 floors before them, whose time is not estimated\n")
     alone = oscbench("run", tiny(floors="true"), "--dry-run", "--only", "mechanism=softmax")
     assert "1 of 1 cell to run" in alone.out
     assert "floor" not in alone.out, "floors run beside whole suites alone"

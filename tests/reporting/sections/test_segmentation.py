@@ -149,6 +149,18 @@ def test_phases_are_held_against_coordinates(value: float, told: str) -> None:
     assert len(attention) == 2
 
 
+def test_phases_are_held_against_brightness_where_records_have_it() -> None:
+    """It groups more than coordinates do; a floor that one record lacks stands beside none."""
+    cells = [phases(name, seed, 0.6) for name in ("plain", "wave") for seed in range(3)]
+    for record in cells[3:]:
+        record.measures["binding_fg_ari"].details["floors"]["bright_places"] = [0.58]
+    (told,) = [text for text in answers(only(cells)) if "clusters" in text]
+    assert "FG-ARI 0.610 (0.580 coordinates of bright patches: +0.0300" in told
+    del cells[3].measures["binding_fg_ari"].details["floors"]["bright_places"]
+    (told,) = [text for text in answers(only(cells)) if "clusters" in text]
+    assert "(0.500 coordinates: +0.110" in told
+
+
 def test_binding_by_layer_stands_beside_its_floors() -> None:
     cells = [phases(name, seed, 0.6) for name in ("plain", "wave") for seed in range(3)]
     table = binding_table(only(cells))
@@ -163,6 +175,7 @@ def test_binding_by_layer_stands_beside_its_floors() -> None:
         "0.450",
         "",
         "0.500",
+        "",  # bright places, which these records lack
         "",
         "0.900",
     ]
