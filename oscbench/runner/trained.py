@@ -28,7 +28,8 @@ from oscbench.runner.scores import as_measured
 from oscbench.runner.training.weights import load_trained
 from oscbench.suite.errors import explain, without_name
 from oscbench.suite.reading import read_setting
-from oscbench.tasks import LengthError, Split, Task, Textual
+from oscbench.tasks import LengthError, Split, Task
+from oscbench.tasks.support.text.textual import Textual
 
 NUM_TOKENS = 200
 """That a text goes on with where nobody says how many, and the model's positions reach so far."""

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -192,19 +192,6 @@ class DualInputs:
     def pixels(self) -> int:
         """Numbers of an image."""
         return self.channels * self.height * self.width
-
-
-@runtime_checkable
-class Textual(Protocol):
-    """A task whose token ids are a text."""
-
-    def encode(self, text: str) -> Tensor:
-        """Ids (N,) of a prompt, N ≥ 1: what stands at the beginning of a text, where it is empty."""
-        ...
-
-    def decode(self, ids: Tensor) -> str:
-        """The text of ids (N,)."""
-        ...
 
 
 @dataclass(frozen=True)
