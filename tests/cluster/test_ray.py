@@ -185,7 +185,7 @@ def test_the_smoke_suite_on_two_nodes_has_the_values_that_it_has_here(cluster, t
     wait_until(lambda: cluster.head.servers() and cluster.second.servers(), "cells run on both nodes")
     code, out, err = end(process)
     assert (code, out) == (0, ""), err
-    assert "[1/9] " in err
+    assert "[1/10] " in err
     assert run("smoke", tmp_path / "local") == 0
     assert said(tmp_path / "results") == said(tmp_path / "local")
     wait_until(cluster.idle, "nothing is left on the nodes")
