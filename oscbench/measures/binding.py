@@ -218,7 +218,7 @@ def _floors(seen: _Seen, clustered: int) -> dict[str, dict[str, list[float]]]:
                 float(weighted_synchrony(seen.rows(layer), start).mean()) for layer in layers
             ]
         }
-    coordinates = torch.cartesian_prod(*(torch.arange(side).double() for side in seen.grid))
+    by_place = _by_place(seen, clustered) if seen.phases else {}
     for prefix, phases in _phases(seen).items():
         generator = torch.Generator().manual_seed(named_seed(SEED, prefix))
         walk = walked(phases, generator)
@@ -229,11 +229,20 @@ def _floors(seen: _Seen, clustered: int) -> dict[str, dict[str, list[float]]]:
             values[f"{prefix}fg_ari"] = [
                 _found_objects(seen, _circle(of_layer), clustered) for of_layer in floored
             ]
-        places = coordinates.expand(len(seen.objects), -1, -1)
-        by_light = torch.where(bright(seen.levels)[..., None], places, places.new_tensor(FAR))
-        for floor, features in (("coordinates", places), ("bright_places", by_light)):
-            found.setdefault(floor, {})[f"{prefix}fg_ari"] = [_found_objects(seen, features, clustered)]
+        for floor, value in by_place.items():
+            found.setdefault(floor, {})[f"{prefix}fg_ari"] = [value]
     return found
+
+
+def _by_place(seen: _Seen, clustered: int) -> dict[str, float]:
+    """FG-ARI of clusters of coordinates, and of those of bright patches."""
+    coordinates = torch.cartesian_prod(*(torch.arange(side).double() for side in seen.grid))
+    places = coordinates.expand(len(seen.objects), -1, -1)
+    by_light = torch.where(bright(seen.levels)[..., None], places, places.new_tensor(FAR))
+    return {
+        "coordinates": _found_objects(seen, places, clustered),
+        "bright_places": _found_objects(seen, by_light, clustered),
+    }
 
 
 def _gain(phases: Tensor, objects: Tensor) -> float:

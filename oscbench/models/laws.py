@@ -248,7 +248,9 @@ LAWS = (
     Law("images", "places may have two axes, and a token may be alone", _sees),
     Law("start", "start values repeat, and those that softmax has too are its", _starts),
     Law("cost", "FLOPs grow with tokens, linearly to quadratically", _grows),
-    Law("flops", "declared FLOPs are what PyTorch counts", _counts),
+    Law(
+        "flops", "declared FLOPs are what PyTorch counts, unless a solver or a literal reference ran", _counts
+    ),
 )
 
 

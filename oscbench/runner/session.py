@@ -230,13 +230,14 @@ def _planned(
                 raise
             raise SuiteError(f"{error} (in {loaded.label})") from error
     first = points[0].suite
-    if isinstance(first, Suite) and (missing := left_out(first)):
-        _tell(f"{first.name}: positions that a mechanism cannot have are left out: {'; '.join(missing)}")
-    if isinstance(first, Suite) and (unread := unread_roles(first)):
-        _tell(
-            f"{first.name}: reports read no roles of {', '.join(unread)}, which they would have to import; an entry point "
-            "oscbench.measures gives a measure a name, and its roles count"
-        )
+    if isinstance(first, Suite):
+        if missing := left_out(first):
+            _tell(f"{first.name}: positions that a mechanism cannot have are left out: {'; '.join(missing)}")
+        if unread := unread_roles(first):
+            _tell(
+                f"{first.name}: reports read no roles of {', '.join(unread)}, which they would have to import; an entry point "
+                "oscbench.measures gives a measure a name, and its roles count"
+            )
     return planned
 
 

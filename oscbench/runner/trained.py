@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from oscbench import catalog, words
 from oscbench.errors import PartError, UserError
 from oscbench.machine.process import prepare_process
+from oscbench.measures.resolution import PIXELS_AT_ONCE
 from oscbench.models.backbones import Backbone
 from oscbench.models.backbones.sequence import Sequence
 from oscbench.models.diagnosed import diagnosed
@@ -35,8 +36,6 @@ NUM_TOKENS = 200
 """That a text goes on with where nobody says how many, and the model's positions reach so far."""
 TOKENS_AT_ONCE = 8192
 """Of a batch of sequences, however long they are."""
-PIXELS_AT_ONCE = 2**18
-"""Of a batch of images, however large they are."""
 FREE = ("length", "evaluated_length")
 """What inputs may have another of than those that a model was trained on."""
 
@@ -157,7 +156,7 @@ def evaluated(
     try:
         other = task.at_length(length) if length != 1 else task
         other = other if size is None else other.at_size(size)
-        scores = other.evaluate(model.to(device), split, device, **_batch(other.inputs))
+        scores = other.evaluate(model.to(device), split, device, **_batch(other.inputs, size))
     except (LengthError, UnsupportedError) as error:
         raise TrainedModelError(f"{_label(task)}: {error}") from error
     return {
@@ -168,13 +167,12 @@ def evaluated(
     }
 
 
-def _batch(inputs: Any) -> dict[str, int]:
-    """How many inputs of another length or size are evaluated at once, where their own says it."""
-    if (length := getattr(inputs, "length", None)) is not None:
-        return {"batch_size": max(1, TOKENS_AT_ONCE // length)}
-    if (height := getattr(inputs, "height", None)) is not None:
-        return {"batch_size": max(1, min(256, PIXELS_AT_ONCE // (height * inputs.width)))}
-    return {}
+def _batch(inputs: Any, size: int | None) -> dict[str, int]:
+    """How many inputs are evaluated at once, where their length or an asked size says it; elsewhere the task's own number."""
+    if size is not None:
+        return {"batch_size": max(1, PIXELS_AT_ONCE // size**2)}
+    length = getattr(inputs, "length", None)
+    return {} if length is None else {"batch_size": max(1, TOKENS_AT_ONCE // length)}
 
 
 def continued(

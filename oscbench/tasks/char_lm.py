@@ -27,7 +27,7 @@ from oscbench.errors import UserError
 from oscbench.settings import added
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks.support.floors import Floor
-from oscbench.tasks.support.text.ngrams import NGrams, frequencies
+from oscbench.tasks.support.text.ngrams import counted
 
 VOCABULARY = 256
 NATS_PER_BIT = 0.6931471805599453
@@ -114,13 +114,8 @@ class CharLM(Task):
 
     def floor(self, name: str) -> nn.Module:
         """One of them."""
-        train = self.splits["train"]
-        if name == "chance":
-            shares = frequencies(train, VOCABULARY)
-            return Floor(lambda inputs: shares.expand(*inputs.shape, -1))
-        counted = NGrams(train, VOCABULARY, MOST_ORDER)
-        order = counted.chosen((batch.inputs, batch.targets) for batch in self.batches("validation", 256))
-        return Floor(lambda inputs: counted.log_probabilities(inputs, order))
+        validation = self.batches("validation", 256)
+        return Floor(counted(name, self.splits["train"], VOCABULARY, MOST_ORDER, validation))
 
     def tensors(self) -> dict[str, Tensor]:
         """The three parts."""

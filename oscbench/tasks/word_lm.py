@@ -26,7 +26,7 @@ from oscbench.errors import UserError
 from oscbench.tasks import Batch, LengthError, Metric, SequenceInputs, Split, Task, TaskConfig
 from oscbench.tasks.support.floors import NEVER, Floor
 from oscbench.tasks.support.text import sources as sources
-from oscbench.tasks.support.text.ngrams import NGrams, frequencies
+from oscbench.tasks.support.text.ngrams import counted
 from oscbench.tasks.support.text.words import (
     BOS,
     EOS,
@@ -178,15 +178,11 @@ class WordLM(Task):
 
     def floor(self, name: str) -> nn.Module:
         """One of them."""
-        train, vocabulary = self.splits["train"], self.inputs.vocabulary
-        if name == "chance":
-            shares = frequencies(train, vocabulary, PAD)
-            return Floor(lambda inputs: shares.expand(*inputs.shape, -1))
-        counted = NGrams(train, vocabulary, MOST_ORDER, PAD)
-        order = counted.chosen((batch.inputs, batch.targets) for batch in self.batches("validation", 256))
-        if not PROTOCOLS[self.config.corpus].joined:
-            return Floor(lambda inputs: counted.log_probabilities(inputs, order))
-        return Floor(lambda inputs: _ended(counted.log_probabilities(inputs, order)))
+        validation = self.batches("validation", 256)
+        predict = counted(name, self.splits["train"], self.inputs.vocabulary, MOST_ORDER, validation, PAD)
+        if name == "chance" or not PROTOCOLS[self.config.corpus].joined:
+            return Floor(predict)
+        return Floor(lambda inputs: _ended(predict(inputs)))
 
     def tensors(self) -> dict[str, Tensor]:
         """Rows of the three splits, and the words that the ids stand for."""

@@ -57,11 +57,6 @@ def test_law(name: str, settings: dict[str, Any], law: Law) -> None:
     assert law.check(Case(catalog.load("mechanisms", name), settings)) is None
 
 
-@pytest.mark.parametrize("name", catalog.names("mechanisms"))
-def test_all_can_run_causally(name: str) -> None:
-    assert catalog.load("mechanisms", name).traits.causal
-
-
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize("name", catalog.names("mechanisms"))
 def test_compiles_into_one_graph(name: str) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from oscbench import catalog
 from oscbench.mechanisms import Context, Positions, Shape
+from oscbench.models.laws import positions
 from oscbench.models.trunk import Trunk, initialise
 
 KEPT = Path(__file__).with_name("recorded_functions.json")
@@ -83,9 +84,7 @@ def numbers(name: str, settings: dict[str, Any], axes: int) -> list[float]:
         for at, parameter in enumerate(trunk.parameters()):
             if parameter.numel() and not parameter.any():
                 parameter += 0.1 * drawn(100 + at, *parameter.shape)
-    places = torch.stack(
-        [torch.arange(TOKENS, dtype=torch.float64) // (1 + 2 * a) for a in range(axes)], dim=-1
-    )
+    places = positions(axes, TOKENS).coordinates
     special = torch.arange(TOKENS) < axes - 1
     padding = torch.zeros(2, TOKENS, dtype=torch.bool)
     padding[1, 7:] = True
@@ -108,8 +107,10 @@ def test_a_mechanism_computes_what_it_did(name: str, settings: dict[str, Any], a
         pytest.skip("needs tokens in an order")
     rough = settings.get("dynamics") == "ode" and settings.get("solver", "dopri5") == "dopri5"
     kept = json.loads(KEPT.read_text())
-    if (case := name_of(name, settings, axes)) not in kept:
-        pytest.skip("not recorded yet: a mechanism or an example that is new")
+    if not any(case.partition(" ")[0] == name for case in kept):
+        pytest.skip("a mechanism that is new has no numbers yet")
+    case = name_of(name, settings, axes)
+    assert case in kept, "an example of a mechanism with numbers needs its own: run this file"
     # At the edge of locking SSA's slope has no bound, and another processor's last digits decide on which side a pair stands.
     sure = slice(2) if name == "ssa" else slice(4)
     found = numbers(name, settings, axes)[sure]

@@ -33,7 +33,7 @@ def document(loaded: Loaded) -> Document:
     words = (
         "Bits/character of Python source and of tinyshakespeare, a character being one byte, and perplexity of words; lower is better.\n"
         "The n-gram model counts the whole training text, of which a decoder of 600 steps sees an eighth where it is Python source: who is\n"
-        "behind it trained too shortly to tell what mechanisms are good for, and verdicts are withheld.\n"
+        "behind it has shown nothing that counting does not know, and verdicts are withheld.\n"
         "One learning rate for all, searched for nobody but in `tuned_text`, which has run for RoPE and KoPE alone;\n"
         "after so few steps an order may still change. Positions decide much of it: each mechanism with every kind of them is on\n"
         "[its own page](positions.md).\n"

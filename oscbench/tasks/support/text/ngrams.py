@@ -12,12 +12,14 @@ length of the longest stretch is a setting like any other: `chosen` takes it on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from oscbench.tasks import Batch
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,6 @@ class _Table:
     kept: Tensor
     totals: Tensor
     free: Tensor
-
-    def found(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Where contexts (M,) stand, and whether they do."""
-        return _found(self.contexts, contexts)
 
 
 class NGrams:
@@ -123,7 +121,7 @@ class NGrams:
         found = torch.full(targets.shape, 1.0 / self.vocabulary, dtype=torch.float64)
         for first, table, contexts in self._reaching(inputs, order):
             below, after = found[:, first:], targets[:, first:].long()
-            place, known = table.found(contexts.flatten())
+            place, known = _found(table.contexts, contexts.flatten())
             entry, there = _found(table.whole, (contexts * self.vocabulary + after).flatten())
             own = torch.where(there, table.kept[entry], 0.0)
             seen = (own + table.free[place] * below.flatten()) / table.totals[place]
@@ -151,7 +149,7 @@ class NGrams:
     def _refined(self, table: _Table, contexts: Tensor, shorter: Tensor) -> Tensor:
         """Probabilities (B, M, V) after contexts (B, M), from those after contexts one shorter."""
         below = shorter.flatten(0, 1)
-        place, known = table.found(contexts.flatten())
+        place, known = _found(table.contexts, contexts.flatten())
         rows = known.nonzero()[:, 0]
         begin, end = table.starts[place[rows]], table.starts[place[rows] + 1]
         kinds = end - begin
@@ -161,6 +159,32 @@ class NGrams:
         refined = below * torch.where(known, table.free[place], 1.0)[:, None]
         refined[receiver, table.followers[entry]] += table.kept[entry]
         return (refined / torch.where(known, table.totals[place], 1.0)[:, None]).view_as(shorter)
+
+
+def counted(
+    name: str,
+    text: Tensor,
+    vocabulary: int,
+    most: int,
+    validation: Iterable[Batch],
+    ignored: int | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """What a floor of text predicts, log-probabilities (B, N, V) of ids (B, N) [nats].
+
+    Args:
+        name: `chance` counts single tokens, `ngram` stretches of them.
+        text: as of `NGrams`.
+        vocabulary: as of `NGrams`.
+        most: tokens of the longest stretch that it may count.
+        validation: chooses how many it does.
+        ignored: as of `NGrams`.
+    """
+    if name == "chance":
+        shares = frequencies(text, vocabulary, ignored)
+        return lambda inputs: shares.expand(*inputs.shape, -1)
+    grams = NGrams(text, vocabulary, most, ignored)
+    order = grams.chosen((batch.inputs, batch.targets) for batch in validation)
+    return lambda inputs: grams.log_probabilities(inputs, order)
 
 
 def _found(among: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
