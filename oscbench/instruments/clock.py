@@ -1,13 +1,15 @@
-"""Clocks, and the one way in which things are timed against one another: A B C A B C, raw samples kept.
+"""Clocks, and the one way in which things are timed against one another: round by round, raw samples kept.
 
 A contender is a call, and if it needs one a preparation that is not timed (the forward pass before a backward pass).
-Rounds visit all contenders in turn, so that whatever slows the machine for a while slows all of them, and the ratio
-of two contenders is honest although neither time is.
+A round visits all contenders, so that whatever slows the machine for a while slows all of them, and the ratio of two
+contenders is honest although neither time is. Each round has an order of its own (drawn, the same in every run): in a
+fixed one a contender would always find caches and memory as the same neighbour leaves them.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -210,9 +212,9 @@ def interleave(
         started = now()
         found[name] = _warm_up(contender, clock, effort, now)
         spent[name] = now() - started
-    taking_part = list(contenders)
+    taking_part, orders = list(contenders), random.Random(0)
     for done in range(1, effort.max_rounds + 1):
-        for name in taking_part:
+        for name in orders.sample(taking_part, len(taking_part)):
             started = now()
             found[name].samples.append(clock.sample(contenders[name], found[name].repeats))
             spent[name] += now() - started

@@ -79,7 +79,7 @@ def _time_pass(
     clock: Clock,
     measures: dict[str, Measurement],
 ) -> None:
-    """All contenders in one pass and mode, A B C A B C."""
+    """All contenders in one pass and mode, round by round."""
     quantity = name if mode == "eager" else f"{name}_{mode}"
     ready: dict[str, Contender] = {}
     costs: dict[str, Cost] = {}
