@@ -11,8 +11,8 @@ import pytest
 from command_line import environment
 
 import oscbench as package
-from oscbench.runner.estimate import Estimate
-from oscbench.runner.summary import next_command, ranking
+from oscbench.runner.terminal.estimate import Estimate
+from oscbench.runner.terminal.summary import next_command, ranking
 from oscbench.terminal import Unfailing, outcome, print_table
 
 

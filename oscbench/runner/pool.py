@@ -35,7 +35,7 @@ from oscbench.runner.executors import (
 from oscbench.runner.interrupt import Interrupt
 from oscbench.runner.matched_times import Measurements, Request
 from oscbench.runner.placement import Placement, needs_of
-from oscbench.runner.progress import Reporter
+from oscbench.runner.terminal.progress import Reporter
 from oscbench.runner.training.checkpoint import Checkpoints
 
 Flow = Generator[list[Cell], list[Record], None]

@@ -18,7 +18,6 @@ from oscbench.machine.environment import cores
 from oscbench.records import Record, Store, asked, suite_name
 from oscbench.records.locks import KINDS as LOCKS
 from oscbench.runner.cell_spec import Cell, Keeping
-from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Executor, ExecutorError, Options
 from oscbench.runner.floors import floor_cells
 from oscbench.runner.flows import Point, point
@@ -28,10 +27,11 @@ from oscbench.runner.matched_times import Measurements
 from oscbench.runner.placement import Placement, needs_of
 from oscbench.runner.plan import make_plan
 from oscbench.runner.pool import Pool
-from oscbench.runner.preview import SearchPreview, preview, preview_search, search_seconds, there
-from oscbench.runner.progress import reporter
 from oscbench.runner.reporters import RecordReporters, Telling, reporter_class
-from oscbench.runner.summary import next_command, tell_summary
+from oscbench.runner.terminal.estimate import total_seconds
+from oscbench.runner.terminal.preview import SearchPreview, preview, preview_search, search_seconds, there
+from oscbench.runner.terminal.progress import reporter
+from oscbench.runner.terminal.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
 from oscbench.runner.training.plan import unread_roles
 from oscbench.runner.training.search import search, searches, with_choices

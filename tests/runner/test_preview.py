@@ -16,7 +16,7 @@ from oscbench.measures import FEW_EXAMPLES, Findings, robustness
 from oscbench.records import Store, identity, protocol
 from oscbench.runner.cell import run_cell
 from oscbench.runner.plan import make_plan
-from oscbench.runner.preview import preview
+from oscbench.runner.terminal.preview import preview
 from oscbench.runner.training import preview as previewing
 from oscbench.runner.training import room
 from oscbench.runner.training.preview import TIMED_FLOPS, timed_batch

@@ -17,7 +17,7 @@ from oscbench import catalog
 from oscbench.errors import UserError, kind_and_line
 from oscbench.records import Record
 from oscbench.runner.cell_spec import Cell
-from oscbench.runner.progress import Reporter
+from oscbench.runner.terminal.progress import Reporter
 
 PROJECT = "oscbench"
 

@@ -12,12 +12,12 @@ from trial_records import BEST, record_of
 from oscbench.records import Store
 from oscbench.records.ledger import is_trial, ledger_path, read_ledger, trial_label, write_ledger
 from oscbench.runner import session
-from oscbench.runner.estimate import total_seconds
 from oscbench.runner.executors import Machine, Recorded
 from oscbench.runner.kind import Preview
 from oscbench.runner.plan import make_plan
-from oscbench.runner.preview import preview_search, search_seconds
 from oscbench.runner.session import dry_run
+from oscbench.runner.terminal.estimate import total_seconds
+from oscbench.runner.terminal.preview import preview_search, search_seconds
 from oscbench.runner.training.search import key_of, ledger_of, search, searches, with_choices
 from oscbench.runner.training.specs import recipe
 from oscbench.suite import SuiteError, load_suite

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from oscbench import words
 from oscbench.records import Record
 from oscbench.runner.cell_spec import Cell
-from oscbench.runner.estimate import Estimate
+from oscbench.runner.terminal.estimate import Estimate
 
 REFRESH_S = 1.0
 

@@ -7,9 +7,9 @@ from itertools import zip_longest
 
 from oscbench.records import Record, Store
 from oscbench.runner.cell_spec import FINAL, Cell
-from oscbench.runner.estimate import total_seconds
 from oscbench.runner.kind import Preview
 from oscbench.runner.kinds import kind_of
+from oscbench.runner.terminal.estimate import total_seconds
 from oscbench.runner.training.search import Search, key_of
 
 
