@@ -159,6 +159,12 @@ def _check_targets(targets: Sequence[float], loaded: Loaded) -> None:
 
 def report_of(study: Study) -> Report:
     """The pages of a study, drawn."""
+    pages, lost = pages_of(study)
+    return _drawn(pages, study, lost)
+
+
+def pages_of(study: Study) -> tuple[list[Page], list[str]]:
+    """The pages of a study before anything is drawn, and a line for whatever had to be left out."""
     # Imported here because matplotlib and seaborn take a second that an export need not wait for.
     from oscbench.reporting import found
     from oscbench.reporting.page.blocks import FRONT, SUITE, Page, page_of
@@ -174,7 +180,7 @@ def report_of(study: Study) -> Report:
         parts, broken = found.parts(sections, SUITE, one, owners)
         above = (INDEX, "the report")
         pages.append(Page(page_of(suite), title_of(one), _about(one), parts, above, _notes(one), broken))
-    return _drawn(pages, study, lost)
+    return pages, lost
 
 
 def _drawn(pages: Sequence[Page], study: Study, lost: Sequence[str]) -> Report:
