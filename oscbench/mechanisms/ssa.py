@@ -13,7 +13,8 @@ Symbols:
 Deviations:
     The root's slope is bounded by `edge` (0 is literal). Causal: r runs over the prefix, since the authors' r over the whole
     sequence leaks the future. The published start locks no pair at common head widths; `init_locked` scales W_ω on the first
-    batch until that share of pairs locks, head by head. Position is off as published, or learned.
+    batch until that share of pairs locks, head by head. Position is off as published, or learned. The authors' dropout of the
+    weights is left out, as that of every mechanism here.
 
 Cost:
     4 N² D + 8 N D² FLOPs, one exponential and one root a pair; memory linear in N with the blocked kernel; no state;

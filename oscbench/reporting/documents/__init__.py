@@ -66,12 +66,13 @@ _GLOSSARY = """
 ## Names
 
 *RoPE* rotates queries and keys by place; *RoPE (values)* rotates values too, as KoPE does; *RoPE (learned)* has learned position vectors as
-well. *KoPE (frozen)* is KoPE whose phases never move; *KoPE (frozen-unmixed)* does not mix them either, which leaves RoPE with rotated
+well. *KoPE (frozen)* is KoPE whose phases never move (KoPE's turn by at most arctan γ a layer but the last: with γ = 0.05 by 0.15 rad in
+four layers, 0.05 in two, and 0.55 in the paper's twelve); *KoPE (frozen-unmixed)* does not mix them either, which leaves RoPE with rotated
 values; *KoPE (carry)* goes on with its phases from loop to loop in place of starting anew. *SSA (published)* starts its frequencies as the
 paper does, where almost no pair locks; of *SSA (locked)* they are scaled once so that half of the pairs lock. *Fixed query (published)* is
 as the authors' code has it, padding heard and anchors free; *(d_osc=n)* has oscillators on a sphere of n dimensions, where 2 is a circle.
-*Uniform* is the mean of all tokens. *X at equal FLOPs* is X with a wider MLP until it spends as many FLOPs as KoPE; all others are equal in
-parameters within 1 %.
+*Uniform* is the mean of all tokens. *X at equal FLOPs* is X with a wider MLP until it spends as many FLOPs as KoPE, and so with 10 to 20 %
+more parameters; all others are equal in parameters within 1 %.
 
 Positions: *none*; *learned*, vectors added to tokens; *sinusoidal*, fixed vectors added; *own*, the mechanism's own (rotary angles of RoPE
 and KoPE, drift of torus, anchors of fixed query); *learned+own*, both. Floors (chance, a bag of inputs, an n-gram model) are what must be
