@@ -28,13 +28,18 @@ def fingerprint(record: Record) -> str:
 def suites_sharing(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     """Fingerprint -> names of all suites that hold this run; those in one suite alone are left out."""
     found: dict[str, set[str]] = {}
-    for record in records:
+    given = list(records)
+    if len({suite_name(record.suite) for record in given}) == 1:
+        return {}
+    for record in given:
         found.setdefault(fingerprint(record), set()).add(suite_name(record.suite))
     return {key: tuple(sorted(suites)) for key, suites in found.items() if len(suites) > 1}
 
 
 def shared_note(cells: Iterable[Record], sharing: Mapping[str, tuple[str, ...]]) -> str:
     """How many of some cells stand in other suites too, and in which; empty where none does."""
+    if not sharing:
+        return ""
     own = list(cells)
     mine = {suite_name(record.suite) for record in own}
     where = [set(sharing.get(fingerprint(record), ())) - mine for record in own]

@@ -23,7 +23,7 @@ from oscbench.errors import UserError
 from oscbench.records import packed, writing
 from oscbench.records.index import FolderIndex
 from oscbench.records.locks import Locks
-from oscbench.records.reading import Damaged, contents, read
+from oscbench.records.reading import Damaged, contents, read, uncollected
 from oscbench.records.schema import Record
 
 _LOG = logging.getLogger(__name__)
@@ -334,18 +334,19 @@ class Store:
             raise ResultsError(f"{self.root}: no such results folder")
         records: list[Record] = []
         damaged: list[Damaged] = []
-        for path in self.files(".json"):
-            if path.name.endswith(LEDGER_SUFFIX):
-                continue
-            loaded = read(path)
-            if isinstance(loaded, Record):
-                records.append(loaded)
-            else:
-                damaged.append(loaded)
-        for path in self.files(packed.SUFFIX):
-            pack = contents(path)
-            records += pack.records
-            damaged += pack.damaged
+        with uncollected():
+            for path in self.files(".json"):
+                if path.name.endswith(LEDGER_SUFFIX):
+                    continue
+                loaded = read(path)
+                if isinstance(loaded, Record):
+                    records.append(loaded)
+                else:
+                    damaged.append(loaded)
+            for path in self.files(packed.SUFFIX):
+                pack = contents(path)
+                records += pack.records
+                damaged += pack.damaged
         for one in damaged:
             self.tell(f"{one.path}: {one.reason}; left out")
         return records, damaged

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import kernel_table
 import pytest
+from triton_script import run_script
 
 from oscbench.ops import triton_tools
 
@@ -39,25 +37,16 @@ def test_no_kernel_wants_more_than_a_gpu_has():
 @pytest.mark.parametrize(
     "which", ["ssa forward", "fixed query", "fixed query gradient to k", "KoPE turn", "torus"]
 )
-def test_machine_code_is_that_of_the_table(which):
+def test_machine_code_is_that_of_the_table(which, tmp_path):
     import triton
 
     if triton.__version__ != COMMITTED["triton"]:
         pytest.skip(f"the table is of Triton {COMMITTED['triton']}, here is {triton.__version__}")
     code = (
-        "import json, sys, kernel_table as t\n"
-        "(one,) = [s for s in t.subjects('bf16') if s.name == sys.argv[1]]\n"
+        f"import json, sys; sys.path.insert(0, {str(kernel_table.TABLE.parent)!r})\n"
+        "import kernel_table as t\n"
+        f"(one,) = [s for s in t.subjects('bf16') if s.name == {which!r}]\n"
         "print(json.dumps(t.compiled(one, 'bf16', 90)))"
     )
-    paths = [str(kernel_table.TABLE.parent), *sys.path]
-    around = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    made = subprocess.run(
-        [sys.executable, "-c", code, which],
-        capture_output=True,
-        text=True,
-        env=around | {"PYTHONPATH": os.pathsep.join(paths)},
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    found = json.loads(made.stdout.splitlines()[-1])
+    found = run_script(tmp_path, code)[-1]
     assert found == COMMITTED["rows"][f"{which}, bf16, sm_90"], "a change on purpose: run kernel_table.py"

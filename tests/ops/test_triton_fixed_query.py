@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
-from command_line import SUPPORT
-from command_line import environment as around
+from triton_script import run_script
 
 from oscbench.ops import triton_tools
 
 pytestmark = pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
 
 
-def child(task, **environment):
-    kept = {name: value for name, value in around().items() if name != "TRITON_INTERPRET"}
-    script = SUPPORT / "triton_child.py"
-    result = subprocess.run(
-        [sys.executable, script, task], capture_output=True, text=True, env=kept | environment, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
+def test_numbers_in_the_interpreter(tmp_path):
+    run_script(tmp_path, "import triton_child; triton_child.numbers()", TRITON_INTERPRET="1")
 
 
-def test_numbers_in_the_interpreter():
-    child("numbers", TRITON_INTERPRET="1")
-
-
-def test_machine_code_for_ampere_and_hopper():
-    reports = [json.loads(line) for line in child("compile").splitlines()]
+def test_machine_code_for_ampere_and_hopper(tmp_path):
+    reports = run_script(tmp_path, "import triton_child; triton_child.compiled()")
     assert {report["capability"] for report in reports} == {80, 90}
     for report in reports:
         assert report["shared_bytes"] <= 160 * 1024, report

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from triton_script import run_text
 
-import oscbench
 from oscbench.ops import triton_tools
 from oscbench.ops.dispatch import Call
 
@@ -32,15 +30,7 @@ def total(x, y, count, BLOCK: tl.constexpr):
 
 
 def child(tmp_path, code, **environment):
-    script = tmp_path / "child.py"
-    script.write_text(KERNEL + code)
-    environment["PYTHONPATH"] = str(Path(oscbench.__file__).parents[1])
-    found = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    result = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, env=found | environment, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return run_text(tmp_path, KERNEL + code, **environment)
 
 
 @needs_triton

@@ -1,13 +1,8 @@
-"""Run in a process of its own, so that TRITON_INTERPRET stands (or does not) before triton is first imported.
-
-`triton_child.py numbers`: the fixed-query kernels against float64 in the interpreter, three dtypes.
-`triton_child.py compile`: every kernel compiled for sm_80 and sm_90; a report line each.
-"""
+"""What the fixed-query kernels are asked in a process of its own (`triton_script`)."""
 
 from __future__ import annotations
 
 import json
-import sys
 
 import draws
 import torch
@@ -15,6 +10,7 @@ from ops_cases import CASES, Size, Variant, gradient_floor
 
 
 def numbers() -> None:
+    """Against float64 in the interpreter, in three dtypes."""
     case = CASES["fixed_query_attention"]
     calls = [
         (torch.float32, 1, "softplus", 1, True, False),
@@ -63,6 +59,7 @@ def opcheck() -> None:
 
 
 def compiled() -> None:
+    """Every kernel compiled for sm_80 and sm_90; a line of JSON each."""
     from oscbench.ops.fixed_query import triton_fused_kernel, triton_pairwise
     from oscbench.ops.fixed_query import triton_kernels as kernels
     from oscbench.ops.triton_tools import compile_for
@@ -94,7 +91,3 @@ def compiled() -> None:
                     report["special_a_pair"] = report["loop_special"] / pairs
                     report["instructions_a_pair"] = report["loop_instructions"] / pairs
                 print(json.dumps({"kernel": kernel.fn.__name__, "dtype": name} | report))
-
-
-if __name__ == "__main__":
-    {"numbers": numbers, "compile": compiled}[sys.argv[1]]()

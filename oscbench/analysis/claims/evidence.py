@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from oscbench import words
@@ -120,6 +121,7 @@ class Evidence:
     _withheld: dict[str, dict[str, str]] = field(default_factory=dict)
     _names: dict[str, dict[Entry, str]] = field(default_factory=dict)
     _declared: dict[str, set[Pair]] = field(default_factory=dict)
+    _meant: dict[str, dict[str, Entry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.loaded.records:
@@ -138,9 +140,11 @@ class Evidence:
 
     def named(self, name: str, suite: str) -> Entry | None:
         """The entry that a name means in a suite, as --compare reads it; None where it has no such cell."""
-        cells = self.cells(suite)
-        exact = next((entry_of(r) for r in cells if str(entry_of(r)) == name), None)
-        return headline_entries(cells).get(name, exact)
+        if suite not in self._meant:
+            cells = self.cells(suite)
+            exact = {str(entry): entry for entry in map(entry_of, cells)}
+            self._meant[suite] = exact | headline_entries(cells)
+        return self._meant[suite].get(name)
 
     def declared(self, treatment: str, baseline: str, suite: str) -> bool:
         """Whether a suite declared that these two are compared, either way round, before it ran."""
@@ -175,8 +179,8 @@ class Evidence:
         """An entry as people call it, among those of its suite; the name itself where the suite has no such cell."""
         if suite not in self._names:
             self._names[suite] = entry_names(self.cells(suite))
-        cells = self.entry(name, suite)
-        return self._names[suite][entry_of(cells[0])] if cells else name
+        named = self.named(name, suite)
+        return self._names[suite][named] if named else name
 
     def both(self, treatment: str, baseline: str, suite: str) -> tuple[str, str]:
         """Two entries as people call them."""
@@ -232,8 +236,9 @@ class Evidence:
             return None
 
 
-def _changes(label: str) -> list[str]:
-    return [f"{key}={text}" for key, text in label_parts(label)[1].items()]
+@cache
+def _changes(label: str) -> tuple[str, ...]:
+    return tuple(f"{key}={text}" for key, text in label_parts(label)[1].items())
 
 
 def comparison_of(
