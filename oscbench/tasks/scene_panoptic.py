@@ -18,8 +18,8 @@ from oscbench.tasks import ImageInputs, Metric
 from oscbench.tasks.support.floors import Floor
 from oscbench.tasks.support.scenes.composition import SceneConfig, ScenePixels, Scenes
 from oscbench.tasks.support.segments.panoptic import INSTANCES
+from oscbench.tasks.support.segments.panoptic_floors import classed_parts
 from oscbench.tasks.support.segments.panoptic_task import LABELS, SURE, Panoptic, sure_of
-from oscbench.tasks.support.segments.parts import classed_parts
 
 EMPTY, CLUTTER, DIGITS = 0, 1, 2
 CLASSES = ("empty", "clutter", *(f"digit_{digit}" for digit in range(10)))

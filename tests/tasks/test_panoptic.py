@@ -27,7 +27,7 @@ from oscbench.tasks.support.segments.panoptic import (
     segments_of,
     truth_of,
 )
-from oscbench.tasks.support.segments.parts import SIDE, parts_of
+from oscbench.tasks.support.segments.panoptic_floors import SIDE, parts_of
 
 CPU = torch.device("cpu")
 SMALL = {"train_scenes": 60, "validation_scenes": 10, "test_scenes": 30}
