@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -195,11 +196,11 @@ def _add(
 
 
 def race(timers: dict[str, Any], seconds: float) -> dict[str, list[float]]:
-    """Interleaved rounds A B C A B C, raw samples kept."""
+    """Interleaved rounds, each in an order of its own, raw samples kept."""
     samples: dict[str, list[float]] = {name: [] for name in timers}
-    until = time.monotonic() + seconds
+    until, orders = time.monotonic() + seconds, random.Random(0)
     for _ in range(ROUNDS):
-        for name, once in [*timers.items()]:
+        for name, once in orders.sample([*timers.items()], len(timers)):
             try:
                 samples[name].append(once())
             except Exception as broken:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import atexit
 import json
+import select
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from command_line import environment
+from command_line import PATIENCE_S, environment
 
 _SERVER = """
 import json, os, runpy, sys, traceback
 import torch, torch._dynamo, triton, triton.language
 
+torch.set_num_threads(1)  # a fork has no other thread
 for line in sys.stdin:
     script, out, err = json.loads(line)
     child = os.fork()
@@ -31,6 +32,8 @@ for line in sys.stdin:
             sys.path.insert(0, os.path.dirname(script))
             runpy.run_path(script, run_name="__main__")
             code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -41,32 +44,46 @@ for line in sys.stdin:
 """
 
 
-@cache
-def _server(variables: frozenset[tuple[str, str]]) -> subprocess.Popen[str]:
+_servers: dict[frozenset[tuple[str, str]], subprocess.Popen[str]] = {}
+
+
+def _server(variables: dict[str, str]) -> subprocess.Popen[str]:
     """A process that runs scripts in forks of itself, until the tests end."""
-    kept = {name: value for name, value in environment().items() if name != "TRITON_INTERPRET"}
-    server = subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
-        env=kept | dict(variables),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    atexit.register(server.communicate)
-    return server
+    around = {
+        name: value
+        for name, value in environment().items()
+        if name not in ("TRITON_INTERPRET", "PYTEST_CURRENT_TEST")
+    }
+    around |= variables
+    key = frozenset(around.items())
+    if key not in _servers or _servers[key].poll() is not None:
+        _servers[key] = subprocess.Popen(
+            [sys.executable, "-c", _SERVER],
+            env=around,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(_servers[key].communicate)
+    return _servers[key]
 
 
 def run_text(folder: Path, code: str, **variables: str) -> str:
     """Run code and return what it prints; TRITON_INTERPRET is only what `variables` say."""
     script, out, err = (folder / name for name in ("child.py", "child.out", "child.err"))
     script.write_text(code)
-    server = _server(frozenset(variables.items()))
+    out.unlink(missing_ok=True)
+    err.write_text("")
+    server = _server(variables)
     assert server.stdin is not None
     assert server.stdout is not None
     server.stdin.write(json.dumps([str(script), str(out), str(err)]) + "\n")
     server.stdin.flush()
-    ended = server.stdout.readline()
-    assert ended, "the process that runs scripts has died"
+    ready, _, _ = select.select([server.stdout], [], [], PATIENCE_S)
+    ended = server.stdout.readline() if ready else ""
+    if not ended:
+        server.kill()
+    assert ended, f"no end in {PATIENCE_S:g} s, or the process that runs scripts has died"
     assert int(ended) == 0, err.read_text()[-3000:]
     return out.read_text()
 

@@ -121,7 +121,7 @@ class Evidence:
     _withheld: dict[str, dict[str, str]] = field(default_factory=dict)
     _names: dict[str, dict[Entry, str]] = field(default_factory=dict)
     _declared: dict[str, set[Pair]] = field(default_factory=dict)
-    _meant: dict[str, dict[str, Entry]] = field(default_factory=dict)
+    _entries: dict[str, dict[str, Entry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for record in self.loaded.records:
@@ -140,11 +140,11 @@ class Evidence:
 
     def named(self, name: str, suite: str) -> Entry | None:
         """The entry that a name means in a suite, as --compare reads it; None where it has no such cell."""
-        if suite not in self._meant:
+        if suite not in self._entries:
             cells = self.cells(suite)
             exact = {str(entry): entry for entry in map(entry_of, cells)}
-            self._meant[suite] = exact | headline_entries(cells)
-        return self._meant[suite].get(name)
+            self._entries[suite] = exact | headline_entries(cells)
+        return self._entries[suite].get(name)
 
     def declared(self, treatment: str, baseline: str, suite: str) -> bool:
         """Whether a suite declared that these two are compared, either way round, before it ran."""

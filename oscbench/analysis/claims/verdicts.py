@@ -87,7 +87,11 @@ class Entry:
             found += [f"{name}: *{_first(one)}*. {one.text}{_when(one)}." for one in judged.given]
             for finding in judged.findings:
                 hides = f": {finding.hides}" if finding.hides else ""
-                aside = bool(judged.ground.suggests or (judged.ground.changed and finding.outcome == "holds"))
+                aside = bool(
+                    judged.ground.suggests
+                    or any(one.outcome != "holds" for one in judged.given)
+                    or (judged.ground.changed and finding.outcome == "holds")
+                )
                 told = _told(finding, finding.suggests or aside)
                 found.append(f"{name}: *{told}{hides}*. {finding.text}{_when(finding)}.")
             if judged.ground.suggests:
@@ -146,13 +150,14 @@ def combined(grounds: Sequence[Judged]) -> Verdict:
     """The verdict over several grounds.
 
     It holds where every ground is tested and holds, of which there are two at least, one of them on real data. Where some hold and others
-    do not, or are not tested, or are too few, it holds in part.
+    do not, or are not tested, or are too few, it holds in part. Grounds that only suggest are none of these.
     """
-    outcomes = [judged.outcome for judged in grounds]
-    if set(outcomes) == {"not tested"}:
+    if all(judged.outcome == "not tested" for judged in grounds):
         return "not tested here"
+    deciding = [judged for judged in grounds if not judged.ground.suggests]
+    outcomes = [judged.outcome for judged in deciding]
     if "holds" in outcomes:
-        enough = len(grounds) >= ENOUGH and any(judged.ground.real for judged in grounds)
+        enough = len(deciding) >= ENOUGH and any(judged.ground.real for judged in deciding)
         return "holds" if enough and set(outcomes) == {"holds"} else "holds in part"
     return "does not hold" if "does not hold" in outcomes else "undecided"
 

@@ -20,7 +20,7 @@ from oscbench.settings import spelled
 from oscbench.suite import LoadedSuite, SuiteError, explain
 from oscbench.suite.timing import ContenderEntry, Setting, TimingSuite
 
-VERSION = 1
+VERSION = 2
 """Raised when what is timed, or how, changes: times of two versions are never mixed."""
 DEFAULT_REFERENCE = {"ops": "softmax_attention:sdpa"}
 LITERAL = ("reference", "sdpa[math]")
