@@ -18,10 +18,6 @@ from oscbench.suite.load import load_points
 ROOT = Path(__file__).resolve().parents[2]
 OLDER = {
     "captions": "its suite searches its rate now, and draws images anew for each seed; its page says so",
-    **dict.fromkeys(
-        ("timing_models", "timing_decoder", "timing_layers", "timing_ops"),
-        "each round of a timing has an order of its own now, and contenders have joined: times are older, peaks of memory withheld",
-    ),
     "spoken_digits": "a new version of its task shows health digits of every kind; scores are the same",
 }
 """Suites that would run again, and why they have not."""

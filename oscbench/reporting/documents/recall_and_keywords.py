@@ -7,7 +7,7 @@ from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.standings import page
 from oscbench.reporting.documents.support.suites import FAILS
 
-_SUITES = ("recall", "keywords")
+_SUITES = ("recall", "keywords", "keywords_long")
 
 
 def document(loaded: Loaded) -> Document:
