@@ -14,8 +14,8 @@ from synthetic_records import make_record
 
 from oscbench import catalog
 from oscbench.errors import UserError
-from oscbench.runner import progress
 from oscbench.runner.reporters import RecordReporters, curves_of, name_of, results_of, settings_of
+from oscbench.runner.terminal import progress
 
 SERVICES = ("wandb", "trackio", "mlflow")
 
