@@ -109,5 +109,5 @@ def test_the_readmes_differences_stand_in_generated_pages_with_their_intervals()
     pages = " ".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "results").glob("*.md"))
     pages = re.sub(r" (?:points|bits/character|%)(?= \[)", "", pages)
     triples = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", re.sub(r"\]\([^)]*\)", "]", readme))
-    assert len(triples) > 20
+    assert len(triples) > 30
     assert [one for one in triples if one not in pages and mirrored(one) not in pages] == []

@@ -77,14 +77,6 @@ def contents(path: Path) -> Contents:
     return _read_pack(path, found.st_size, found.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
-def _read_pack(path: Path, size: int, changed_ns: int) -> Contents:
-    """Read a packed file, once as long as it stays as it is."""
-    del size, changed_ns
-    with uncollected():
-        return _parsed_pack(path)
-
-
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
     """Meanwhile Python looks for no cycles: records are many objects that stay and hold none, and looking took half of the time."""
@@ -97,7 +89,11 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _parsed_pack(path: Path) -> Contents:
+@lru_cache(maxsize=64)
+@uncollected()
+def _read_pack(path: Path, size: int, changed_ns: int) -> Contents:
+    """Read a packed file, once as long as it stays as it is."""
+    del size, changed_ns
     records: list[Record] = []
     ledgers: list[bytes] = []
     damaged: list[Damaged] = []

@@ -324,6 +324,7 @@ class Store:
             found += [folder / one for one in (*names, *folders) if one.endswith(suffix)]
         return sorted(found)
 
+    @uncollected()
     def read_all(self) -> tuple[list[Record], list[Damaged]]:
         """Every record below the folder in a stable order, and every file that is none.
 
@@ -334,19 +335,18 @@ class Store:
             raise ResultsError(f"{self.root}: no such results folder")
         records: list[Record] = []
         damaged: list[Damaged] = []
-        with uncollected():
-            for path in self.files(".json"):
-                if path.name.endswith(LEDGER_SUFFIX):
-                    continue
-                loaded = read(path)
-                if isinstance(loaded, Record):
-                    records.append(loaded)
-                else:
-                    damaged.append(loaded)
-            for path in self.files(packed.SUFFIX):
-                pack = contents(path)
-                records += pack.records
-                damaged += pack.damaged
+        for path in self.files(".json"):
+            if path.name.endswith(LEDGER_SUFFIX):
+                continue
+            loaded = read(path)
+            if isinstance(loaded, Record):
+                records.append(loaded)
+            else:
+                damaged.append(loaded)
+        for path in self.files(packed.SUFFIX):
+            pack = contents(path)
+            records += pack.records
+            damaged += pack.damaged
         for one in damaged:
             self.tell(f"{one.path}: {one.reason}; left out")
         return records, damaged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,10 @@ def test_nothing_is_decided_before_what_must_be_given_is(
     first, second = entry.lines
     assert first.startswith(f"Toys: *{told}*. wave: ")
     assert "wave − plain" in second
+    if seeds == 8:
+        assert ("*suggests that it " in second) == (told != "given"), (
+            "what is not given lets nothing be decided"
+        )
     (absent,) = fill([claim], Loaded(tuple(cells("plain", [0.9] * 8)), (), ()))
     assert absent.lines == ["Toys: not tested here."]
 
@@ -168,6 +173,16 @@ def test_a_ground_that_only_suggests_decides_nothing_and_says_why() -> None:
     real = ground.model_copy(update={"real": True})
     (entry,) = fill([Claim(**given, grounds=(real,))], records)
     assert not entry.rests_on_toys
+
+
+def test_a_ground_that_only_suggests_keeps_no_claim_from_holding() -> None:
+    real, toy, open_one = judged("holds", "holds", "undecided")
+    assert combined((real, toy, open_one)) == "holds in part"
+    aside = replace(
+        open_one, ground=open_one.ground.model_copy(update={"suggests": "nobody claims it there"})
+    )
+    assert combined((real, toy, aside)) == "holds"
+    assert combined((real, aside)) == "holds in part", "one ground that decides is too few"
 
 
 def test_a_ground_that_was_changed_cannot_hold_and_says_what_it_was() -> None:

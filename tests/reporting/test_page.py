@@ -24,6 +24,7 @@ from oscbench.reporting.render import markdown
 from oscbench.reporting.render.markdown import cell
 from oscbench.reporting.report import pages_of, study_of
 
+ROOT = Path(__file__).parents[2]
 Save = Callable[..., Path]
 VOID = {"meta", "img", "br", "link", "hr", "input", "wbr"}
 
@@ -453,9 +454,6 @@ def test_a_run_that_is_not_finished_says_so(
     assert "4 of 12 cells" in index.with_name("report.md").read_text()
     rest = [make_record(m, s) for m in ("plain", "wave") for s in range(2, 6)]
     assert "Not finished" not in words_of(build_report(save(rest), tmp_path / "out"))
-
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_the_sample_says_what_the_records_say() -> None:

@@ -36,6 +36,11 @@ class Judged:
     given: tuple[Finding, ...] = ()
 
     @property
+    def unmet(self) -> bool:
+        """Whether something that must be given first is not, or is not known to be."""
+        return any(one.outcome != "holds" for one in self.given)
+
+    @property
     def outcome(self) -> Outcome:
         """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided.
 
@@ -44,9 +49,7 @@ class Judged:
         """
         if all(finding.outcome == "not tested" for finding in self.findings):
             return "not tested"
-        if self.ground.suggests:
-            return "undecided"
-        if any(one.outcome != "holds" for one in self.given):
+        if self.ground.suggests or self.unmet:
             return "undecided"
         deciding = {finding.outcome for finding in self.findings if not finding.suggests}
         if "does not hold" in deciding:
@@ -89,7 +92,7 @@ class Entry:
                 hides = f": {finding.hides}" if finding.hides else ""
                 aside = bool(
                     judged.ground.suggests
-                    or any(one.outcome != "holds" for one in judged.given)
+                    or judged.unmet
                     or (judged.ground.changed and finding.outcome == "holds")
                 )
                 told = _told(finding, finding.suggests or aside)
