@@ -78,10 +78,8 @@ class AboveFloor:
         if self.decides:
             return ""
         margin = words.margin(self.margin.value, self.unit)
-        than = (
-            f"not clearly more than the margin {margin}" if self.margin.value else "not clearly more than 0"
-        )
-        return f"the best entry, {self.best}, {self.gap}, {than}: this task tells nobody apart"
+        than = f"not clearly ahead by the margin {margin}" if self.margin.value else "not clearly ahead"
+        return f"the best entry, {self.best}, {self.gap}, {than}: this task ranks no entries"
 
     @property
     def gap(self) -> str:

@@ -110,7 +110,7 @@ def compare(
     ],
     new: Annotated[Path, typer.Argument(help="The same, later.", parser=path_for("NEW"), metavar="NEW")],
 ) -> None:
-    """Say what got dearer between two runs; exit code 3 if anything did."""
+    """Say what costs more in NEW than OLD; exit code 3 if anything does."""
     from oscbench.analysis.costs.regression import compare_paths
 
     rows, summary, code = compare_paths(old, new)

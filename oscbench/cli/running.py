@@ -21,9 +21,7 @@ JobsOption = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda; by default what the suite says.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Put old records aside and compute again.")]
-KeepOption = Annotated[
-    list[str] | None, typer.Option(help="weights: of every trained model, beside its record.")
-]
+KeepOption = Annotated[list[str] | None, typer.Option(help="weights: keep every model's, beside its record.")]
 CheckpointsOption = Annotated[
     str | None,
     typer.Option(
@@ -32,10 +30,10 @@ CheckpointsOption = Annotated[
         metavar="TEXT",
     ),
 ]
-CheckpointMinutesOption = Annotated[float, typer.Option(min=0.0, help="Between two checkpoints of a cell.")]
+CheckpointMinutesOption = Annotated[float, typer.Option(min=0.0, help="Minutes between checkpoints.")]
 StallMinutesOption = Annotated[
     float | None,
-    typer.Option(min=0.0, help="A cell without a step for so long is ended, and recorded as failed."),
+    typer.Option(min=0.0, help="End a cell with no step for this long; it is recorded as failed."),
 ]
 LimitMinutesOption = Annotated[
     float | None, typer.Option(min=0.0, help="A cell that takes longer is ended, and recorded as failed.")
@@ -50,7 +48,7 @@ AddressOption = Annotated[
 ]
 JobsPerGpuOption = Annotated[int, typer.Option(min=1, max=64, help="Cells that share a GPU.")]
 LocksOption = Annotated[
-    str, typer.Option(help="Between runs on one folder: flock, lease, or auto by its file system.")
+    str, typer.Option(help="For runs sharing a folder: flock, lease, or auto by its file system.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the cells, their sizes and an ETA.")]
 
@@ -76,7 +74,7 @@ def run(
     dry_run: DryRunOption = False,
     allow_imports: ImportsOption = False,
 ) -> None:
-    """Run a suite: one record a cell; what is there already is not computed again."""
+    """Run a suite, one record per cell; cells already recorded are skipped."""
     allow(allow_imports)
     from oscbench.runner import session
 

@@ -52,7 +52,7 @@ def test_what_was_chosen_after_the_records_were_there_keeps_a_ground_open_and_de
         return entry.verdict, entry.lines
 
     plain = ask("better", **WAVE)
-    late = ask("better", **WAVE, asked="after the records were there")
+    late = ask("better", **WAVE, asked="after the records existed")
     for lift, found, decided in ((0.02, "holds", "holds in part"), (-0.02, "does not hold", "does not hold")):
         chosen, declared = pair(lift), declaring(pair(lift), "wave - plain")
         assert verdict(declared, plain)[0] == decided
@@ -79,9 +79,9 @@ def test_what_speaks_against_is_corrected_over_all_kinds_of_questions() -> None:
 
 
 def test_when_a_question_was_asked_is_told() -> None:
-    late = ask("better", **WAVE, asked="after the records were there")
+    late = ask("better", **WAVE, asked="after the records existed")
     (entry,) = fill([claim_of([late])], Loaded(tuple(pair(0.02)), (), ()))
-    assert entry.lines[0].endswith("; asked after the records were there.")
+    assert entry.lines[0].endswith("; asked after the records existed.")
     assert entry.grounds[0].findings[0].outcome == "holds"
 
 
@@ -191,9 +191,7 @@ def test_a_ground_that_was_changed_cannot_hold_and_says_what_it_was() -> None:
     (entry,) = fill([claim], Loaded(tuple(declaring(pair(0.02), "wave - plain")), (), ()))
     assert entry.verdict == "undecided"
     assert entry.lines[0].startswith("Toys: *suggests that it holds*. ")
-    assert entry.lines[1] == (
-        "Toys: changed after the records were there, so that it cannot hold: it asked more."
-    )
+    assert entry.lines[1] == ("Toys: changed after the records existed, so it cannot hold: it asked more.")
     (against,) = fill([claim], Loaded(tuple(declaring(pair(-0.02), "wave - plain")), (), ()))
     assert against.verdict == "does not hold"
 

@@ -28,8 +28,8 @@ from oscbench.errors import ReportError
 from oscbench.records import Record, suite_name
 from oscbench.records.ledger import is_trial
 
-UNCORRECTED = "taken alone it holds, and not corrected over the claim's grounds, one of which would be enough"
-CORRECTED = "corrected over the claim's questions its interval reaches what is claimed"
+UNCORRECTED = "it holds taken alone, not after correction over the claim's grounds (one would be enough)"
+CORRECTED = "corrected over the claim's questions, its interval reaches the claim"
 Outcome = Literal["holds", "does not hold", "undecided", "not tested"]
 FEW_SEEDS = f"estimates only: a verdict takes {VERDICT_SEEDS} seeds"
 
@@ -66,7 +66,7 @@ class Finding:
 
     @property
     def suggests(self) -> bool:
-        """Whether it may not decide: it was asked, or its comparison chosen, when records were there already."""
+        """Whether it may not decide: it was asked, or its comparison chosen, after the records existed."""
         return bool(self.ask.asked) or self.declared is False
 
 

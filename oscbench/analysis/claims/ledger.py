@@ -283,7 +283,7 @@ class Ground(_Frozen):
         asks: All must hold for the claim to hold here; empty where no suite asks yet.
         takes: What it would take to ask, said where no record answers.
         suggests: Why the ground decides nothing and only suggests: what was asked there is not what the paper claims.
-        changed: How its questions were changed when records were there already: it cannot hold any more, and says what it was.
+        changed: How its questions were changed after the records existed: it cannot hold any more, and says what it was.
     """
 
     ground: str

@@ -93,9 +93,7 @@ def _at_the_smallest(
         )
     count = len(found) * len(ask.targets)
     return (
-        f" ({cut[0]} and {cut[1]} of {count} at the smallest size, which counts as needed)"
-        if any(cut)
-        else ""
+        f" ({cut[0]} and {cut[1]} of {count} met at the smallest size, which then counts)" if any(cut) else ""
     )
 
 
@@ -130,7 +128,7 @@ def _by_ratio(ask: Ask, logs: Floats, what: str, of: str, levels: Levels) -> Fin
     low, high = math.exp(ends.low), math.exp(ends.high)
     p = sign_flip_p(logs, np.random.default_rng(0))
     told = f"{what}: {math.exp(float(logs.mean())):.2f} times {of} [{low:.2f}, {high:.2f}], {len(logs)} seeds, {p_told(p)} ({ask.suite})"
-    hides = CORRECTED if low > 1 else f"it could still take {low:.2f} or {high:.2f} times {of}"
+    hides = CORRECTED if low > 1 else f"it could still take {low:.2f} to {high:.2f} times {of}"
     return by_interval(
         ask,
         told,

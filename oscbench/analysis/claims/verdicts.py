@@ -44,7 +44,7 @@ class Judged:
     def outcome(self) -> Outcome:
         """All questions must hold; one that does not is enough against it; where one or what must be given is missing nothing is decided.
 
-        What was asked or chosen after the records were there may keep a ground from being decided, and decides none; nor does a ground
+        What was asked or chosen after the records existed may keep a ground from being decided, and decides none; nor does a ground
         that only suggests. A ground that was changed then cannot hold.
         """
         if all(finding.outcome == "not tested" for finding in self.findings):
@@ -101,7 +101,7 @@ class Entry:
                 found.append(f"{name}: it decides nothing, since {judged.ground.suggests}.")
             if judged.ground.changed:
                 found.append(
-                    f"{name}: changed after the records were there, so that it cannot hold: {judged.ground.changed}."
+                    f"{name}: changed after the records existed, so it cannot hold: {judged.ground.changed}."
                 )
         return found
 

@@ -76,8 +76,8 @@ more parameters; all others are equal in parameters within 1 %.
 
 Positions: *none*; *learned*, vectors added to tokens; *sinusoidal*, fixed vectors added; *own*, the mechanism's own (rotary angles of RoPE
 and KoPE, drift of torus, anchors of fixed query); *learned+own*, both. Floors (chance, a bag of inputs, an n-gram model) are what must be
-beaten before a task tells mechanisms apart. A *reference* is a simple model of the whole input, as a linear one of all pixels where they
-stand: it withholds nothing, and says how much of a task is there for whom it needs no attention.
+beaten before a task tells mechanisms apart. A *reference* is a simple model of the whole input, such as a linear one of all pixels in
+place: it withholds no verdict, and says how much of a task is had without attention.
 
 Verdicts: *better* and *worse*, the corrected test and the interval agree; *equivalent*, within the margin by two tests; *no clear
 difference*, neither is shown; *estimates only*, declared, but with too few seeds; *withheld*, nobody is clearly ahead of the floor.

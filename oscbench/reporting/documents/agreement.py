@@ -14,8 +14,8 @@ def document(loaded: Loaded) -> Document:
     """The fixed-query paper's own ground."""
     level = f"{100 * FAILS['agreement'].level:g} %"
     words = (
-        f"Does the verb agree with its subject? A seed fails that is right in under {level} of the hard sentences. That none of an entry's\n"
-        "seeds fails here does not show that none would: at other seeds some of fixed query's and of softmax's do ([F2](claims.md#f2),\n"
-        "[anchors](anchors.md)). Where some do, a mean is of two kinds of runs, and its interval says little.\n"
+        f"Does the verb agree with its subject? A seed fails that is right in under {level} of the hard sentences. That no seed of\n"
+        "an entry fails here does not show that none would: at other seeds, some of fixed query's and softmax's do ([F2](claims.md#f2),\n"
+        "[anchors](anchors.md)). Where some fail, a mean mixes two kinds of runs, and its interval says little.\n"
     )
     return page("agreement", "Does fixed-query attention learn agreement?", words, loaded, _SUITES)

@@ -12,9 +12,9 @@ from oscbench.reporting.sections.published import COLUMNS
 
 _HEAD = """# Do we measure what others measured?
 
-Every published number whose quantity a suite here measures as it was published: the same data, sizes and length of training; of the rest of
-the recipe, what the rules check and find different is noted, and a variant in brackets differs in what its name says. Numbers beside which
-ours are other quantities, and why, stand in each suite's report. ± of ours is half the 95 % t interval of the mean over seeds, ± of theirs
+Every published number that a suite here measures as it was published: same data, sizes and length of training. Other differences of
+recipe that the rules find are noted; a variant in brackets differs as its name says. Published numbers for which ours
+are different quantities, and why, stand in each suite's report. ± of ours is half the 95 % t interval of the mean over seeds, ± of theirs
 the standard deviation over their seeds. Agreement is scored on validation after the last epoch, as its paper does, and not on the test that
 [its own page](agreement.md) has. Where seeds fail, as on agreement, a mean is of two kinds of runs and its interval wide and not to
 be trusted: that a number is inside it says little, and how many fail says more. Which of our measurements may stand beside which number is

@@ -30,9 +30,9 @@ _HEAD = f"""# Who binds words to places?
 Two digits in an image, one relation in a caption ("a three above a seven"); an image tower with the mechanism and a softmax text tower, the
 same for all, are trained to find one another's partner. Between a caption and the same with its digits exchanged only a model can choose
 that binds digits to their places. These records have one learning rate for all, searched for nobody; the suite searches it since, and has
-not run again, so that how much of a difference is the rate is not known. A seed may stay near chance there: where some do, a mean is of two
-kinds of runs, and its interval says little, so that a row counts them. So few steps make of a result when a seed left chance more than how
-well it binds in the end: a row says how closely, over seeds, the two go together. Means with 95 % t intervals over seeds, each for itself;
+not run again, so that how much of a difference is the rate is not known. Seeds may stay near chance: then a mean mixes two
+kinds of runs and its interval says little, so a row counts them. After so few steps a result shows when a seed left chance more than how
+well it binds in the end: a row correlates result and that time over seeds. Means with 95 % t intervals over seeds, each for itself;
 {VERDICTS}
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
 stand in [claims](claims.md#k8).

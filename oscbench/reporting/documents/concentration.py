@@ -37,9 +37,9 @@ each for itself; all seeds are tested on the same images (10,000 of CIFAR-10, 50
 [claims](claims.md#k10). Made from the [reference records](../../results/reference) by `python -m
 oscbench.reporting.documents`; no number is typed.
 
-Which comes first: the step at which a quantity had gone half of its way, from its start to where it was farthest from it, geometric means
-over seeds; and how much later synchrony was there than concentration, in doublings of the step, paired by seed: above 0 where concentration
-is first. Between two looks a quantity is taken to move evenly with the step's logarithm.
+Which comes first: the step at which a quantity had gone half way from its start to its farthest value from there, geometric means
+over seeds; and how much later synchrony got there than concentration, in doublings of the step, paired by seed (above 0: concentration
+first). Between measurements a quantity is taken as linear in the step's logarithm.
 """
 _SUITES = ("concentration", "concentration_digits")
 _TITLE = "Order, synchrony and concentration over training"

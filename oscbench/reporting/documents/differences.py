@@ -97,7 +97,7 @@ the first entry minus the second's, paired by seed. The last column says what el
 difference may be theirs; FLOPs are named where a forward pass takes more than 1 % more. "50 to 800 steps" is a mean over five lengths of
 training, with the shortest and the longest beside. We chose these rows, and the pages of the suites have all; an empty dot was not declared
 before its runs.
-Settings of "tuned" rows and learning rates of scenes and made Sudoku were searched; the others have one recipe for all. Made from the
+Searched: settings of "tuned" rows, learning rates of scenes, streets and made Sudoku. All others: one recipe for all. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
 over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.
 

@@ -18,12 +18,12 @@ from oscbench.reporting.documents.support.suites import nothing_of, report_of
 _HEAD = """# How much do positions and starts decide?
 
 A row an entry: a mechanism with no positions, with learned vectors added to its tokens, with positions of its own (rotary angles, drift,
-phases, anchors), or with both. "spread 1" starts embeddings with a spread of 1.0 in place of 0.5; of frames of sound learned positions alone
-start so, and rows without them repeat one another. Uniform, the mean of all tokens (of text all earlier ones), is a floor.
+phases, anchors), or with both. "spread 1" starts embeddings with a spread of 1.0, not 0.5; for frames of sound this changes learned positions
+alone, so rows without them are repeats. Uniform, the mean of all tokens (of text all earlier ones), is a floor.
 
 One recipe for all, nothing tuned: these are estimates, and only what a table lists as declared has verdicts. The column of differences
-subtracts the baseline where validation put it first, at its default start, paired by seed; its intervals are each for itself, uncorrected for
-their number, and it is empty for the baseline's own mechanism. Which positions and which start are best changes with the task: no
+subtracts, seed by seed, the baseline at its default start and the position that validation ranked first; each interval stands alone,
+uncorrected for their number. It is empty for the baseline's mechanism. Which positions and which start are best changes with the task: no
 mechanism's default follows from these, and suites take theirs task by task. Of bytes, a character is one byte. Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """

@@ -38,10 +38,10 @@ _ROOM, _LINE = 0.45, 0.055
 _HEAD = """# What does quality cost in time?
 
 Means over seeds with 95 % intervals, against the time of a training step of a whole model over softmax's, measured in turn on an idle
-machine's processor (none on a GPU yet) at equal width, heads and MLP. The model that is timed is not the small one that is trained: times
-say what a mechanism costs where it is used, with the settings of the entry that cost anything (one that was timed with none like them has no
+machine's processor (none on a GPU yet) at equal width, heads and MLP. The timed model is not the small trained one: times
+say what a mechanism costs in use, with those settings of the entry that affect cost (an entry never timed with them has no
 time here).
-An empty dot has other positions added to its tokens than softmax has in its suite, so that its quality may be theirs. Made from the
+A hollow dot adds other positions to its tokens than softmax does in its suite, which may explain its quality. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 
 """

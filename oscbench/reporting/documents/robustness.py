@@ -18,13 +18,13 @@ from oscbench.reporting.documents.support.tables import (
     scores_table,
 )
 
-_HEAD = """# Who stands worse images?
+_HEAD = """# Who is robust to damage?
 
 Models trained on clean scans, tested on changed ones: noise, covered patches, less contrast, images changed on purpose by projected gradient
-descent; and how far confidence is from accuracy on clean ones. Every model sees the same changed images, but for the attack, which is each
-one's own and sees the first 200 of the 500. What each loses from its own accuracy on the same images, clean, is what
-[A3](claims.md#a3) tests; of accuracy on changed images a lead on clean ones is a part. Where two have other positions, a difference may be
-theirs. One learning rate for all, searched for nobody. Means with 95 % t intervals over seeds, each for itself; the tests of what changes
+descent; and how far confidence is from accuracy on clean ones. All models see the same changed images, except the attack's, which is made for
+each model on the first 200 of the 500. [A3](claims.md#a3) tests what each loses from its own accuracy on the same images, clean;
+accuracy on changed images includes any lead on clean ones. Where positions differ, a difference may be due to
+them. One untuned learning rate for all. Means with 95 % t intervals over seeds, each for itself; the tests of what changes
 take stand in [claims](claims.md#a3). Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """

@@ -30,7 +30,7 @@ from oscbench.reporting.sections.binding import COLUMNS, answers, reading
 
 _HEAD = f"""# Who sees what belongs together, and do phases bind it?
 
-Every pixel's class, or every object a segment, read by linear maps from what the mechanism alone has brought together: the ground that KoPE
+The class of every pixel, or a segment per object, read by linear maps from what the mechanism alone has combined: the task that KoPE
 was published for (arXiv 2604.07904). Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
 stand in [claims](claims.md#k6), those on phases [there too](claims.md#k11).
@@ -47,10 +47,10 @@ _MEASURES = {
     "rq": "RQ, F1 of matching",
 }
 _BINDING = ("fg_ari", "mixed_fg_ari", "synchrony", "attention")
-_BOUND = """What phases and attention group, in the last layer after training. Patches of an object lie side by side, so that whatever follows
-place groups them: floors are phases before the first layer, a random walk from there in steps as long, coordinates, those of bright patches
-alone (where a record has them), and another image;
-FG-ARI has a ceiling, patches that know their object. Means over seeds; the differences below have 95 % t intervals, each for itself."""
+_BOUND = """What phases and attention group, in the last layer after training. Patches of an object lie side by side, so anything that follows
+place groups them. Floors: phases before the first layer, a random walk from there in equal steps, coordinates, coordinates of bright patches
+alone (where recorded), and another image.
+FG-ARI's ceiling: patches that know their object. Means over seeds; the differences below have 95 % t intervals, each for itself."""
 
 
 def document(loaded: Loaded) -> Document:

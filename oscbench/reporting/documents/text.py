@@ -22,9 +22,9 @@ _CONTEXTS = """
 
 The suite's `length` measure: all bytes of windows of once, twice and four times the training length, nothing trained further. Learned
 positions reach no farther than they were trained. Means with 95 % t intervals over seeds, each for itself, and differences paired by seed,
-of which the first row's were declared and are tested above, the others neither. What stands there at four times the length made us ask it
-anew, declared and at fresh seeds, of what tells places by angles alone: `language_context`, whose floors are scored in such contexts too, and
-where all are behind an n-gram model.
+of which the first row's were declared and are tested above, the others neither. The row at four times the length made us ask again,
+declared and at fresh seeds, of entries that tell places by angles alone: `language_context`, whose floors are scored in such contexts too;
+there all are behind an n-gram model.
 """
 
 
@@ -32,9 +32,9 @@ def document(loaded: Loaded) -> Document:
     """Small decoders, few steps."""
     words = (
         "Bits/character of Python source and of tinyshakespeare, a character being one byte, and perplexity of words; lower is better.\n"
-        "The n-gram model counts the whole training text, of which a decoder of 600 steps sees an eighth where it is Python source: who is\n"
-        "behind it has shown nothing that counting does not know, and verdicts are withheld.\n"
-        "One learning rate for all, searched for nobody but in `tuned_text`, which has run for RoPE and KoPE alone;\n"
+        "The n-gram model counts the whole training text, of which a decoder of 600 steps sees an eighth for Python source: an entry\n"
+        "behind it has shown nothing that counting does not know; verdicts are withheld.\n"
+        "One untuned learning rate for all but `language_long` and `tuned_text` (run for RoPE and KoPE only);\n"
         "after so few steps an order may still change. Positions decide much of it: each mechanism with every kind of them is on\n"
         "[its own page](positions.md).\n"
     )

@@ -57,7 +57,7 @@ def method(study: Study) -> str:
     over = "over all of them" if total == most else "over those of each suite, a question"
     holm = f", Holm-corrected {over}" if total > 1 else ""
     if holm and any(one.needed for one in comparisons):
-        holm += "; comparisons whose few seeds could pass nothing take no part in that (Tarone 1990)"
+        holm += "; comparisons with too few seeds to pass are left out of it (Tarone 1990)"
     fewest = min((c.paired.n for c in comparisons if c.paired and c.paired.n > 1), default=0)
     if 0 < fewest < BCA_FROM:
         holm += f"; with {fewest} seeds no p can be below {p_value(2.0 ** (1 - fewest))}, whatever came out"
@@ -68,6 +68,6 @@ def method(study: Study) -> str:
     )
     return (
         "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
-        f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}; better and worse are what this "
-        f"test says and that interval agrees with. {baseline}"
+        f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}; better and worse take this test "
+        f"and an interval that agrees. {baseline}"
     )

@@ -61,7 +61,7 @@ _MEANING = {
     "worse": "Worse",
     "different": "Different",
     "equivalent": "Equivalent",
-    "no clear difference": "No clear difference: they might or might not differ",
+    "no clear difference": "No clear difference, nor equivalence",
     "underpowered": "Undecided: too few seeds",
     "one seed: no test": "Undecided: one seed",
     "estimates only": "Estimates only",

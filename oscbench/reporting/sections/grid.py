@@ -23,8 +23,8 @@ SIGNS = {
     "no clear difference": "0",
 }
 MEANING = (
-    "+ better, − worse, = equivalent, 0 not told apart, ? not decided, by the test after Holm's correction over the comparisons of a row "
-    "where the 95 % interval agrees; mean differences, of suites that vary those of the mean over all values. Intervals stand on the page "
+    "+ better, − worse, = equivalent, 0 no clear difference, ? undecided: the test after Holm's correction over a row's comparisons, "
+    "and a 95 % interval that agrees. Numbers: mean differences; in a suite that varies, over all its values. Intervals stand on the page "
     "of each suite"
 )
 

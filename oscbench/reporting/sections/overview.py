@@ -114,7 +114,7 @@ def sentence(baseline: str, rows: Rows) -> str:
     names = [one.name for one in open_]
     if names:
         many = f"{len(names)} {'others' if parts else 'mechanisms'}"
-        parts.append(f"nothing is clear for {words.listed(names) if len(names) <= _SPELLED else many}")
+        parts.append(f"no clear verdict on {words.listed(names) if len(names) <= _SPELLED else many}")
     return f"Against {baseline}, {'; '.join(parts)}."
 
 

@@ -255,7 +255,7 @@ class Pareto:
         table = fronts_table(experiment, found)
         drawn = [front for front in found if front.measure and front.points and _spread(front) > MATCHED]
         plans: list[Block] = [Plan(4, partial(cost_picture, experiment, front)) for front in drawn]
-        return plans + ([Folded("Who is beaten by whom", (table,))] if table else [])
+        return plans + ([Folded("Dominated models", (table,))] if table else [])
 
 
 section = Pareto

@@ -86,8 +86,8 @@ def targets_table(experiment: Experiment, asked: Sequence[float] = ()) -> Table 
         if (cells := [r for r in standing.finished if name in r.curves])
     ]
     caption = (
-        f"What it took until validation first reached a target, {how}: median over runs, each column by itself, and never where half of "
-        "them did not get there. Known to the steps between two validations; seconds, FLOPs and joules are steps times those of a "
+        f'What it took until validation first reached a target, {how}: medians over runs, column by column; "never" where half of '
+        "them did not. Resolution: the steps between two validations; seconds, FLOPs and joules are steps times those of a "
         "step, an estimate"
     )
     if reference is not None:

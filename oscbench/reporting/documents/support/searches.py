@@ -35,9 +35,9 @@ def search_of(experiment: Experiment, loaded: Loaded) -> str:
     seeds = words.ranges(list(ledger.scoring_seeds))
     several = "s" * (len(ledger.scoring_seeds) > 1)
     said = (
-        f"The search before: {ledger.trials} trials for each, and more where a choice stood at the end of its range; each was scored on\n"
+        f"Preceding search: {ledger.trials} trials for each, and more where a choice lay at the end of its range; each was scored on\n"
         f"validation at seed{several} {seeds}, not reported{_shorter(experiment)}.\n"
-        "The best of several noisy scores flatters itself: results above compare, these do not."
+        "The best of several noisy scores is optimistic: compare the results above, not these."
     )
     return f"\n{said}\n\n{table(headings, rows, numbers=3)}\n"
 

@@ -112,7 +112,7 @@ def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]]) -> str:
             if told:
                 lines.append(f"- {title}{', not declared beforehand' if late else ''}: {'; '.join(told)}.")
     suggest = any("not declared beforehand" in line for line in lines)
-    note = "\nWhat was not declared beforehand suggests, and fresh seeds must confirm it.\n" * suggest
+    note = "\nWhat was not declared beforehand only suggests: fresh seeds must confirm.\n" * suggest
     return "In short:\n\n" + "\n".join(lines) + f"\n{note}\n" if lines else ""
 
 
@@ -142,7 +142,7 @@ _AGAINST = {
     "estimates only": "estimated only, against",
     "underpowered": "with too few seeds for a verdict against",
     "one seed: no test": "with one seed against",
-    "withheld": "without a verdict, since no entry is clearly ahead of the floor, against",
+    "withheld": "given no verdict (no entry is clearly ahead of the floor) against",
 }
 """Verdict -> how the treatments stand to their baselines."""
 

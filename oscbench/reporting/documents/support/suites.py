@@ -20,10 +20,10 @@ FEWEST_SEEDS, _FEWEST = 3, "three"
 """Of a suite that a page shows: between two seeds an interval is wider than any difference between mechanisms."""
 FAILS = {"agreement": Threshold("accuracy_hard", 0.85), "recall": Threshold("accuracy", 0.9)}
 """Task -> when a seed of it has failed, as the task itself declares it; reports load no task, which would take torch."""
-VERDICTS = """a verdict is that of the sign-flip test
-after Holm's correction over what its suite asks, where the interval agrees, or of two one-sided tests where it says equivalent. Intervals are
-over seeds: start values, order and, where a suite draws them anew, training data. Test sets stay the same, and no interval covers others, nor
-other searches of settings than the one that was made."""
+VERDICTS = """a verdict takes the sign-flip test
+after Holm's correction over its suite's questions and an interval that agrees; "equivalent" takes two one-sided tests. Intervals cover
+seeds: start values, order and, where a suite draws them anew, training data. Test sets stay the same; no interval covers others, nor
+other searches of settings than the one made."""
 """What every page with verdicts says of them."""
 
 
