@@ -194,7 +194,8 @@ def build_model(
         task: Name in the catalog; its data are not loaded.
         settings: Of the mechanism.
         task_settings: Of the task.
-        model: Of the backbone, as under `model` in a suite; `name` is by default the one that the task asks for.
+        model: Of the backbone, as under `model` in a suite; `name` is by default the one that the task asks for, and `position` may be an
+            entry's, as in `learned+own`.
         hidden: Hidden units of each MLP, which matching moves in a suite; by default the backbone's ratio times the width.
         seed: Of all start values.
 
@@ -202,11 +203,19 @@ def build_model(
         ValueError: An unknown name, or a setting or size that cannot be.
     """
     from oscbench import catalog
+    from oscbench.positions import POSITIONS, parted
+    from oscbench.runner.training.entries import placed
     from oscbench.runner.training.specs import parts_of
     from oscbench.suite.errors import read_settings
 
     chosen = dict(model or {})
     name = chosen.pop("name", None) or catalog.load("tasks", task).backbone
+    if chosen.get("position") in POSITIONS and parted(chosen["position"])[1]:
+        try:
+            settings, own = placed(mechanism, settings or {}, chosen["position"], {"position": "none"})
+        except ValueError as error:
+            raise ValueError(f"model.position: {error}") from error
+        chosen |= {"position": "none", **own}
     given = {"settings": settings, "task_settings": task_settings, "model": chosen}
     kinds = {
         "settings": ("mechanisms", mechanism),

@@ -72,6 +72,15 @@ def test_a_model_is_that_of_a_cell() -> None:
         oscbench.build_model("kope", "digits", model={"widthh": 32})
     with pytest.raises(ValueError, match=r"^settings\.gamma: got 3; "):
         oscbench.build_model("kope", "digits", settings={"gamma": 3})
+    alone, both = (
+        oscbench.build_model("torus", "digits", model={"position": position})
+        for position in ("own", "learned+own")
+    )
+    assert sum(p.numel() for p in both.parameters()) > sum(p.numel() for p in alone.parameters())
+    with pytest.raises(
+        ValueError, match=r'^model\.position: softmax cannot have "learned\+own"; did you mean "learned"'
+    ):
+        oscbench.build_model("softmax", "digits", model={"position": "learned+own"})
 
 
 def test_one_name_is_as_good_as_a_list_of_one() -> None:

@@ -1,4 +1,4 @@
-"""Rules on coloured grids, as in ARC-AGI but made: learn 60 rules, then find out a new composition from three demonstrations.
+"""Rules on coloured grids, as in ARC-AGI but made: learn rules, then find out a new composition from three demonstrations.
 
 A rule is one of twelve primitives (reflect, gravity, outline, …) or two of them one after the other. Each rule of training has a learned
 token that stands before the cells of its examples. For a rule of the test, which puts together two steps that training had each by itself,

@@ -1,4 +1,4 @@
-"""Object discovery in made scenes: three tetrominoes of one grey on noise, which may touch, found without a label.
+"""Object discovery in made scenes: tetrominoes of one grey on noise, which may touch, found without a label.
 
 Brightness tells blocks from the ground and no block from another, so that which patches belong together hangs on shape and place. The
 form is that of the Tetrominoes that AKOrN was tried on (arXiv 2410.13821), where colours tell them apart.

@@ -40,6 +40,7 @@ LABELS = {"tetrominoes": "Tetrominoes", "multi_dsprites": "dSprites", "clevr6": 
 CLUSTERS = {"tetrominoes": 4, "multi_dsprites": 7, "clevr6": 11}
 """Into how many clusters AKOrN's evaluation cuts every scene of a set."""
 OVERLAPPED = (-1, 255)
+MOST_OBJECTS = np.iinfo(np.int16).max
 AT_ONCE = 1024
 
 
@@ -122,11 +123,12 @@ def read_scenes(path: Path) -> dict[str, Tensor]:
         )
     if len(images) == 0:
         raise UserError(f"task.path: {path}: no image in it")
-    found = np.where(np.isin(labels, OVERLAPPED), OVERLAP, labels.astype(np.int16) - 1).astype(np.int16)
-    if found.min() < OVERLAP:
+    outside = labels[(labels < min(OVERLAPPED)) | (labels > MOST_OBJECTS)]
+    if outside.size:
         raise UserError(
-            f"task.path: {path}: a label of {labels.min()}; allowed: 0 for the ground, 1 and more, -1 for overlaps"
+            f"task.path: {path}: a label of {outside[0]}; allowed: 0 for the ground, 1 to {MOST_OBJECTS} for objects, -1 for overlaps"
         )
+    found = np.where(np.isin(labels, OVERLAPPED), OVERLAP, labels.astype(np.int16) - 1).astype(np.int16)
     return {"images": torch.from_numpy(_as_bytes(images, path)), "objects": torch.from_numpy(found)}
 
 

@@ -114,7 +114,7 @@ def test_whom_nothing_is_known_of_is_not_called_unclear(save: Save, tmp_path: Pa
     said: list[str] = []
     build_report(save(suites("a") + lost), tmp_path / "page", tell=said.append)
     assert "ring is not compared (ring has no finished cell" in said[0], said[0]
-    assert "nothing is clear" not in said[0]
+    assert "no clear verdict" not in said[0]
 
 
 def test_every_page_is_written_as_markdown_too(save: Save, tmp_path: Path) -> None:

@@ -370,6 +370,8 @@ def test_stored_scenes_are_cut_into_as_many_clusters_as_akorns_evaluation_does(
         ({"labels": np.zeros((8, 32, 32))}, "labels of type float64; needs whole numbers"),
         ({"labels": np.zeros((8, 16, 16), int)}, "needs a label for every pixel"),
         ({"labels": np.full((8, 32, 32), -7)}, "a label of -7; allowed: 0 for the ground"),
+        # One that would come round to 4 in sixteen bits.
+        ({"labels": np.full((8, 32, 32), 65_541)}, "a label of 65541; allowed: 0 for the ground, 1 to 32767"),
         ({"images": np.zeros((8, 32, 32, 3))}, "images of shape .*; needs"),
         ({"images": np.full((8, 3, 32, 32), 200.0)}, "from 200 to 200; needs bytes, or numbers from 0 to 1"),
     ],

@@ -7,6 +7,7 @@ from itertools import permutations
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.detection import PanopticQuality
 
 from oscbench import catalog
 from oscbench.models.backbones.queries import Queries, QueriesConfig
@@ -91,6 +92,61 @@ def test_counts_are_their_literal_definition(seed: int) -> None:
     crowd = (torch.rand(number, generator=generator) < 0.25).tolist()
     expected = literal(found, ours, truth, theirs, 3, crowd)
     assert torch.allclose(panoptic_counts(found, ours, truth, theirs, 3, crowd), expected)
+
+
+def library(items: list[tuple[Tensor, list[int], Tensor, list[int]]], classes: int, stuff: int) -> Tensor:
+    """(classes, 3), PQ, SQ and RQ of torchmetrics, whose void is a class that it does not know."""
+    metric = PanopticQuality(
+        things=set(range(classes)) - {stuff},
+        stuffs={stuff},
+        return_sq_and_rq=True,
+        return_per_class=True,
+        allow_unknown_preds_category=True,
+    )
+
+    def coloured(segments: Tensor, names: list[int]) -> Tensor:
+        """(1, h, w, 2): class and number of every pixel's segment."""
+        found = torch.tensor([classes, 0]).repeat(*segments.shape, 1)
+        for number, name in enumerate(names):
+            found[segments == number] = torch.tensor([name, 0 if name == stuff else number + 1])
+        return found[None]
+
+    for found, ours, truth, theirs in items:
+        metric.update(coloured(found, ours), coloured(truth, theirs))
+    return metric.compute().squeeze(0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_qualities_are_those_of_a_library(seed: int) -> None:
+    """On random maps, void in the truth alone: void in an answer takes pixels off the truth there, which the paper does not have."""
+    draw = torch.Generator().manual_seed(seed)
+    items = []
+    for _ in range(3):
+        number = int(torch.randint(5, (1,), generator=draw))
+        truth = torch.randint(number + 1, (4, 4), generator=draw) - 1
+        truth = truth.repeat_interleave(3, 0).repeat_interleave(3, 1)
+        theirs = [2, *torch.randint(2, (number,), generator=draw).tolist()][:number]  # 2 is stuff, once
+        right = (torch.rand(12, 12, generator=draw) < 0.8) & (truth != VOID)
+        found = torch.where(right, truth, torch.randint(max(number, 1), (12, 12), generator=draw))
+        items.append((found, theirs or [0], truth, theirs))
+    counts = sum(panoptic_counts(*item, 3) for item in items)
+    assert isinstance(counts, Tensor)
+    torch.testing.assert_close(
+        qualities(counts).nan_to_num(0).to(torch.float32), library(items, 3, 2).to(torch.float32)
+    )
+
+
+@pytest.mark.parametrize("case", ["all void", "one object", "nothing found", "nothing at all"])
+def test_qualities_without_objects_are_those_of_a_library(case: str) -> None:
+    nothing, one = torch.full((4, 4), VOID), torch.zeros(4, 4, dtype=torch.long)
+    item = {
+        "all void": (one, [1], nothing, []),
+        "one object": (one, [1], one, [1]),
+        "nothing found": (nothing, [], one, [1]),
+        "nothing at all": (nothing, [], nothing, []),
+    }[case]
+    found = qualities(panoptic_counts(*item, 3)).nan_to_num(0)
+    torch.testing.assert_close(found.to(torch.float32), library([item], 3, 2).to(torch.float32))
 
 
 def test_what_is_degenerate_counts_as_the_paper_has_it() -> None:

@@ -79,8 +79,9 @@ class Entry:
 
     @property
     def lines(self) -> list[str]:
-        """Each ground's findings in words, then what it would take to test the rest."""
+        """Each ground's findings in words, or what it would take to test it; then why some only suggest, each reason once."""
         found = []
+        only_suggest: dict[str, list[str]] = {}
         for judged in self.grounds:
             name = words.capitalised(judged.ground.ground)
             if judged.outcome == "not tested":
@@ -98,12 +99,15 @@ class Entry:
                 told = _told(finding, finding.suggests or aside)
                 found.append(f"{name}: *{told}{hides}*. {finding.text}{_when(finding)}.")
             if judged.ground.suggests:
-                found.append(f"{name}: it decides nothing, since {judged.ground.suggests}.")
+                only_suggest.setdefault(judged.ground.suggests, []).append(name)
             if judged.ground.changed:
                 found.append(
                     f"{name}: changed after the records existed, so it cannot hold: {judged.ground.changed}."
                 )
-        return found
+        return found + [
+            f"{'; '.join(names)}: {'they decide' if len(names) > 1 else 'it decides'} nothing, since {reason}."
+            for reason, names in only_suggest.items()
+        ]
 
 
 def _told(finding: Finding, suggests: bool) -> str:

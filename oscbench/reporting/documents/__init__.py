@@ -1,7 +1,7 @@
 """Pages of `docs/results/`, one file each, made from the committed records: `python -m oscbench.reporting.documents`.
 
-A file here is a page: its name is the page's, and it has `document(loaded)`; a list of all questions leads to them. No number in these pages
-is typed; a test fails when they are stale.
+A file here is a page: its name is the page's, and it has `document(loaded)` and a `RANK`, its place in the list of all questions. No number
+in these pages is typed; a test fails when they are stale.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def make(name: str, loaded: Loaded) -> Document:
 def contents(pages: Mapping[str, Document]) -> Document:
     """The page that a visitor of the folder sees: every question, and the page that answers it."""
     questions = {name: page.text.split("\n", 1)[0].removeprefix("# ") for name, page in pages.items()}
-    first = dict.fromkeys(("claims", *questions))  # the ledger gathers what the others say
-    links = "\n".join(f"- [{questions[name]}]({name}.md)" for name in first if name in questions)
+    ranked = sorted(questions, key=lambda name: importlib.import_module(f"{__name__}.{name}").RANK)
+    links = "\n".join(f"- [{questions[name]}]({name}.md)" for name in ranked)
     return Document(f"{_CONTENTS}\n{links}\n{_GLOSSARY}")
 
 
@@ -63,6 +63,15 @@ Made from the [reference records](../../results/reference) by `python -m oscbenc
 them, and what each takes, stand in [suites](../suites.md).
 """
 _GLOSSARY = """
+## Words
+
+A *suite* is a YAML file that asks a question; an *entry* of it is a mechanism with a variant's settings; a *cell* is one entry on one task at
+one seed, trained and measured; its *record* is the file that says all of it. A *trial* is a short cell of a search for settings, scored on
+validation. A *floor* is a cell without a mechanism, which must be beaten. In the ledger a *claim* is what a paper says, a *ground* is a task
+or setting on which it is tested, and what a ground *asks* are comparisons there, declared in the suite before it ran or not. *Made* data
+(scenes, captions, Sudoku boards, rules) are synthetic, by generators of ours. *Start* is the spread of embeddings before training. Order
+parameters are 1 where all phases agree; FG-ARI is the adjusted Rand index of a grouping over the pixels of objects, 1 where it is theirs.
+
 ## Names
 
 *RoPE* rotates queries and keys by place; *RoPE (values)* rotates values too, as KoPE does; *RoPE (learned)* has learned position vectors as
@@ -72,7 +81,10 @@ values; *KoPE (carry)* goes on with its phases from loop to loop in place of sta
 paper does, where almost no pair locks; of *SSA (locked)* they are scaled once so that half of the pairs lock. *Fixed query (published)* is
 as the authors' code has it, padding heard and anchors free; *(d_osc=n)* has oscillators on a sphere of n dimensions, where 2 is a circle.
 *Uniform* is the mean of all tokens. *X at equal FLOPs* is X with a wider MLP until it spends as many FLOPs as KoPE, and so with 10 to 20 %
-more parameters; all others are equal in parameters within 1 %.
+more parameters; all others are equal in parameters within 1 %. In other brackets stand settings or a suite's variants: *SSA (learned)* has
+learned positions where *SSA (locked)* beside it has none; *AKOrN (rotary)* and *(circles)* turn queries, keys and values by place, the second
+with oscillators of two dimensions; *fixed query (circle)*, *(sphere)* and *(sphere-32)* have such anchors; *softmax (units)* has vectors for
+row, column and box of a Sudoku cell, *softmax (none)* no positions, *softmax (spread-1)* embeddings of twice the default's spread.
 
 Positions: *none*; *learned*, vectors added to tokens; *sinusoidal*, fixed vectors added; *own*, the mechanism's own (rotary angles of RoPE
 and KoPE, drift of torus, anchors of fixed query); *learned+own*, both. Floors (chance, a bag of inputs, an n-gram model) are what must be

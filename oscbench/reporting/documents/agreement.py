@@ -7,6 +7,7 @@ from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.standings import page
 from oscbench.reporting.documents.support.suites import FAILS
 
+RANK = 80
 _SUITES = ("agreement", "agreement_standard")
 
 

@@ -10,6 +10,7 @@ from oscbench.reporting.documents.support.suites import reported
 from oscbench.reporting.documents.support.tables import table_of
 from oscbench.reporting.sections.published import COLUMNS
 
+RANK = 150
 _HEAD = """# Do we measure what others measured?
 
 Every published number that a suite here measures as it was published: same data, sizes and length of training. Other differences of

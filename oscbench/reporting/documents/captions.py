@@ -25,7 +25,8 @@ from oscbench.reporting.documents.support.tables import (
     scores_table,
 )
 
-_HEAD = f"""# Who binds words to places?
+RANK = 50
+_HEAD = f"""# Captions: who binds words to places?
 
 Two digits in an image, one relation in a caption ("a three above a seven"); an image tower with the mechanism and a softmax text tower, the
 same for all, are trained to find one another's partner. Between a caption and the same with its digits exchanged only a model can choose

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from oscbench import words
 from oscbench.analysis.claims.ledger import read_claims
 from oscbench.analysis.claims.verdicts import Entry, counted, fill
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, table
 
+RANK = 0
 _HEAD = """# What the papers claim, and what holds here
 
 {counted} Every verdict is computed from the [reference records](../../results/reference) by the rules of
@@ -53,6 +55,8 @@ def _sections(entries: Sequence[Entry]) -> list[str]:
     for entry in entries:
         lines = "\n".join(f"- {line}" for line in entry.lines)
         found.append(
-            f"\n## {entry.claim.id}\n\n{entry.claim.claim} ({entry.claim.source}): **{entry.verdict}**.\n\n{lines}\n"
+            f'\n<a id="{entry.claim.id.lower()}"></a>\n\n'
+            f"## {entry.claim.id}. {words.capitalised(entry.claim.claim)}\n\n"
+            f"{entry.claim.source}: **{entry.verdict}**.\n\n{lines}\n"
         )
     return found

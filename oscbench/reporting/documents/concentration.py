@@ -27,6 +27,7 @@ from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
 from oscbench.reporting.page.figure import finish
 from oscbench.reporting.page.style import look_of, settings
 
+RANK = 30
 _HEAD = """# Do phases come together, and does attention concentrate with them?
 
 While models train: order of all phases (1 where all agree); order of the patches' phases, each weighted by how much CLS attends to it,
@@ -53,7 +54,7 @@ def document(loaded: Loaded) -> Document:
     parts: list[str] = []
     files: dict[str, str] = {}
     asked = [(question.title, question.comparisons) for question in report.questions]
-    head = under_title(_HEAD, in_short(asked))
+    head = under_title(_HEAD, in_short(asked, [_order_told(one) for one in report.experiments]))
     for experiment in report.experiments:
         text, drawn = _part(experiment)
         parts.append(text)
@@ -61,9 +62,28 @@ def document(loaded: Loaded) -> Document:
     return Document(f"{head}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
 
 
-def _part(experiment: Experiment) -> tuple[str, dict[str, str]]:
+def _order_told(experiment: Experiment) -> str:
+    """Whether synchrony went half of its way before concentration did: means over layers, paired by seed."""
+    later = half_ways(_followed(experiment))["later"].groupby(["entry", "seed"]).mean().dropna()
+    told = [
+        f"{s.name} {_told(later[str(s.entry)])}"
+        for s in experiment.standings
+        if str(s.entry) in later.index.get_level_values("entry")
+    ]
+    return (
+        f"{experiment.title}: by how many doublings of the step synchrony is half of its way later than concentration, means over layers "
+        f"(below 0 it comes first; not declared beforehand): {'; '.join(told)}"
+    )
+
+
+def _followed(experiment: Experiment) -> pd.DataFrame:
+    """What was looked at while it trained, of the quantities that this page shows."""
     seen = dynamics(record for standing in experiment.standings for record in standing.finished)
-    seen = seen[seen["quantity"].isin(QUANTITIES)]
+    return seen[seen["quantity"].isin(QUANTITIES)]
+
+
+def _part(experiment: Experiment) -> tuple[str, dict[str, str]]:
+    seen = _followed(experiment)
     names = {str(s.entry): s.name for s in experiment.standings}
     steps = ", ".join(f"{step:g}" for step in sorted(seen["step"].unique()))
     told = f"{experiment.title}: {words.lowered(_TITLE)}, by layer; numbers in the tables below"

@@ -11,6 +11,7 @@ from oscbench.records import Record, suite_name
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.suites import description_of
 
+RANK = 140
 _HEAD = """# What do oscillators cost?
 
 Times over softmax's, float32, on an idle machine's processor (none on a GPU yet), each contender in turn with softmax in one run, median

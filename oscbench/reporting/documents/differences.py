@@ -12,6 +12,7 @@ from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.standings import comparison_cells
 from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
+RANK = 10
 _VALUES = "values rotated in both"
 _SEARCHED = "equal search but beyond ranges"
 _RATES = "equal search of rates"
@@ -90,7 +91,7 @@ records tell. The last group has an axis of its own."""
 _ASKED = tuple(row for _, rows in _GROUPS for row in rows)
 _MATCHED = 0.01
 """Relative; within so much models are matched."""
-_HEAD = """# Which differences answer the question?
+_HEAD = """# The differences in README's picture
 
 The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy, mIoU or boards solved, of
 the first entry minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the

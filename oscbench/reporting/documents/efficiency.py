@@ -6,6 +6,7 @@ from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.standings import page
 
+RANK = 120
 _SUITES = ("training_efficiency_digits", "data_efficiency", "data_efficiency_epochs", "parameter_efficiency")
 _PAIRS = ("kope:default,softmax:kope-flops", "kope:default,rope:learned", "kope:default,rope:values")
 _WORDS = """Each suite varies one number (steps, share of the data, width) and compares, seed by seed, the mean over its values, of which a

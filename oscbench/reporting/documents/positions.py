@@ -15,6 +15,7 @@ from oscbench.reporting.documents.support.standings import (
 )
 from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
+RANK = 110
 _HEAD = """# How much do positions and starts decide?
 
 A row an entry: a mechanism with no positions, with learned vectors added to its tokens, with positions of its own (rotary angles, drift,

@@ -24,6 +24,7 @@ from oscbench.reporting.documents.support.suites import nothing_of, report_of
 from oscbench.reporting.page.figure import axis_label, finish, scaled
 from oscbench.reporting.page.style import INK, MUTED, look_of, settings
 
+RANK = 130
 _PANELS = (
     ("digits, tuned", "tuned_digits", "timing_models", "ViT-S/16"),
     ("agreement", "agreement", "timing_decoder", "12-layer decoder"),

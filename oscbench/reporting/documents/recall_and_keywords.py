@@ -7,6 +7,7 @@ from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.standings import page
 from oscbench.reporting.documents.support.suites import FAILS
 
+RANK = 70
 _SUITES = ("recall", "keywords", "keywords_long")
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from oscbench import words
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
-from oscbench.reporting.documents.support.standings import comparisons_table
+from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
 from oscbench.reporting.documents.support.tables import (
     flags_row,
     flags_told,
     flops_row,
+    gain,
     gains_table,
     positions_row,
     scores_table,
 )
 
+RANK = 100
 _HEAD = """# Who is robust to damage?
 
 Models trained on clean scans, tested on changed ones: noise, covered patches, less contrast, images changed on purpose by projected gradient
@@ -41,7 +45,10 @@ def document(loaded: Loaded) -> Document:
     report = report_of(loaded, _SUITES)
     if report is None:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
-    return Document(_HEAD + "".join(_of(experiment) for experiment in report.experiments))
+    asked = [(f"{one.title}, clean", one.comparisons) for one in report.experiments]
+    more = [_told_first(one) for one in report.experiments]
+    parts = "".join(_of(experiment) for experiment in report.experiments)
+    return Document(under_title(_HEAD, in_short(asked, more)) + parts)
 
 
 def _of(experiment: Experiment) -> str:
@@ -54,10 +61,7 @@ def _of(experiment: Experiment) -> str:
         "Images", entries, told, [positions_row(entries), flops_row(entries), *flags_row(entries)]
     )
     scores += flags_told(entries)
-    reference = next(one for one in entries if one.entry.mechanism == "softmax")
-    pairs = [(one, reference) for one in entries if one is not reference]
-    by = {str(one.entry): one for one in entries}
-    pairs += [(by[first], by[second]) for first, second in _ALIKE if first in by and second in by]
+    pairs = _pairs(entries)
     gains = gains_table("Images", pairs, told)
     lost = {name: label for name, label in told.items() if name.startswith("accuracy_") and name != _ATTACKED}
     whole = {name: _ATTACKED if name.startswith("accuracy_pgd_") else "accuracy" for name in lost}
@@ -69,6 +73,26 @@ def _of(experiment: Experiment) -> str:
         f"What a change does to each one's own accuracy on clean images, paired by seed; below 0 the first of two loses more:\n\n{losses}\n\n"
         f"Differences of accuracy itself, paired by seed:\n\n{gains}\n"
     )
+
+
+def _pairs(entries: Sequence[Standing]) -> list[tuple[Standing, Standing]]:
+    """Each entry with softmax, then those with the same positions."""
+    reference = next(one for one in entries if one.entry.mechanism == "softmax")
+    by = {str(one.entry): one for one in entries}
+    alike = [(by[first], by[second]) for first, second in _ALIKE if first in by and second in by]
+    return [(one, reference) for one in entries if one is not reference] + alike
+
+
+def _told_first(experiment: Experiment) -> str:
+    """What the strongest attack leaves of each one's accuracy, less what it leaves of the other's."""
+    entries = [one for one in experiment.standings if one.finished and _changes(one)]
+    strongest = [name for name in _changes(entries[0]) if name.startswith("accuracy_pgd_")][-1]
+    label = _told(_changes(entries[0])[strongest].label)
+    gains = [
+        f"{one.name} − {other.name} {gain(one, other, strongest, _ATTACKED)}"
+        for one, other in _pairs(entries)
+    ]
+    return f"{experiment.title}, kept of each one's own accuracy ({words.lowered(label)}; not declared beforehand): {'; '.join(gains)}"
 
 
 def _changes(standing: Standing) -> dict[str, Measurement]:

@@ -26,9 +26,10 @@ from oscbench.reporting.documents.support.tables import (
     seeds_row,
     table_of,
 )
-from oscbench.reporting.sections.binding import COLUMNS, answers, reading
+from oscbench.reporting.sections.binding import COLUMNS, attention_told, phases_told, reading
 
-_HEAD = f"""# Who sees what belongs together, and do phases bind it?
+RANK = 40
+_HEAD = f"""# Segmentation: who sees what belongs together, and do phases bind it?
 
 The class of every pixel, or a segment per object, read by linear maps from what the mechanism alone has combined: the task that KoPE
 was published for (arXiv 2604.07904). Means with 95 % t intervals over seeds, each for itself; {VERDICTS}
@@ -59,6 +60,7 @@ def document(loaded: Loaded) -> Document:
     if report is None:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     asked = [(question.title, question.comparisons) for question in report.questions]
+    more = [f"{e.title}, {sentence}" for e in report.experiments for sentence in phases_told(e)]
     rows = [
         Row(f"{c.name} ({e.suite})", c)
         for e in report.experiments
@@ -68,7 +70,7 @@ def document(loaded: Loaded) -> Document:
     shown, files = forest("segmentation", "Differences in mIoU or PQ", rows) if rows else ("", {})
     parts = "".join(_of(experiment, loaded) for experiment in report.experiments)
     return Document(
-        f"{under_title(_HEAD, in_short(asked))}\n{shown}{parts}{few_told(loaded, _SUITES)}", files
+        f"{under_title(_HEAD, in_short(asked, more))}\n{shown}{parts}{few_told(loaded, _SUITES)}", files
     )
 
 
@@ -94,5 +96,5 @@ def _bound(experiment: Experiment) -> str:
     found = [one for name in _BINDING for s in experiment.standings if (one := reading(s, name)) is not None]
     if not found:
         return ""
-    told = "\n".join(f"- {answer}." for answer in answers(experiment))
+    told = "\n".join(f"- {answer}." for answer in (*phases_told(experiment), *attention_told(experiment)))
     return f"\n{_BOUND}\n\n{table_of(COLUMNS, found, numbers=len(COLUMNS) - 2)}\n\n{told}\n"

@@ -8,18 +8,26 @@ from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
-from oscbench.reporting.documents.support.suites import VERDICTS, description_of, nothing_of, report_of
+from oscbench.reporting.documents.support.suites import (
+    VERDICTS,
+    description_of,
+    few_told,
+    nothing_of,
+    report_of,
+)
 from oscbench.reporting.documents.support.tables import (
     flags_row,
     flags_told,
     flops_row,
     measured,
+    own_gain,
     positions_row,
     scores_table,
     seeds_row,
 )
 from oscbench.reporting.sections.loops import kinds_of, loops_picture, ways_of
 
+RANK = 90
 _HEAD = f"""# Who solves Sudoku beyond its training, and does more time help?
 
 Two blocks, looped several times on boards with many givens, are tested on harder boards, at the training's loops and at more: made ones are
@@ -49,8 +57,26 @@ def document(loaded: Loaded) -> Document:
         text, drawn = _of(experiment, loaded)
         parts.append(text)
         files |= drawn
-    head = under_title(_HEAD, in_short([(one.title, one.comparisons) for one in report.experiments]))
-    return Document(f"{head}{''.join(parts)}", files)
+    asked = [(one.title, one.comparisons) for one in report.experiments]
+    more = [sentence for one in report.experiments for sentence in _loops_told(one)]
+    head = under_title(_HEAD, in_short(asked, more))
+    return Document(f"{head}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
+
+
+def _loops_told(experiment: Experiment) -> list[str]:
+    """Whom the most loops help over the fewest, on boards harder than those of training."""
+    loops = kinds_of(experiment).get("hard", [])
+    if len(loops) < 2:
+        return []
+    few, most = (f"{experiment.metric}_hard_loops_{count}" for count in (loops[0], loops[-1]))
+    gains = [
+        f"{one.name} {own_gain(one, most, few)}"
+        for one in experiment.standings
+        if measured(one, {few: "", most: ""})
+    ]
+    return [
+        f"{experiment.title}: what {loops[-1]} loops solve of harder boards over {loops[0]}: {'; '.join(gains)}"
+    ]
 
 
 def _of(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, str]]:

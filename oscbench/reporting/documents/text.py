@@ -15,6 +15,7 @@ from oscbench.reporting.documents.support.tables import (
     scores_table,
 )
 
+RANK = 60
 _SUITES = ("tuned_text", "language_small", "language_context", "language_long", "dimension")
 _LONGER = {f"bits_per_character_at_{times}x": f"{times} × the training length" for times in (1, 2, 4)}
 _CONTEXTS = """

@@ -33,13 +33,13 @@ FLOORS = {
 PLACES = ("bright_places", "coordinates")
 """What phases that find objects are held against: the strongest of these that records have."""
 DRAWN = {
-    "synchrony": ("Synchrony within objects minus between", "start_phases"),
-    "mixed_synchrony": ("Synchrony within objects minus between, mixed phases", "start_phases"),
-    "fg_ari": ("FG-ARI of clustered phases", "coordinates"),
-    "mixed_fg_ari": ("FG-ARI of clustered phases, mixed", "coordinates"),
-    "attention": ("Attention inside the asking patch's object", "other_image"),
+    "synchrony": ("Synchrony within objects minus between", ("start_phases",)),
+    "mixed_synchrony": ("Synchrony within objects minus between, mixed phases", ("start_phases",)),
+    "fg_ari": ("FG-ARI of clustered phases", PLACES),
+    "mixed_fg_ari": ("FG-ARI of clustered phases, mixed", PLACES),
+    "attention": ("Attention inside the asking patch's object", ("other_image",)),
 }
-"""What is drawn by layer, and the floor that is drawn with it."""
+"""What is drawn by layer, and the floor that is drawn with it: the first of these that records have."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,13 @@ def quantities(experiment: Experiment) -> list[str]:
 
 def binding_picture(experiment: Experiment, quantity: str) -> Picture:
     """A quantity by layer after training, and what place alone gives, for every entry that has it."""
-    title, floor = DRAWN[quantity]
+    title, floors = DRAWN[quantity]
     found = [(s, one) for s in experiment.standings if (one := reading(s, quantity)) is not None]
+    floor = next((name for name in floors if any(name in one.floors for _, one in found)), floors[-1])
     with matplotlib.rc_context(settings()):
         figure, axes = canvas(2.7)
         for standing, one in found:
-            look, layers = look_of(standing.entry), np.arange(one.end.shape[1])
+            look, layers = look_of(standing.entry), range(1, one.end.shape[1] + 1)
             means = one.end.mean(0)
             (line,) = axes.plot(
                 layers, means, color=look.colour, linestyle=look.line, marker=look.marker, markersize=4
@@ -104,7 +105,7 @@ def binding_picture(experiment: Experiment, quantity: str) -> Picture:
             line.set_label(standing.name)
             told = (
                 f"{standing.name}, layer {layer}: {words.significant(float(value))}"
-                for layer, value in enumerate(means)
+                for layer, value in zip(layers, means, strict=True)
             )
             hint(line, standing.name, told)
             if floor == "other_image" and floor in one.floors:
@@ -164,8 +165,8 @@ def _raw(experiment: Experiment, one: Reading) -> dict[str, Any]:
     )
 
 
-def answers(experiment: Experiment) -> list[str]:
-    """For each entry with phases whether they find objects better than places do; for all whether attention keeps to objects."""
+def phases_told(experiment: Experiment) -> list[str]:
+    """For each entry with phases whether they find objects better than places do."""
     found = []
     for standing in experiment.standings:
         one = reading(standing, "fg_ari")
@@ -174,13 +175,17 @@ def answers(experiment: Experiment) -> list[str]:
             found.append(
                 f"{standing.name}: clusters of its last phases find objects with FG-ARI {_against(one, place, FLOORS[place])}"
             )
-        one = reading(standing, "attention")
-        if one is not None and "other_image" in one.floors:
-            found.append(
-                f"{standing.name}: of a patch's attention, {_against(one, 'other_image', 'with the attention of another image')} "
-                "stays in its object"
-            )
     return found
+
+
+def attention_told(experiment: Experiment) -> list[str]:
+    """For each entry whether its attention keeps to objects more than that of another image does."""
+    return [
+        f"{standing.name}: of a patch's attention, {_against(one, 'other_image', 'with the attention of another image')} "
+        "stays in its object"
+        for standing in experiment.standings
+        if (one := reading(standing, "attention")) is not None and "other_image" in one.floors
+    ]
 
 
 def _against(one: Reading, floor: str, name: str) -> str:
@@ -217,7 +222,7 @@ class Binding:
         table = binding_table(experiment)
         if table is None:
             return []
-        told = answers(experiment)
+        told = [*phases_told(experiment), *attention_told(experiment)]
         drawn = [
             Plan(4, partial(binding_picture, experiment, q)) for q in quantities(experiment) if q in DRAWN
         ]

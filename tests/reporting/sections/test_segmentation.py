@@ -18,7 +18,13 @@ from oscbench.reporting.page.blocks import Folded, Prose
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.images import painted
 from oscbench.reporting.page.table import Table
-from oscbench.reporting.sections.binding import Binding, answers, binding_picture, binding_table
+from oscbench.reporting.sections.binding import (
+    Binding,
+    attention_told,
+    binding_picture,
+    binding_table,
+    phases_told,
+)
 from oscbench.reporting.sections.segmentation import (
     Segmentation,
     classes_table,
@@ -142,11 +148,10 @@ def phases(mechanism: str, seed: int, value: float) -> Record:
 )
 def test_phases_are_held_against_coordinates(value: float, told: str) -> None:
     cells = [phases(name, seed, value) for name in ("plain", "wave") for seed in range(3)]
-    (found,) = [text for text in answers(only(cells)) if "clusters" in text]
+    (found,) = phases_told(only(cells))
     assert found.startswith("wave: clusters of its last phases find objects with FG-ARI")
     assert told in found
-    attention = [text for text in answers(only(cells)) if "attention" in text]
-    assert len(attention) == 2
+    assert len(attention_told(only(cells))) == 2
 
 
 def test_phases_are_held_against_brightness_where_records_have_it() -> None:
@@ -154,10 +159,13 @@ def test_phases_are_held_against_brightness_where_records_have_it() -> None:
     cells = [phases(name, seed, 0.6) for name in ("plain", "wave") for seed in range(3)]
     for record in cells[3:]:
         record.measures["binding_fg_ari"].details["floors"]["bright_places"] = [0.58]
-    (told,) = [text for text in answers(only(cells)) if "clusters" in text]
+    (told,) = phases_told(only(cells))
     assert "FG-ARI 0.610 (0.580 coordinates of bright patches: +0.0300" in told
+    assert "coordinates of bright patches" in binding_picture(only(cells), "fg_ari").svg, (
+        "the strongest floor"
+    )
     del cells[3].measures["binding_fg_ari"].details["floors"]["bright_places"]
-    (told,) = [text for text in answers(only(cells)) if "clusters" in text]
+    (told,) = phases_told(only(cells))
     assert "(0.500 coordinates: +0.110" in told
 
 
@@ -182,7 +190,7 @@ def test_binding_by_layer_stands_beside_its_floors() -> None:
     assert [row[1].text for row in table.rows if row[0].text == "attention"] == ["wave", "plain"]
     for quantity in ("fg_ari", "attention"):
         assert "In the last layer: wave" in binding_picture(only(cells), quantity).alt
-    (single,) = [text for text in answers(only(cells[3:4])) if "clusters" in text]
+    (single,) = phases_told(only(cells[3:4]))
     assert "too few cells for an interval" in single
     assert Binding().blocks(study([make_record("plain")])) == []
     kinds = [type(block) for block in Binding().blocks(study(cells))]

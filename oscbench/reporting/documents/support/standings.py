@@ -96,14 +96,15 @@ def page(
     return Document("".join([parts[0], *pictures, *parts[1:]]), files)
 
 
-def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]]) -> str:
+def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]], more: Sequence[str] = ()) -> str:
     """What comparisons came to, for right under a title: a line for each that was asked; their numbers stand in the tables.
 
     Args:
         asked: Title of what asked, and its comparisons.
+        more: Sentences on what a page asks beside comparisons of headline metrics, without their full stops.
 
     Returns:
-        Markdown that ends in an empty line; empty where nothing was compared.
+        Markdown that ends in an empty line; empty where nothing was compared and nothing else is told.
     """
     lines = []
     for title, comparisons in asked:
@@ -112,6 +113,7 @@ def in_short(asked: Sequence[tuple[str, Sequence[Comparison]]]) -> str:
             if told:
                 lines.append(f"- {title}{', not declared beforehand' if late else ''}: {'; '.join(told)}.")
     suggest = any("not declared beforehand" in line for line in lines)
+    lines += [f"- {sentence}." for sentence in more]
     note = "\nWhat was not declared beforehand only suggests: fresh seeds must confirm.\n" * suggest
     return "In short:\n\n" + "\n".join(lines) + f"\n{note}\n" if lines else ""
 

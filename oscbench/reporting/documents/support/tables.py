@@ -88,7 +88,7 @@ def gains_table(
     """
     off = less or {}
     rows = [
-        (told, *(_gain(one, other, name, off.get(name, "")) for one, other in pairs))
+        (told, *(gain(one, other, name, off.get(name, "")) for one, other in pairs))
         for name, told in names.items()
     ]
     headings = (heading, *(f"{one.name} {words.MINUS} {other.name}" for one, other in pairs))
@@ -103,12 +103,21 @@ def _score(standing: Standing, name: str) -> str:
     return f"{words.quantity(sum(values) / len(values), unit)} {words.half_width(ends.low, ends.high, unit)}"
 
 
-def _gain(standing: Standing, reference: Standing, name: str, less: str) -> str:
+def gain(standing: Standing, reference: Standing, name: str, less: str) -> str:
+    """What an entry has in a measure, less another of its own cells (nothing where empty), over the reference's, paired by seed."""
+
     def value(record: Record) -> float:
         return value_of(record, name) - (value_of(record, less) if less else 0.0)
 
     theirs = {record.seed: value(record) for record in reference.finished}
     gains = [value(record) - theirs[record.seed] for record in standing.finished if record.seed in theirs]
+    ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
+    return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)
+
+
+def own_gain(standing: Standing, name: str, less: str) -> str:
+    """What an entry has in one measure over another of the same cells, with its 95 % t interval over seeds."""
+    gains = [value_of(record, name) - value_of(record, less) for record in standing.finished]
     ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
     return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)
 
