@@ -56,8 +56,9 @@ def capitalised(label: str) -> str:
 
 
 def lowered(label: str) -> str:
-    """A label inside a sentence: its first letter small, unless it begins an acronym such as FLOPs."""
-    return label[:1].lower() + label[1:] if label[1:2].islower() else label
+    """A label inside a sentence: its first letter small, unless it begins a name with capitals inside, such as FLOPs or KoPE."""
+    first = label.split(" ", 1)[0]
+    return label if first[1:] != first[1:].lower() or len(first) == 1 else label[:1].lower() + label[1:]
 
 
 def quantity(value: float, unit: str, digits: int = 3) -> str:

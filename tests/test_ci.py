@@ -50,6 +50,14 @@ def test_a_landing_runs(needed: str) -> None:
     assert needed in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
+def test_the_workflow_runs_what_a_landing_runs() -> None:
+    landing = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    needed = set(re.findall(r"^tox -e (\w+)$", landing, re.MULTILINE))
+    workflow = WORKFLOW.read_text(encoding="utf-8")
+    assert needed
+    assert needed <= set(re.findall(r"tox -e (\w+)", workflow))
+
+
 def test_versions_agree() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)

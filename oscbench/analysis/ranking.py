@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from oscbench.analysis.choices import is_untrained
 from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.fairness import matching_mode, refusals
 from oscbench.analysis.frame import headline
@@ -123,7 +124,7 @@ def _scores(source: Source) -> list[Scores]:
         or any(s.split for s in source.experiments)
     ):
         return []
-    standings = [standing for experiment in source.experiments for standing in experiment.standings]
+    standings = [standing for experiment in source.experiments for standing in _entries(experiment)]
     modes = sorted({mode for standing in standings if (mode := _mode(standing))})
     return [made for mode in modes if len((made := _alike(source, mode)).by_entry) > 1]
 
@@ -132,9 +133,9 @@ def _alike(source: Source, mode: str) -> Scores:
     """The scores of the entries that were matched in one way."""
     first, standings = (
         source.experiments[0],
-        [s for experiment in source.experiments for s in experiment.standings],
+        [s for experiment in source.experiments for s in _entries(experiment)],
     )
-    points = [p for s in source.experiments if (p := [t for t in s.standings if _mode(t) == mode])]
+    points = [p for s in source.experiments if (p := [t for t in _entries(s) if _mode(t) == mode])]
     unlike = frozenset(name for point in points for name in _unlike(point))
     by_entry = _over_points([[s for s in point if s.name not in unlike] for point in points])
     otherwise = {s.name for s in standings if s.finished and _mode(s) != mode}
@@ -149,6 +150,11 @@ def _alike(source: Source, mode: str) -> Scores:
         unlike=unlike,
         lost=_lost(s for s in standings if s.name not in otherwise),
     )
+
+
+def _entries(experiment: Experiment) -> list[Standing]:
+    """What may be ranked: what was trained."""
+    return [standing for standing in experiment.standings if not any(map(is_untrained, standing.cells))]
 
 
 def _is_control(standing: Standing) -> bool:

@@ -6,7 +6,6 @@ every backend: causality, padding, exactness (see README.md beside this file).
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 
-from oscbench.errors import kind_and_line, kind_of
+from oscbench.errors import allowed, kind_and_line, kind_of
 from oscbench.ops.dispatch import BackendName, Call
 from oscbench.ops.fixed_query import fixed_query_attention
 from oscbench.ops.kope import kope_attention
@@ -48,10 +47,7 @@ def op_of(op_name: str) -> Op:
     if op_name in (wrong := broken()):
         raise ValueError(f'op "{op_name}" is broken: {wrong[op_name]}')
     if op_name not in found:
-        known = [*found, *_SINGLE]
-        near = difflib.get_close_matches(op_name, known, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f'no op "{op_name}"{hint} (there are: {", ".join(known)})')
+        raise ValueError(f'no op "{op_name}"; {allowed(op_name, [*found, *_SINGLE])}')
     made: Op = found[op_name].op
     return made
 

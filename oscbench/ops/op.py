@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oscbench.errors import allowed
 from oscbench.ops.dispatch import Backend, BackendName, Call, UnsupportedError, observed
 from oscbench.ops.operations import Operations
 from oscbench.ops.precision import is_autocast, shielded
@@ -137,10 +137,8 @@ class Op:
 
     def _by_name(self, wanted: str, call: Call) -> Backend:
         if wanted not in self.backends:
-            near = difflib.get_close_matches(wanted, [*self.backends, "auto"], n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
             raise ValueError(
-                f'{self.name}: no backend "{wanted}"{hint} (there are: auto, {", ".join(self.backends)})'
+                f'{self.name}: no backend "{wanted}"; {allowed(wanted, ["auto", *self.backends])}'
             )
         backend = self.backends[wanted]
         reason = backend.why_not(call)

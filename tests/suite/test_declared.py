@@ -55,6 +55,7 @@ def test_fresh_seeds_are_a_count_from_a_number(tiny):
         ({"margin": "0.5"}, "margin: got 0.5; a margin has a unit, as in 0.5 points"),
         ({"margin": '"0.5"'}, "margin: got '0.5'; allowed: a number above 0 with its unit"),
         ({"margin": "0.5 pints"}, "margin: got '0.5 pints'; allowed: a number above 0 with its unit"),
+        ({"margin": "0.5 bits"}, "margin: got '0.5 bits'; allowed: a number of `points` for test accuracy"),
         ({"seeds": "{from: 100}"}, "seeds: got {'from': 100}; seeds are how many"),
         ({"seeds": "{from: 100, count: 0}"}, "at least one seed is needed"),
         ({"seeds": "{from: -1, count: 2}"}, "seeds are 0 or more"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +14,7 @@ from torchmetrics.detection import PanopticQuality
 
 from oscbench import catalog
 from oscbench.models.backbones.queries import Queries, QueriesConfig
+from oscbench.models.trunk import Output
 from oscbench.ops.flops import flop_counter
 from oscbench.tasks import ImageInputs
 from oscbench.tasks.scene_panoptic import CLASSES, STUFF, ScenePanoptic, ScenePanopticConfig
@@ -29,6 +33,7 @@ from oscbench.tasks.support.segments.panoptic import (
     truth_of,
 )
 from oscbench.tasks.support.segments.panoptic_floors import SIDE, parts_of
+from oscbench.tasks.support.segments.panoptic_task import UNKNOWN
 
 CPU = torch.device("cpu")
 SMALL = {"train_scenes": 60, "validation_scenes": 10, "test_scenes": 30}
@@ -415,3 +420,32 @@ def test_flops_of_queries_are_those_that_run() -> None:
     with flop_counter() as counter, torch.no_grad():
         model(torch.zeros(1, 1, 8, 12))
     assert counter.get_total_flops() == model.flops()
+
+
+def test_the_first_answers_are_kept_with_their_segments() -> None:
+    """What answers the truth is kept as the truth is; void has a class of its own."""
+
+    class Always(torch.nn.Module):
+        """The first scene's truth, whatever it sees."""
+
+        def forward(self, images: Tensor) -> Output:
+            return Output(certain(task, task.splits["test"].targets[:1].long()).expand(len(images), -1, -1))
+
+    task, model = made(), Always()
+    found = task.evaluate(model, "test", CPU)["pq"].details["examples"]
+    assert found["shape"] == [4, 1, 32, 32]
+    maps = {
+        name: np.frombuffer(zlib.decompress(base64.b64decode(found[name])), np.uint8).reshape(4, 32, 32)
+        for name in ("truth", "answers", "truth_segments", "answers_segments")
+    }
+    labels = task.splits["test"].targets[:4].numpy().astype(int)
+    assert (maps["truth"] == labels // INSTANCES).all()
+    assert (maps["answers"] == maps["answers"][0]).all(), "the same is answered to every image"
+    answer = maps["answers"][0]
+    known = answer != UNKNOWN
+    assert known.mean() > 0.9
+    assert (answer == maps["truth"][0])[known].all()
+    parts = maps["answers_segments"][0]
+    assert ((parts == 0) == ~known).all()
+    assert len(np.unique(parts[known])) == len(np.unique(labels[0]))
+    assert "examples" not in task.evaluate(model, "validation", CPU)["pq"].details

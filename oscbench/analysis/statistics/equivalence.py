@@ -72,6 +72,11 @@ def read_margin(text: str) -> Margin:
     return Margin(float(found[1]) * size, unit, declared=True)
 
 
+def spoken(unit: str) -> str:
+    """How a margin in a record's unit is written: `points`, `bits`, or that there is none."""
+    return next((f"`{word}`" for word, (own, _) in _UNITS.items() if own == unit), "no margin")
+
+
 def default_margin(unit: str) -> Margin | None:
     """Half a point between fractions, a hundredth of a bit between code lengths; None where nothing is usual."""
     return Margin(_DEFAULTS[unit], unit) if unit in _DEFAULTS else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from oscbench import words
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Heading, Prose, Verdict
 from oscbench.reporting.page.caveats import method, shared_caveats
@@ -40,7 +41,7 @@ class Answers:
         if shared:
             found.append(
                 Folded(
-                    f"For all of these: {shared[0][0].lower()}{shared[0][1:]}",
+                    f"For all of these: {words.lowered(shared[0])}",
                     (Prose(tuple(shared), "caveat"),),
                 )
             )

@@ -1,4 +1,4 @@
-"""Segmentation: intersection over union class by class, and what each mechanism answers to the same images."""
+"""Segmentation: how well classes or segments are found, and what each mechanism answers to the same images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ from oscbench.reporting.page.scores import fraction_cell, means_raw
 from oscbench.reporting.page.style import settings
 from oscbench.reporting.page.table import Reads, Table
 
-HEADLINES = ("miou", "miou_foreground", "pixel_accuracy")
+HEADLINES = ("miou", "miou_foreground", "pixel_accuracy", "pq", "pq_things", "pq_stuff", "sq", "rq")
+CAPTIONS = {
+    "miou": "Intersection over union of all pixels of the test split",
+    "pq": "Panoptic quality, pooled over the test split, and its parts",
+}
+"""Measure -> what the table of experiments that have it is called."""
+KEEPERS = ("pixel_accuracy", "pq")
+"""Measures that keep what was answered to the first images."""
 IGNORED = 255
 
 
@@ -31,16 +38,16 @@ def classes_table(experiment: Experiment) -> Table | None:
         {n for s in experiment.standings for r in s.finished for n in r.measures if n.startswith("iou_")}
     )
     shown = [s for s in experiment.standings if s.finished]
-    if len(names) < 2 or not shown:
+    caption = next((told for name, told in CAPTIONS.items() if name in names), None)
+    if len(names) < 2 or not shown or caption is None:
         return None
     columns = (
         Reads("On the test split", partial(_label, experiment), "left"),
         *(Reads[str](s.name, partial(fraction_cell, standing=s), link=anchor(s)) for s in shown),
     )
-    caption = "Intersection over union of all pixels of the test split, mean over finished cells"
     return Table.of(
         f"{experiment.slug}-classes",
-        caption,
+        f"{caption}, mean over finished cells",
         columns,
         names,
         lambda name: means_raw(experiment, [name], shown),
@@ -56,7 +63,11 @@ def _label(experiment: Experiment, name: str) -> str:
 def never_seen(experiment: Experiment) -> list[str]:
     """Classes that neither truth nor an answer showed in some cell, and that its mean so leaves out."""
     details = [
-        r.measures["miou"].details for s in experiment.standings for r in s.finished if "miou" in r.measures
+        r.measures[name].details
+        for s in experiment.standings
+        for r in s.finished
+        for name in CAPTIONS
+        if name in r.measures
     ]
     return sorted({name for found in details for name in found.get("never_seen", ())})
 
@@ -64,15 +75,15 @@ def never_seen(experiment: Experiment) -> list[str]:
 def examples(standing: Standing) -> Mapping[str, Any] | None:
     """The images that the first cell of an entry kept, with their truth and its answers."""
     for record in sorted(standing.finished, key=lambda r: r.seed):
-        found = record.measures.get("pixel_accuracy")
-        if found is not None and "examples" in found.details:
-            kept: Mapping[str, Any] = found.details["examples"]
-            return kept
+        for found in (record.measures[name] for name in KEEPERS if name in record.measures):
+            if "examples" in found.details:
+                kept: Mapping[str, Any] = found.details["examples"]
+                return kept
     return None
 
 
 def part_of(kept: Mapping[str, Any], name: str) -> NDArray[np.uint8]:
-    """`images` (n, C, h, w), `truth` or `answers` (n, h, w) of kept examples."""
+    """`images` (n, C, h, w), `truth` or `answers` (n, h, w) of kept examples, and their segments."""
     count, channels, height, width = kept["shape"]
     return unpacked(
         kept[name], (count, channels, height, width) if name == "images" else (count, height, width)
@@ -86,11 +97,16 @@ def examples_picture(experiment: Experiment) -> Picture:
     images, truth = part_of(first, "images"), part_of(first, "truth")
     classes, background = len(first["classes"]), first["background"]
     rows = [("image", None), ("truth", truth), *((s.name, part_of(found, "answers")) for s, found in kept)]
+    segments: list[NDArray[np.uint8] | None] = []
+    if "truth_segments" in first:
+        found_segments = (part_of(found, "answers_segments") for _, found in kept)
+        segments = [None, part_of(first, "truth_segments"), *found_segments]
     with matplotlib.rc_context({**settings(), "axes.grid": False}):
         title = "The first test images, and each mechanism's answers"
-        figure = gallery(title, images, rows, classes, background)
+        figure = gallery(title, images, rows, classes, background, segments)
         shares = "; ".join(f"{s.name} {_right(found)}" for s, found in kept)
-        alt = f"Pictures: {len(images)} test images, their true classes in colours, and answers. Pixels right in them: {shares}."
+        lined = ", dark lines between segments" if segments else ""
+        alt = f"Pictures: {len(images)} test images, their true classes in colours{lined}, and answers. Pixels right in them: {shares}."
         return finish(figure, experiment.slug, "examples", title, alt)
 
 
@@ -109,11 +125,11 @@ class Segmentation:
     page = SUITE
 
     def blocks(self, study: Study) -> list[Block]:
-        """Of each experiment whose headline is mIoU."""
+        """Of each experiment that classes pixels or finds segments."""
         return per_experiment(study, self._of)
 
     def _of(self, experiment: Experiment) -> list[Block]:
-        table = classes_table(experiment) if experiment.metric == "miou" else None
+        table = classes_table(experiment)
         if table is None:
             return []
         found: list[Block] = []
@@ -125,7 +141,7 @@ class Segmentation:
                     (f"Left out of some means, since never shown nor answered: {', '.join(lost)}.",), "caveat"
                 )
             )
-        return [*found, Folded("Intersection over union class by class", (table,))]
+        return [*found, Folded("Class by class and part by part", (table,))]
 
 
 section = Segmentation

@@ -58,6 +58,7 @@ def training_cells(loaded: LoadedSuite, only: list[str], asked: str, device: str
     entries: dict[tuple[str, str], _Entry] = {}
     proven: set[str] = set()
     declared = _declared(suite, requests, source)
+    scored: dict[str, str] = {}
     for request in requests:
         if (request.mechanism, request.variant) in entries:
             continue
@@ -65,8 +66,10 @@ def training_cells(loaded: LoadedSuite, only: list[str], asked: str, device: str
         named = f"{source}: mechanisms[{request.index}] ({request.mechanism}, {request.variant})"
         _prove_buildable(spec, named, proven)
         _prove_searchable(suite, request, spec, named, proven)
+        scored |= _unit_of(spec)
         given = {**_given(suite, request, spec, source, asked), **declared}
         entries[request.mechanism, request.variant] = _Entry(spec, given, protocol(spec))
+    _prove_margin(suite, scored, source)
     cells = []
     for request in select(requests, only):
         common = entries[request.mechanism, request.variant]
@@ -108,16 +111,31 @@ def _given(
 def _declared(suite: Suite, requests: list[CellRequest], source: str) -> dict[str, Any]:
     """What a suite declares beforehand, as every record of it is given it."""
     check_compared(suite, requests, source)
-    if suite.margin is not None:
-        from oscbench.analysis.statistics.equivalence import read_margin  # which loads SciPy
-
-        try:
-            read_margin(suite.margin)
-        except UserError as error:
-            raise SuiteError(f"{source}: {error}") from error
     compared = [[_in_full(name, requests) for name in names] for names in suite.compare]
     found = {"compare": compared, "margin": suite.margin, "positions": suite.positions}
     return {key: value for key, value in found.items() if value}
+
+
+def _unit_of(spec: dict[str, Any]) -> dict[str, str]:
+    """What a cell is scored in, and the unit of it."""
+    parts = parts_of(spec)
+    _, metric = parts.task_class.headline(parts.task_config)
+    return {metric.label: metric.unit}
+
+
+def _prove_margin(suite: Suite, scored: dict[str, str], source: str) -> None:
+    """Refuse a margin that no cell is scored in the unit of: it would decide nothing."""
+    if suite.margin is None:
+        return
+    from oscbench.analysis.statistics.equivalence import read_margin, spoken  # which loads SciPy
+
+    try:
+        margin = read_margin(suite.margin)
+    except UserError as error:
+        raise SuiteError(f"{source}: {error}") from error
+    if margin.unit not in scored.values():
+        units = "; ".join(f"{spoken(unit)} for {name}" for name, unit in scored.items())
+        raise SuiteError(f"{source}: margin: got {suite.margin!r}; allowed: a number of {units}")
 
 
 def _in_full(name: str, requests: list[CellRequest]) -> str:

@@ -36,6 +36,15 @@ def shown(table: Table) -> dict[str, list[str]]:
     return {row[0].text: [cell.text for cell in row[1:-2]] for row in table.rows}
 
 
+def test_floors_are_not_ranked() -> None:
+    """Neither beside mechanisms nor among themselves, where they alone are not matched."""
+    made = [one for task in "ab" for one in cells(task, "plain", 0.5, 0.6) + cells(task, "wave", 0.7, 0.8)]
+    floors = [one for task in "ab" for name in ("bag", "chance") for one in cells(task, name, 0.3)]
+    table = only(made + [one.model_copy(update={"spec": one.spec | {"kind": "floor"}}) for one in floors])
+    assert list(shown(table)) == ["wave", "plain"]
+    assert "bag" not in table.caption
+
+
 def test_one_task_has_no_leaderboard() -> None:
     assert tables(cells("a", "plain", 0.5, 0.6) + cells("a", "wave", 0.7, 0.8)) == []
 

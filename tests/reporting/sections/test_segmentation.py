@@ -16,7 +16,7 @@ from oscbench.analysis.study import Study, assemble
 from oscbench.records import Measurement, Record
 from oscbench.reporting.page.blocks import Folded, Prose
 from oscbench.reporting.page.figure import Plan
-from oscbench.reporting.page.images import painted
+from oscbench.reporting.page.images import GROWN, painted, parted
 from oscbench.reporting.page.table import Table
 from oscbench.reporting.sections.binding import (
     Binding,
@@ -107,6 +107,28 @@ def test_pictures_show_the_same_images_to_all(segmented: list[Record]) -> None:
     # Image, truth and two entries, two images each.
     assert picture.svg.count("<image") == 8
     assert "data:image/png;base64" in picture.inline("x")
+
+
+def test_segments_of_panoptic_answers_are_parted_by_lines(segmented: list[Record]) -> None:
+    kept = dict(segmented[0].measures["pixel_accuracy"].details["examples"])
+    numbers = np.arange(TRUTH.size, dtype=np.uint8).reshape(TRUTH.shape)
+    kept |= {"truth_segments": packed(numbers), "answers_segments": packed(np.zeros_like(TRUTH))}
+    measures = {"pq": fraction(0.5, "test PQ", examples=kept), "sq": fraction(0.8, "test SQ")}
+    cells = [
+        replaced(make_record(name, 0, suite="scenes").model_copy(update={"metric": "pq"}), measures)
+        for name in ("plain", "wave")
+    ]
+    picture = examples_picture(only(cells))
+    assert "dark lines between segments" in picture.alt
+    assert picture.svg.count("<image") == 8
+    table = classes_table(only(cells))
+    assert table is not None
+    assert [row[0].text for row in table.rows] == ["PQ", "SQ"]
+    assert table.caption.startswith("Panoptic quality")
+    # Two segments of one colour: a line where they meet, and none elsewhere.
+    lined = parted(np.ones((1, 2, 3)), np.array([[1, 2]], dtype=np.uint8))
+    dark = (lined < 0.5).all(-1)
+    assert (dark.sum(), dark[:, GROWN].all()) == (GROWN, True)
 
 
 def test_what_is_packed_comes_back_and_colours_part_classes(segmented: list[Record]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
+from oscbench.tasks.support.segments.kept import SHOWN, kept_examples
 from oscbench.tasks.support.segments.panoptic import (
     merged,
     panoptic_counts,
@@ -19,6 +22,8 @@ from oscbench.tasks.support.segments.panoptic import (
 )
 from oscbench.tasks.support.segments.segmentation import PIXELS_AT_ONCE
 
+UNKNOWN = 255
+"""In maps of classes that are kept to be looked at: a pixel of no segment."""
 SURE = 20.0
 """A logit that leaves no doubt."""
 LABELS = {
@@ -81,9 +86,39 @@ class Panoptic(InMemoryTask):
     def evaluate(
         self, model: nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
-        """As for every task, with no more pixels at once than memory should hold: each query has a mask of all."""
+        """As for every task, with no more pixels at once than memory should hold: each query has a mask of all.
+
+        Of the test, the first answers are kept to be looked at.
+        """
         fits = max(1, PIXELS_AT_ONCE // (self.inputs.height * self.inputs.width))
-        return super().evaluate(model, split, device, min(batch_size, fits))
+        found = super().evaluate(model, split, device, min(batch_size, fits))
+        if split == "test" and "pq" in found:
+            kept = {"examples": self._examples(model, device)}
+            found["pq"] = replace(found["pq"], details={**found["pq"].details, **kept})
+        return found
+
+    def _examples(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
+        """The first test images, and classes and segments of what they show and of what the model answers."""
+        was_training = model.training
+        model.eval()
+        batch = next(self.batches("test", SHOWN))
+        logits, masks = parted(model(batch.inputs.to(device)).prediction.float().cpu(), len(self.classes))
+        model.train(was_training)
+        answers = [merged(*one, self.stuff) for one in zip(logits, masks, strict=True)]
+        truth = [truth_of(labels)[:2] for labels in batch.targets.flatten(1)]
+        maps = {}
+        for name, found in (("truth", truth), ("answers", answers)):
+            segments = torch.stack([places for places, _ in found]).view_as(batch.targets)
+            # The last of its names, for void, stands at -1, where a segment map has it.
+            maps[name] = torch.stack(
+                [
+                    torch.tensor([*names, UNKNOWN])[places]
+                    for places, (_, names) in zip(segments, found, strict=True)
+                ]
+            )
+            maps[f"{name}_segments"] = (segments + 1) % 256
+        background = min(self.stuff, default=None)
+        return kept_examples(self.splits["test"].inputs[:SHOWN], maps, self.classes, background)
 
 
 def sure_of(names: Sequence[int], classes: int) -> Tensor:

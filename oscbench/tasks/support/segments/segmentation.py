@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
-from oscbench.tasks.support.segments.kept import packed
+from oscbench.tasks.support.segments.kept import SHOWN, kept_examples
 from oscbench.tasks.support.segments.pixel_floors import (
     DEGREE,
     WINDOW,
@@ -29,8 +29,6 @@ IGNORED = 255
 """Label of a pixel that counts nowhere."""
 PIXELS_AT_ONCE = 2**19
 """Of an evaluation, which bounds what a batch's logits take."""
-SHOWN, SHOWN_SIDE = 4, 48
-"""Test images whose answers a record keeps, and the largest side that they are kept at [pixels]."""
 
 
 class Segmentation(InMemoryTask):
@@ -122,21 +120,14 @@ class Segmentation(InMemoryTask):
         return found
 
     def _examples(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
-        """The first test images as bytes, what they show and what the model answers, thinned out to a small side, as text."""
+        """The first test images, what they show and what the model answers."""
         was_training = model.training
         model.eval()
         batch = next(self.batches("test", SHOWN))
         answers = model(batch.inputs.to(device)).prediction.argmax(1).cpu()
         model.train(was_training)
-        images = self.splits["test"].inputs[:SHOWN]
-        step = -(-max(images.shape[-2:]) // SHOWN_SIDE)
-        thinned = [x[..., ::step, ::step].to(torch.uint8) for x in (images, batch.targets, answers)]
-        return {
-            "shape": list(thinned[0].shape),
-            "classes": list(self.classes),
-            "background": self.background,
-            **dict(zip(("images", "truth", "answers"), map(packed, thinned), strict=True)),
-        }
+        maps = {"truth": batch.targets, "answers": answers}
+        return kept_examples(self.splits["test"].inputs[:SHOWN], maps, self.classes, self.background)
 
 
 def confusion(answers: Tensor, truth: Tensor, classes: int) -> Tensor:
