@@ -1,9 +1,9 @@
 """Captions: which words belong to which image, and are they bound to the right places?
 
 Two different handwritten digits stand side by side, or one above the other, in two of the four cells of an image, with jitter in size
-and place. A grammar says what is there in one of two ways ("a three above a seven", "a seven below a three"). Images and captions are
-embedded by two towers and trained to find one another among the other pairs of a batch (InfoNCE, as in CLIP, arXiv 2103.00020), no two
-of which mean the same. Only the image tower has the mechanism.
+and place, or wherever that is still true of them (`places: free`). A grammar says what is there in one of two ways ("a three above a
+seven", "a seven below a three"). Images and captions are embedded by two towers and trained to find one another among the other pairs of a
+batch (InfoNCE, as in CLIP, arXiv 2103.00020), no two of which mean the same. Only the image tower has the mechanism.
 
 To choose between a caption and the same with its digits exchanged, which text alone cannot tell, a model must bind digits to places; chance
 is 50 %. Some pairs of digits are never together in training, in either order: composition. Images are made from the scans of their
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -59,6 +59,7 @@ class CaptionsConfig(TaskConfig):
         min_scale: side of the smallest digit [pixels]; scans are 8.
         max_scale: of the largest; at most half of `size`.
         noise: spread of the noise on every pixel, with ink from 0 to 1.
+        places: two of four `cells`, or `free`: anywhere with one wholly above, or left of, the other and both partly side by side across.
         held_out_pairs: pairs of digits, of 45, that training never shows, in either order.
         images_per_meaning: training images of each meaning.
         validation_images: of each meaning.
@@ -71,6 +72,7 @@ class CaptionsConfig(TaskConfig):
     min_scale: int = Field(default=12, ge=4)
     max_scale: int = Field(default=16, ge=4)
     noise: float = Field(default=0.05, ge=0.0)
+    places: Literal["cells", "free"] = added("cells", neutral="cells")
     held_out_pairs: int = Field(default=5, ge=1, le=40)
     images_per_meaning: int = Field(default=180, ge=1)
     validation_images: int = Field(default=2, ge=1)
@@ -269,7 +271,8 @@ class Captions(InMemoryTask):
     def _images(self, split: str, contents: Tensor) -> Batch:
         """Images (n, size, size) uint8 of meanings, or of digits alone, composed once and kept; the test's and those alone in every draw."""
         config = self.config
-        look = (config.size, config.min_scale, config.max_scale, config.noise)
+        look: tuple[object, ...] = (config.size, config.min_scale, config.max_scale, config.noise)
+        look += () if config.places == "cells" else (config.places,)
         stream = drawn(split, draw_number(config.draw)) if split in ("train", "validation") else split
         key = f"{PREPARATION} {stream} {look} {len(contents)} {config.held_out_pairs}"
         scans = digit_splits()["test" if split == "alone" else split]
@@ -296,22 +299,43 @@ def compose(
     if alone:
         digits, corner_cells = contents[:, None], torch.randint(2, (count, 1, 2), generator=generator)
     else:
-        relation, pair = contents // len(PAIRS), contents % len(PAIRS)
-        digits = torch.tensor(PAIRS)[pair]
+        digits = torch.tensor(PAIRS)[contents % len(PAIRS)]
         free = torch.randint(2, (count,), generator=generator)
-        along = torch.arange(2).expand(count, 2)
-        across = free[:, None].expand(count, 2)
-        above = (relation == 0)[:, None]
-        corner_cells = torch.stack(
-            (torch.where(above, along, across), torch.where(above, across, along)), dim=2
-        )
+        corner_cells = _turned(torch.arange(2).expand(count, 2), free[:, None].expand(count, 2), contents)
     chosen = torch.stack([_scan_of(scans, of, generator) for of in digits.unbind(1)], dim=1)
     sides = torch.randint(config.min_scale, config.max_scale + 1, digits.shape, generator=generator)
-    room = (cell - sides + 1)[..., None]
-    jitter = (torch.rand(*digits.shape, 2, generator=generator) * room).long()
-    ink = placed(scans.inputs[chosen], sides, corner_cells * cell + jitter, config.size).amax(1)
+    if config.places == "free" and not alone:
+        corners = _apart(sides, contents, config.size, generator)
+    else:
+        room = ((config.size if config.places == "free" else cell) - sides + 1)[..., None]
+        jitter = (torch.rand(*digits.shape, 2, generator=generator) * room).long()
+        corners = jitter if config.places == "free" else corner_cells * cell + jitter
+    ink = placed(scans.inputs[chosen], sides, corners, config.size).amax(1)
     ink = ink + config.noise * torch.randn(ink.shape, generator=generator)
     return (16.0 + 208.0 * ink).round().clamp(0, 255).to(torch.uint8)
+
+
+def _turned(along: Tensor, across: Tensor, meanings: Tensor) -> Tensor:
+    """Places (B, 2) along a meaning's axis and across it, as rows and columns (B, 2, 2)."""
+    above = (meanings // len(PAIRS) == 0)[:, None]
+    return torch.stack((torch.where(above, along, across), torch.where(above, across, along)), dim=2)
+
+
+def _apart(sides: Tensor, meanings: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Corners (B, 2, 2) of two digits that each meaning is true of, and no meaning of the other axis.
+
+    Along the axis the second begins where the first has ended, or later; across it they share a row, or a column, of pixels at least.
+    """
+    first, second = sides.unbind(1)
+
+    def between(low: Tensor, high: Tensor) -> Tensor:
+        return (low + torch.rand(len(sides), generator=generator) * (high - low + 1)).long()
+
+    start = between(torch.zeros_like(first), size - first - second)
+    along = torch.stack((start, between(start + first, size - second)), dim=1)
+    aside = between(torch.zeros_like(first), size - first)
+    low, high = (aside - second + 1).clamp_min(0), torch.minimum(aside + first - 1, size - second)
+    return _turned(along, torch.stack((aside, between(low, high)), dim=1), meanings)
 
 
 def _scan_of(scans: Batch, digits: Tensor, generator: torch.Generator) -> Tensor:

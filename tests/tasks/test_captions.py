@@ -24,6 +24,7 @@ from oscbench.tasks.captions import (
     VOCABULARY,
     Captions,
     CaptionsConfig,
+    _apart,
     caption,
     compose,
     exchanged,
@@ -307,3 +308,35 @@ def test_a_draw_of_its_own_has_other_images_of_training_and_the_same_test() -> N
         assert torch.equal(one[name], other[name]) != differs
         assert torch.equal(one[name], fixed[name]) != differs
     assert all(torch.equal(x, Captions.for_seed(each, 0).tensors()[name]) for name, x in fixed.items())
+
+
+def test_free_places_are_true_of_one_meaning_alone() -> None:
+    """Wholly apart along the meaning's axis, in an order that says it, and side by side across; every part of the image is reached."""
+    meanings = torch.arange(NUM_MEANINGS).repeat(40)
+    generator = torch.Generator().manual_seed(0)
+    sides = torch.randint(12, 17, (len(meanings), 2), generator=generator)
+    corners = _apart(sides, meanings, 32, generator)
+    ends = corners + sides[..., None]
+    assert int(corners.min()) == 0
+    assert int(ends.max()) == 32
+    axis = (meanings >= len(PAIRS)).long()  # rows for above, columns for left of
+    first_end = ends[:, 0].gather(1, axis[:, None])
+    second = corners[:, 1].gather(1, axis[:, None])
+    assert bool((first_end <= second).all())
+    across = 1 - axis[:, None]
+    shared = torch.minimum(ends[:, 0].gather(1, across), ends[:, 1].gather(1, across)) - torch.maximum(
+        corners[:, 0].gather(1, across), corners[:, 1].gather(1, across)
+    )
+    assert int(shared.min()) == 1
+    assert len(corners[:, 0].unique(dim=0)) > 100
+
+
+def test_free_places_make_other_images_and_cells_stay() -> None:
+    cells, free = made(), made(places="free")
+    assert torch.equal(made(places="cells").splits["test"].inputs, cells.splits["test"].inputs)
+    assert not torch.equal(free.splits["test"].inputs, cells.splits["test"].inputs)
+    assert free.alone.inputs.shape == cells.alone.inputs.shape
+    middle = free.alone.inputs[:, 8:24, 8:24].float().mean() / free.alone.inputs.float().mean()
+    assert float(middle) > 1.1, "a single digit may stand in the middle, which cells never let it"
+    with pytest.raises(ValidationError, match="places"):
+        made(places="anywhere")
