@@ -1,4 +1,4 @@
-"""Binding: do phases group what belongs together, and does attention stay with it? By layer, before and after training.
+"""Binding: do phases group what belongs together, and does attention stay with it? By layer, before and after training, or all along it.
 
 On test images whose objects are known (`Task.objects`). Of phases: how much more in step patches of one object are than those of two, and
 how well clusters of them find the objects (FG-ARI, average linkage, as many clusters as there are objects, and one for the rest). Of
@@ -17,6 +17,7 @@ KoPE's attention sees phases that each layer has mixed anew, and the coupling mo
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,20 @@ from oscbench.instruments.synchrony import (
     walked,
     weighted_synchrony,
 )
-from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
+from oscbench.measures import FEW_EXAMPLES, Findings, History, Measure, MeasureConfig, Subject
+from oscbench.measures._followed import layer_curves, spaced
 from oscbench.models.backbones.vision import patches_of
 from oscbench.models.trunk import named_seed
-from oscbench.records.schema import Measurement
+from oscbench.records.schema import Curve, Measurement
+from oscbench.settings import added
 from oscbench.tasks.support.segments.discovery import FAR, bright
 from oscbench.tasks.support.segments.grouping import clusters, foreground_ari, patch_objects, upsampled
 
 SEED = 20_261_203
 BATCH_SIZE = 50
+FOLLOWED = 50
+"""Images that are looked at while a model trains."""
+PREFIX = "binding_"
 LABELS = {
     "synchrony": "synchrony within objects minus between",
     "fg_ari": "FG-ARI of clustered phases",
@@ -56,10 +62,13 @@ class BindingConfig(MeasureConfig):
     Attributes:
         examples: of the test, the first so many.
         clustered: of those, the first so many for clustering, which takes some milliseconds an image and layer.
+        points: follow all but clusters on the first images too, before training and at so many of its steps, spaced evenly on a
+            logarithmic axis; by default they are looked at before and after it alone.
     """
 
     examples: int = Field(default=200, ge=2)
     clustered: int = Field(default=100, ge=1)
+    points: int | None = added(None, neutral=None, ge=2, le=1000)
 
 
 class Binding(Measure):
@@ -78,6 +87,24 @@ class Binding(Measure):
         seen = _look(subject, self.config.examples)
         self._start = {} if seen is None else _quantities(seen, self.config.clustered)
         return Findings()
+
+    def steps(self, total: int) -> Container[int]:
+        """Those asked for, and 0."""
+        return () if self.config.points is None else spaced(self.config.points, total)
+
+    def during(self, subject: Subject) -> dict[str, float]:
+        """Every quantity of every layer but what clusters find."""
+        seen = _look(subject, min(FOLLOWED, self.config.examples))
+        found = {} if seen is None else _quantities(seen, clustered=0)
+        return {
+            f"{PREFIX}{name}/{layer}": value
+            for name, values in found.items()
+            for layer, value in enumerate(values)
+        }
+
+    def curves(self, history: History) -> dict[str, Curve]:
+        """One for each quantity and layer."""
+        return layer_curves(history, PREFIX)
 
     def smaller(self) -> tuple[BindingConfig, float]:
         """Fewer images."""
@@ -106,7 +133,7 @@ class Binding(Measure):
                 details["ceiling"] = _ceiling(seen, self.config.clustered)
             if kind in ("gini", "weighted_synchrony"):
                 details["from"] = "CLS" if seen.num_special == 1 else "patches"
-            found[f"binding_{name}"] = Measurement(
+            found[f"{PREFIX}{name}"] = Measurement(
                 value=by_layer[-1],
                 unit="fraction" if kind == "attention" else "1",
                 label=f"{label}, last layer",

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from oscbench.instruments.synchrony import gini, reading_rows, weighted_synchrony
 from oscbench.measures import Findings, History, Measure, MeasureConfig, Subject
+from oscbench.measures._followed import layer_curves, spaced
 from oscbench.measures.health import layer_quantities
 from oscbench.records.schema import Curve
 
@@ -47,7 +47,7 @@ class TrainingDynamics(Measure):
         points = self.config.points
         if points is None:
             return None
-        return {0, *np.geomspace(1, max(total, 1), points).round().astype(int).tolist()}
+        return spaced(points, total)
 
     @torch.no_grad()
     def during(self, subject: Subject) -> dict[str, float]:
@@ -67,18 +67,7 @@ class TrainingDynamics(Measure):
 
     def curves(self, history: History) -> dict[str, Curve]:
         """One for each quantity and layer."""
-        found = {}
-        for name, seen in history.followed.items():
-            quantity, _, layer = name.rpartition("/")
-            if layer.isdecimal():
-                found[name] = Curve(
-                    label=f"{quantity.replace('_', ' ')}, layer {int(layer) + 1}",
-                    unit="1",
-                    layer=int(layer),
-                    x=tuple(step for step, _ in seen),
-                    y=tuple(value for _, value in seen),
-                )
-        return found
+        return layer_curves(history)
 
 
 def _read(seen: Mapping[str, Tensor], special: Tensor) -> dict[str, float]:

@@ -10,7 +10,7 @@ from measure_subjects import make_subject
 
 from oscbench import catalog
 from oscbench.instruments.synchrony import attention_inside, gini, synchrony, walked, weighted_synchrony
-from oscbench.measures import Subject
+from oscbench.measures import History, Subject
 from oscbench.measures.binding import Binding, BindingConfig
 from oscbench.models.trunk import Output
 from oscbench.tasks.support.segments.grouping import patch_objects
@@ -209,3 +209,28 @@ def test_where_nobody_knows_the_objects_it_says_so():
     (entry,) = looked(make_subject()).values()
     assert entry.value is None
     assert entry.reason == "unavailable: this task does not say which objects its images show"
+
+
+def test_what_is_followed_is_what_is_seen_before_and_after():
+    where = subject("kope")
+    measure = Binding(BindingConfig(examples=24, clustered=12, points=3))
+    assert measure.steps(100) == {0, 1, 10, 100}
+    assert Binding(CONFIG).steps(100) == ()
+    seen = looked(where)
+    followed = measure.during(where)
+    assert set(followed) == {
+        f"{name}/{layer}" for name in seen if not name.endswith("fg_ari") for layer in range(3)
+    }
+    for name, one in seen.items():
+        if not name.endswith("fg_ari"):
+            assert [followed[f"{name}/{layer}"] for layer in range(3)] == one.details["end"]
+    history = History()
+    for step in (0, 10):
+        for name, value in followed.items():
+            history.followed.setdefault(name, []).append((step, value))
+    history.followed["gini/0"] = [(0, 0.5)]  # another measure's
+    curves = measure.curves(history)
+    assert set(curves) == set(followed)
+    assert curves["binding_synchrony/2"].x == (0, 10)
+    assert curves["binding_synchrony/2"].label == "binding synchrony, layer 3"
+    assert Binding(BindingConfig(points=3)).during(make_subject("softmax")) == {}

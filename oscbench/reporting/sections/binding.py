@@ -9,13 +9,16 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from oscbench import words
+from oscbench.analysis.dynamics import dynamics
 from oscbench.analysis.experiment import Experiment, Standing, identify
 from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, Prose, per_experiment
+from oscbench.reporting.page.dynamics import draw_dynamics
 from oscbench.reporting.page.figure import Picture, Plan, canvas, finish
 from oscbench.reporting.page.style import MUTED, look_of, settings
 from oscbench.reporting.page.svg import hint
@@ -122,6 +125,25 @@ def binding_picture(experiment: Experiment, quantity: str) -> Picture:
         return finish(figure, experiment.slug, f"binding-{quantity}", title, alt)
 
 
+def over_training_picture(experiment: Experiment) -> Picture:
+    """What was followed of phases and attention while entries trained, in some layers."""
+    table, shown = followed(experiment)
+    entries = {str(s.entry): (s.name, look_of(s.entry)) for s in experiment.standings}
+    with matplotlib.rc_context(settings()):
+        figure = draw_dynamics(table, entries, shown)
+        title = "Binding over training"
+        alt = f"Lines over training steps, layer by layer: {'; '.join(shown)}. Of {words.listed([name for name, _ in entries.values()])}."
+        return finish(figure, experiment.slug, "binding-over-training", title, alt)
+
+
+def followed(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
+    """What was looked at while entries trained, by the names that pictures give it, and the rows of a picture of it."""
+    table = dynamics(record for standing in experiment.standings for record in standing.finished)
+    titles = {PREFIX + name: title for name, (title, _) in DRAWN.items()}
+    table = table[table["quantity"].isin(titles)].replace({"quantity": titles})
+    return table, [title for title in titles.values() if (table["quantity"] == title).any()]
+
+
 def binding_table(experiment: Experiment) -> Table | None:
     """Every quantity of every entry by layer, with its floors in the last layer, mean over finished cells."""
     every = (reading(standing, q) for q in quantities(experiment) for standing in experiment.standings)
@@ -129,6 +151,10 @@ def binding_table(experiment: Experiment) -> Table | None:
     caption = "Binding: mean over finished cells; floors are those of the last layer"
     raw = partial(_raw, experiment)
     return Table.of(f"{experiment.slug}-binding", caption, COLUMNS, found, raw) if found else None
+
+
+def _spoken(quantity: str) -> str:
+    return quantity.replace("_", " ").replace("fg ari", "FG-ARI")
 
 
 def _value(value: float | None) -> Cell:
@@ -145,7 +171,7 @@ def _floor(name: str, one: Reading) -> Cell:
 
 
 COLUMNS: tuple[Reads[Reading], ...] = (
-    Reads("Quantity", lambda one: one.quantity.replace("_", " ").replace("fg ari", "FG-ARI"), "left"),
+    Reads("Quantity", lambda one: _spoken(one.quantity), "left"),
     Reads("Mechanism", lambda one: one.standing.name, "left"),
     Reads("Before training, last layer", lambda one: _value(float(one.start[:, -1].mean()))),
     Reads("After, layer by layer", _layers),
@@ -226,6 +252,8 @@ class Binding:
         drawn = [
             Plan(4, partial(binding_picture, experiment, q)) for q in quantities(experiment) if q in DRAWN
         ]
+        if followed(experiment)[1]:
+            drawn.append(Plan(4, partial(over_training_picture, experiment)))
         prose = [Prose(tuple(told))] if told else []
         return [*prose, *drawn, Folded("Binding as a table", (table,))]
 

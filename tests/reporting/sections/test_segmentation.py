@@ -13,7 +13,7 @@ from synthetic_records import make_record, replaced
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import Study, assemble
-from oscbench.records import Measurement, Record
+from oscbench.records import Curve, Measurement, Record
 from oscbench.reporting.page.blocks import Folded, Prose
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.images import GROWN, painted, parted
@@ -23,6 +23,7 @@ from oscbench.reporting.sections.binding import (
     attention_told,
     binding_picture,
     binding_table,
+    over_training_picture,
     phases_told,
 )
 from oscbench.reporting.sections.segmentation import (
@@ -189,6 +190,21 @@ def test_phases_are_held_against_brightness_where_records_have_it() -> None:
     del cells[3].measures["binding_fg_ari"].details["floors"]["bright_places"]
     (told,) = phases_told(only(cells))
     assert "(0.500 coordinates: +0.110" in told
+
+
+def test_binding_is_drawn_over_training_where_it_was_followed() -> None:
+    made = []
+    for record in (phases(name, seed, 0.6) for name in ("plain", "wave") for seed in range(2)):
+        curves = {
+            f"binding_attention/{layer}": Curve(label="a", unit="1", layer=layer, x=(0.0, 10.0), y=(0.1, 0.2))
+            for layer in range(2)
+        }
+        made.append(record.model_copy(update={"curves": curves}))
+    picture = over_training_picture(only(made))
+    assert picture.alt == (
+        "Lines over training steps, layer by layer: Attention inside the asking patch's object. Of wave and plain."
+    )
+    assert [type(block) for block in Binding().blocks(study(made))].count(Plan) == 3
 
 
 def test_binding_by_layer_stands_beside_its_floors() -> None:
