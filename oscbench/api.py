@@ -211,6 +211,7 @@ def build_model(
     chosen = dict(model or {})
     name = chosen.pop("name", None) or catalog.load("tasks", task).backbone
     if chosen.get("position") in POSITIONS and parted(chosen["position"])[1]:
+        catalog.load("mechanisms", mechanism)
         try:
             settings, own = placed(mechanism, settings or {}, chosen["position"], {"position": "none"})
         except ValueError as error:

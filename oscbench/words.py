@@ -56,9 +56,10 @@ def capitalised(label: str) -> str:
 
 
 def lowered(label: str) -> str:
-    """A label inside a sentence: its first letter small, unless it begins a name with capitals inside, such as FLOPs or KoPE."""
-    first = label.split(" ", 1)[0]
-    return label if first[1:] != first[1:].lower() or len(first) == 1 else label[:1].lower() + label[1:]
+    """A label inside a sentence: its first letter small, unless it begins a name, such as FLOPs, KoPE or F1."""
+    rest = label.split(" ", 1)[0][1:]
+    is_name = rest != rest.lower() or any(map(str.isdigit, rest))
+    return label if is_name or not rest else label[:1].lower() + label[1:]
 
 
 def quantity(value: float, unit: str, digits: int = 3) -> str:

@@ -13,14 +13,14 @@ def spaced(points: int, total: int) -> set[int]:
     return {0, *np.geomspace(1, max(total, 1), points).round().astype(int).tolist()}
 
 
-def layer_curves(history: History, prefix: str = "") -> dict[str, Curve]:
-    """A curve for each `<quantity>/<layer>` that was followed and begins so."""
+def curves_of_layers(history: History, owner: str = "") -> dict[str, Curve]:
+    """A curve for each `<quantity>/<layer>` that was followed, or each `<owner>/<quantity>/<layer>`: a history has those of all measures."""
     found = {}
     for name, seen in history.followed.items():
-        quantity, _, layer = name.rpartition("/")
-        if layer.isdecimal() and name.startswith(prefix):
+        *before, quantity, layer = ["", *name.split("/")][-3:]
+        if layer.isdecimal() and before == [owner]:
             found[name] = Curve(
-                label=f"{quantity.replace('_', ' ')}, layer {int(layer) + 1}",
+                label=f"{f'{owner} {quantity}'.strip().replace('_', ' ')}, layer {int(layer) + 1}",
                 unit="1",
                 layer=int(layer),
                 x=tuple(step for step, _ in seen),

@@ -34,7 +34,7 @@ from oscbench.instruments.synchrony import (
     weighted_synchrony,
 )
 from oscbench.measures import FEW_EXAMPLES, Findings, History, Measure, MeasureConfig, Subject
-from oscbench.measures._followed import layer_curves, spaced
+from oscbench.measures._followed import curves_of_layers, spaced
 from oscbench.models.backbones.vision import patches_of
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Curve, Measurement
@@ -46,7 +46,6 @@ SEED = 20_261_203
 BATCH_SIZE = 50
 FOLLOWED = 50
 """Images that are looked at while a model trains."""
-PREFIX = "binding_"
 LABELS = {
     "synchrony": "synchrony within objects minus between",
     "fg_ari": "FG-ARI of clustered phases",
@@ -97,14 +96,14 @@ class Binding(Measure):
         seen = _look(subject, min(FOLLOWED, self.config.examples))
         found = {} if seen is None else _quantities(seen, clustered=0)
         return {
-            f"{PREFIX}{name}/{layer}": value
+            f"binding/{name}/{layer}": value
             for name, values in found.items()
             for layer, value in enumerate(values)
         }
 
     def curves(self, history: History) -> dict[str, Curve]:
         """One for each quantity and layer."""
-        return layer_curves(history, PREFIX)
+        return curves_of_layers(history, "binding")
 
     def smaller(self) -> tuple[BindingConfig, float]:
         """Fewer images."""
@@ -133,7 +132,7 @@ class Binding(Measure):
                 details["ceiling"] = _ceiling(seen, self.config.clustered)
             if kind in ("gini", "weighted_synchrony"):
                 details["from"] = "CLS" if seen.num_special == 1 else "patches"
-            found[f"{PREFIX}{name}"] = Measurement(
+            found[f"binding_{name}"] = Measurement(
                 value=by_layer[-1],
                 unit="fraction" if kind == "attention" else "1",
                 label=f"{label}, last layer",

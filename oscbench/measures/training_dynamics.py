@@ -15,7 +15,7 @@ from torch import Tensor
 
 from oscbench.instruments.synchrony import gini, reading_rows, weighted_synchrony
 from oscbench.measures import Findings, History, Measure, MeasureConfig, Subject
-from oscbench.measures._followed import layer_curves, spaced
+from oscbench.measures._followed import curves_of_layers, spaced
 from oscbench.measures.health import layer_quantities
 from oscbench.records.schema import Curve
 
@@ -67,7 +67,7 @@ class TrainingDynamics(Measure):
 
     def curves(self, history: History) -> dict[str, Curve]:
         """One for each quantity and layer."""
-        return layer_curves(history)
+        return curves_of_layers(history)
 
 
 def _read(seen: Mapping[str, Tensor], special: Tensor) -> dict[str, float]:

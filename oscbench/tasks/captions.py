@@ -329,7 +329,7 @@ def _apart(sides: Tensor, meanings: Tensor, size: int, generator: torch.Generato
     first, second = sides.unbind(1)
 
     def between(low: Tensor, high: Tensor) -> Tensor:
-        return (low + torch.rand(len(sides), generator=generator) * (high - low + 1)).long()
+        return low + (torch.rand(len(sides), generator=generator) * (high - low + 1)).long()
 
     start = between(torch.zeros_like(first), size - first - second)
     along = torch.stack((start, between(start + first, size - second)), dim=1)

@@ -74,7 +74,7 @@ def test_needs_less_reads_between_sizes_on_a_logarithmic_scale() -> None:
     verdict, text = outcome(wave + plain, "needs less", **given)
     assert verdict == "holds"
     assert "0.50 times task.fraction" in text
-    assert "(8 and 0 of 8 met at the smallest size, which then counts)" in text
+    assert "(8 and 0 of 8 met at the smallest size already, which is taken as the size needed)" in text
     verdict, text = outcome(wave + plain, "needs less", **given | {"targets": [0.81]})
     assert "smallest size" not in text
     assert outcome(plain + wave, "needs less", **given | {"treatment": "plain", "baseline": "wave"})[0] == (

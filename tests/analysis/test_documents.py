@@ -159,8 +159,8 @@ def test_a_page_says_first_what_its_title_asks(made: dict[str, Document]) -> Non
     """Beside comparisons of headline metrics: who binds, what comes first, whom loops help."""
     for name, said in (
         ("segmentation", "KoPE: clusters of its last phases find objects with FG-ARI 0.4"),
-        ("concentration", "synchrony is half of its way later than concentration, means over layers"),
-        ("sudoku", "what 32 loops solve of harder boards over 4: KoPE +35.94 points ["),
+        ("concentration", "which is half of its way first (not declared beforehand)"),
+        ("sudoku", "harder boards solved after 4 and after 32 loops (not declared beforehand): KoPE from 5"),
     ):
         short, _, rest = made[name].text.partition("Made from the [reference")
         assert said in short, name

@@ -10,9 +10,11 @@ from measure_subjects import make_subject
 
 from oscbench import catalog
 from oscbench.instruments.synchrony import attention_inside, gini, synchrony, walked, weighted_synchrony
-from oscbench.measures import History, Subject
+from oscbench.measures import Findings, History, Subject
 from oscbench.measures.binding import Binding, BindingConfig
+from oscbench.measures.training_dynamics import TrainingDynamics, TrainingDynamicsConfig
 from oscbench.models.trunk import Output
+from oscbench.runner.training.kind import Gathering
 from oscbench.tasks.support.segments.grouping import patch_objects
 
 CONFIG = BindingConfig(examples=24, clustered=12)
@@ -218,19 +220,24 @@ def test_what_is_followed_is_what_is_seen_before_and_after():
     assert Binding(CONFIG).steps(100) == ()
     seen = looked(where)
     followed = measure.during(where)
-    assert set(followed) == {
-        f"{name}/{layer}" for name in seen if not name.endswith("fg_ari") for layer in range(3)
+    ends = {
+        name.removeprefix("binding_"): one.details["end"] for name, one in seen.items() if "ari" not in name
     }
-    for name, one in seen.items():
-        if not name.endswith("fg_ari"):
-            assert [followed[f"{name}/{layer}"] for layer in range(3)] == one.details["end"]
+    assert followed == {
+        f"binding/{name}/{layer}": value for name, end in ends.items() for layer, value in enumerate(end)
+    }
     history = History()
     for step in (0, 10):
         for name, value in followed.items():
             history.followed.setdefault(name, []).append((step, value))
     history.followed["gini/0"] = [(0, 0.5)]  # another measure's
-    curves = measure.curves(history)
-    assert set(curves) == set(followed)
-    assert curves["binding_synchrony/2"].x == (0, 10)
-    assert curves["binding_synchrony/2"].label == "binding synchrony, layer 3"
+    gathering, curves = Gathering(Findings()), {}
+    for name, one in (
+        ("binding", measure),
+        ("training_dynamics", TrainingDynamics(TrainingDynamicsConfig())),
+    ):
+        gathering.curves(curves, name, one.curves(history))
+    assert set(curves) == {*followed, "gini/0"}, "each its own, so that neither takes a name from the other"
+    assert curves["binding/synchrony/2"].x == (0, 10)
+    assert curves["binding/synchrony/2"].label == "binding synchrony, layer 3"
     assert Binding(BindingConfig(points=3)).during(make_subject("softmax")) == {}

@@ -48,6 +48,7 @@ def test_signed_numbers() -> None:
     assert words.p_value(0.0001) == "< 0.001"
     assert words.ranges([3, 0, 1, 2, 7]) == "0\u20133, 7"
     assert words.lowered("FLOPs") == "FLOPs"
+    assert words.lowered("F1 of matching") == "F1 of matching"
     assert words.lowered("KoPE spends more") == "KoPE spends more"
     assert words.lowered("Few seeds for KoPE") == "few seeds for KoPE"
     assert words.significant(math.inf) == "∞"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -333,7 +334,8 @@ def test_free_places_are_true_of_one_meaning_alone() -> None:
 
 def test_free_places_make_other_images_and_cells_stay() -> None:
     cells, free = made(), made(places="free")
-    assert torch.equal(made(places="cells").splits["test"].inputs, cells.splits["test"].inputs)
+    pixels = cells.splits["test"].inputs.numpy().tobytes()
+    assert hashlib.sha256(pixels).hexdigest()[:12] == "73e38ba8e560", "of every record until now"
     assert not torch.equal(free.splits["test"].inputs, cells.splits["test"].inputs)
     assert free.alone.inputs.shape == cells.alone.inputs.shape
     middle = free.alone.inputs[:, 8:24, 8:24].float().mean() / free.alone.inputs.float().mean()

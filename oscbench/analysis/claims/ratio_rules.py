@@ -93,7 +93,9 @@ def _at_the_smallest(
         )
     count = len(found) * len(ask.targets)
     return (
-        f" ({cut[0]} and {cut[1]} of {count} met at the smallest size, which then counts)" if any(cut) else ""
+        f" ({cut[0]} and {cut[1]} of {count} met at the smallest size already, which is taken as the size needed)"
+        if any(cut)
+        else ""
     )
 
 

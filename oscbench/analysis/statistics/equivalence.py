@@ -73,8 +73,8 @@ def read_margin(text: str) -> Margin:
 
 
 def spoken(unit: str) -> str:
-    """How a margin in a record's unit is written: `points`, `bits`, or that there is none."""
-    return next((f"`{word}`" for word, (own, _) in _UNITS.items() if own == unit), "no margin")
+    """The word that a margin in a record's unit is written with: points, bits, or none."""
+    return next((word for word, (own, _) in _UNITS.items() if own == unit), "")
 
 
 def default_margin(unit: str) -> Margin | None:

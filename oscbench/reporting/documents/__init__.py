@@ -59,32 +59,34 @@ def contents(pages: Mapping[str, Document]) -> Document:
 
 _CONTENTS = """# What came out, question by question
 
-Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. The suites behind
+Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no result is typed. The suites behind
 them, and what each takes, stand in [suites](../suites.md).
 """
 _GLOSSARY = """
 ## Words
 
-A *suite* is a YAML file that asks a question; an *entry* of it is a mechanism with a variant's settings; a *cell* is one entry on one task at
-one seed, trained and measured; its *record* is the file that says all of it. A *trial* is a short cell of a search for settings, scored on
-validation. A *floor* is a cell without a mechanism, which must be beaten. In the ledger a *claim* is what a paper says, a *ground* is a task
-or setting on which it is tested, and what a ground *asks* are comparisons there, declared in the suite before it ran or not. *Made* data
-(scenes, captions, Sudoku boards, rules) are synthetic, by generators of ours. *Start* is the spread of embeddings before training. Order
-parameters are 1 where all phases agree; FG-ARI is the adjusted Rand index of a grouping over the pixels of objects, 1 where it is theirs.
+A *suite* is a YAML file that asks a question; an *entry* of it is a mechanism with a variant's settings; a *cell* is one entry on one task
+at one seed, trained and measured; its *record* is the file that says all of it. A *trial* is a short cell of a search for settings, scored
+on validation. A *floor* is a cell that attends to nothing (chance, a bag of inputs, the mean of all tokens), which must be beaten. In the
+ledger a *claim* is what a paper says, a *ground* is a task or setting on which it is tested, and what a ground *asks* are comparisons
+there, declared in the suite before it ran or not. *Made* data (scenes, captions, Sudoku boards, rules) are synthetic, by generators of
+ours. *Start* is the spread of embeddings before training. Order parameters are 1 where all phases agree; FG-ARI is the adjusted Rand index
+of a grouping over the pixels of objects, 1 where it is theirs.
 
 ## Names
 
 *RoPE* rotates queries and keys by place; *RoPE (values)* rotates values too, as KoPE does; *RoPE (learned)* has learned position vectors as
 well. *KoPE (frozen)* is KoPE whose phases never move (KoPE's turn by at most arctan γ a layer but the last: with γ = 0.05 by 0.15 rad in
 four layers, 0.05 in two, and 0.55 in the paper's twelve); *KoPE (frozen-unmixed)* does not mix them either, which leaves RoPE with rotated
-values; *KoPE (carry)* goes on with its phases from loop to loop in place of starting anew. *SSA (published)* starts its frequencies as the
-paper does, where almost no pair locks; of *SSA (locked)* they are scaled once so that half of the pairs lock. *Fixed query (published)* is
-as the authors' code has it, padding heard and anchors free; *(d_osc=n)* has oscillators on a sphere of n dimensions, where 2 is a circle.
-*Uniform* is the mean of all tokens. *X at equal FLOPs* is X with a wider MLP until it spends as many FLOPs as KoPE, and so with 10 to 20 %
-more parameters; all others are equal in parameters within 1 %. In other brackets stand settings or a suite's variants: *SSA (learned)* has
-learned positions where *SSA (locked)* beside it has none; *AKOrN (rotary)* and *(circles)* turn queries, keys and values by place, the second
-with oscillators of two dimensions; *fixed query (circle)*, *(sphere)* and *(sphere-32)* have such anchors; *softmax (units)* has vectors for
-row, column and box of a Sudoku cell, *softmax (none)* no positions, *softmax (spread-1)* embeddings of twice the default's spread.
+values; *KoPE (moving)* and *(still)* have γ = 0.05 and 0, *(random-walk)* takes steps as long in random directions; *KoPE (carry)* goes on
+with its phases from loop to loop in place of starting anew. *SSA (published)* starts its frequencies as the paper does, where almost no
+pair locks; of *SSA (locked)* they are scaled once so that half of the pairs lock. *Fixed query (published)* is as the authors' code has it,
+padding heard and anchors free; *(d_osc=n)* has oscillators on a sphere of n dimensions, where 2 is a circle. *Uniform* is the mean of all
+tokens. *X at equal FLOPs* is X with a wider MLP until it spends as many FLOPs as KoPE, and so with 10 to 20 % more parameters; all others
+are equal in parameters within 1 %. In other brackets stand settings or a suite's variants: *SSA (learned)* has learned positions where *SSA
+(locked)* beside it has none; *AKOrN (rotary)* and *(circles)* turn queries, keys and values by place, the second with oscillators of two
+dimensions; *fixed query (circle)*, *(sphere)* and *(sphere-32)* have such anchors; *softmax (units)* has vectors for row, column and box of
+a Sudoku cell, *softmax (none)* no positions, *softmax (spread-1)* embeddings of twice the default's spread.
 
 Positions: *none*; *learned*, vectors added to tokens; *sinusoidal*, fixed vectors added; *own*, the mechanism's own (rotary angles of RoPE
 and KoPE, drift of torus, anchors of fixed query); *learned+own*, both. Floors (chance, a bag of inputs, an n-gram model) are what must be

@@ -54,7 +54,8 @@ def document(loaded: Loaded) -> Document:
     parts: list[str] = []
     files: dict[str, str] = {}
     asked = [(question.title, question.comparisons) for question in report.questions]
-    head = under_title(_HEAD, in_short(asked, [_order_told(one) for one in report.experiments]))
+    more = [told(one) for told in (_phases_told, _order_told) for one in report.experiments]
+    head = under_title(_HEAD, in_short(asked, more))
     for experiment in report.experiments:
         text, drawn = _part(experiment)
         parts.append(text)
@@ -63,17 +64,29 @@ def document(loaded: Loaded) -> Document:
 
 
 def _order_told(experiment: Experiment) -> str:
-    """Whether synchrony went half of its way before concentration did: means over layers, paired by seed."""
+    """Whether concentration or synchrony went half of its way first: means over layers, paired by seed."""
     later = half_ways(_followed(experiment))["later"].groupby(["entry", "seed"]).mean().dropna()
-    told = [
-        f"{s.name} {_told(later[str(s.entry)])}"
-        for s in experiment.standings
-        if str(s.entry) in later.index.get_level_values("entry")
-    ]
-    return (
-        f"{experiment.title}: by how many doublings of the step synchrony is half of its way later than concentration, means over layers "
-        f"(below 0 it comes first; not declared beforehand): {'; '.join(told)}"
-    )
+    told = []
+    for s in experiment.standings:
+        if str(s.entry) in later.index.get_level_values("entry"):
+            own = later[str(s.entry)]
+            first = "concentration" if own.mean() > 0 else "synchrony"
+            told.append(f"{s.name}: {first}, synchrony later by {_told(own)} doublings of the step")
+    return f"{experiment.title}, which is half of its way first (not declared beforehand), means over layers: {'; '.join(told)}"
+
+
+def _phases_told(experiment: Experiment) -> str:
+    """Whether phases come together: order of all of them before and after training, mean over layers."""
+    seen = _followed(experiment)
+    told = []
+    for s in experiment.standings:
+        own = seen[(seen["quantity"] == "order_parameter") & (seen["entry"] == str(s.entry))]
+        if not own.empty:
+            courses = own.pivot_table(index="seed", columns="step", values="value")
+            start, end = courses.iloc[:, 0], courses.iloc[:, -1]
+            told.append(f"{s.name} from {start.mean():.3f} to {end.mean():.3f} ({_told(end - start)})")
+    asked = "order of all phases before and after training (not declared beforehand), means over layers"
+    return f"{experiment.title}, {asked}: {'; '.join(told)}"
 
 
 def _followed(experiment: Experiment) -> pd.DataFrame:

@@ -24,6 +24,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("digits, tuned", "tuned_digits", "kope,rope:values", f"{_SEARCHED}; {_VALUES}"),
             ("CIFAR-10, 600 steps", "concentration", "kope,rope:values", f"{_PARAMS}; {_VALUES}"),
             ("CIFAR-10, tuned", "tuned_cifar10", "kope,rope:values", f"{_SEARCHED}; {_VALUES}"),
+            ("CIFAR-10, 12 layers", "depth", "kope:moving,rope:values", f"{_PARAMS}; {_VALUES}"),
             ("made scenes, mIoU", "scene_segmentation", "kope,rope:values", f"{_RATES}; {_VALUES}"),
             ("streets, mIoU", "camvid", "kope,rope:values", f"{_RATES}; {_VALUES}"),
             ("captions", "captions", "kope,rope:values", f"{_PARAMS}; {_VALUES}"),
@@ -36,6 +37,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         (
             ("CIFAR-10, 600 steps", "concentration", "kope,kope:frozen", _PARAMS),
             ("CIFAR-10, tuned", "tuned_cifar10", "kope,kope:frozen", _SEARCHED),
+            ("CIFAR-10, 12 layers", "depth", "kope:moving,kope:still", _PARAMS),
             ("made scenes, mIoU", "scene_segmentation", "kope,kope:frozen", _RATES),
             ("streets, mIoU", "camvid", "kope,kope:frozen", _RATES),
             ("captions", "captions", "kope,kope:frozen", _PARAMS),

@@ -84,7 +84,7 @@ def _pairs(entries: Sequence[Standing]) -> list[tuple[Standing, Standing]]:
 
 
 def _told_first(experiment: Experiment) -> str:
-    """What the strongest attack leaves of each one's accuracy, less what it leaves of the other's."""
+    """What the strongest attack, which costs most, leaves of each one's accuracy, less what it leaves of the other's."""
     entries = [one for one in experiment.standings if one.finished and _changes(one)]
     strongest = [name for name in _changes(entries[0]) if name.startswith("accuracy_pgd_")][-1]
     label = _told(_changes(entries[0])[strongest].label)
@@ -92,7 +92,8 @@ def _told_first(experiment: Experiment) -> str:
         f"{one.name} − {other.name} {gain(one, other, strongest, _ATTACKED)}"
         for one, other in _pairs(entries)
     ]
-    return f"{experiment.title}, kept of each one's own accuracy ({words.lowered(label)}; not declared beforehand): {'; '.join(gains)}"
+    asked = f"kept of each one's own accuracy under the strongest attack ({words.lowered(label)}; not declared beforehand)"
+    return f"{experiment.title}, {asked}: {'; '.join(gains)}"
 
 
 def _changes(standing: Standing) -> dict[str, Measurement]:

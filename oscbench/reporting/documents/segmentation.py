@@ -60,7 +60,11 @@ def document(loaded: Loaded) -> Document:
     if report is None:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     asked = [(question.title, question.comparisons) for question in report.questions]
-    more = [f"{e.title}, {sentence}" for e in report.experiments for sentence in phases_told(e)]
+    more = [
+        f"{e.title}, not declared beforehand: {sentence}"
+        for e in report.experiments
+        for sentence in phases_told(e)
+    ]
     rows = [
         Row(f"{c.name} ({e.suite})", c)
         for e in report.experiments

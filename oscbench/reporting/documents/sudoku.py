@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from oscbench import words
-from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.experiment import Experiment, values_of
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture
 from oscbench.reporting.documents.support.searches import search_of
@@ -64,18 +66,22 @@ def document(loaded: Loaded) -> Document:
 
 
 def _loops_told(experiment: Experiment) -> list[str]:
-    """Whom the most loops help over the fewest, on boards harder than those of training."""
+    """What each solves of boards harder than those of training after the fewest loops and after the most, and the gain."""
     loops = kinds_of(experiment).get("hard", [])
     if len(loops) < 2:
         return []
     few, most = (f"{experiment.metric}_hard_loops_{count}" for count in (loops[0], loops[-1]))
-    gains = [
-        f"{one.name} {own_gain(one, most, few)}"
-        for one in experiment.standings
-        if measured(one, {few: "", most: ""})
-    ]
+    told = []
+    for one in experiment.standings:
+        if measured(one, {few: "", most: ""}):
+            before, after = (
+                words.quantity(float(np.mean(values_of(one, name))), "fraction") for name in (few, most)
+            )
+            told.append(
+                f"{one.name} from {before} to {after} ({own_gain(one, most, few)}, {words.many(len(one.finished), 'seed')})"
+            )
     return [
-        f"{experiment.title}: what {loops[-1]} loops solve of harder boards over {loops[0]}: {'; '.join(gains)}"
+        f"{experiment.title}, harder boards solved after {loops[0]} and after {loops[-1]} loops (not declared beforehand): {'; '.join(told)}"
     ]
 
 

@@ -128,7 +128,10 @@ def binding_picture(experiment: Experiment, quantity: str) -> Picture:
 def over_training_picture(experiment: Experiment) -> Picture:
     """What was followed of phases and attention while entries trained, in some layers."""
     table, shown = followed(experiment)
-    entries = {str(s.entry): (s.name, look_of(s.entry)) for s in experiment.standings}
+    there = set(table["entry"])
+    entries = {
+        str(s.entry): (s.name, look_of(s.entry)) for s in experiment.standings if str(s.entry) in there
+    }
     with matplotlib.rc_context(settings()):
         figure = draw_dynamics(table, entries, shown)
         title = "Binding over training"
@@ -139,7 +142,7 @@ def over_training_picture(experiment: Experiment) -> Picture:
 def followed(experiment: Experiment) -> tuple[pd.DataFrame, list[str]]:
     """What was looked at while entries trained, by the names that pictures give it, and the rows of a picture of it."""
     table = dynamics(record for standing in experiment.standings for record in standing.finished)
-    titles = {PREFIX + name: title for name, (title, _) in DRAWN.items()}
+    titles = {f"binding/{name}": title for name, (title, _) in DRAWN.items()}
     table = table[table["quantity"].isin(titles)].replace({"quantity": titles})
     return table, [title for title in titles.values() if (table["quantity"] == title).any()]
 

@@ -111,6 +111,13 @@ def _given(
 def _declared(suite: Suite, requests: list[CellRequest], source: str) -> dict[str, Any]:
     """What a suite declares beforehand, as every record of it is given it."""
     check_compared(suite, requests, source)
+    if suite.margin is not None:
+        from oscbench.analysis.statistics.equivalence import read_margin  # which loads SciPy
+
+        try:
+            read_margin(suite.margin)
+        except UserError as error:
+            raise SuiteError(f"{source}: {error}") from error
     compared = [[_in_full(name, requests) for name in names] for names in suite.compare]
     found = {"compare": compared, "margin": suite.margin, "positions": suite.positions}
     return {key: value for key, value in found.items() if value}
@@ -127,15 +134,15 @@ def _prove_margin(suite: Suite, scored: dict[str, str], source: str) -> None:
     """Refuse a margin that no cell is scored in the unit of: it would decide nothing."""
     if suite.margin is None:
         return
-    from oscbench.analysis.statistics.equivalence import read_margin, spoken  # which loads SciPy
+    from oscbench.analysis.statistics.equivalence import read_margin, spoken
 
-    try:
-        margin = read_margin(suite.margin)
-    except UserError as error:
-        raise SuiteError(f"{source}: {error}") from error
+    margin = read_margin(suite.margin)
     if margin.unit not in scored.values():
-        units = "; ".join(f"{spoken(unit)} for {name}" for name, unit in scored.items())
-        raise SuiteError(f"{source}: margin: got {suite.margin!r}; allowed: a number of {units}")
+        units = [
+            f"a number of `{word}` for {name}" for name, unit in scored.items() if (word := spoken(unit))
+        ]
+        allowed = "; ".join(units) or f"none, since {', '.join(scored)} has no unit that a margin is told in"
+        raise SuiteError(f"{source}: margin: got {suite.margin!r}; allowed: {allowed}")
 
 
 def _in_full(name: str, requests: list[CellRequest]) -> str:

@@ -196,7 +196,7 @@ def test_binding_is_drawn_over_training_where_it_was_followed() -> None:
     made = []
     for record in (phases(name, seed, 0.6) for name in ("plain", "wave") for seed in range(2)):
         curves = {
-            f"binding_attention/{layer}": Curve(label="a", unit="1", layer=layer, x=(0.0, 10.0), y=(0.1, 0.2))
+            f"binding/attention/{layer}": Curve(label="a", unit="1", layer=layer, x=(0.0, 10.0), y=(0.1, 0.2))
             for layer in range(2)
         }
         made.append(record.model_copy(update={"curves": curves}))

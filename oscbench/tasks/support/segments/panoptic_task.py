@@ -102,7 +102,9 @@ class Panoptic(InMemoryTask):
         was_training = model.training
         model.eval()
         batch = next(self.batches("test", SHOWN))
-        logits, masks = parted(model(batch.inputs.to(device)).prediction.float().cpu(), len(self.classes))
+        # One image at a time: each query has a mask of all pixels.
+        each = [model(one.to(device)).prediction.float().cpu() for one in batch.inputs.split(1)]
+        logits, masks = parted(torch.cat(each), len(self.classes))
         model.train(was_training)
         answers = [merged(*one, self.stuff) for one in zip(logits, masks, strict=True)]
         truth = [truth_of(labels)[:2] for labels in batch.targets.flatten(1)]
@@ -117,7 +119,8 @@ class Panoptic(InMemoryTask):
                 ]
             )
             maps[f"{name}_segments"] = (segments + 1) % 256
-        background = min(self.stuff, default=None)
+        # Of many kinds of stuff none is the ground.
+        background = min(self.stuff) if 0 < len(self.stuff) <= len(self.classes) / 4 else None
         return kept_examples(self.splits["test"].inputs[:SHOWN], maps, self.classes, background)
 
 
