@@ -58,7 +58,7 @@ def test_fresh_seeds_are_a_count_from_a_number(tiny):
         ({"margin": "0.5 bits"}, "margin: got '0.5 bits'; allowed: a number of `points` for test accuracy"),
         (
             {"margin": "0.5 points", "task": "word_lm", "model": "{width: 32, heads: 2, layers: 1}"},
-            "margin: got '0.5 points'; allowed: none, since test perplexity has no unit that a margin is told in",
+            "margin: got '0.5 points'; allowed: none, since test perplexity, words of",
         ),
         ({"seeds": "{from: 100}"}, "seeds: got {'from': 100}; seeds are how many"),
         ({"seeds": "{from: 100, count: 0}"}, "at least one seed is needed"),
