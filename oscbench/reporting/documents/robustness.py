@@ -9,6 +9,7 @@ from oscbench.analysis.experiment import Experiment, Standing
 from oscbench.analysis.frame import Loaded
 from oscbench.records.schema import Measurement
 from oscbench.reporting.documents import Document
+from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
 from oscbench.reporting.documents.support.suites import description_of, nothing_of, report_of
 from oscbench.reporting.documents.support.tables import (
@@ -24,19 +25,19 @@ from oscbench.reporting.documents.support.tables import (
 RANK = 100
 _HEAD = """# Who is robust to damage?
 
-Models trained on clean scans, tested on changed ones: noise, covered patches, less contrast, images changed on purpose by projected gradient
-descent; and how far confidence is from accuracy on clean ones. All models see the same changed images, except the attack's, which is made for
-each model on the first 200 of the 500. [A3](claims.md#a3) tests what each loses from its own accuracy on the same images, clean;
-accuracy on changed images includes any lead on clean ones. Where positions differ, a difference may be due to
-them. One untuned learning rate for all. Means with 95 % t intervals over seeds, each for itself; the tests of what changes
-take stand in [claims](claims.md#a3). Made from the [reference
+Models trained on clean images, tested on changed ones: noise, covered patches, less contrast, images changed on purpose by projected
+gradient descent; and how far confidence is from accuracy on clean ones. All models see the same changed images (500 scans, the first 1,000
+photographs), except the attack's, which is made for each model on the first 200 scans or 500 photographs. [A3](claims.md#a3) tests what
+each loses from its own accuracy on the same images, clean; accuracy on changed images includes any lead on clean ones. Where positions
+differ, a difference may be due to them. On digits one untuned learning rate for all, on CIFAR-10 what validation chose for each. Means with
+95 % t intervals over seeds, each for itself; the tests of what changes take stand in [claims](claims.md#a3). Made from the [reference
 records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed.
 """
-_SUITES = ("robustness_digits",)
+_SUITES = ("robustness_digits", "robustness_cifar10")
 _NAMES = ("accuracy_", "calibration_error")
 _ATTACKED = "accuracy_pgd_0"
 """Of the images that the attack sees, before it does."""
-_ALIKE = (("akorn:rotary", "rope:learned"),)
+_ALIKE = (("akorn:rotary", "rope:learned"), ("akorn:circles", "rope:learned"))
 """Entries with the same positions, neither of which is the reference."""
 
 
@@ -47,7 +48,7 @@ def document(loaded: Loaded) -> Document:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     asked = [(f"{one.title}, clean", one.comparisons) for one in report.experiments]
     more = [_told_first(one) for one in report.experiments]
-    parts = "".join(_of(experiment) for experiment in report.experiments)
+    parts = "".join(_of(experiment) + search_of(experiment, loaded) for experiment in report.experiments)
     return Document(under_title(_HEAD, in_short(asked, more)) + parts)
 
 
