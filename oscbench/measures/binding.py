@@ -34,7 +34,7 @@ from oscbench.instruments.synchrony import (
     weighted_synchrony,
 )
 from oscbench.measures import FEW_EXAMPLES, Findings, History, Measure, MeasureConfig, Subject
-from oscbench.measures._followed import curves_of_layers, spaced
+from oscbench.measures.training_dynamics import curves_of_layers, spaced
 from oscbench.models.backbones.vision import patches_of
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Curve, Measurement

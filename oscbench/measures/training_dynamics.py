@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from oscbench.instruments.synchrony import gini, reading_rows, weighted_synchrony
 from oscbench.measures import Findings, History, Measure, MeasureConfig, Subject
-from oscbench.measures._followed import curves_of_layers, spaced
 from oscbench.measures.health import layer_quantities
 from oscbench.records.schema import Curve
 
@@ -68,6 +68,27 @@ class TrainingDynamics(Measure):
     def curves(self, history: History) -> dict[str, Curve]:
         """One for each quantity and layer."""
         return curves_of_layers(history)
+
+
+def spaced(points: int, total: int) -> set[int]:
+    """0, and so many steps from the first to the last, spaced evenly on a logarithmic axis; fewer where training is shorter."""
+    return {0, *np.geomspace(1, max(total, 1), points).round().astype(int).tolist()}
+
+
+def curves_of_layers(history: History, owner: str = "") -> dict[str, Curve]:
+    """A curve for each `<quantity>/<layer>` that was followed, or each `<owner>/<quantity>/<layer>`: a history has those of all measures."""
+    found = {}
+    for name, seen in history.followed.items():
+        *before, quantity, layer = ["", *name.split("/")][-3:]
+        if layer.isdecimal() and before == [owner]:
+            found[name] = Curve(
+                label=f"{f'{owner} {quantity}'.strip().replace('_', ' ')}, layer {int(layer) + 1}",
+                unit="1",
+                layer=int(layer),
+                x=tuple(step for step, _ in seen),
+                y=tuple(value for _, value in seen),
+            )
+    return found
 
 
 def _read(seen: Mapping[str, Tensor], special: Tensor) -> dict[str, float]:

@@ -80,10 +80,8 @@ def _phases_told(experiment: Experiment) -> str:
     seen = _followed(experiment)
     told = []
     for s in experiment.standings:
-        own = seen[(seen["quantity"] == "order_parameter") & (seen["entry"] == str(s.entry))]
-        if not own.empty:
-            courses = own.pivot_table(index="seed", columns="step", values="value")
-            start, end = courses.iloc[:, 0], courses.iloc[:, -1]
+        start, end = _from_to(seen, "order_parameter", str(s.entry))
+        if len(start):
             told.append(f"{s.name} from {start.mean():.3f} to {end.mean():.3f} ({_told(end - start)})")
     asked = "order of all phases before and after training (not declared beforehand), means over layers"
     return f"{experiment.title}, {asked}: {'; '.join(told)}"
@@ -143,13 +141,20 @@ def _ends(seen: pd.DataFrame, names: Mapping[str, str]) -> str:
     rows = []
     for quantity, label in QUANTITIES.items():
         for entry, name in names.items():
-            own = seen[(seen["quantity"] == quantity) & (seen["entry"] == entry)]
-            if own.empty:
-                continue
-            courses = own.pivot_table(index="seed", columns="step", values="value")
-            start, end = courses.iloc[:, 0], courses.iloc[:, -1]
-            rows.append((label, name, f"{start.mean():.3f}", f"{end.mean():.3f}", _told(end - start)))
+            start, end = _from_to(seen, quantity, entry)
+            if len(start):
+                rows.append((label, name, f"{start.mean():.3f}", f"{end.mean():.3f}", _told(end - start)))
     return table(("Quantity", "Mechanism", "Start", "End", "Change"), rows, numbers=3)
+
+
+def _from_to(seen: pd.DataFrame, quantity: str, entry: str) -> tuple[pd.Series, pd.Series]:
+    """A quantity of an entry before training and after it, mean over layers, by seed; empty where it was not followed."""
+    courses = (
+        seen[(seen["quantity"] == quantity) & (seen["entry"] == entry)]
+        .groupby(["seed", "step"])["value"]
+        .mean()
+    )
+    return courses.groupby("seed").first(), courses.groupby("seed").last()
 
 
 def _first(seen: pd.DataFrame, names: Mapping[str, str]) -> str:

@@ -61,7 +61,7 @@ _MEANING = {
     "worse": "Worse",
     "different": "Different",
     "equivalent": "Equivalent",
-    "no clear difference": "No clear difference, nor equivalence",
+    "no clear difference": "No clear difference; equivalence is not shown",
     "underpowered": "Undecided: too few seeds",
     "one seed: no test": "Undecided: one seed",
     "estimates only": "Estimates only",

@@ -156,10 +156,6 @@ def binding_table(experiment: Experiment) -> Table | None:
     return Table.of(f"{experiment.slug}-binding", caption, COLUMNS, found, raw) if found else None
 
 
-def _spoken(quantity: str) -> str:
-    return quantity.replace("_", " ").replace("fg ari", "FG-ARI")
-
-
 def _value(value: float | None) -> Cell:
     return Cell("") if value is None else sorted_by(words.significant(value), value)
 
@@ -174,7 +170,7 @@ def _floor(name: str, one: Reading) -> Cell:
 
 
 COLUMNS: tuple[Reads[Reading], ...] = (
-    Reads("Quantity", lambda one: _spoken(one.quantity), "left"),
+    Reads("Quantity", lambda one: one.quantity.replace("_", " ").replace("fg ari", "FG-ARI"), "left"),
     Reads("Mechanism", lambda one: one.standing.name, "left"),
     Reads("Before training, last layer", lambda one: _value(float(one.start[:, -1].mean()))),
     Reads("After, layer by layer", _layers),

@@ -111,14 +111,17 @@ def gain(standing: Standing, reference: Standing, name: str, less: str) -> str:
 
     theirs = {record.seed: value(record) for record in reference.finished}
     gains = [value(record) - theirs[record.seed] for record in standing.finished if record.seed in theirs]
-    ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
-    return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)
+    return _estimate(gains, standing.finished[0].measures[name].unit)
 
 
 def own_gain(standing: Standing, name: str, less: str) -> str:
     """What an entry has in one measure over another of the same cells, with its 95 % t interval over seeds."""
     gains = [value_of(record, name) - value_of(record, less) for record in standing.finished]
-    ends, unit = mean_interval(gains), standing.finished[0].measures[name].unit
+    return _estimate(gains, standing.finished[0].measures[name].unit)
+
+
+def _estimate(gains: Sequence[float], unit: str) -> str:
+    ends = mean_interval(gains)
     return words.estimate(sum(gains) / len(gains), ends.low, ends.high, unit)
 
 
