@@ -123,6 +123,11 @@ class Captions(InMemoryTask):
         return DualInputs(1, config.size, config.size, len(VOCABULARY), WORDS)
 
     @classmethod
+    def largest_batch(cls, config: CaptionsConfig) -> int:
+        """One pair of each meaning of training, since no two in a batch mean the same."""
+        return NUM_MEANINGS - len(RELATIONS) * len(held_out(config.held_out_pairs))
+
+    @classmethod
     def floors(cls, config: CaptionsConfig) -> dict[str, str]:
         """No image at all, and a bag of pixels."""
         del config

@@ -16,6 +16,8 @@ from oscbench.models.backbones.dual import Dual, DualConfig
 from oscbench.models.matching import match, num_parameters
 from oscbench.models.trunk import Output
 from oscbench.ops.flops import flop_counter
+from oscbench.runner.plan import make_plan
+from oscbench.suite import SuiteError, load_points
 from oscbench.tasks import Batch
 from oscbench.tasks.captions import (
     CAPTIONS,
@@ -129,6 +131,12 @@ def test_no_two_of_a_batch_mean_the_same_and_held_out_pairs_never_train() -> Non
     assert {int(m) % 90 for m in task.splits["test"].targets} >= held
     with pytest.raises(ValueError, match=r"train\.batch_size: 161 pairs of different meaning, there are 160"):
         next(iter(task.training_batches(161, *generators())))
+    assert Captions.largest_batch(task.config) == 160
+
+
+def test_a_plan_refuses_batches_of_more_meanings_than_there_are() -> None:
+    with pytest.raises(SuiteError, match=r"train\.batch_size: got 161; this task allows at most 160"):
+        make_plan(load_points("captions", ["train.batch_size=161"]), only=[], device="cpu")
 
 
 def test_captions_of_a_batch_are_those_of_its_images() -> None:

@@ -318,6 +318,9 @@ def _prove_buildable(spec: dict[str, Any], where: str, proven: set[str]) -> None
     if (key := request_key(spec)) in proven:
         return
     parts = parts_of(spec)
+    most, asked = parts.task_class.largest_batch(parts.task_config), spec["train"]["batch_size"]
+    if most is not None and asked > most:
+        raise SuiteError(f"{where}: train.batch_size: got {asked}; this task allows at most {most}")
     inputs = _described(parts, where)
     repeats = [one for one in ("accumulate", "graph") if one in spec["train"]]
     try:
