@@ -17,24 +17,16 @@ from oscbench.models.matching import match, num_parameters
 from oscbench.models.trunk import Output
 from oscbench.ops.flops import flop_counter
 from oscbench.runner.plan import make_plan
-from oscbench.suite import SuiteError, load_points
+from oscbench.suite import SuiteError, load_suite
 from oscbench.tasks import Batch
-from oscbench.tasks.captions import (
-    CAPTIONS,
-    IDS,
-    NUM_MEANINGS,
-    PAIRS,
-    VOCABULARY,
-    Captions,
-    CaptionsConfig,
-    _apart,
-    caption,
-    compose,
-    exchanged,
-    held_out,
-    said,
-)
+from oscbench.tasks.captions import Captions, CaptionsConfig, held_out
 from oscbench.tasks.digits import digit_splits
+from oscbench.tasks.support.scenes.side_by_side import _apart, compose
+from oscbench.tasks.support.text.caption_grammar import PAIRS, Grammar
+
+GRAMMAR = Grammar()
+CAPTIONS, NUM_MEANINGS, IDS = GRAMMAR.captions, GRAMMAR.num_meanings, GRAMMAR.ids
+caption, exchanged, said = GRAMMAR.caption, GRAMMAR.exchanged, GRAMMAR.said
 
 SMALL = {
     "images_per_meaning": 2,
@@ -76,7 +68,7 @@ def test_words_say_where_digits_are_from_either_side() -> None:
     assert " ".join(caption(three_seven, 1)) == "a seven below a three"
     assert " ".join(caption(90 + three_seven, 0)) == "a three left of a seven"
     assert " ".join(caption(90 + three_seven, 1)) == "a seven right of a three"
-    words = [VOCABULARY[token] for token in CAPTIONS[0, three_seven].tolist()]
+    words = [GRAMMAR.vocabulary[token] for token in CAPTIONS[0, three_seven].tolist()]
     assert words == ["a", "three", "above", "a", "seven", "<pad>"]
     assert len({tuple(ids) for way in CAPTIONS.tolist() for ids in way}) == 2 * NUM_MEANINGS
 
@@ -136,7 +128,7 @@ def test_no_two_of_a_batch_mean_the_same_and_held_out_pairs_never_train() -> Non
 
 def test_a_plan_refuses_batches_of_more_meanings_than_there_are() -> None:
     with pytest.raises(SuiteError, match=r"train\.batch_size: got 161; this task allows at most 160"):
-        make_plan(load_points("captions", ["train.batch_size=161"]), only=[], device="cpu")
+        make_plan(load_suite("captions", ["train.batch_size=161"]), only=[], device="cpu")
 
 
 def test_captions_of_a_batch_are_those_of_its_images() -> None:
@@ -163,15 +155,16 @@ class Sees(torch.nn.Module):
                 packed.inputs[:, : task.inputs.pixels], stored.targets.tolist(), strict=True
             ):
                 self.known[row.numpy().tobytes()] = meaning
-        self.words = {tuple(ids): m for way in CAPTIONS.tolist() for m, ids in enumerate(way)}
+        self.words = {tuple(ids): m for way in task.grammar.captions.tolist() for m, ids in enumerate(way)}
 
     def code(self, meanings: Tensor) -> Tensor:
-        full = one_hot(meanings, NUM_MEANINGS).float()
-        return full if self.binds else full + one_hot(exchanged(meanings), NUM_MEANINGS)
+        count = self.task.grammar.num_meanings
+        full = one_hot(meanings, count).float()
+        return full if self.binds else full + one_hot(self.task.grammar.exchanged(meanings), count)
 
     def captions(self, ids: Tensor) -> Tensor:
         if tuple(ids[0].tolist()) not in self.words:  # prompts of single digits
-            return torch.zeros(len(ids), NUM_MEANINGS)
+            return torch.zeros(len(ids), self.task.grammar.num_meanings)
         return normalize(self.code(torch.tensor([self.words[tuple(row)] for row in ids.tolist()])), dim=-1)
 
     def forward(self, inputs: Tensor) -> Output:
@@ -350,3 +343,50 @@ def test_free_places_make_other_images_and_cells_stay() -> None:
     assert float(middle) > 1.1, "a single digit may stand in the middle, which cells never let it"
     with pytest.raises(ValidationError, match="places"):
         made(places="anywhere")
+
+
+def test_sizes_are_said_and_drawn_as_said() -> None:
+    grammar = Grammar(sizes=True)
+    assert grammar.num_meanings == 720
+    three_seven = PAIRS.index((3, 7))
+    big_small = 2 * 180 + three_seven
+    assert " ".join(grammar.caption(big_small, 0)) == "a big three above a small seven"
+    assert " ".join(grammar.caption(big_small + 90, 1)) == "a small seven right of a big three"
+    every = torch.arange(720)
+    assert len({tuple(ids) for way in grammar.captions.tolist() for ids in way}) == 2 * 720
+    assert grammar.caption(int(grammar.exchanged(every)[big_small]), 0)[:3] == ["a", "big", "seven"]
+    assert grammar.caption(int(grammar.resized(every)[big_small]), 0)[:3] == ["a", "small", "three"]
+    assert ((grammar.resized(every) != every).sum(), (grammar.exchanged(every) != every).sum()) == (360, 720)
+    assert torch.equal(grammar.resized(grammar.resized(every)), every)
+    assert torch.equal(GRAMMAR.resized(torch.arange(180)), torch.arange(180))
+    for way in grammar.captions:
+        assert torch.equal(grammar.said(way), torch.eye(720))
+    (small_three,) = grammar.said(torch.tensor([grammar.filled(["a", "small", "three"])]))
+    for meaning in range(720):
+        words = " ".join(grammar.caption(meaning, 0))
+        assert (small_three[meaning] > 0) == ("small three" in words)
+    config = CaptionsConfig(noise=0.0, sizes=True, min_scale=8)
+    squares = Batch(torch.ones(10, 1, 8, 8), torch.arange(10))
+    ink = compose(squares, every, config, torch.Generator().manual_seed(0)).float() - 16
+    cells = ink.unflatten(2, (2, 16)).unflatten(1, (2, 16)).transpose(2, 3).flatten(1, 2)  # (n, cell, 16, 16)
+    rows = (cells > 100).any(3).sum(2)  # the side of what stands in each cell
+    sides = torch.stack([one[one > 0] for one in rows])
+    big = grammar.big(every)
+    assert (sides[~big].min(), sides[~big].max()) == (8, 10)
+    assert (sides[big].min(), sides[big].max()) == (14, 16)
+
+
+def test_scores_tell_sizes_from_digits() -> None:
+    task = made(sizes=True, images_per_meaning=1, min_scale=8)
+    assert (task.inputs.vocabulary, task.inputs.words) == (19, 8)
+    assert Captions.largest_batch(task.config) == 640
+    found = task.evaluate(Sees(task, binds=True), "test", CPU)
+    assert found["accuracy"].value == found["accuracy_sizes"].value == found["accuracy_top_1"].value == 1.0
+    assert (found["accuracy"].count, found["accuracy_sizes"].count) == (640, 320)
+    untrained = task.evaluate(dual(task), "test", CPU)
+    assert untrained["accuracy_text_alone"].value == pytest.approx(0.5)
+    assert untrained["accuracy_single_digits"].count == 20
+    blind = task.evaluate(task.floor("chance"), "test", CPU)
+    assert blind["accuracy_sizes"].value == blind["accuracy"].value == 0.5
+    with pytest.raises(ValidationError, match="two pixels between them"):
+        made(sizes=True, min_scale=12, max_scale=13)
