@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from oscbench import words
-from oscbench.analysis.comparison import IN_WORDS, VERDICT_COMPARISONS, VERDICT_SEEDS, Comparison
+from oscbench.analysis.comparison import IN_WORDS, VERDICT_SEEDS, Comparison, no_verdict
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.statistics.equivalence import Equivalence, two_one_sided
 from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
@@ -174,13 +173,10 @@ def as_family(comparisons: Sequence[Comparison], declared: Sequence[int] = ()) -
     """
     run = sum(c.paired is not None and math.isfinite(c.paired.p) for c in comparisons)
     count = max([len({comparison.pair for comparison in comparisons}), *declared])
-    many = f"{count} comparisons are declared, and a verdict takes at most {VERDICT_COMPARISONS}"
     judged = []
     for comparison in correct(comparisons, max(0, sum(declared) - run)):
         seeds = comparison.paired.n if comparison.paired else 0
-        few = f"{words.many(seeds, 'paired seed')}, and a verdict takes at least {VERDICT_SEEDS}"
-        reasons = [many] * (count > VERDICT_COMPARISONS) + [few] * (seeds < VERDICT_SEEDS)
-        judged.append(replace(comparison, estimates="; ".join(reasons)))
+        judged.append(replace(comparison, estimates="; ".join(no_verdict(count, seeds))))
     return judged
 
 

@@ -35,7 +35,7 @@ from oscbench.runner.terminal.summary import next_command, tell_summary
 from oscbench.runner.training.checkpoint import prove_usable
 from oscbench.runner.training.plan import unread_roles
 from oscbench.runner.training.search import search, searches, with_choices
-from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points
+from oscbench.suite import LoadedSuite, Suite, SuiteError, left_out, load_points, paired_seeds
 
 LONG = {"epochs": 100_000, "steps": 100_000_000}
 """Lengths of a training beyond which a run says so before it starts."""
@@ -233,12 +233,23 @@ def _planned(
     if isinstance(first, Suite):
         if missing := left_out(first):
             _tell(f"{first.name}: positions that a mechanism cannot have are left out: {'; '.join(missing)}")
+        _tell_of_verdicts(first)
         if unread := unread_roles(first):
             _tell(
                 f"{first.name}: reports read no roles of {', '.join(unread)}, which they would have to import; an entry point "
                 "oscbench.measures gives a measure a name, and its roles count"
             )
     return planned
+
+
+def _tell_of_verdicts(suite: Suite) -> None:
+    """Say beforehand where what a suite declares will give estimates only."""
+    if not suite.compare:
+        return
+    from oscbench.analysis.comparison import no_verdict  # which loads SciPy
+
+    if why := no_verdict(len(suite.compare), paired_seeds(suite)):
+        _tell(f"{suite.name}: what it compares gives estimates only: {'; '.join(why)}")
 
 
 def validate(suite: str, overrides: list[str] | None = None) -> str:

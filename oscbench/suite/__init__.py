@@ -1,6 +1,6 @@
 """YAML to a typed suite to a list of cells (no torch)."""
 
-from oscbench.suite.cells import CellRequest, check_compared, expand, left_out, select
+from oscbench.suite.cells import CellRequest, check_compared, expand, left_out, paired_seeds, select
 from oscbench.suite.errors import SuiteError, explain
 from oscbench.suite.load import LoadedSuite, find_suite, load_points, load_suite, suite_names
 from oscbench.suite.schema import Suite
@@ -19,6 +19,7 @@ __all__ = [
     "left_out",
     "load_points",
     "load_suite",
+    "paired_seeds",
     "select",
     "suite_names",
 ]

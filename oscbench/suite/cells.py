@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -136,6 +137,19 @@ def check_compared(suite: Suite, requests: list[CellRequest], source: str) -> No
                 raise SuiteError(
                     f'{source}: compare[{index}]: no entry of this suite is called "{name}"; {nearest(name, known)}'
                 )
+
+
+def paired_seeds(suite: Suite) -> int:
+    """How many seeds every declared comparison can have; an entry's own number counts where a comparison names it beyond doubt."""
+    named = {name for names in suite.compare for name in names}
+    count = Counter(entry.name for entry in suite.mechanisms)
+    own = [
+        entry.seeds
+        for entry in suite.mechanisms
+        if entry.seeds
+        and (f"{entry.name}:{entry.variant}" in named or (entry.name in named and count[entry.name] == 1))
+    ]
+    return min([len(suite.seeds), *own])
 
 
 def plain(value: Any) -> str:

@@ -80,3 +80,28 @@ def test_positions_crossed_with_an_unknown_mechanism_are_refused_with_the_place(
         SuiteError, match=r'tiny.yaml: mechanisms\[1\]: got "oftmax"; did you mean "softmax"\?'
     ):
         expand(loaded.suite, loaded.source)
+
+
+def test_a_suite_says_before_it_runs_where_no_verdict_can_come_of_it(tiny, oscbench):
+    eight = {"mechanisms": MECHANISMS, "compare": "[kope - softmax]", "seeds": 8}
+    few = oscbench("validate", tiny(**eight | {"seeds": 7}))
+    assert "estimates only: 7 paired seeds, and a verdict takes at least 8" in few.err
+    own = "[{name: softmax, seeds: 3}, kope, {name: rope, variant: values, settings: {rotate_values: true}}]"
+    assert "3 paired seeds" in oscbench("validate", tiny(**eight | {"mechanisms": own})).err
+    for enough in (
+        eight | {"mechanisms": own, "compare": "[kope - rope]"},
+        eight,
+        eight | {"compare": "", "seeds": 2},
+    ):
+        assert "estimates only" not in oscbench("validate", tiny(**enough)).err
+    names = [
+        "kope - softmax",
+        "kope - rope",
+        "rope - softmax",
+        "softmax - rope",
+        "softmax - kope",
+        "rope - kope",
+    ]
+    many = oscbench("validate", tiny(**eight | {"compare": str(names)}))
+    assert many.code == 0
+    assert "6 comparisons are declared, and a verdict takes at most 5" in many.err
