@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+from scipy.stats import gmean
+
 from oscbench import words
+from oscbench.analysis.dynamics import half_way
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
-from oscbench.reporting.documents import Document
+from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
@@ -26,7 +32,14 @@ from oscbench.reporting.documents.support.tables import (
     seeds_row,
     table_of,
 )
-from oscbench.reporting.sections.binding import COLUMNS, attention_told, phases_told, reading
+from oscbench.reporting.sections.binding import (
+    COLUMNS,
+    attention_told,
+    followed,
+    over_training_picture,
+    phases_told,
+    reading,
+)
 
 RANK = 40
 _HEAD = f"""# Segmentation: who sees what belongs together, and do phases bind it?
@@ -72,13 +85,16 @@ def document(loaded: Loaded) -> Document:
         if c.paired and c.paired.interval.exists
     ]
     shown, files = forest("segmentation", "Differences in mIoU or PQ", rows) if rows else ("", {})
-    parts = "".join(_of(experiment, loaded) for experiment in report.experiments)
-    return Document(
-        f"{under_title(_HEAD, in_short(asked, more))}\n{shown}{parts}{few_told(loaded, _SUITES)}", files
-    )
+    parts = []
+    for experiment in report.experiments:
+        text, drawn = _of(experiment, loaded)
+        parts.append(text)
+        files |= drawn
+    head = under_title(_HEAD, in_short(asked, more))
+    return Document(f"{head}\n{shown}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
 
 
-def _of(experiment: Experiment, loaded: Loaded) -> str:
+def _of(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, str]]:
     entries = [one for one in experiment.standings if one.finished]
     told = {
         name: label
@@ -87,12 +103,13 @@ def _of(experiment: Experiment, loaded: Loaded) -> str:
     }
     above = [seeds_row(entries), positions_row(entries), flops_row(entries), *flags_row(entries)]
     described = description_of(experiment.suite, experiment.description)
+    course, files = _course(experiment)
     return (
         f"\n## {experiment.title}\n\n{described}\n\n"
         f"{words.capitalised(experiment.metric_label)}, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}\n\n"
         f"What each reaches:\n\n{scores_table('On the test', entries, told, above)}{flags_told(entries)}\n"
-        f"{_bound(experiment)}{search_of(experiment, loaded)}"
-    )
+        f"{_bound(experiment)}{course}{search_of(experiment, loaded)}"
+    ), files
 
 
 def _bound(experiment: Experiment) -> str:
@@ -102,3 +119,33 @@ def _bound(experiment: Experiment) -> str:
         return ""
     told = "\n".join(f"- {answer}." for answer in (*phases_told(experiment), *attention_told(experiment)))
     return f"\n{_BOUND}\n\n{table_of(COLUMNS, found, numbers=len(COLUMNS) - 2)}\n\n{told}\n"
+
+
+def _course(experiment: Experiment) -> tuple[str, dict[str, str]]:
+    """What was followed of binding while models trained, as a picture and a row for each quantity and entry; empty where nothing was."""
+    seen, shown = followed(experiment)
+    if not shown:
+        return "", {}
+    drawn = over_training_picture(experiment)
+    image, files = picture(f"segmentation_{experiment.suite}", drawn.svg, drawn.alt)
+    last = seen[seen["layer"] == seen["layer"].max()].sort_values("step")
+    rows = []
+    for title in shown:
+        for standing in experiment.standings:
+            of = last[(last["quantity"] == title) & (last["entry"] == str(standing.entry))]
+            courses = [(one["step"].tolist(), one["value"].tolist()) for _, one in of.groupby("seed")]
+            if not courses:
+                continue
+            start, end = (float(np.mean([values[at] for _, values in courses])) for at in (0, -1))
+            half = [step for steps, values in courses if math.isfinite(step := half_way(steps, values))]
+            came = f"{gmean(half):.0f} ({len(half)} of {len(courses)} seeds)" if half else words.MISSING
+            rows.append((title, standing.name, words.significant(start), words.significant(end), came))
+    told = table(
+        ("Quantity, last layer", "Mechanism", "Before training", "After", "Half of its way at step"),
+        rows,
+        numbers=3,
+    )
+    return (
+        f"\nWhile they train, on the first test images; steps are geometric means over seeds.\n\n{image}\n{told}\n",
+        files,
+    )

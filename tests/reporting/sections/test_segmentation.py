@@ -14,6 +14,7 @@ from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.study import Study, assemble
 from oscbench.records import Curve, Measurement, Record
+from oscbench.reporting.documents import make
 from oscbench.reporting.page.blocks import Folded, Prose
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.images import GROWN, painted, parted
@@ -205,6 +206,24 @@ def test_binding_is_drawn_over_training_where_it_was_followed() -> None:
         "Lines over training steps, layer by layer: Attention inside the asking patch's object. Of wave and plain."
     )
     assert [type(block) for block in Binding().blocks(study(made))].count(Plan) == 3
+
+
+def test_a_page_tells_where_binding_began_and_ended_and_when_it_was_half_way() -> None:
+    made = []
+    for seed in range(3):
+        curves = {
+            f"binding/attention/{layer}": Curve(
+                label="a", unit="1", layer=layer, x=(0.0, 1.0, 4.0), y=(0.1, 0.1, 0.3 + layer)
+            )
+            for layer in range(2)
+        }
+        record = phases("wave", seed, 0.6).model_copy(update={"curves": curves, "suite": "scene_panoptic"})
+        made.append(record)
+    page = make("segmentation", Loaded(tuple(made), (), ()))
+    (row,) = [line for line in page.text.splitlines() if line.startswith("| Attention inside")]
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["wave", "0.100", "1.30", "2 (3 of 3 seeds)"]
+    assert "segmentation_scene_panoptic-light.svg" in page.text
+    assert "segmentation_scene_panoptic-dark.svg" in page.pictures
 
 
 def test_binding_by_layer_stands_beside_its_floors() -> None:
