@@ -56,3 +56,15 @@ def test_no_cell_would_run_again(suite: str, committed: dict[str, set[str]]) -> 
         pytest.skip(str(error))
     assert bool(committed[suite] - planned) == (suite in OLDER), "run it again, or say in OLDER why not"
     assert suite in OLDER or bool(planned - committed[suite]) == (suite in PARTLY), "run the rest"
+
+
+def test_the_list_of_suites_says_of_each_whether_it_ran() -> None:
+    """A row a suite, and `no` where there are no records of it."""
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (ROOT / "docs" / "suites.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    assert sorted(row[0].strip("`") for row in rows) == sorted(SUITES)
+    told = {row[0].strip("`"): row[3].partition(":")[0] != "no" for row in rows}
+    assert {name for name, ran in told.items() if ran} == set(RAN)
