@@ -30,7 +30,7 @@ def run(
     log: str | Sequence[str] = (),
     allow_imports: bool = False,
 ) -> pd.DataFrame:
-    """Run every cell of a suite that has no record yet, and read all of its records.
+    """Run every cell of a suite that has no record yet, and read all of its records with these overrides.
 
     Args:
         suite: A suite file, or a suite's name.
@@ -53,11 +53,14 @@ def run(
     import yaml
 
     from oscbench import catalog
+    from oscbench.errors import UserError
     from oscbench.runner import session
     from oscbench.suite import load_points
 
+    if jobs is not None and jobs < 1:
+        raise UserError(f"jobs: got {jobs}; a whole number from 1 on")
     given = [
-        f"{key}={yaml.safe_dump(value, default_flow_style=True).strip()}"
+        f"{key}={yaml.safe_dump(_plain(value), default_flow_style=True).strip()}"
         for key, value in (overrides or {}).items()
     ]
     given = [text.removesuffix("\n...") for text in given]
@@ -74,7 +77,9 @@ def run(
         keep=_several(keep),
         log=_several(log),
     )
-    return load(results, [point.label for point in load_points(str(suite), given)])
+    labels = [point.label for point in load_points(str(suite), given)]
+    table = load(results, labels)
+    return table[table["suite"].isin(labels)].reset_index(drop=True)
 
 
 def load(results: str | Path = "results", suites: str | Sequence[str] = ()) -> pd.DataFrame:
@@ -130,6 +135,17 @@ def compare(
         for comparison in experiment.comparisons
     ]
     return pd.DataFrame([{"suite": suite, "task": task, **_row(one)} for suite, task, one in placed])
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML writes it: numbers and arrays of NumPy, paths, ranges and tuples as what they stand for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(one) for one in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else value
 
 
 def _several(names: str | Sequence[str]) -> Sequence[str]:
@@ -284,7 +300,7 @@ def evaluate(
 
     known, folder = _found(record, results)
     model, chosen = load_trained(known, folder), task_for(known, task, settings)
-    on = torch.device(usable_device(device, where="device"))
+    on = torch.device(usable_device(str(device), where="device"))
     found = evaluated(model, chosen, split=split, length=length, size=size, device=on)
     return pd.DataFrame(
         [
@@ -323,7 +339,7 @@ def generate(
     from oscbench.runner.training.weights import load_trained
 
     known, folder = _found(record, results)
-    model = load_trained(known, folder).to(usable_device(device, where="device"))
+    model = load_trained(known, folder).to(usable_device(str(device), where="device"))
     task = task_for(known)
     return continued(model, task, prompt, num_tokens, temperature=temperature, seed=seed)
 

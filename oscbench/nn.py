@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from oscbench import catalog
-from oscbench.errors import nearest
+from oscbench.errors import allowed, nearest
 from oscbench.mechanisms import Context, Mechanism, Positions, Shape
 from oscbench.models.positions import image_positions, sequence_positions
 from oscbench.models.trunk import Activation, Trunk, initialise, named_seed
@@ -83,13 +83,34 @@ class Mixing(nn.Module):
             raise ValueError(f"{kind}: width {width} does not divide into {heads} heads")
         self.is_causal, self.grid, self.num_special = is_causal, grid, num_special
         # Drawn from PyTorch's own generator by default, so that `torch.manual_seed` decides here as it does for torch.nn.
-        self.seed = int(torch.randint(2**62, ()).item()) if seed is None else seed
+        self.seed = int(torch.randint(2**62, ()).item()) if seed is None else int(seed)
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"{kind}: seed must fit into 64 bits, got {seed}")
         length = num_special + grid[0] * grid[1] if grid else max_length
-        generator = torch.Generator().manual_seed(named_seed(self.seed, "mechanism"))
-        shape = Shape(width, heads, layers, length, 2 if grid else 1, generator)
+        self._sizes = (width, heads, layers, length, 2 if grid else 1)
         made = catalog.load("mechanisms", mechanism)
-        self.built: Mechanism = made(read_settings(made.Config, settings, (mechanism,)), shape)
+        config = read_settings(made.Config, settings, (mechanism,))
+        self.built: Mechanism = made(config, self._shape(self.seed))
         self._positions: dict[tuple[int, torch.device], Positions] = {}
+
+    def _shape(self, seed: int) -> Shape:
+        return Shape(*self._sizes, torch.Generator().manual_seed(named_seed(seed, "mechanism")))
+
+    def get_extra_state(self) -> Tensor:
+        """The seed, for `state_dict`: what a mechanism draws and never trains (AKOrN's noise) follows from it."""
+        return torch.tensor(self.seed)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Draw what is never trained as the module did whose state is loaded."""
+        if int(state) == self.seed:
+            return
+        self.seed = int(state)
+        drawn = type(self.built)(self.built.config, self._shape(self.seed))
+        for own, other in zip(self.built.modules(), drawn.modules(), strict=True):
+            for name in own._non_persistent_buffers_set:
+                own.get_buffer(name).copy_(other.get_buffer(name))
+            if "seed" in vars(other):
+                own.seed = other.seed
 
     def positions(self, tokens: Tensor) -> Positions:
         """Where the tokens of (B, N, D) stand, kept for each length and device.
@@ -207,8 +228,12 @@ class Encoder(Mixing):
         super().__init__(mechanism, width, heads, layers, **options)
         if hidden is not None:
             whole_number("Encoder", "hidden", hidden)
-        if not 0.0 <= dropout < 1.0:
+        if not (isinstance(dropout, int | float) and 0.0 <= dropout < 1.0):
             raise ValueError(f"Encoder: dropout must be at least 0 and below 1, got {dropout!r}")
+        if activation not in get_args(Activation):
+            raise ValueError(
+                f"Encoder: activation: got {activation!r}; {allowed(str(activation), get_args(Activation))}"
+            )
         self.trunk = Trunk(self.built, hidden or 4 * width, dropout, activation)
         initialise(self, self.seed)
 

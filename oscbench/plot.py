@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from oscbench import words
 from oscbench.analysis.selection import Entry
+from oscbench.errors import nearest
 from oscbench.records.diagnostics import Diagnostics
 from oscbench.reporting.page import at_work
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
@@ -51,9 +52,14 @@ def forest(table: pd.DataFrame, *, title: str = "") -> Figure:
     shown = table[table["difference"].notna()]
     if shown.empty:
         raise ValueError(NOTHING.format("no comparison in the table has a difference"))
+    headings = shown["task"]
+    if "suite" in shown:
+        shared = shown.groupby("task")["suite"].transform("nunique") > 1
+        headings = headings.where(~shared, headings + " (" + shown["suite"] + ")")
+    shown = shown.assign(heading=headings)
     units = list(dict.fromkeys(shown["unit"]))
     parts = [shown[shown["unit"] == unit] for unit in units]
-    heights = [len(part) + part["task"].nunique() + 1 for part in parts]
+    heights = [len(part) + part["heading"].nunique() + 1 for part in parts]
     figure = Figure(figsize=(7.2, ROW * sum(heights) + 0.9 * len(parts)), layout="constrained")
     panels = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, part, unit in zip(panels, parts, units, strict=True):
@@ -63,18 +69,23 @@ def forest(table: pd.DataFrame, *, title: str = "") -> Figure:
     return figure
 
 
-def dynamics(table: pd.DataFrame, *, quantities: Sequence[str] = ()) -> Figure:
+def dynamics(table: pd.DataFrame, *, quantities: str | Sequence[str] = ()) -> Figure:
     """Order, synchrony and concentration of each layer while models trained: means over seeds with their 95 % t intervals.
 
     Args:
         table: Of `oscbench.dynamics`, of one suite and task.
-        quantities: A row of panels each; by default order, synchrony and Gini, as far as there are any.
+        quantities: A row of panels each, or the name of one; by default order, synchrony and Gini, as far as there are any.
 
     Raises:
-        ValueError: Nothing of the kind is in the table, or more than one task is.
+        ValueError: Nothing of the kind is in the table, or something that was asked for is not, or more than one task is.
     """
-    wanted = list(quantities or QUANTITIES)
-    shown = [quantity for quantity in wanted if (table["quantity"] == quantity).any()]
+    if "quantity" not in table:
+        raise ValueError(NOTHING.format("the table is none of oscbench.dynamics's: it has no quantities"))
+    wanted = [quantities] if isinstance(quantities, str) else list(quantities or QUANTITIES)
+    there = set(table["quantity"])
+    shown = [quantity for quantity in wanted if quantity in there]
+    if quantities and shown and (missing := [one for one in wanted if one not in there]):
+        raise ValueError(NOTHING.format(f"the table has no {missing[0]!r}; {nearest(missing[0], there)}"))
     if not shown:
         raise ValueError(NOTHING.format(f"the table has none of {', '.join(wanted)}"))
     if len(table[["suite", "task"]].drop_duplicates()) > 1:
@@ -84,11 +95,11 @@ def dynamics(table: pd.DataFrame, *, quantities: Sequence[str] = ()) -> Figure:
 
 
 def _forest_panel(axes: Axes, part: pd.DataFrame, unit: str) -> None:
-    """One unit's differences, each task's below its name."""
+    """One unit's differences, each task's below its name, its suite told too where several have the task."""
     factor = 100.0 if unit == "fraction" else 1.0
     lines: list[Line] = []
-    for task, rows in part.groupby("task", sort=False):
-        lines.append(Heading(str(task)))
+    for heading, rows in part.groupby("heading", sort=False):
+        lines.append(Heading(str(heading)))
         for row in rows.to_dict("records"):
             sign = factor if row["direction"] == "higher" else -factor
             low, high = sorted((sign * row["low"], sign * row["high"]))
@@ -111,6 +122,7 @@ def attention(model: Backbone, inputs: Tensor, *, sample: int = 0, query: int | 
         query: Token that hears; by default CLS, in an image without it the mean of all tokens, and in a sequence every token.
     """
     seen = _seen(model, inputs, sample, "attention")
+    _there("query", query, seen.of("attention")[0].shape[1])
     row = at_work.attention_row(*_named(model), seen, query)
     return at_work.attention([row], "attention, mean over heads")
 
@@ -131,6 +143,9 @@ def phases(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0, o
         ValueError: The mechanism has no phases.
     """
     seen = _seen(model, inputs, sample, "phases")
+    heads, _, oscillators = seen.of("phases")[0].shape
+    _there("head", head, heads)
+    _there("oscillator", oscillator, oscillators)
     row = at_work.phases_row(*_named(model), seen, head, oscillator)
     return at_work.phases([row], f"phase of oscillator {oscillator} in head {head}")
 
@@ -172,6 +187,7 @@ def locking(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0) 
         head: Of the mechanism.
     """
     seen = _seen(model, inputs, sample, "attention")
+    _there("head", head, len(seen.of("attention")[0]))
     return at_work.locking([at_work.linked(*_named(model), seen, head)], f"locked pairs in head {head}")
 
 
@@ -188,6 +204,7 @@ def settling(model: Backbone, inputs: Tensor, *, sample: int = 0, head: int = 0)
         ValueError: Nothing is pulled there.
     """
     seen = _seen(model, inputs, sample, "pull")
+    _there("head", head, len(seen.of("pull")[0]))
     return at_work.paths(
         at_work.settling(seen, head), f"from random starts to fixed points (+: anchors), head {head}"
     )
@@ -209,9 +226,11 @@ def _phases_of(model: Backbone, inputs: Tensor) -> list[np.ndarray[Any, Any]]:
 
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        layers = model(inputs, diagnostics=True).diagnostics
-    model.train(was_training)
+    try:
+        with torch.no_grad():
+            layers = model(inputs, diagnostics=True).diagnostics
+    finally:
+        model.train(was_training)
     if not layers or any("phases" not in found for found in layers):
         raise ValueError(NOTHING.format("the mechanism has no phases"))
     return [found["phases"].double().cpu().numpy() for found in layers]
@@ -225,6 +244,12 @@ def _seen(model: Backbone, inputs: Tensor, sample: int, name: str) -> Diagnostic
     if not seen.of(name):
         raise ValueError(NOTHING.format(f"the mechanism has no {name.replace('_', ' ')}"))
     return seen
+
+
+def _there(name: str, index: int | None, count: int) -> None:
+    """Refuse an index that nothing stands at."""
+    if index is not None and not -count <= index < count:
+        raise ValueError(NOTHING.format(f"{name}: got {index}; there are {count}"))
 
 
 def _named(model: Backbone) -> tuple[str, str]:

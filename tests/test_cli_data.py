@@ -65,6 +65,7 @@ def test_list_says_what_is_here_and_which_suites_name_it(oscbench, stories, tmp_
     suite = "task: {{name: {}}}\nmechanisms: [softmax]\ntrain: {{epochs: 1}}\nseeds: 1\n"
     (tmp_path / "suites" / "mine.yaml").write_text(suite.format("char_lm, path: enwik8"))
     (tmp_path / "suites" / "yours.yaml").write_text(suite.format("word_lm, corpus: tinystories"))
+    (tmp_path / "suites" / "streets.yaml").write_text(suite.format("camvid"))
     (tmp_path / "suites" / "broken.yaml").write_text("task: [")
     before = oscbench("data", "list")
     assert (before.code, before.err) == (0, "")
@@ -73,6 +74,7 @@ def test_list_says_what_is_here_and_which_suites_name_it(oscbench, stories, tmp_
     assert "mine" not in row(before, "tinystories")
     assert "yours" in row(before, "tinystories")
     assert "speech_commands" in before.out
+    assert "streets" in row(before, "camvid"), "which the task takes where nothing is said"
     added = oscbench("data", "add", "tinystories", "--from", stories)
     assert added.code == 0
     assert added.out.startswith("tinystories: 2 files, ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -46,6 +48,25 @@ def test_start_values_follow_the_seed(name: str) -> None:
     first = getattr(oscbench.nn, name)(16, 2)(x)
     torch.manual_seed(5)
     assert torch.equal(getattr(oscbench.nn, name)(16, 2)(x), first)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("softmax", {}),
+        ("akorn", {}),
+        ("akorn", {"redraw": True}),
+        ("kope", {"dynamics": "random_walk"}),
+        ("fixed_query", {"dynamics": "ode"}),
+    ],
+)
+def test_loaded_weights_are_the_same_function_whatever_the_seed(name: str, settings: dict[str, Any]) -> None:
+    """What is drawn and never trained comes with them."""
+    x = torch.randn(2, 10, 32)
+    saved, other = (oscbench.nn.Encoder(name, 32, 4, 3, seed=seed, **settings).eval() for seed in (1, 2))
+    other.load_state_dict(saved.state_dict())
+    assert torch.equal(other(x), saved(x))
+    assert other.seed == 1
 
 
 def test_a_grid_has_rows_columns_and_special_tokens() -> None:
@@ -116,6 +137,9 @@ def test_mistakes_are_one_line_that_says_what_is_meant() -> None:
         (lambda: oscbench.nn.Encoder("kope", 16, 3, 1), "Encoder: width 16 does not divide into 3 heads"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, hidden=0), "Encoder: hidden must be a whole number of at least 1, got 0"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, dropout=2.0), "Encoder: dropout must be at least 0 and below 1, got 2.0"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, dropout="0.1"), "Encoder: dropout must be at least 0 and below 1, got '0.1'"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, activation="relu"), "Encoder: activation: got 'relu'; allowed: gelu, swiglu"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, seed=2**63), "Encoder: seed must fit into 64 bits, got 9223372036854775808"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, grid=3), r"Encoder: grid must be \(rows, columns\), got 3"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, grid=(0, 4)), "Encoder: rows of grid must be a whole number of at least 1"),
     ],

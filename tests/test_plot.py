@@ -55,6 +55,45 @@ def test_forest_puts_better_to_the_right_and_units_apart() -> None:
         plot.forest(table[table["difference"].isna()])
 
 
+def test_forest_tells_suites_of_one_task_apart() -> None:
+    table = pd.DataFrame([row(suite="one"), row(suite="two"), row(suite="two", task="Text")])
+    said = [text.get_text() for text in plot.forest(table).axes[0].texts]
+    assert {"Digits (one)", "Digits (two)", "Text"} <= set(said)
+
+
+def test_dynamics_names_what_the_table_lacks() -> None:
+    seen = [("s", "t", "kope:default", 0, "gini", layer, step, 0.5) for layer in (0, 1) for step in (0, 10)]
+    table = pd.DataFrame(
+        seen, columns=["suite", "task", "entry", "seed", "quantity", "layer", "step", "value"]
+    )
+    assert rendered(plot.dynamics(table, quantities="gini"))
+    with pytest.raises(ValueError, match="no 'ginni'; did you mean \"gini\""):
+        plot.dynamics(table, quantities=["gini", "ginni"])
+    with pytest.raises(ValueError, match=r"none of oscbench\.dynamics"):
+        plot.dynamics(table.drop(columns="quantity"))
+
+
+def test_what_is_not_there_is_named() -> None:
+    images = torch.randn(2, 1, 8, 8)
+    model = oscbench.build_model("kope", "digits", model=SMALL)
+    with pytest.raises(ValueError, match="sample: got 2; the batch has 2 samples"):
+        plot.attention(model, images, sample=2)
+    assert np.array_equal(
+        fields(plot.phases(model, images, sample=-1))[2], fields(plot.phases(model, images, sample=1))[2]
+    )
+    for call, told in (
+        (lambda: plot.attention(model, images, query=17), "query: got 17; there are 17"),
+        (lambda: plot.phases(model, images, head=2), "head: got 2; there are 2"),
+        (lambda: plot.phases(model, images, oscillator=4), "oscillator: got 4; there are 4"),
+        (lambda: plot.locking(model, images, head=-3), "head: got -3; there are 2"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            call()
+    with pytest.raises(RuntimeError):
+        plot.attention(model, torch.randn(2, 3, 8, 8))
+    assert model.training, "the model is as it was, whatever went wrong"
+
+
 def fields(figure: Figure) -> list[np.ndarray]:
     """What the panels of the layers show, without the input before them."""
     return [np.ma.filled(axes.images[0].get_array(), np.nan) for axes in figure.axes[1:4]]

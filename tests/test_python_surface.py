@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +38,25 @@ def test_run_and_load_give_one_row_a_cell(tmp_path: Path) -> None:
     assert list(again["identity"]) == list(table["identity"])
     with pytest.raises(UserError, match="no such results folder"):
         oscbench.load(tmp_path / "elsewhere")
+    other = oscbench.run("smoke", results=tmp_path, overrides=overrides | {"train.epochs": 2}, **options)
+    assert set(other["suite"]).isdisjoint(table["suite"]), "rows of what ran, and of no other overrides"
+    assert len(oscbench.load(tmp_path)) == 2
+
+
+def test_overrides_may_be_numbers_of_numpy_paths_and_ranges(tmp_path: Path) -> None:
+    overrides = {
+        "train.epochs": np.int64(1),
+        "train.learning_rate": np.float64(1e-3),
+        "seeds": range(2),
+        "measures": ("params",),
+    }
+    options = {"only": ["mechanism=softmax", "seed=0"], "jobs": 1}
+    assert list(oscbench.run("smoke", results=tmp_path, overrides=overrides, **options)["status"]) == ["ok"]
+    with pytest.raises(UserError, match=r"task\.path: .*nowhere"):
+        oscbench.run("language_small", overrides={"task.path": Path("nowhere")})
+    for jobs in (0, -1):
+        with pytest.raises(UserError, match=f"jobs: got {jobs}; a whole number from 1 on"):
+            oscbench.run("smoke", jobs=jobs)
 
 
 def test_a_script_needs_no_guard_of_its_main(tmp_path: Path) -> None:

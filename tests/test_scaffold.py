@@ -171,6 +171,15 @@ def test_a_name_that_would_hide_what_the_file_uses_is_refused(kind: str, name: s
     assert not list(tmp_path.iterdir())
 
 
+def test_the_example_may_keep_its_name_and_a_folder_may_not_hide_a_file(tmp_path: Path) -> None:
+    for kind, name in EXAMPLES.items():
+        path, _ = new_part(kind, name, here=tmp_path)
+        assert path.is_file()
+    (tmp_path / "support").mkdir()
+    with pytest.raises(UserError, match=r'"support" is a folder in .*, which would hide the file'):
+        new_part("task", "support", here=tmp_path)
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path, _ = new_part("mechanism", "near_first", here=tmp_path)
     path.write_text("mine")

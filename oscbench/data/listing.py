@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from oscbench import catalog
 from oscbench.data.known import KNOWN
 from oscbench.data.store import Entry, add, data_root, entries, gone, known_data, verify
 from oscbench.errors import UserError
@@ -110,5 +112,17 @@ def _named_data(path: Path) -> list[str]:
         return []
     if not isinstance(suite, Suite):
         return []
-    values = suite.task.settings().values()
+    task = suite.task
+    values = {**_defaults(task.name), **task.settings()}.values()
     return sorted({value for value in values if isinstance(value, str) and value in KNOWN})
+
+
+def _defaults(task: str) -> dict[str, Any]:
+    """Settings that a task of the catalog has where a suite says nothing; a broken one's are not known."""
+    if task not in catalog.names("tasks"):
+        return {}
+    try:
+        fields = catalog.load("tasks", task).Config.model_fields
+    except Exception:  # whatever stands in somebody's file; `oscbench list tasks` says it
+        return {}
+    return {name: field.default for name, field in fields.items()}

@@ -278,7 +278,7 @@ def _file_away(known: Known, source: Path, root: Path, *, link: bool) -> tuple[P
         seen = fingerprint_now(arrived)
         place = root / "files" / seen.sha256 / known.name
         if place.exists() and fingerprint_now(place) != seen:
-            shutil.rmtree(place.parent)  # damaged since it was filed, and brought again
+            _remove(place)  # damaged since it was filed, and brought again
         if not place.exists():
             place.parent.mkdir(exist_ok=True)
             arrived.rename(place)
@@ -305,7 +305,17 @@ def _take(path: Path, target: Path, *, link: bool) -> None:
 def _forget(root: Path, old: Entry | None, new: Entry) -> None:
     """Remove what a name meant before it was added again."""
     if old is not None and old.sha256 != new.sha256:
-        shutil.rmtree((root / old.path).parent, ignore_errors=True)
+        _remove(root / old.path)
+
+
+def _remove(place: Path) -> None:
+    """Remove what a name stands for, and the folder of its hash where no other name has the same content."""
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        place.parent.rmdir()
 
 
 def known_data(name: str) -> Known:

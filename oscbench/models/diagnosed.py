@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oscbench import words
 from oscbench.models.backbones import Backbone
 from oscbench.records.diagnostics import Diagnostics
 
@@ -23,15 +24,22 @@ def diagnosed(model: Backbone, inputs: Tensor, sample: int = 0) -> Diagnostics:
     Args:
         model: any.
         inputs: a batch as the model takes it.
-        sample: of the batch.
+        sample: of the batch, counted from its end where negative.
+
+    Raises:
+        ValueError: the batch has no such sample.
     """
+    if not -len(inputs) <= sample < len(inputs):
+        raise ValueError(f"sample: got {sample}; the batch has {words.many(len(inputs), 'sample')}")
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        one = inputs[sample : sample + 1]
-        found = model(one, diagnostics=True).diagnostics
-        positions = model.context(one).positions
-    model.train(was_training)
+    try:
+        with torch.no_grad():
+            one = inputs[sample % len(inputs)][None]
+            found = model(one, diagnostics=True).diagnostics
+            positions = model.context(one).positions
+    finally:
+        model.train(was_training)
     places = [_place(coordinates) for coordinates in positions.coordinates.tolist()]
     image = one[0].double().cpu().numpy() if one.dim() == 4 else None
     return Diagnostics(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any, get_args
 
@@ -144,14 +145,15 @@ def evaluated(
     """
     if split not in get_args(Split):
         raise TrainedModelError(f'split: got "{split}"; allowed: {words.listed(get_args(Split))}')
-    if not isinstance(length, int) or length < 1:
+    if not isinstance(length, Integral) or length < 1:
         raise TrainedModelError(
             f"length: got {length}; it is how many times the task's own, a whole number from 1 on"
         )
-    if size is not None and (not isinstance(size, int) or size < 1):
+    if size is not None and (not isinstance(size, Integral) or size < 1):
         raise TrainedModelError(f"size: got {size}; it is the side of the images, a whole number of pixels")
     if (unlike := _unlike(model.inputs, task.inputs)) is not None:
         raise TrainedModelError(f"{_label(task)}: {unlike}")
+    length, size = int(length), None if size is None else int(size)
     device = device or next(model.parameters()).device
     try:
         other = task.at_length(length) if length != 1 else task
@@ -201,11 +203,13 @@ def continued(
         raise TrainedModelError(
             f"{_label(task)}: a model of it continues no text; char_lm and word_lm have one"
         )
+    if not 0 <= seed < 2**63:
+        raise TrainedModelError(f"seed: got {seed}; a whole number from 0 to 2^63 − 1")
     device = next(model.parameters()).device
     ids = task.encode(prompt)[None].to(device)
 
     def after(count: int) -> str:
-        draws = torch.Generator().manual_seed(seed)
+        draws = torch.Generator().manual_seed(int(seed))
         return task.decode(generate(model, ids, count, generator=draws, temperature=temperature)[0].cpu())
 
     wanted = NUM_TOKENS if num_tokens is None else num_tokens

@@ -47,7 +47,7 @@ def new_part(
         )
     if name in catalog.names(f"{kind}s"):
         raise UserError(f'new {kind}: "{name}" is there already; choose another name')
-    if re.search(
+    if name != EXAMPLES[kind] and re.search(
         rf"\b{_class_name(name)}\b", EXAMPLE.with_name(f"{EXAMPLES[kind]}.py").read_text(encoding="utf-8")
     ):
         raise UserError(f'new {kind}: "{name}" would hide what its file uses itself; choose another name')
@@ -62,6 +62,10 @@ def new_part(
             f'new {kind}: "{name}" is an installed module, which would hide the file; choose another name'
         )
     path = target / f"{name}.py"
+    if (target / name).is_dir():
+        raise UserError(
+            f'new {kind}: "{name}" is a folder in {target}, which would hide the file; choose another name'
+        )
     title = _class_name(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -170,8 +170,8 @@ class CharLM(Task):
         return longer
 
     def encode(self, text: str) -> Tensor:
-        """Its bytes in UTF-8; a new line where it is empty."""
-        return torch.tensor(list(text.encode() or SEPARATOR))
+        """Its bytes in UTF-8, those of a command line that are none as they came; a new line where it is empty."""
+        return torch.tensor(list(text.encode(errors="surrogateescape") or SEPARATOR))
 
     def decode(self, ids: Tensor) -> str:
         """Bytes as UTF-8, with a sign for what is none."""

@@ -367,3 +367,14 @@ def test_sudoku_of_another_form_is_no_sudoku_and_costs_no_good_copy(tmp_path):
     with pytest.raises(UserError, match=r"bad\.csv: line 2: is not puzzle,solution of 81 digits each"):
         add("sudoku_satnet", bad)
     assert locate("sudoku_satnet").path.read_bytes() == good.read_bytes()
+
+
+def test_a_name_that_was_given_the_data_of_another_costs_the_other_nothing(tmp_path):
+    for name, first in (("a", "1"), ("b", "2")):
+        (tmp_path / f"{name}.csv").write_text(f"{first}{'0' * 80},{'1' * 81}\n")
+    add("sudoku_satnet", tmp_path / "a.csv")
+    add("sudoku_rrn", tmp_path / "a.csv")
+    add("sudoku_rrn", tmp_path / "b.csv")
+    assert [verify(name) for name in ("sudoku_satnet", "sudoku_rrn")] == [None, None]
+    assert locate("sudoku_satnet").path.read_text().startswith("1")
+    assert locate("sudoku_rrn").path.read_text().startswith("2")

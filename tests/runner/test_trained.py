@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from command_line import records, run
@@ -84,6 +85,18 @@ def test_what_is_asked_wrongly_is_one_line(language, given, told):
     record = records(language)["rope", "default", 0]
     with pytest.raises(UserError, match=re.escape(told)):
         oscbench.evaluate(record, results=language, **given)
+
+
+def test_numbers_of_numpy_and_devices_of_torch_are_what_they_stand_for(digits, language):
+    kope, rope = records(digits)["kope", "default", 0], records(language)["rope", "default", 0]
+    scores = oscbench.evaluate(kope, length=np.int64(1), device=torch.device("cpu"), results=digits)
+    assert scores.set_index("measure").loc["accuracy", "value"] == kope.measures["accuracy"].value
+    told = [oscbench.generate(rope, num_tokens=5, seed=s, results=language) for s in (np.int64(4), 4)]
+    assert told[0] == told[1]
+    with pytest.raises(UserError, match="seed: got 18446744073709551616; a whole number from 0 to"):
+        oscbench.generate(rope, seed=2**64, results=language)
+    cut = oscbench.generate(rope, "a\udcff", num_tokens=1, temperature=0.0, results=language)
+    assert cut.startswith("a\ufffd"), "a byte of a command line that is no UTF-8 is a byte"
 
 
 def test_a_text_is_scored_in_longer_contexts(language):
