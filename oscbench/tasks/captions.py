@@ -43,6 +43,18 @@ SHOWN = 6
 """Captions of which a record shows the nearest image."""
 
 
+PARTS = {
+    "sizes": "against captions with exchanged sizes",
+    "top_1": "of the nearest of all captions",
+    "pair": "of the nearest caption's digits, in any order",
+    "axis": "of the nearest caption's axis",
+    "text_to_image": "of the nearest image to each caption",
+    "text_alone": "against captions with exchanged digits, of no image",
+    "single_digits": "of images of one digit",
+}
+"""What is scored beside the headline, which is against captions with exchanged digits."""
+
+
 class CaptionsConfig(TaskConfig):
     """Settings of captions.
 
@@ -223,6 +235,14 @@ class Captions(InMemoryTask):
             scores[f"{name}_single_digits"] = _score(self._single(towers, device, batch_size))
         model.train(was_training)
         return scores
+
+    def metric_named(self, name: str) -> Metric:
+        """Labels of what `evaluate` gives."""
+        part = name.removeprefix(self.metric.name).removeprefix("_")
+        seen = part.removesuffix("held_out_pairs").removesuffix("_")
+        label = f"test accuracy {PARTS[seen]}" if seen else self.metric.label
+        label += ", of digits never together in training" if seen != part else ""
+        return Metric(name, label, self.metric.unit, self.metric.direction)
 
     def _compared(self, images: Tensor, meanings: Tensor, gallery: Tensor) -> dict[str, Tensor]:
         """How right each image (B, embedding) is placed, by name (B,), the mean over both wordings.

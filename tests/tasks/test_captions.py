@@ -188,6 +188,12 @@ def test_scores_tell_binding_from_knowing_what_is_there() -> None:
     assert bag["accuracy"].value == 0.5
     assert bag["accuracy_pair"].value == bag["accuracy_axis"].value == 1.0
     assert bag["accuracy_top_1"].value == pytest.approx(0.5, abs=0.01)
+    labels = {key: task.metric_named(key).label for key in binds}
+    assert len(set(labels.values())) == len(labels)
+    assert labels["accuracy"] == task.metric.label
+    assert labels["accuracy_pair_held_out_pairs"] == (
+        "test accuracy of the nearest caption's digits, in any order, of digits never together in training"
+    )
     assert binds["accuracy_text_alone"].value == bag["accuracy_text_alone"].value == 0.5
     assert (binds["accuracy"].count, binds["accuracy_held_out_pairs"].count) == (160, 20)
     assert set(task.evaluate(Sees(task, True), "validation", CPU)) == {"accuracy"}
