@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 
 MINUS = "\u2212"
@@ -43,7 +44,8 @@ def significant(value: float, digits: int = 3) -> str:
 
 def slug(text: str) -> str:
     """A text as the name of an anchor or a file; of a long one its beginning, and a hash that tells it from others that begin so."""
-    whole = "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+    signed_apart = re.sub(r"(?<![^\W_])-(?=\d)", " minus ", text.lower())  # -1 is not 1
+    whole = "-".join("".join(c if c.isalnum() else " " for c in signed_apart).split())
     if len(whole.encode()) <= LONGEST_NAME:
         return whole
     start = whole.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip("-")

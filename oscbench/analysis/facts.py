@@ -90,8 +90,8 @@ def _spread(grouped: dict[Entry, list[Record]], measure: str) -> str:
     low, high = min(medians), max(medians)
     if low == high:
         return f"{quantity(low, unit, 4)} in every entry"
-    spread = f"largest over smallest {relative(high / low)}"
-    return f"{quantity(low, unit, 4)} to {quantity(high, unit, 4)} ({spread})"
+    told = f"{quantity(low, unit, 4)} to {quantity(high, unit, 4)}"
+    return f"{told} (largest over smallest {relative(high / low)})" if low else told
 
 
 def _data(cells: Sequence[Record]) -> str:

@@ -106,20 +106,21 @@ def _after_their_overall(
     chances to find one value that differs.
     """
     overall = {
-        (experiment.slug, c.pair): c.p_holm
+        (experiment.slug, c.pair): c
         for sweep in answered
         for _, experiment in sweep.points
         for c in sweep.overall
     }
 
+    def after(c: Comparison, over: Comparison | None) -> Comparison:
+        if over is None:
+            return c
+        both = math.isfinite(over.p_holm) and math.isfinite(c.p_holm)
+        p = max(c.p_holm, over.p_holm) if both else c.p_holm
+        return replace(c, p_holm=p, estimates=c.estimates or over.estimates)
+
     def later(experiment: Experiment) -> Experiment:
-        told = tuple(
-            replace(c, p_holm=max(c.p_holm, p))
-            if math.isfinite(p := overall.get((experiment.slug, c.pair), math.nan))
-            and math.isfinite(c.p_holm)
-            else c
-            for c in experiment.comparisons
-        )
+        told = tuple(after(c, overall.get((experiment.slug, c.pair))) for c in experiment.comparisons)
         return replace(experiment, comparisons=told)
 
     found = {experiment.slug: later(experiment) for experiment in experiments}

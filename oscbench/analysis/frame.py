@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from oscbench.analysis import choices
+from oscbench.analysis.costs.growth import is_timing
 from oscbench.errors import ReportError, nearest
 from oscbench.records import Damaged, Record, ResultsError, Store, suite_name
 from oscbench.records.asked import is_asked
@@ -131,13 +132,15 @@ def newest(
         asked: whether a record is what its suite asked for when it last ran.
     """
     ordered = sorted(records, key=lambda record: (asked(record), record.finished_utc, record.identity))
-    current: dict[tuple[str, str, str, str, int], Record] = {}
+    current: dict[tuple[str, str, str, str, int, str], Record] = {}
     superseded: list[Record] = []
     for record in ordered:
-        older = current.get(cell_key(record))
+        # A time is of its device, and another device's takes nothing of it.
+        key = (*cell_key(record), record.device if is_timing(record) else "")
+        older = current.get(key)
         if older is not None:
             superseded.append(older)
-        current[cell_key(record)] = record
+        current[key] = record
     return tuple(current[key] for key in sorted(current)), tuple(sorted(superseded, key=cell_key))
 
 

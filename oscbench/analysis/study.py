@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -174,8 +176,21 @@ def assemble(loaded: Loaded, compare_names: Sequence[str]) -> Study:
         for inside in protocols.values():
             made = make_experiment(inside, cells, called, list(pairs.made), claimed, len(protocols) > 1)
             experiments.append(_with_roles(_with_shared(made, sharing), pairs.declared))
-    corrected, answered = correct_all(experiments, {one: pairs.family for one, pairs in plan.items()})
+    corrected, answered = correct_all(
+        _told_apart(experiments), {one: pairs.family for one, pairs in plan.items()}
+    )
     return Study(*_asked_alone(corrected, answered, plan), names, loaded, bool(compare_names))
+
+
+def _told_apart(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """With slugs that are unique: of those that are spelled alike (`a_b` and `a-b`) each has a hash too."""
+    spelled = Counter(one.slug for one in experiments)
+
+    def apart(one: Experiment) -> Experiment:
+        whole = f"{one.suite}|{one.task}|{one.protocol}"
+        return replace(one, slug=f"{one.slug}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}")
+
+    return [apart(one) if spelled[one.slug] > 1 else one for one in experiments]
 
 
 @dataclass(frozen=True)

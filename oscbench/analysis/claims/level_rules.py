@@ -125,7 +125,7 @@ def counts(asks: Sequence[Count], evidence: Evidence, levels: Levels) -> list[Fi
             for name in (ask.treatment, ask.baseline)
         ]
         first, second = ([value for value in side if math.isfinite(value)] for side in sides)
-        if not first or not second:
+        if not first or not second or not np.median(second):
             found.append(absent(ask))
             continue
         ratio = float(np.median(first)) / float(np.median(second))

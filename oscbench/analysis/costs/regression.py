@@ -128,8 +128,10 @@ def _from_records(folder: Path) -> dict[str, Reading]:
 
 
 def _subject(record: Record) -> str:
+    """Which cell, and where it ran: what two devices take is never compared."""
     where = f"{record.suite}/{record.task}"
-    return f"{where}/{record.mechanism}:{record.variant}/seed{record.seed}"
+    device = "" if record.device == "cpu" else f"@{record.device}"
+    return f"{where}/{record.mechanism}:{record.variant}/seed{record.seed}{device}"
 
 
 def _of_record(record: Record) -> Reading:

@@ -61,11 +61,15 @@ def method(study: Study) -> str:
     fewest = min((c.paired.n for c in comparisons if c.paired and c.paired.n > 1), default=0)
     if 0 < fewest < BCA_FROM:
         holm += f"; with {fewest} seeds no p can be below {p_value(2.0 ** (1 - fewest))}, whatever came out"
-    baseline = (
-        "The last name of each list of names is its baseline."
-        if study.asked
-        else "Each entry is compared with the reference that the models were matched to."
-    )
+    if study.asked:
+        baseline = "The last name of each list of names is its baseline."
+    elif any(one.role for one in comparisons):
+        baseline = (
+            "Compared is what a suite declared; where one declared nothing, each entry with the reference that the models "
+            "were matched to."
+        )
+    else:
+        baseline = "Each entry is compared with the reference that the models were matched to."
     return (
         "Differences are taken seed by seed; every interval is a 95 % paired t interval over seeds, "
         f"every p comes from a sign-flip permutation test (exact up to 13 seeds){holm}; better and worse take this test "

@@ -5,6 +5,7 @@ Drawn without pyplot, so that nothing global is left open.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -149,7 +150,8 @@ class Curves:
     def _of(self, experiment: Experiment) -> list[Block]:
         cells = [r for s in experiment.standings for r in s.finished]
         # Those of single layers are drawn together, in the section on mechanisms at work.
-        names = sorted({name for r in cells for name, curve in r.curves.items() if curve.layer is None})
+        curves = [(name, curve) for r in cells for name, curve in r.curves.items() if curve.layer is None]
+        names = sorted({name for name, curve in curves if any(map(math.isfinite, curve.y))})
         own = [name for name in names if experiment.metric in name]
         others = [name for name in names if name not in own]
         drawn = [

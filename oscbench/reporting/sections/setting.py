@@ -127,13 +127,13 @@ def _compromise(same: Sequence[Grid], common: Sequence[float]) -> str:
         return ""
     loss = {v: max(abs(grid.means[v] - grid.means[grid.best]) for grid in same) for v in candidates}
     least = min(candidates, key=lambda value: (loss[value], value))
-    told = f"; {least:g} for all of them loses at most {words.difference(loss[least], first.unit)[1:]} on any"
+    told = f"; {least:g} for all of them loses at most {words.difference(loss[least], first.unit).lstrip('+')} on any"
     compared = [grid.against_best[least].paired for grid in same if grid.best != least]
     ends = [
         max(abs(one.interval.low), abs(one.interval.high)) for one in compared if one and one.interval.exists
     ]
     return (
-        f"{told} (up to {words.difference(max(ends), first.unit)[1:]} within its 95 % interval)"
+        f"{told} (up to {words.difference(max(ends), first.unit).lstrip('+')} within its 95 % interval)"
         if ends
         else told
     )

@@ -34,7 +34,9 @@ def target_of(experiment: Experiment) -> tuple[float, str] | None:
     if standing is None:
         return None
     best = min if experiment.direction == "lower" else max
-    middle = float(np.median([best(r.curves[name].y) for r in _with_curve(standing, name)]))
+    middle = float(
+        np.median([best(filter(math.isfinite, r.curves[name].y)) for r in _with_curve(standing, name)])
+    )
     slack = abs(middle) * NEAR
     level = middle + slack if experiment.direction == "lower" else middle - slack
     return (
@@ -44,7 +46,7 @@ def target_of(experiment: Experiment) -> tuple[float, str] | None:
 
 
 def _with_curve(standing: Standing, name: str) -> list[Record]:
-    return [r for r in standing.finished if name in r.curves and r.curves[name].y]
+    return [r for r in standing.finished if name in r.curves and any(map(math.isfinite, r.curves[name].y))]
 
 
 def _reference(experiment: Experiment) -> Standing | None:
@@ -120,9 +122,12 @@ class _Effort(NamedTuple):
         return summarise_censored(self.spent["steps"])
 
     def median(self, measure: str) -> Cell:
-        """Of a measure; nothing where some cell has no value of it."""
+        """Of a measure; nothing where some cell has no value of it, or one that says nothing of the steps that it took."""
         units = [r.measures[measure].unit for r in self.cells if measure in r.measures]
-        known = all(math.isfinite(value_of(r, measure)) for r in self.cells)
+        took = zip(self.spent["steps"], self.spent[measure], strict=True)
+        known = all(math.isfinite(value_of(r, measure)) for r in self.cells) and not any(
+            math.isfinite(steps) and math.isnan(spent) for steps, spent in took
+        )
         return _median(self.spent[measure], (units or ["1"])[0]) if known else Cell(words.MISSING)
 
 
