@@ -7,6 +7,7 @@ training them again. Softmax stands the same log-normal noise on its couplings; 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -16,6 +17,7 @@ from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Su
 from oscbench.models.trunk import named_seed
 from oscbench.ops.disorder import KINDS, Disorder, Kind
 from oscbench.records.schema import Measurement
+from oscbench.tasks import UnscoredError
 
 SEED = 20_260_612
 WORDS: dict[Kind, str] = {
@@ -52,9 +54,7 @@ class DisorderMeasure(Measure):
         found, name = Findings(), subject.task.metric.name
         was_training = subject.model.training
         subject.model.eval()
-        found.measures[f"{name}_disorder_none"] = self._measured(
-            subject, [self._evaluate(subject, None)], "no disorder"
-        )
+        found.measures[f"{name}_disorder_none"] = self._averaged(subject, [None], "no disorder")
         for kind in KINDS:
             for strength in self.config.strengths:
                 found.measures[f"{name}_disorder_{kind}_{strength:g}"] = self._disturbed(
@@ -75,11 +75,18 @@ class DisorderMeasure(Measure):
         mechanism, words = subject.model.trunk.mechanism, f"{WORDS[kind]}, σ = {strength:g}"
         if kind not in mechanism.disorders:
             return self._measured(subject, [], words, f"{mechanism.label} knows no disorder of its {kind}")
-        values = []
-        for draw in range(self.config.draws):
-            generator = torch.Generator().manual_seed(named_seed(SEED, f"{kind}/{strength:g}/{draw}"))
-            values.append(self._evaluate(subject, Disorder(kind, strength, generator)))
-        return self._measured(subject, values, words)
+        draws = [
+            torch.Generator().manual_seed(named_seed(SEED, f"{kind}/{strength:g}/{draw}"))
+            for draw in range(self.config.draws)
+        ]
+        return self._averaged(subject, [Disorder(kind, strength, one) for one in draws], words)
+
+    def _averaged(self, subject: Subject, disorders: Sequence[Disorder | None], words: str) -> Measurement:
+        """The metric's mean over them; null with its reason where the task scores no single batches."""
+        try:
+            return self._measured(subject, [self._evaluate(subject, one) for one in disorders], words)
+        except UnscoredError as error:
+            return self._measured(subject, [], words, str(error))
 
     @torch.no_grad()
     def _evaluate(self, subject: Subject, disorder: Disorder | None) -> float:

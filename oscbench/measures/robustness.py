@@ -17,7 +17,7 @@ from torch import Tensor
 from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
 from oscbench.records.schema import Measurement
-from oscbench.tasks import Batch
+from oscbench.tasks import Batch, UnscoredError
 
 SEED = 20_260_107
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -98,7 +98,10 @@ class Robustness(Measure):
             inputs = change(batch, generator)
             with torch.no_grad():
                 answers.append((subject.model(inputs).prediction, batch))
-        score = subject.task.scored(answers)[metric.name]
+        try:
+            score = subject.task.scored(answers)[metric.name]
+        except UnscoredError as error:
+            return _nothing(metric.unit, label, metric.direction, str(error))
         return Measurement(
             value=score.value,
             unit=metric.unit,
@@ -164,7 +167,10 @@ class Robustness(Measure):
             if batch.targets.dim() != 1:
                 return _nothing("fraction", label, "lower", "examples have more than one answer")
             with torch.no_grad():
-                confidence, answer = subject.model(batch.inputs).prediction.double().softmax(-1).max(-1)
+                prediction = subject.model(batch.inputs).prediction
+            if prediction.dim() != 2:
+                return _nothing("fraction", label, "lower", "answers are no classes")
+            confidence, answer = prediction.double().softmax(-1).max(-1)
             confidences.append(confidence)
             rights.append((answer == batch.targets).double())
         confidence, right = torch.cat(confidences), torch.cat(rights)

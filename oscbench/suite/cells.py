@@ -76,16 +76,25 @@ def crossing(suite: Suite, entry: MechanismEntry) -> list[str]:
     """
     if not suite.positions or entry.position or "position" in {**entry.grid, **entry.settings}:
         return []
-    try:
-        allowed = catalog.load("mechanisms", entry.name).positions(entry.settings)
-    except catalog.UnknownNameError as error:
-        raise SuiteError(str(error)) from error
+    swept = {key: values for key, values in entry.grid.items() if not key.startswith("model.")}
+    allowed: list[str] = []
+    for values in itertools.product(*swept.values()):
+        try:
+            found = _allowed(entry.name, {**entry.settings, **dict(zip(swept, values, strict=True))})
+        except catalog.UnknownNameError as error:
+            raise SuiteError(str(error)) from error
+        allowed += [position for position in found if position not in allowed]
     crossed = [position for position in suite.positions if position in allowed]
     if not crossed:
         raise SuiteError(
             f"{entry.name} can have none of the suite's positions; it can have {', '.join(allowed)}; say its `position`"
         )
     return crossed
+
+
+def _allowed(name: str, settings: dict[str, Any]) -> list[str]:
+    """Positions that a mechanism can have with these settings."""
+    return list(catalog.load("mechanisms", name).positions(settings))
 
 
 def left_out(suite: Suite) -> list[str]:
@@ -112,6 +121,8 @@ def _variants(index: int, entry: MechanismEntry, positions: list[str]) -> Iterat
         position = chosen.pop("position", entry.position)
         model = {key: value for key, value in chosen.items() if key.startswith("model.")}
         settings = {key: value for key, value in chosen.items() if key not in model}
+        if positions and position not in _allowed(entry.name, {**entry.settings, **settings}):
+            continue  # of these settings, as others of the suite's positions that a mechanism cannot have
         yield CellRequest(
             entry.name,
             "+".join(parts) or "default",

@@ -152,6 +152,9 @@ def load_points(name: str, overrides: list[str] | None = None) -> list[LoadedSui
     raw.pop("vary", None)
     set_by_hand = [override for key, (_, override) in changed.items() if key != "vary"]
     axes = {key: values for key, values in whole.vary.items() if key not in changed}
+    for key in axes:
+        if below := [place for place in changed if place.startswith(f"{key}.")]:
+            raise SuiteError(f"{source}: --set {below[0]}: {key} varies as a whole; write it into its values")
     points = math.prod(map(len, axes.values()))
     shown = " × ".join(str(len(values)) for values in axes.values())
     if points > MAX_POINTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from oscbench.errors import PartError
+from oscbench.errors import PartError, UserError
 from oscbench.tasks.support import checks, inputs
 
 Split = Literal["validation", "test"]
@@ -29,6 +30,10 @@ def draw_number(draw: Draw) -> int:
 
 class LengthError(Exception):
     """A task has no inputs of the length, or no images of the size, that was asked for; the text says why, as a record will."""
+
+
+class UnscoredError(UserError):
+    """A task does not score the predictions of single batches; the text says why, as a record will."""
 
 
 class TaskConfig(BaseModel):
@@ -187,6 +192,16 @@ class Task(ABC):
         """The most training examples that may stand in one batch under the settings; None where as many as one likes."""
         del config
         return None
+
+    @classmethod
+    def validates_on_test(cls, config: Any) -> bool:
+        """Whether validation and test are the same data under the settings: nothing may then be chosen on them."""
+        del config
+        return False
+
+    def batches_per_epoch(self, batch_size: int) -> int:
+        """How many batches `training_batches` gives in an epoch."""
+        return math.ceil(self.num_training_examples / batch_size)
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

@@ -134,6 +134,10 @@ class CaptionedImages(Task):
         for chosen in rows[:whole].split(batch_size):
             yield self._batch("train", chosen)
 
+    def batches_per_epoch(self, batch_size: int) -> int:
+        """Whole batches, or all pairs where they fill none."""
+        return max(1, self.num_training_examples // batch_size)
+
     def batches(self, split: Split, batch_size: int) -> Iterator[Batch]:
         """A gallery in its order."""
         for rows in torch.arange(len(self.pairs[split])).split(batch_size):

@@ -194,6 +194,10 @@ class Captions(InMemoryTask):
                 ways = torch.randint(2, (len(rows),), generator=augmentation)
                 yield self._packed(train.inputs[rows], train.targets[rows], ways)
 
+    def batches_per_epoch(self, batch_size: int) -> int:
+        """Whole batches of each round through the meanings."""
+        return self.config.images_per_meaning * (len(self.seen) // batch_size)
+
     def ready(self, batch: Batch) -> Batch:
         """Stored images and meanings with their captions, said now one way and now the other."""
         return self._packed(batch.inputs, batch.targets, torch.arange(len(batch.targets)) % 2)

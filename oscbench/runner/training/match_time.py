@@ -19,6 +19,7 @@ from oscbench.runner.training.specs import (
     as_reference,
     match_spec,
     parts_of,
+    recipe,
     reference_spec,
     request_key,
     time_requests,
@@ -59,14 +60,19 @@ def measure(request: dict[str, Any], task: Task, device: torch.device, measured:
     of_reference = match_spec(reference, task.inputs, measured).hidden if reference else None
     effort = Effort(seconds=SECONDS, min_rounds=11, precision=wanted["tolerance"] / 2)
 
-    def step(built_by: Parts, mechanism: dict[str, Any], hidden: int | None) -> Contender:
+    def step(
+        built_by: Parts, mechanism: dict[str, Any], hidden: int | None, settings: dict[str, Any]
+    ) -> Contender:
         model = built_by.build(mechanism, hidden, SEED, task.inputs).to(device)
-        return training_step(model, task, batch, request["train"])
+        return training_step(model, task, batch, settings)
 
-    theirs = step(parts_of(as_reference(request)), wanted["reference"], of_reference)
+    theirs = step(parts_of(as_reference(request)), wanted["reference"], of_reference, request["train"])
 
     def ratio(hidden: int) -> StepRatio:
-        contenders = {"model": step(parts, request["mechanism"], hidden), "reference": theirs}
+        contenders = {
+            "model": step(parts, request["mechanism"], hidden, recipe(request)),
+            "reference": theirs,
+        }
         timed = interleave(contenders, clock_for(device), effort)
         return step_ratio(timed["model"], timed["reference"])
 

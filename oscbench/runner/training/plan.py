@@ -17,7 +17,7 @@ from oscbench.runner.cell_spec import Cell
 from oscbench.runner.training.entries import own_model, placed, position_of
 from oscbench.runner.training.loop import VERSION
 from oscbench.runner.training.space import check_names, first_values, own_space, with_values
-from oscbench.runner.training.specs import Parts, match_spec, parts_of, request_key
+from oscbench.runner.training.specs import Parts, match_spec, parts_of, request_key, task_of
 from oscbench.settings import spelled
 from oscbench.suite import (
     CellRequest,
@@ -157,6 +157,10 @@ def _shared_spec(suite: Suite, source: str, device: str) -> dict[str, Any]:
     task = _resolve(task_class, suite.task.name, suite.task.settings(), source, ("task",))
     backbone_name = suite.model.get("name", task_class.backbone)
     backbone_class = _load("backbones", str(backbone_name), f"{source}: model.name")
+    if suite.tune is not None and task_class.validates_on_test(task_of({"task": task})[1]):
+        raise SuiteError(
+            f"{source}: tune: validation and test of this task are the same data under its settings, and a search would choose on the test"
+        )
     settings = without_name(suite.model)
     model = _resolve(backbone_class, backbone_name, settings, source, ("model",))
     matching, reference_version = _matching(suite.match, model, source, ("match",))

@@ -31,8 +31,8 @@ from oscbench.runner.training.space import (
     widened,
     with_values,
 )
-from oscbench.runner.training.specs import parts_of
-from oscbench.suite import Suite, SuiteError, expand
+from oscbench.runner.training.specs import match_spec, parts_of
+from oscbench.suite import Suite, expand
 from oscbench.suite.tune import Axis, Tune
 
 MAX_ASKS = 30
@@ -175,9 +175,12 @@ class Search:
         self._rounds += bool(found)
 
     def _allows(self, best: TrialRow, key: str, value: Any) -> bool:
+        """Whether mechanism and recipe can have the value, and a model can be built and matched with it."""
         try:
-            with_values(self.cell.spec, {**best.values, key: value}, "tune")
-        except SuiteError:
+            spec = with_values(self.cell.spec, {**best.values, key: value}, "tune")
+            parts = parts_of(spec)
+            match_spec(spec, parts.task_class.describe(parts.task_config))
+        except Exception:  # sizes that torch refuses among them: what cannot be is not tried
             return False
         return True
 

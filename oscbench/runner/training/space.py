@@ -65,9 +65,16 @@ def _own_axis(request: CellRequest, key: str, axis: Axis) -> Axis | None:
         return Axis(choices=choices) if choices else None
     if _kind(key) == "model":
         return None if name in request.model else axis
+    if request.position and key in _said_by_position(mechanism):
+        return None
     if _kind(key) == "settings" and (name not in mechanism.Config.model_fields or name in request.settings):
         return None
     return axis
+
+
+def _said_by_position(mechanism: Any) -> set[str]:
+    """Settings that a position says."""
+    return {f"settings.{name}" for name in ("position", mechanism.own_position_setting) if name}
 
 
 def check_names(suite: Suite, source: str, backbone: str) -> None:
@@ -93,6 +100,13 @@ def check_names(suite: Suite, source: str, backbone: str) -> None:
                 f"{source}: tune.space.{key}: no mechanism of this suite has it; {nearest(key, known)}"
             )
     for index, (entry, names) in enumerate(zip(suite.mechanisms, fields, strict=True)):
+        searched = {**suite.tune.space, **entry.tune}
+        said = _said_by_position(catalog.load("mechanisms", entry.name)) & searched.keys()
+        if "model.position" in searched and said:
+            raise SuiteError(
+                f"{source}: mechanisms[{index}] ({entry.name}): model.position and {min(said)} are both searched, and a position "
+                "says both; keep model.position"
+            )
         for key in entry.tune:
             where, name = f"{source}: {place(('mechanisms', index, 'tune'))}.{key}", _name(key)
             if _kind(key) == "settings" and name not in names:
@@ -165,12 +179,14 @@ def given_values(spec: dict[str, Any], space: dict[str, Axis]) -> dict[str, Any]
 
 
 def rounded(axis: Axis, value: float) -> int | float:
-    """A drawn number as it is used and reported: few digits, inside the range."""
+    """A drawn number as it is used and reported: few digits, more where all of the range has the first ones, and inside the range."""
     assert axis.low is not None
     assert axis.high is not None
     if isinstance(value, int):
         return value
-    return min(max(float(f"{value:.{DIGITS}g}"), float(axis.low)), float(axis.high))
+    shared = math.log10(max(abs(axis.low), abs(axis.high)) / (axis.high - axis.low))
+    digits = DIGITS + max(0, math.floor(shared))
+    return min(max(float(f"{value:.{digits}g}"), float(axis.low)), float(axis.high))
 
 
 def _inside(axis: Axis, value: Any) -> bool:
@@ -216,13 +232,15 @@ def beyond(axis: Axis, end: str) -> list[int | float]:
     ordered = sorted(axis.choices, reverse=end == "low")
     last, before = ordered[-1], ordered[-2]
     rising = sorted(axis.choices)
-    growing = rising[-1] - rising[-2] > rising[1] - rising[0]
+    growing = rising[-1] - rising[-2] > (rising[1] - rising[0]) * (
+        1 + 1e-9
+    )  # 0.4 - 0.3 is more than 0.2 - 0.1
     if growing and min(last, before) > 0:
         found = [last * (last / before) ** (step + 1) for step in range(STEPS)]
     else:
         found = [last + (last - before) * (step + 1) for step in range(STEPS)]
     whole = all(isinstance(choice, int) for choice in axis.choices)
-    return [int(value) if whole and value == int(value) else _short(value) for value in found]
+    return _outside(last, [int(value) if whole and value == int(value) else value for value in found])
 
 
 def _beyond_range(axis: Axis, end: str) -> list[int | float]:
@@ -233,12 +251,18 @@ def _beyond_range(axis: Axis, end: str) -> list[int | float]:
     sign = 1 if end == "high" else -1
     if axis.log:
         found = [last * 2.0 ** (sign * (step + 1)) for step in range(STEPS)]
-        return [round(value) if whole else _short(value) for value in found]
+        return _outside(last, [value for value in (map(round, found) if whole else found) if value > 0])
     size = 1 if whole else (axis.high - axis.low) / 2
-    return [
-        last + sign * size * (step + 1) if whole else _short(last + sign * size * (step + 1))
-        for step in range(STEPS)
-    ]
+    return _outside(last, [last + sign * size * (step + 1) for step in range(STEPS)])
+
+
+def _outside(last: float, found: list[int | float]) -> list[int | float]:
+    """Values beyond an end in few digits, or in as many as it takes to tell them apart and from the end."""
+    for digits in (DIGITS, 2 * DIGITS):
+        short = [value if isinstance(value, int) else float(f"{value:.{digits}g}") for value in found]
+        if len({last, *short}) > len(short):
+            return short
+    return [value for value in dict.fromkeys(short) if value != last]
 
 
 def widened(axis: Axis, values: list[int | float]) -> Axis:
@@ -248,7 +272,3 @@ def widened(axis: Axis, values: list[int | float]) -> Axis:
     assert axis.low is not None
     assert axis.high is not None
     return Axis(low=min(axis.low, *values), high=max(axis.high, *values), log=axis.log)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")

@@ -149,6 +149,6 @@ def request_key(spec: dict[str, Any]) -> str:
     named = ("task", "model", "own_model", "mechanism", "match", "own_match", "device", "threads")
     request = {key: spec[key] for key in named if key in spec}
     versions = {key: version for key, version in spec["versions"].items() if key != "measures"}
-    train = {"batch_size": spec["train"]["batch_size"], "clips": spec["train"]["clip"] is not None}
+    train = {"batch_size": spec["train"]["batch_size"], "clips": recipe(spec)["clip"] is not None}
     train |= {key: spec["train"][key] for key in STEP_SETTINGS if key in spec["train"]}
     return digest({**request, "versions": versions, "train": train})

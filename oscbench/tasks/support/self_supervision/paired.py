@@ -9,10 +9,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from oscbench.errors import UserError
 from oscbench.models.trunk import named_seed
 from oscbench.settings import added
-from oscbench.tasks import Batch, Split, ViewInputs
+from oscbench.tasks import Batch, Split, UnscoredError, ViewInputs
 from oscbench.tasks.support.images.stored import channel_statistics
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.self_supervision.objectives import (
@@ -143,7 +142,7 @@ class PairedViews(InMemoryTask):
 
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
         """None: views are not scored, whole images are (`evaluate`)."""
-        raise UserError(
+        raise UnscoredError(
             f"{self.label} is scored on whole images; measures of changed inputs or couplings cannot score its views"
         )
 
