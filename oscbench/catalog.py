@@ -193,6 +193,17 @@ def declared(kind: str, name: str, attribute: str) -> Any:
     return None
 
 
+def annotated(kind: str, name: str) -> dict[str, Any]:
+    """Plain literals that a file's classes give to annotated names, the defaults of settings among them, read without importing it."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(ImportError, OSError, SyntaxError, ValueError, KeyError):
+        path, _ = _class_of(kind, name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Constant):
+                found[ast.unparse(node.target)] = node.value.value
+    return found
+
+
 def written(kind: str, name: str, attribute: str) -> ast.expr | None:
     """What stands behind an attribute in a class's body, be it a literal or not; None where nothing does, or the file cannot be read."""
     with contextlib.suppress(ImportError, OSError, SyntaxError, ValueError):

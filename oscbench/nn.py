@@ -7,9 +7,9 @@ phases, AKOrN's oscillators) lives in `Encoder`, which runs whole blocks; in a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -83,9 +83,9 @@ class Mixing(nn.Module):
             raise ValueError(f"{kind}: width {width} does not divide into {heads} heads")
         self.is_causal, self.grid, self.num_special = is_causal, grid, num_special
         # Drawn from PyTorch's own generator by default, so that `torch.manual_seed` decides here as it does for torch.nn.
+        if seed is not None and not (isinstance(seed, Integral) and -(2**63) <= seed < 2**63):
+            raise ValueError(f"{kind}: seed must be a whole number of 64 bits, got {seed!r}")
         self.seed = int(torch.randint(2**62, ()).item()) if seed is None else int(seed)
-        if not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"{kind}: seed must fit into 64 bits, got {seed}")
         length = num_special + grid[0] * grid[1] if grid else max_length
         self._sizes = (width, heads, layers, length, 2 if grid else 1)
         made = catalog.load("mechanisms", mechanism)
@@ -97,20 +97,39 @@ class Mixing(nn.Module):
         return Shape(*self._sizes, torch.Generator().manual_seed(named_seed(seed, "mechanism")))
 
     def get_extra_state(self) -> Tensor:
-        """The seed, for `state_dict`: what a mechanism draws and never trains (AKOrN's noise) follows from it."""
-        return torch.tensor(self.seed)
+        """The seed's eight bytes, for `state_dict`: what a mechanism draws and never trains (AKOrN's noise) follows from it."""
+        return torch.tensor(list(self.seed.to_bytes(8, "little", signed=True)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Draw what is never trained as the module did whose state is loaded."""
-        if int(state) == self.seed:
+        """Draw what is never trained as the module did whose state is loaded; PyTorch's own generators stay where they are."""
+        seed = int.from_bytes(bytes(int(byte) for byte in state.tolist()), "little", signed=True)
+        if seed == self.seed:
             return
-        self.seed = int(state)
-        drawn = type(self.built)(self.built.config, self._shape(self.seed))
+        self.seed = seed
+        with torch.random.fork_rng(devices=[]):
+            drawn = type(self.built)(self.built.config, self._shape(seed))
         for own, other in zip(self.built.modules(), drawn.modules(), strict=True):
             for name in own._non_persistent_buffers_set:
                 own.get_buffer(name).copy_(other.get_buffer(name))
             if "seed" in vars(other):
                 own.seed = other.seed
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """As of any module; weights without a seed are taken too, and what is drawn stays as it is."""
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        if (key := f"{prefix}_extra_state") in missing_keys:
+            missing_keys.remove(key)
 
     def positions(self, tokens: Tensor) -> Positions:
         """Where the tokens of (B, N, D) stand, kept for each length and device.
@@ -228,7 +247,8 @@ class Encoder(Mixing):
         super().__init__(mechanism, width, heads, layers, **options)
         if hidden is not None:
             whole_number("Encoder", "hidden", hidden)
-        if not (isinstance(dropout, int | float) and 0.0 <= dropout < 1.0):
+        given: Any = dropout
+        if not (isinstance(given, Real) and 0.0 <= float(given) < 1.0):
             raise ValueError(f"Encoder: dropout must be at least 0 and below 1, got {dropout!r}")
         if activation not in get_args(Activation):
             raise ValueError(

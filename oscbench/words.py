@@ -44,7 +44,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 def slug(text: str) -> str:
     """A text as the name of an anchor or a file; of a long one its beginning, and a hash that tells it from others that begin so."""
-    signed_apart = re.sub(r"(?<![^\W_])-(?=\d)", " minus ", text.lower())  # -1 is not 1
+    signed_apart = re.sub(r"(?<![^\W_])-(?=\.?\d)", " minus ", text.lower())  # -1 is not 1
     whole = "-".join("".join(c if c.isalnum() else " " for c in signed_apart).split())
     if len(whole.encode()) <= LONGEST_NAME:
         return whole

@@ -64,8 +64,15 @@ def test_loaded_weights_are_the_same_function_whatever_the_seed(name: str, setti
     """What is drawn and never trained comes with them."""
     x = torch.randn(2, 10, 32)
     saved, other = (oscbench.nn.Encoder(name, 32, 4, 3, seed=seed, **settings).eval() for seed in (1, 2))
-    other.load_state_dict(saved.state_dict())
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    other.load_state_dict({key: value.float() for key, value in saved.state_dict().items()})
+    assert torch.equal(torch.rand(3), expected), "loading draws nothing of PyTorch's own"
     assert torch.equal(other(x), saved(x))
+    assert other.seed == 1
+    without = {key: value for key, value in saved.state_dict().items() if "_extra_state" not in key}
+    other.load_state_dict(without)
     assert other.seed == 1
 
 
@@ -139,7 +146,8 @@ def test_mistakes_are_one_line_that_says_what_is_meant() -> None:
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, dropout=2.0), "Encoder: dropout must be at least 0 and below 1, got 2.0"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, dropout="0.1"), "Encoder: dropout must be at least 0 and below 1, got '0.1'"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, activation="relu"), "Encoder: activation: got 'relu'; allowed: gelu, swiglu"),
-        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, seed=2**63), "Encoder: seed must fit into 64 bits, got 9223372036854775808"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, seed=1.5), "Encoder: seed must be a whole number of 64 bits, got 1.5"),
+        (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, seed=2**63), "Encoder: seed must be a whole number of 64 bits"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, grid=3), r"Encoder: grid must be \(rows, columns\), got 3"),
         (lambda: oscbench.nn.Encoder("kope", 16, 2, 1, grid=(0, 4)), "Encoder: rows of grid must be a whole number of at least 1"),
     ],

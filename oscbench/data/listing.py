@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from oscbench import catalog
 from oscbench.data.known import KNOWN
@@ -113,16 +112,8 @@ def _named_data(path: Path) -> list[str]:
     if not isinstance(suite, Suite):
         return []
     task = suite.task
-    values = {**_defaults(task.name), **task.settings()}.values()
+    values = {
+        **catalog.annotated("tasks", task.name),
+        **task.settings(),
+    }.values()  # what a task takes by itself too
     return sorted({value for value in values if isinstance(value, str) and value in KNOWN})
-
-
-def _defaults(task: str) -> dict[str, Any]:
-    """Settings that a task of the catalog has where a suite says nothing; a broken one's are not known."""
-    if task not in catalog.names("tasks"):
-        return {}
-    try:
-        fields = catalog.load("tasks", task).Config.model_fields
-    except Exception:  # whatever stands in somebody's file; `oscbench list tasks` says it
-        return {}
-    return {name: field.default for name, field in fields.items()}

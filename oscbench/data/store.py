@@ -305,13 +305,14 @@ def _take(path: Path, target: Path, *, link: bool) -> None:
 def _forget(root: Path, old: Entry | None, new: Entry) -> None:
     """Remove what a name meant before it was added again."""
     if old is not None and old.sha256 != new.sha256:
-        _remove(root / old.path)
+        with contextlib.suppress(OSError):  # what is left of it is in nobody's way
+            _remove(root / old.path)
 
 
 def _remove(place: Path) -> None:
     """Remove what a name stands for, and the folder of its hash where no other name has the same content."""
     if place.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place)
     else:
         place.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

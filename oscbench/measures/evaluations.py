@@ -30,7 +30,9 @@ class Evaluations(Measure):
         by_layer = evaluations_by_layer(subject)
         known = by_layer is not None
         value = Measurement(
-            value=None if by_layer is None else sum(by_layer),
+            value=None
+            if by_layer is None
+            else subject.model.trunk.repeats * sum(by_layer),  # each repeat as the last
             unit="1",
             label=label,
             direction="lower",

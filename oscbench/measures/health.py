@@ -3,6 +3,9 @@
 By layer, at the start and at the end, on a fixed probe batch: entropy and Gini of the attention, its distance from the identity and from
 uniform, how many receivers hear only themselves, the mechanism's own numbers (locked share, order), the order of its phases plain and
 weighted by attention, and the share of its parameters whose gradient is exactly 0; its flag leaves out words that the probe lacks.
+
+Padded tokens count as tokens: where there are many, entropy and Gini are those of shorter rows, and a mixing that is the identity may not
+be told as such.
 """
 
 from __future__ import annotations

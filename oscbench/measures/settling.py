@@ -49,7 +49,7 @@ class Settling(Measure):
     @torch.no_grad()
     def after(self, subject: Subject) -> Findings:
         """Integrate the trained last layer; null with its reason where nothing is pulled."""
-        horizons = sorted(self.config.horizons)
+        horizons = sorted(set(self.config.horizons))
         pulls = self._pulls(subject)
         labels = {f"settled_share_{t:g}": f"oscillators at their fixed point at T = {t:g}" for t in horizons}
         labels["apparent_antipodal_share"] = f"oscillators still far from it at T = {horizons[-1]:g}"

@@ -215,8 +215,8 @@ class AKOrN(Mechanism):
             over_positions: Tensor = norm(tokens.mT).mT
             return over_positions
         normed = normalise_real(tokens, ~context.key_padding_mask, self.config.dimension, norm.eps)
-        over_real: Tensor = normed * norm.weight + norm.bias
-        return over_real
+        over_real: Tensor = normed * norm.weight
+        return over_real if norm.bias is None else over_real + norm.bias
 
     def _hear(
         self, layer: int, step: int, x: Tensor, phases: tuple[Tensor, Tensor] | None, context: Context

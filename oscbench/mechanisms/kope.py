@@ -61,8 +61,9 @@ class KoPEConfig(MechanismConfig):
         learn_gamma: make γ a parameter, softplus of a raw number, at most 1.
         dynamics: `kuramoto`; `frozen` (phases stay at position, the coupling module is absent: "w/o Kuramoto");
             `random_walk` (control: steps of the same size in random directions, fixed per token);
-            `averaged` (control: a state of the same size and cost that is plainly averaged, with neither tangent
-            projection nor renormalisation).
+            `averaged` (control: a state of the same size and cost that is plainly averaged, with no tangent projection;
+            mixing brings its pairs back to length 1 before attention, and averages of phases agree more and more, so that
+            it synchronises nearly as Kuramoto's steps do: it says what the projection is worth, not what synchrony is).
         coupling: one coupling module `shared` by all blocks, or one `per_block`.
         rotate_values: turn values too; False is "only qk rotation".
         mix: mix phases within a head before they rotate.
@@ -243,7 +244,7 @@ class KoPE(Mechanism):
         mean = (
             softmax_attention(q.to(pairs.dtype), k.to(pairs.dtype), pairs, **context.hearing())
             if senders is None
-            else decode.softmax_attention(q, *senders)
+            else decode.softmax_attention(*(one.to(pairs.dtype) for one in (q, *senders)))
         )
         if context.key_padding_mask is not None:
             mean = torch.where(hears_nobody(context.key_padding_mask, context.is_causal), pairs, mean)

@@ -175,7 +175,8 @@ class SSA(Mechanism):
         scale = ((low + high) / 2).exp()
         rows = scale.repeat_interleave(self.shape.head_width)
         maps.omega.weight.mul_(rows[:, None])
-        maps.omega.bias.mul_(rows)
+        if maps.omega.bias is not None:
+            maps.omega.bias.mul_(rows)
         return {
             "layer": layer,
             "target_locked_share": self.config.init_locked,

@@ -80,7 +80,8 @@ class Disorder:
         """Where oscillators (B, H, N, n) rest that settled at fixed points under a pull of the same shape.
 
         `state` gives z + σ ε, brought back to the sphere. `frequency` lets them follow ż = A z + (I − z zᵀ) h from the fixed point to
-        T = 30, A = (M − Mᵀ)/2 and M normal with deviation σ, one A for the oscillator of each head and token, whatever the sequence.
+        T = 30, A = (M − Mᵀ)/2 and M normal with deviation σ, one A for the oscillator of each head and token,
+        whatever the sequence, and another for the next batch.
         """
         if self.kind == "state":
             return normalize(settled + self._noise(settled), dim=-1)

@@ -203,8 +203,8 @@ def continued(
         raise TrainedModelError(
             f"{_label(task)}: a model of it continues no text; char_lm and word_lm have one"
         )
-    if not 0 <= seed < 2**63:
-        raise TrainedModelError(f"seed: got {seed}; a whole number from 0 to 2^63 − 1")
+    if not (isinstance(seed, Integral) and -(2**63) <= seed < 2**63):
+        raise TrainedModelError(f"seed: got {seed}; a whole number of 64 bits")
     device = next(model.parameters()).device
     ids = task.encode(prompt)[None].to(device)
 

@@ -83,13 +83,14 @@ def crossing(suite: Suite, entry: MechanismEntry) -> list[str]:
             found = _allowed(entry.name, {**entry.settings, **dict(zip(swept, values, strict=True))})
         except catalog.UnknownNameError as error:
             raise SuiteError(str(error)) from error
+        if not set(found) & set(suite.positions):
+            under = ", ".join(f"{key}={plain(value)}" for key, value in zip(swept, values, strict=True))
+            raise SuiteError(
+                f"{entry.name}{f' with {under}' if under else ''} can have none of the suite's positions; it can have "
+                f"{', '.join(found)}; say its `position`"
+            )
         allowed += [position for position in found if position not in allowed]
-    crossed = [position for position in suite.positions if position in allowed]
-    if not crossed:
-        raise SuiteError(
-            f"{entry.name} can have none of the suite's positions; it can have {', '.join(allowed)}; say its `position`"
-        )
-    return crossed
+    return [position for position in suite.positions if position in allowed]
 
 
 def _allowed(name: str, settings: dict[str, Any]) -> list[str]:

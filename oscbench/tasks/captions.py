@@ -27,7 +27,17 @@ from oscbench.data.prepared import prepared
 from oscbench.models.backbones.dual import Dual
 from oscbench.models.trunk import named_seed
 from oscbench.settings import added
-from oscbench.tasks import Batch, Draw, DualInputs, Metric, Score, Split, TaskConfig, draw_number
+from oscbench.tasks import (
+    Batch,
+    Draw,
+    DualInputs,
+    Metric,
+    Score,
+    Split,
+    TaskConfig,
+    UnscoredError,
+    draw_number,
+)
 from oscbench.tasks.digits import digit_splits
 from oscbench.tasks.support.floors import histogram, logistic
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
@@ -209,6 +219,10 @@ class Captions(InMemoryTask):
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
         """1 where an image is nearer to its own caption than to any other of the batch."""
         return nearest_means_the_same(prediction, batch.targets)
+
+    def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """None: images are scored over a gallery, not among a batch (`evaluate`)."""
+        raise UnscoredError(f"{self.label}: images are scored over a gallery, not among those of a batch")
 
     @torch.no_grad()
     def evaluate(

@@ -83,6 +83,23 @@ def test_a_value_that_lost_seeds_hides_no_loss_of_another(finished: int) -> None
     assert 0.3 in grid.worse
 
 
+def test_values_that_lost_seeds_are_corrected_among_themselves() -> None:
+    rng = np.random.default_rng(1)
+    found = 0
+    for _ in range(10):
+        made = []
+        for step in range(12):
+            for seed in range(8):
+                dead = step >= 3 and seed == step % 8
+                more = {"status": "diverged", "reason": "x"} if dead else {}
+                score = None if dead else 0.9 + float(rng.normal(0, 0.01))
+                made.append(make_record("wave", seed, variant=f"gamma={step / 10:g}", value=score, **more))  # type: ignore[arg-type]
+        (grid,) = grids(study(made).single)
+        assert len(grid.lost) == 9
+        found += any(grid.against_best[value].p_holm <= 0.05 for value in grid.lost)
+    assert found == 0
+
+
 def test_no_loss_is_a_number_too() -> None:
     made = [
         make_record(

@@ -29,7 +29,7 @@ def test_without_biases_no_vector_is_left_but_the_norms_and_the_mechanisms_own(n
     linear = {
         f"{key}.bias"
         for key, module in plain.named_modules()
-        if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None
+        if isinstance(module, nn.Linear | nn.LayerNorm | nn.GroupNorm) and module.bias is not None
     }
     assert gone == linear
     ids = torch.randint(65, (2, 16), generator=torch.Generator().manual_seed(0))

@@ -104,13 +104,14 @@ class Grid:
         return self._found[values]
 
     def _closed(self, value: float) -> float:
-        """The largest p of all sets that hold a value and the best one; of very many values, the pair's over all pairs, which is larger."""
+        """The largest p of all sets of whole values that hold a value and the best one.
+
+        Of very many values, and of one that lost seeds, whose sets would be tested on few, the pair's over all pairs, which is larger.
+        """
         pair = frozenset((value, self.best))
-        others = [
-            one for one in self.whole if one not in pair
-        ]  # one that lost seeds would leave the sets few
-        if len(others) > MOST_OTHERS:
-            return min(1.0, self._apart(pair) * math.comb(len(self.whole), 2))
+        others = [one for one in self.whole if one not in pair]
+        if value not in self.whole or len(others) > MOST_OTHERS:
+            return min(1.0, self._apart(pair) * math.comb(len(self.means), 2))
         subsets = chain.from_iterable(combinations(others, size) for size in range(len(others) + 1))
         return max(self._apart(pair | frozenset(subset)) for subset in subsets)
 

@@ -121,7 +121,7 @@ class Backbone(nn.Module, ABC):
         config = self.config
         if not config.bias:
             for module in self.modules():
-                if isinstance(module, nn.Linear | nn.LayerNorm):
+                if isinstance(module, nn.Linear | nn.LayerNorm | nn.GroupNorm):
                     module.register_parameter("bias", None)
         if not next(self.parameters()).is_meta:
             initialise(self, seed, config.embedding_spread, config.weight_spread)

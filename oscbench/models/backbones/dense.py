@@ -78,6 +78,11 @@ class Dense(Backbone):
                 f"{self.added.mode} positions are those of {self.grid[0]} × {self.grid[1]} patches, "
                 f"an image has {grid[0]} × {grid[1]}"
             )
+        if grid != self.grid and self.trunk.mechanism.learns_places:
+            raise UnsupportedError(
+                f"{self.trunk.mechanism.label} has something of its own at each of {self.grid[0]} × {self.grid[1]} patches, "
+                f"an image has {grid[0]} × {grid[1]}"
+            )
         if grid not in self.positions:
             self.positions[grid] = image_positions(*grid, 0)
         return self.positions[grid]

@@ -57,7 +57,7 @@ def kuramoto_step(
         ValueError: shapes, dtypes or devices do not agree.
     """
     checks.phases("decode.kuramoto_step", cos, sin, q)
-    mean = at_least_float32(softmax_attention(q, k, phases))
+    mean = at_least_float32(softmax_attention(q, k, phases.to(q.dtype)))
     wide_cos, wide_sin = at_least_float32(cos), at_least_float32(sin)
     mean_cos, mean_sin = mean.chunk(2, dim=-1)
     along = mean_cos * wide_cos + mean_sin * wide_sin

@@ -145,7 +145,8 @@ def _course(experiment: Experiment) -> tuple[str, dict[str, str]]:
         rows,
         numbers=3,
     )
-    return (
-        f"\nWhile they train, on the first test images; steps are geometric means over seeds.\n\n{image}\n{told}\n",
-        files,
+    how = (
+        "While they train, on the first test images; half of the way is to where a quantity was farthest from its start, and steps are\n"
+        "geometric means over seeds."
     )
+    return f"\n{how}\n\n{image}\n{told}\n", files

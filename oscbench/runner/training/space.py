@@ -102,7 +102,9 @@ def check_names(suite: Suite, source: str, backbone: str) -> None:
     for index, (entry, names) in enumerate(zip(suite.mechanisms, fields, strict=True)):
         searched = {**suite.tune.space, **entry.tune}
         said = _said_by_position(catalog.load("mechanisms", entry.name)) & searched.keys()
-        if "model.position" in searched and said:
+        fixed = {f"settings.{key}" for key in (*entry.settings, *entry.grid)} & said
+        open_to_it = not (entry.position or suite.positions or fixed)
+        if "model.position" in searched and said and open_to_it:
             raise SuiteError(
                 f"{source}: mechanisms[{index}] ({entry.name}): model.position and {min(said)} are both searched, and a position "
                 "says both; keep model.position"

@@ -95,7 +95,7 @@ def wanted_match(spec: dict[str, Any]) -> dict[str, Any]:
 def as_reference(spec: dict[str, Any]) -> dict[str, Any]:
     """The spec with the mechanism that it is matched to, in the suite's model and at that mechanism's position, whatever the entry has."""
     wanted = wanted_match(spec)
-    others = {key: value for key, value in spec.items() if key != "own_model"}
+    others = {key: value for key, value in spec.items() if key not in ("own_model", "tuned")}
     own = {"own_model": wanted["own_model"]} if "own_model" in wanted else {}
     return {**others, "mechanism": wanted["reference"], **own}
 

@@ -15,9 +15,10 @@ from oscbench.runner.training.entries import position_of
 from oscbench.runner.training.loop import learning_rate_factor, steps_per_epoch
 from oscbench.runner.training.search import search, searches
 from oscbench.runner.training.space import beyond, own_space, rounded, trial_spec
-from oscbench.runner.training.specs import request_key
+from oscbench.runner.training.specs import as_reference, request_key
 from oscbench.suite import SuiteError, expand, load_points, load_suite
 from oscbench.suite.tune import Axis
+from oscbench.tasks import UnscoredError
 from oscbench.tasks.captions import Captions, CaptionsConfig
 from oscbench.tasks.self_supervised import SelfSupervised, SelfSupervisedConfig
 
@@ -117,6 +118,18 @@ def test_positions_are_crossed_with_what_each_setting_of_a_grid_can_have(tiny):
     ]
 
 
+def test_a_setting_of_a_grid_that_no_position_suits_is_refused(tiny):
+    with pytest.raises(SuiteError, match="torus with drift=true can have none of the suite's positions"):
+        planned(tiny(mechanisms="[{name: torus, grid: {drift: [true, false]}}]", positions="[learned]"))
+
+
+def test_an_entry_that_searches_neither_may_stand_beside_a_search_of_both(tiny):
+    space = "{model.position: {choices: [own, learned]}, settings.drift: {choices: [true, false]}}"
+    tune = f"{{trials: 2, seeds: 1, space: {space}}}"
+    assert planned(tiny(mechanisms="[{name: torus, position: own}]", tune=tune))
+    assert planned(tiny(mechanisms="[{name: torus, settings: {drift: true}}]", tune=tune))
+
+
 def test_a_warm_up_of_less_than_half_a_step_is_none_and_of_a_part_at_most_doubles():
     for steps, warmup in ((100, 0.001), (20, 0.01), (1000, 1e-5), (2, 0.1)):
         assert learning_rate_factor(0, steps, warmup) == 1.0
@@ -171,3 +184,18 @@ def test_matching_by_time_tells_a_searched_clip(tiny):
     without, clipped = ({**cell.spec, "tuned": {"clip": clip}} for clip in (None, 1.0))
     assert request_key(without) != request_key(clipped)
     assert request_key(clipped) == request_key(cell.spec)
+
+
+def test_a_control_leaves_its_reference_the_suites_clip(tiny):
+    control = "{name: kope, variant: control, match: {by: time, reference: softmax}}"
+    cells = planned(tiny(mechanisms=f"[softmax, kope, {control}]"))
+    spec = {**next(cell.spec for cell in cells if "own_match" in cell.spec), "tuned": {"clip": None}}
+    assert "tuned" not in as_reference(spec)
+
+
+def test_what_is_scored_over_a_gallery_is_not_scored_by_batch():
+    small = {"images_per_meaning": 1, "validation_images": 1, "test_images": 1, "single_digits": 10}
+    task = Captions(CaptionsConfig.model_validate(small))
+    batch = next(task.batches("validation", 4))
+    with pytest.raises(UnscoredError, match="over a gallery"):
+        task.scored([(torch.zeros(4, 2, 8), batch)])
