@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,17 @@ def test_the_folder_leads_to_every_page(made: dict[str, Document]) -> None:
 
 def test_tables_escape_what_would_end_a_cell() -> None:
     assert table(("a", "b"), [("x|y", "1")], numbers=1).splitlines()[2] == "| x\\|y |   1 |"
+
+
+def test_times_of_two_devices_stand_apart(reference: Loaded) -> None:
+    """A GPU's records beside those that are there: a table of their own, and no time beside scores of cells that a CPU trained."""
+    timed = [r for r in reference.records if r.suite == "timing_models"]
+    gpu = [
+        r.model_copy(update={"device": "cuda", "finished_utc": r.finished_utc + timedelta(days=9)})
+        for r in timed
+    ]
+    both = Loaded((*reference.records, *gpu), (), ())
+    text = make("cost", both).text
+    assert "## timing_models (cpu)" in text
+    assert "## timing_models (cuda)" in text
+    assert make("quality_and_time", both).text == make("quality_and_time", reference).text

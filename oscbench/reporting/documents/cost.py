@@ -25,15 +25,17 @@ _MEASURES = ("forward_ratio/", "backward_ratio/", "step_ratio/")
 
 
 def document(loaded: Loaded) -> Document:
-    """A table a timing suite: contenders down, shapes and passes across."""
-    suites: dict[str, list[Record]] = {}
+    """A table a timing suite and device: contenders down, shapes and passes across."""
+    suites: dict[tuple[str, str], list[Record]] = {}
     for record in loaded.records:
         if is_timing(record):
-            suites.setdefault(suite_name(record.suite), []).append(record)
+            suites.setdefault((suite_name(record.suite), record.device), []).append(record)
+    devices = {device for _, device in suites}
     parts = [_HEAD]
-    for suite, records in sorted(suites.items()):
+    for (suite, device), records in sorted(suites.items()):
         described = f"{description_of(suite, records[0].suite_description)} {_taken(records)}"
-        parts.append(f"\n## {suite}\n\n{described}\n\n{_table(records)}\n")
+        title = f"{suite} ({device})" if len(devices) > 1 else suite
+        parts.append(f"\n## {title}\n\n{described}\n\n{_table(records)}\n")
     return Document("".join(parts))
 
 

@@ -67,7 +67,7 @@ def document(loaded: Loaded) -> Document:
         (title, model, experiment, points)
         for title, suite, timing, model in _PANELS
         for experiment in _experiments(loaded, suite)
-        if (points := _points(experiment, _times(loaded, timing)))
+        if (points := _points(experiment, _times(loaded, timing, experiment)))
     ]
     if not found:
         return Document(_HEAD + nothing_of(loaded, [suite for _, suite, _, _ in _PANELS]))
@@ -106,9 +106,11 @@ class _Timed(NamedTuple):
     time: float
 
 
-def _times(loaded: Loaded, suite: str) -> list[_Timed]:
-    """Times of a training step over softmax's, of the newest record of a timing suite."""
-    own = [r for r in loaded.records if is_timing(r) and suite_name(r.suite) == suite]
+def _times(loaded: Loaded, suite: str, experiment: Experiment) -> list[_Timed]:
+    """Times of a training step over softmax's, of the newest record of a timing suite on a device of the trained cells."""
+    devices = {r.device for s in experiment.standings for r in s.finished}
+    timed = (r for r in loaded.records if is_timing(r) and suite_name(r.suite) == suite)
+    own = [r for r in timed if r.device in devices]
     if not own:
         return []
     newest = max(own, key=lambda record: record.finished_utc)
