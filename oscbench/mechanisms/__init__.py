@@ -258,7 +258,8 @@ class Mechanism(nn.Module, ABC):
     `oscbench.ops.disorder` that its `mix` heeds where `disorder` is set on a trained model. `draws_anew` says that every training
     pass draws from a generator of its own on the host, so that no pass can be repeated or captured; where `draw` is set on a trained
     model to a number, each sample starts from a draw of its own that depends on that number. `learns_places` says that each place of the
-    training grid has parameters of its own, so that an image of another grid has none.
+    training grid has parameters of its own, so that an image of another grid has none. `residual_outputs` are the names of its
+    linear maps that write into the residual stream.
     """
 
     Config: ClassVar[type[MechanismConfig]] = MechanismConfig
@@ -272,6 +273,7 @@ class Mechanism(nn.Module, ABC):
     disorder: Disorder | None = None
     draws_anew: bool = False
     learns_places: ClassVar[bool] = False
+    residual_outputs: ClassVar[tuple[str, ...]] = ("out",)
     draw: int | None = None
     stream: Stream = EuclideanStream()
     why_not_cached: str = "its file keeps nothing for the tokens to come"

@@ -107,6 +107,7 @@ class AKOrN(Mechanism):
     traits = Traits(order_sensitive=True, iterative=True, needs_position=True, cacheable=True)
     own_position = "rotary angles"
     own_position_setting = "rotary"
+    residual_outputs = ("read_out",)
     noise: Tensor
     num_draws: Tensor
     examples = (

@@ -192,10 +192,6 @@ def _check_attention(mechanism: Mechanism, layer: int, attention: Any, tokens: T
         )
 
 
-RESIDUAL_OUTPUTS = ("out", "down")
-"""Names of the linear maps that write into the residual stream: a mechanism's last one, and an MLP's."""
-
-
 def initialise(
     model: nn.Module, seed: int, embedding_spread: float = 0.5, weight_spread: float | None = None
 ) -> None:
@@ -209,6 +205,7 @@ def initialise(
     With a `weight_spread`, weights are normal with that standard deviation instead, and with it over √(2 · layers) where they write into the
     residual stream, as in GPT-2 (whose spread is 0.02).
     """
+    shares = {} if weight_spread is None else _residual_shares(model)
     for name, module in model.named_modules():
         generator = torch.Generator().manual_seed(named_seed(seed, name))
         if isinstance(module, nn.Linear):
@@ -216,9 +213,8 @@ def initialise(
             if weight_spread is None:
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             else:
-                writes = name.rpartition(".")[2] in RESIDUAL_OUTPUTS
-                share = (2 * _layers(model)) ** -0.5 if writes else 1.0
-                nn.init.normal_(module.weight, std=weight_spread * share, generator=generator)
+                std = weight_spread * shares.get(name, 1.0)
+                nn.init.normal_(module.weight, std=std, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
@@ -242,9 +238,16 @@ class Unstarted(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _layers(model: nn.Module) -> int:
-    """Blocks of the trunk in a model, or of one that stands alone."""
-    return next(len(module.mlps) for module in model.modules() if isinstance(module, Trunk))
+def _residual_shares(model: nn.Module) -> dict[str, float]:
+    """1/√(2 · layers) of its own trunk for each linear map that writes into a residual stream: an MLP's last, and the mechanism's."""
+    found = {}
+    for prefix, trunk in model.named_modules():
+        if isinstance(trunk, Trunk):
+            writing = ("down", *trunk.mechanism.residual_outputs)
+            for name, module in trunk.named_modules(prefix=prefix):
+                if isinstance(module, nn.Linear) and name.rpartition(".")[2] in writing:
+                    found[name] = (2 * len(trunk.mlps)) ** -0.5
+    return found
 
 
 def named_seed(seed: int, name: str) -> int:

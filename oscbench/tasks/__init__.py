@@ -223,7 +223,7 @@ class Task(ABC):
 
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
         """One score an example; their mean over a split is the metric. A task whose metric is no such mean writes `count` and `finish`."""
-        raise UnscoredError(f"{self.label}: no single example is scored")
+        raise UnscoredError(f"{type(self).__name__} scores no single example")
 
     def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """What a batch adds to the sums that `finish` makes metrics of, by name.

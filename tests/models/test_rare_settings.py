@@ -39,6 +39,23 @@ def test_evaluations_are_those_of_all_repeats(repeats: int) -> None:
     assert Evaluations(Evaluations.Config()).after(subject).measures["evaluations"].value == 10 * repeats
 
 
+@pytest.mark.parametrize(
+    ("name", "writes", "inside"), [("softmax", "out", "q"), ("akorn", "read_out", "out")]
+)
+def test_a_spread_is_smaller_for_what_writes_into_the_residual_stream(
+    name: str, writes: str, inside: str
+) -> None:
+    mechanism = text_model(name, {}, width=64, layers=4, weight_spread=0.02).trunk.mechanism
+    spreads = {
+        end: torch.cat(
+            [m.weight.detach().flatten() for n, m in mechanism.named_modules() if n.endswith(f".{end}")]
+        ).std()
+        for end in (writes, inside)
+    }
+    assert float(spreads[writes]) == pytest.approx(0.02 / 8**0.5, rel=0.05)
+    assert float(spreads[inside]) == pytest.approx(0.02, rel=0.05)
+
+
 @pytest.mark.parametrize(("name", "reads"), [("fixed_query", False), ("rope", True)])
 def test_what_has_something_of_its_own_at_every_place_reads_no_other_grid(name: str, reads: bool) -> None:
     mechanism = catalog.load("mechanisms", name)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from oscbench.models.trunk import Output
 from oscbench.runner.scores import scored
-from oscbench.tasks import Batch, Metric, Score, Split, Task
+from oscbench.tasks import Batch, Metric, Score, Split, Task, UnscoredError
 from oscbench.tasks.digits import Digits, DigitsConfig
 
 CPU = torch.device("cpu")
@@ -98,5 +98,5 @@ def test_by_default_a_metric_is_the_mean_of_scores_and_subsets_are_named_after_i
 
 
 def test_a_task_without_scores_says_so() -> None:
-    with pytest.raises(NotImplementedError, match="Ratio scores no single example"):
+    with pytest.raises(UnscoredError, match="Ratio scores no single example"):
         Ratio().scores(torch.zeros(1), Batch(torch.zeros(1), torch.zeros(1)))
