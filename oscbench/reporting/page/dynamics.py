@@ -24,6 +24,8 @@ QUANTITIES = {
 """What the picture shows unless told otherwise, as far as there is any: 0 to 1, by the name that curves give it."""
 LETTERS = 20
 """Of a quantity's name, beside its row."""
+MOST_COLUMNS, LINE, LEGEND = 4, 6, 62
+"""Of the legend: columns at most, and in letters what a line takes beside its name, and the width of all."""
 MOST_LAYERS = 4
 """Columns that a phone has room for; of more layers, the first, the last, and some evenly between."""
 
@@ -58,10 +60,22 @@ def draw_dynamics(
         for entry, (name, look) in named.items()
         if (table["entry"] == entry).any()
     ]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(4, len(handles)), fontsize=8, frameon=False
-    )
+    columns = _columns([str(handle.get_label()) for handle in handles])
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """As many columns of a legend, four at most, as names of these lengths leave room for beside their lines."""
+    for count in range(min(MOST_COLUMNS, len(names)), 1, -1):
+        parts = np.array_split(np.array([len(name) for name in names]), count)
+        if sum(int(part.max()) + LINE for part in parts) <= LEGEND:
+            return count
+    return 1
+
+
+LONG, FEW_TICKS = 1000, 3
+"""Steps from which on every power of ten beside the next would run into it, and how many are told then."""
 
 
 def shown_layers(table: pd.DataFrame) -> list[int]:
@@ -103,7 +117,10 @@ def _by_step(axes: Axes, steps: pd.Series) -> None:
     gaps = np.diff(np.unique(steps))
     if len(gaps) and np.median(gaps) < np.mean(gaps) / 2:
         axes.set_xscale("symlog", linthresh=1.0)
-        axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10.0, linthresh=1.0))
+        ticks = SymmetricalLogLocator(base=10.0, linthresh=1.0)
+        if steps.max() >= LONG:
+            ticks.set_params(numticks=FEW_TICKS)
+        axes.xaxis.set_major_locator(ticks)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:g}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(2, integer=True))

@@ -16,6 +16,7 @@ from oscbench.analysis.study import Study, assemble
 from oscbench.records import Curve, Measurement, Record
 from oscbench.reporting.documents import make
 from oscbench.reporting.page.blocks import Folded, Prose
+from oscbench.reporting.page.dynamics import _columns
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.images import GROWN, painted, parted
 from oscbench.reporting.page.table import Table
@@ -224,6 +225,20 @@ def test_a_page_tells_where_binding_began_and_ended_and_when_it_was_half_way() -
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["wave", "0.100", "1.30", "2 (3 of 3 seeds)"]
     assert "segmentation_scene_panoptic-light.svg" in page.text
     assert "segmentation_scene_panoptic-dark.svg" in page.pictures
+
+
+def test_a_legend_has_as_many_columns_as_its_names_leave_room_for() -> None:
+    assert _columns(["KoPE", "KoPE (frozen)", "RoPE (values)", "softmax"]) == 4
+    many = [
+        "RoPE (values)",
+        "RoPE (values) at equal FLOPs",
+        "RoPE (learned)",
+        "KoPE",
+        "KoPE (frozen)",
+        "softmax",
+    ]
+    assert _columns(many) == 2
+    assert _columns(["a" * 70, "b" * 70]) == 1
 
 
 def test_binding_by_layer_stands_beside_its_floors() -> None:
