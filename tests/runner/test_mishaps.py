@@ -111,7 +111,8 @@ def steps_there(folder):
 def test_a_killed_run_goes_on_inside_its_cells(tiny, tmp_path, capfd, how):
     gated = f"{{name: 'throwaway_mechanisms:Gated', settings: {{folder: {tmp_path}}}}}"
     suite, results = tiny(mechanisms=f"[{gated}]", train=LONG), tmp_path / "results"
-    minutes = "0.01" if how is signal.SIGKILL else "1000"
+    # Far below what a cell takes, on a fast machine too: one that ends before its first checkpoint leaves none to wait for.
+    minutes = "0.0005" if how is signal.SIGKILL else "1000"
     # Where the run below goes on: in another folder Python may find another copy of the package, of another commit.
     process = start("run", suite, "--results", results, "--checkpoint-minutes", minutes, cwd=Path.cwd())
     try:
