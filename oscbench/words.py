@@ -42,6 +42,11 @@ def significant(value: float, digits: int = 3) -> str:
     return signed(f"{value:.{digits - 1}e}")
 
 
+def mark(text: str) -> str:
+    """Eight digits that tell a text from others whose names are spelled alike."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def slug(text: str) -> str:
     """A text as the name of an anchor or a file; of a long one its beginning, and a hash that tells it from others that begin so."""
     signed_apart = re.sub(r"(?<![^\W_])-(?=\.?\d)", " minus ", text.lower())  # -1 is not 1
@@ -49,7 +54,7 @@ def slug(text: str) -> str:
     if len(whole.encode()) <= LONGEST_NAME:
         return whole
     start = whole.encode()[:LONGEST_NAME].decode(errors="ignore").rstrip("-")
-    return f"{start}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return f"{start}-{mark(text)}"
 
 
 def capitalised(label: str) -> str:

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from oscbench import words
 from oscbench.analysis.fairness import (
     control_notes,
     machine,
@@ -32,19 +31,6 @@ from oscbench.words import MINUS, capitalised, ranges
 
 COMPUTE = 1.05
 """A larger ratio of FLOPs is told as a caveat."""
-VERDICT_SEEDS = 8
-"""Paired seeds that a declared comparison needs for a verdict, and any to be called equivalent; fewer give estimates."""
-VERDICT_COMPARISONS = 5
-"""Comparisons that one family may declare where verdicts are wanted: with more of them eight seeds can decide nothing."""
-
-
-def no_verdict(comparisons: int, seeds: int) -> list[str]:
-    """Why so many declared comparisons of so many paired seeds each give estimates only; nothing where they can give verdicts."""
-    many = f"{comparisons} comparisons are declared, and a verdict takes at most {VERDICT_COMPARISONS}"
-    few = f"{words.many(seeds, 'paired seed')}, and a verdict takes at least {VERDICT_SEEDS}"
-    return [many] * (comparisons > VERDICT_COMPARISONS) + [few] * (seeds < VERDICT_SEEDS)
-
-
 LOST_ITSELF = ("diverged", "oom")
 """States of a run that its entry lost by itself, and not by the machine or a mistake."""
 IN_WORDS = {"underpowered": "too few seeds for a verdict"}

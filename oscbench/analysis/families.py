@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from oscbench.analysis.comparison import IN_WORDS, VERDICT_SEEDS, Comparison, no_verdict
+from oscbench.analysis.comparison import IN_WORDS, Comparison
 from oscbench.analysis.experiment import Experiment
+from oscbench.analysis.limits import VERDICT_SEEDS, no_verdict
 from oscbench.analysis.statistics.equivalence import Equivalence, two_one_sided
 from oscbench.analysis.statistics.multiplicity import can_pass, holm, seeds_needed, simultaneous_level
 from oscbench.analysis.statistics.seeds import ALPHA, Interval, mean_interval
@@ -103,7 +104,7 @@ def _after_their_overall(
     """Points of suites that vary, whose p is at least that of their pair over all values.
 
     Every pair brings as many tests as there are values, which are corrected among themselves: without this, many pairs would bring many
-    chances to find one value that differs.
+    chances to find one value that differs. Where the pair gives estimates only, so do its points.
     """
     overall = {
         (experiment.slug, c.pair): c

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from oscbench import words
 from oscbench.analysis.comparison import Aggregate, Comparison
 from oscbench.analysis.experiment import Experiment, make_experiment
 from oscbench.analysis.fairness import matching_mode
@@ -187,8 +187,7 @@ def _told_apart(experiments: Sequence[Experiment]) -> list[Experiment]:
     spelled = Counter(one.slug for one in experiments)
 
     def apart(one: Experiment) -> Experiment:
-        whole = f"{one.suite}|{one.task}|{one.protocol}"
-        return replace(one, slug=f"{one.slug}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}")
+        return replace(one, slug=f"{one.slug}-{words.mark(f'{one.suite}|{one.task}|{one.protocol}')}")
 
     return [apart(one) if spelled[one.slug] > 1 else one for one in experiments]
 

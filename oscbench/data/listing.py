@@ -111,9 +111,6 @@ def _named_data(path: Path) -> list[str]:
         return []
     if not isinstance(suite, Suite):
         return []
-    task = suite.task
-    values = {
-        **catalog.annotated("tasks", task.name),
-        **task.settings(),
-    }.values()  # what a task takes by itself too
+    # A task has data that it takes by itself too, where a suite says nothing.
+    values = {**catalog.annotated("tasks", suite.task.name), **suite.task.settings()}.values()
     return sorted({value for value in values if isinstance(value, str) and value in KNOWN})

@@ -29,10 +29,9 @@ class Evaluations(Measure):
     def _count(self, subject: Subject, name: str, label: str) -> Findings:
         by_layer = evaluations_by_layer(subject)
         known = by_layer is not None
+        repeats = subject.model.trunk.repeats  # each is taken to be as the last, which alone is told
         value = Measurement(
-            value=None
-            if by_layer is None
-            else subject.model.trunk.repeats * sum(by_layer),  # each repeat as the last
+            value=None if by_layer is None else repeats * sum(by_layer),
             unit="1",
             label=label,
             direction="lower",

@@ -259,7 +259,8 @@ class Mechanism(nn.Module, ABC):
     pass draws from a generator of its own on the host, so that no pass can be repeated or captured; where `draw` is set on a trained
     model to a number, each sample starts from a draw of its own that depends on that number. `learns_places` says that each place of the
     training grid has parameters of its own, so that an image of another grid has none. `residual_outputs` are the names of its
-    linear maps that write into the residual stream.
+    linear maps that write into the residual stream. What it draws and never trains stands in buffers that are not persistent, or follows
+    from a number `seed` of its own.
     """
 
     Config: ClassVar[type[MechanismConfig]] = MechanismConfig

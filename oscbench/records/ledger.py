@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from oscbench import words
 from oscbench.records import packed
 from oscbench.records.identity import digest
 from oscbench.records.reading import contents
@@ -160,7 +160,7 @@ def is_trial(suite: str) -> bool:
 
 def ledger_path(store: Store, suite: str) -> Path:
     """Where the ledger of a suite's label lies, beside its records."""
-    mark = "" if suite == suite_name(suite) else f"-{hashlib.sha256(suite.encode()).hexdigest()[:8]}"
+    mark = "" if suite == suite_name(suite) else f"-{words.mark(suite)}"
     return store.folder(suite) / f"tuning{mark}{LEDGER_SUFFIX}"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from oscbench import words
 from oscbench.errors import UserError
 from oscbench.records import packed, writing
 from oscbench.records.index import FolderIndex
@@ -114,7 +114,7 @@ class Store:
 
     def path(self, suite: str, task: str, mechanism: str, variant: str, seed: int, identity: str) -> Path:
         """Where the record of such a cell lies."""
-        label = "" if suite == suite_name(suite) else f"-{hashlib.sha256(suite.encode()).hexdigest()[:8]}"
+        label = "" if suite == suite_name(suite) else f"-{words.mark(suite)}"
         name = (
             f"{_short(task)}-{_short(mechanism)}-{_short(variant)}-seed{seed}-{_slug(identity)}{label}.json"
         )

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from oscbench import catalog, words
+from oscbench.analysis.limits import no_verdict
 from oscbench.errors import nearest
 from oscbench.machine.environment import cores
 from oscbench.records import Record, Store, asked, suite_name
@@ -244,11 +245,7 @@ def _planned(
 
 def _tell_of_verdicts(suite: Suite) -> None:
     """Say beforehand where what a suite declares will give estimates only."""
-    if not suite.compare:
-        return
-    from oscbench.analysis.comparison import no_verdict  # which loads SciPy
-
-    if why := no_verdict(len(suite.compare), paired_seeds(suite)):
+    if suite.compare and (why := no_verdict(len(suite.compare), paired_seeds(suite))):
         _tell(f"{suite.name}: what it compares gives estimates only: {'; '.join(why)}")
 
 

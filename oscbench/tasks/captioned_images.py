@@ -25,7 +25,7 @@ from oscbench.errors import UserError
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, Task, TaskConfig, UnscoredError
 from oscbench.tasks.support.images.captioned import LAYOUT, Captioned, captioned
 from oscbench.tasks.support.images.pictures import decoded, pillow
-from oscbench.tasks.support.pairs import TwoTowers, info_nce, nearest_means_the_same
+from oscbench.tasks.support.pairs import TwoTowers, info_nce
 from oscbench.tasks.support.text.words import WORDS_AND_PUNCTUATION, words_of
 
 PREPARATION = "captioned_images v1"
@@ -148,10 +148,6 @@ class CaptionedImages(Task):
         return info_nce(prediction, batch.targets)
 
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """1 where an image's nearest caption of the batch is its own."""
-        return nearest_means_the_same(prediction, batch.targets)
-
-    def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """None: images are scored over a gallery, not among a batch (`evaluate`)."""
         raise UnscoredError(f"{self.label}: images are scored over a gallery, not among those of a batch")
 

@@ -41,7 +41,7 @@ from oscbench.tasks import (
 from oscbench.tasks.digits import digit_splits
 from oscbench.tasks.support.floors import histogram, logistic
 from oscbench.tasks.support.in_memory import BAGS, InMemoryTask
-from oscbench.tasks.support.pairs import TwoTowers, info_nce, nearest_means_the_same
+from oscbench.tasks.support.pairs import TwoTowers, info_nce
 from oscbench.tasks.support.scenes.side_by_side import compose
 from oscbench.tasks.support.text.caption_grammar import PAIRS, Grammar, relation_of
 from oscbench.tasks.support.training_subsets import drawn
@@ -217,10 +217,6 @@ class Captions(InMemoryTask):
         return info_nce(prediction, batch.targets)
 
     def scores(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """1 where an image is nearer to its own caption than to any other of the batch."""
-        return nearest_means_the_same(prediction, batch.targets)
-
-    def count(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """None: images are scored over a gallery, not among a batch (`evaluate`)."""
         raise UnscoredError(f"{self.label}: images are scored over a gallery, not among those of a batch")
 

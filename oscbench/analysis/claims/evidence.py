@@ -9,10 +9,11 @@ from typing import Literal
 
 from oscbench import words
 from oscbench.analysis.claims.ledger import Ask
-from oscbench.analysis.comparison import LOST_ITSELF, VERDICT_SEEDS, Comparison
+from oscbench.analysis.comparison import LOST_ITSELF, Comparison
 from oscbench.analysis.costs.growth import is_timing
 from oscbench.analysis.floors import AboveFloor, above_floor, is_floor
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.limits import VERDICT_SEEDS
 from oscbench.analysis.selection import (
     Entry,
     Pair,

@@ -24,7 +24,8 @@ from oscbench.analysis.claims.evidence import (
     p_told,
 )
 from oscbench.analysis.claims.ledger import Ask, Difference, FailsLess
-from oscbench.analysis.comparison import VERDICT_SEEDS, Comparison
+from oscbench.analysis.comparison import Comparison
+from oscbench.analysis.limits import VERDICT_SEEDS
 from oscbench.analysis.statistics.equivalence import read_margin
 from oscbench.analysis.statistics.failures import Threshold, failures, fewer_failures_p
 from oscbench.analysis.statistics.seeds import ALPHA, Floats, mean_interval

@@ -5,7 +5,6 @@ A section knows nothing of HTML, Markdown or LaTeX, and a renderer knows nothing
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
@@ -139,12 +138,8 @@ class Page:
 def page_of(suite: str) -> str:
     """File of a suite's page; a name that others may be spelled like there has a hash too."""
     spelled = words.slug(suite)
-    plain = spelled.replace("-", "_") == suite
-    return (
-        f"suite-{spelled}.html"
-        if plain
-        else f"suite-{spelled}-{hashlib.sha256(suite.encode()).hexdigest()[:8]}.html"
-    )
+    mark = "" if spelled.replace("-", "_") == suite else f"-{words.mark(suite)}"
+    return f"suite-{spelled}{mark}.html"
 
 
 def walk(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -234,9 +234,8 @@ def beyond(axis: Axis, end: str) -> list[int | float]:
     ordered = sorted(axis.choices, reverse=end == "low")
     last, before = ordered[-1], ordered[-2]
     rising = sorted(axis.choices)
-    growing = rising[-1] - rising[-2] > (rising[1] - rising[0]) * (
-        1 + 1e-9
-    )  # 0.4 - 0.3 is more than 0.2 - 0.1
+    first, final = rising[1] - rising[0], rising[-1] - rising[-2]
+    growing = final > first * (1 + 1e-9)  # 0.4 - 0.3 is more than 0.2 - 0.1
     if growing and min(last, before) > 0:
         found = [last * (last / before) ** (step + 1) for step in range(STEPS)]
     else:

@@ -54,10 +54,3 @@ def info_nce(pairs: Tensor, meanings: Tensor) -> Tensor:
     logits = (images @ captions.T).masked_fill(same, float("-inf"))
     own = torch.arange(len(logits), device=logits.device)
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
-
-
-def nearest_means_the_same(pairs: Tensor, meanings: Tensor) -> Tensor:
-    """1 where an image (of pairs (B, 2, E)) is nearer to a caption of its own meaning than to any other of the batch."""
-    images, captions = pairs.unbind(1)
-    nearest = (images @ captions.T).argmax(1)
-    return (meanings[nearest] == meanings).float()
