@@ -291,11 +291,12 @@ class AKOrN(Mechanism):
 
 def _noise(seed: int, shape: Shape) -> Tensor:
     """(max_length, D) normal numbers, each position from a generator of its own, so that none depends on how many follow."""
-    rows = []
-    for position in range(shape.max_length):
-        generator = torch.Generator(device="cpu").manual_seed(seed + position)
-        rows.append(torch.randn(shape.width, generator=generator, device="cpu"))
-    return torch.stack(rows)
+    generators = (
+        torch.Generator(device="cpu").manual_seed(seed + position) for position in range(shape.max_length)
+    )
+    return torch.stack(
+        [torch.randn(shape.width, generator=generator, device="cpu") for generator in generators]
+    )
 
 
 mechanism = AKOrN
