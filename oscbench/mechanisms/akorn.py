@@ -291,12 +291,8 @@ class AKOrN(Mechanism):
 
 def _noise(seed: int, shape: Shape) -> Tensor:
     """(max_length, D) normal numbers, each position from a generator of its own, so that none depends on how many follow."""
-    generators = (
-        torch.Generator(device="cpu").manual_seed(seed + position) for position in range(shape.max_length)
-    )
-    return torch.stack(
-        [torch.randn(shape.width, generator=generator, device="cpu") for generator in generators]
-    )
+    generators = [torch.Generator(device="cpu").manual_seed(seed + n) for n in range(shape.max_length)]
+    return torch.stack([torch.randn(shape.width, generator=each, device="cpu") for each in generators])
 
 
 mechanism = AKOrN
