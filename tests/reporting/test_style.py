@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.figure import Figure
 
 from oscbench import catalog, words
@@ -16,6 +18,8 @@ from oscbench.reporting.page.figure import focus, line_of_means, name_ends
 from oscbench.reporting.page.style import PALETTE, look_of
 from oscbench.reporting.render.latex import escaped
 from oscbench.reporting.sections.curves import mean_curve, thin
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -120,6 +124,20 @@ def test_a_colour_belongs_to_a_mechanism_and_no_two_of_this_package_share_one() 
     assert look_of(Entry("m", "default")).line == "-"
     variants = {look_of(Entry("m", f"v{i}"))[1:] for i in range(40)}
     assert len(variants) > 15, "variants are told apart by marker and line"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "suites").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_no_two_variants_that_a_suite_sets_beside_each_other_share_a_line(path: Path) -> None:
+    """Entries that a suite writes down; what it varies by value or position is not drawn over training together."""
+    entries = [
+        Entry(one["name"], one.get("variant", "default"))
+        for one in yaml.safe_load(path.read_text(encoding="utf-8")).get("mechanisms", ())
+        if isinstance(one, dict)
+    ]
+    for name, group in itertools.groupby(sorted(entries), lambda entry: entry.mechanism):
+        variants = sorted({entry.variant for entry in group})
+        lines = {look_of(Entry(name, variant)).line for variant in variants}
+        assert len(lines) == len(variants), f"{name}: {variants}"
 
 
 def test_an_outlier_does_not_squeeze_the_others() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from oscbench.analysis.selection import Entry
 
@@ -29,8 +29,11 @@ PALETTE = (
     ("#c9605a", "#d8303f"),
 )
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
-LINES = ("-", "--", "-.", ":")
+# A variant's lines; the solid one is an entry's without a variant. Pairs are Matplotlib's: an offset, and lengths on and off.
+Line: TypeAlias = str | tuple[float, tuple[float, ...]]
+LINES: tuple[Line, ...] = ("--", "-.", ":", (0, (7, 1.5)), (0, (3, 1.2, 1, 1.2, 1, 1.2)), (0, (1, 3)))
 _SALT = 8724
+_LINE_SALT = 50
 
 _DARK = {INK: ("ink", "#e6e8eb"), MUTED: ("muted", "#9aa3ae"), GRID: ("grid", "#2e343c")}
 
@@ -46,26 +49,23 @@ class Look(NamedTuple):
 
     colour: str
     marker: str
-    line: str
+    line: Line
 
 
 def look_of(entry: Entry) -> Look:
     """Colour by the mechanism's name and marker and line by the variant's, whatever else a report holds.
 
-    A name's place in the palette is a hash of it. The salt was chosen once, so that the mechanisms of this package share no colour (a test
-    holds that); another mechanism may share one with them, never its marker too by chance alone.
+    A name's place in the palette is a hash of it. Salts were chosen once, so that the mechanisms of this package share no colour, and no
+    two variants of one mechanism in a suite of ours a line (a test holds both); others may share one with them by chance.
     """
-    mark = (
-        _place(entry.variant, len(MARKERS))
-        if entry.variant != "default"
-        else _place(entry.mechanism, len(MARKERS))
-    )
-    line = "-" if entry.variant == "default" else LINES[_place(entry.variant, len(LINES))]
-    return Look(PALETTE[_place(entry.mechanism, len(PALETTE))][0], MARKERS[mark], line)
+    plain = entry.variant == "default"
+    marker = MARKERS[_place(entry.mechanism if plain else entry.variant, len(MARKERS))]
+    line = "-" if plain else LINES[_place(entry.variant, len(LINES), _LINE_SALT)]
+    return Look(PALETTE[_place(entry.mechanism, len(PALETTE))][0], marker, line)
 
 
-def _place(name: str, count: int) -> int:
-    return int.from_bytes(sha256(f"{_SALT}:{name}".encode()).digest()[:8]) % count
+def _place(name: str, count: int, salt: int = _SALT) -> int:
+    return int.from_bytes(sha256(f"{salt}:{name}".encode()).digest()[:8]) % count
 
 
 def settings() -> dict[Any, Any]:
