@@ -83,6 +83,7 @@ def test_a_page_tells_no_records_from_too_few() -> None:
         ("captions", "captions"),
         ("agreement", "agreement"),
         ("segmentation", "camvid"),
+        ("without_labels", "object_discovery"),
     )
     for name, suite in suites:
         assert "no records here yet" in told(name, {})
@@ -206,6 +207,20 @@ def test_why_verdicts_are_withheld_is_told_once() -> None:
     text = make("images", Loaded(tuple(cells), (), ())).text
     assert text.count("this task ranks no entries") == 1
     assert "Verdicts are withheld: the best entry" in text
+
+
+def test_training_without_labels_is_told_beside_what_attends_to_nothing() -> None:
+    floors = [r.model_copy(update={"spec": r.spec | {"kind": "floor"}}) for r in toy("pixels", [0.37])]
+    cells = [*toy("wave", [0.30, 0.31, 0.32]), *toy("plain", [0.20, 0.21, 0.22]), *floors]
+
+    def text(records: list[Record]) -> str:
+        named = tuple(r.model_copy(update={"suite": "self_supervised"}) for r in records)
+        return make("without_labels", Loaded(named, (), ())).text
+
+    (line,) = [row for row in text(cells).splitlines() if "at best" in row]
+    assert line.endswith("at best wave 31.0 %; of what attends to nothing, pixels 37.0 %.")
+    assert "Verdicts are withheld: " in text(cells)
+    assert "at best" not in text(cells[:-1]), "no floor was recorded"
 
 
 def test_flags_stand_in_tables_where_there_are_any() -> None:

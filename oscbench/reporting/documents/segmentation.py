@@ -12,6 +12,7 @@ from oscbench.analysis.dynamics import half_way
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document, picture, table
+from oscbench.reporting.documents.support.bound import bound
 from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
@@ -30,15 +31,11 @@ from oscbench.reporting.documents.support.tables import (
     positions_row,
     scores_table,
     seeds_row,
-    table_of,
 )
 from oscbench.reporting.sections.binding import (
-    COLUMNS,
-    attention_told,
     followed,
     over_training_picture,
     phases_told,
-    reading,
 )
 
 RANK = 40
@@ -60,11 +57,6 @@ _MEASURES = {
     "sq": "SQ, overlap of matched segments",
     "rq": "RQ, F1 of matching",
 }
-_BINDING = ("fg_ari", "mixed_fg_ari", "synchrony", "attention")
-_BOUND = """What phases and attention group, in the last layer after training. Patches of an object lie side by side, so anything that follows
-place groups them. Floors: phases before the first layer, a random walk from there in equal steps, coordinates, coordinates of bright patches
-alone (where recorded), and another image.
-FG-ARI's ceiling: patches that know their object. Means over seeds; the differences below have 95 % t intervals, each for itself."""
 
 
 def document(loaded: Loaded) -> Document:
@@ -108,17 +100,8 @@ def _of(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, str]]:
         f"\n## {experiment.title}\n\n{described}\n\n"
         f"{words.capitalised(experiment.metric_label)}, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}\n\n"
         f"What each reaches:\n\n{scores_table('On the test', entries, told, above)}{flags_told(entries)}\n"
-        f"{_bound(experiment)}{course}{search_of(experiment, loaded)}"
+        f"{bound(experiment)}{course}{search_of(experiment, loaded)}"
     ), files
-
-
-def _bound(experiment: Experiment) -> str:
-    """Binding as a table and in sentences; empty where the suite does not measure it."""
-    found = [one for name in _BINDING for s in experiment.standings if (one := reading(s, name)) is not None]
-    if not found:
-        return ""
-    told = "\n".join(f"- {answer}." for answer in (*phases_told(experiment), *attention_told(experiment)))
-    return f"\n{_BOUND}\n\n{table_of(COLUMNS, found, numbers=len(COLUMNS) - 2)}\n\n{told}\n"
 
 
 def _course(experiment: Experiment) -> tuple[str, dict[str, str]]:

@@ -226,11 +226,11 @@ def standings_table(experiment: Experiment, baseline: Entry | None) -> str:
     return (
         table([*headings, "Seeds", "Forward FLOPs"], rows, numbers=2)
         + flags_told(told)
-        + _withheld(experiment)
+        + withheld_told(experiment)
     )
 
 
-def _withheld(experiment: Experiment) -> str:
+def withheld_told(experiment: Experiment) -> str:
     """Why no comparison of a table has a verdict, once for all; empty where they have."""
     reason = next((c.withheld for c in experiment.comparisons if c.withheld), "")
     return f"\n\nVerdicts are withheld: {reason}." if reason else ""
