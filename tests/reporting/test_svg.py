@@ -86,3 +86,20 @@ def test_a_text_survives_whatever_is_in_it(text: str) -> None:
     figure = Figure()
     hint(figure.subplots().plot([0], [0], "o")[0], text)
     assert titles(finish(figure, "toy", "seeds", "Toy", "A point.").svg) == [text]
+
+
+def test_a_picture_is_no_finer_than_seen_and_its_points_stay_where_they_are() -> None:
+    """Coordinates of two decimals, and a hundredth of a point from where Matplotlib puts them at most."""
+    figure, axes = canvas(2.0)
+    x = np.linspace(0, 1, 5)
+    (line,) = axes.plot(x, np.sin(7 * x), marker="o")
+    svg = finish(figure, "toy", "seeds", "Toy", "A wave.").svg
+    coordinates = re.findall(r' (?:d|x|y)="([^"]*)"', svg)
+    assert coordinates
+    assert not re.search(r"\.\d{3}", " ".join(coordinates))
+    where = line.get_transform().transform(line.get_xydata()) * 72 / figure.dpi
+    uses = ElementTree.fromstring(svg).iter(USE)
+    seen = {(float(one.attrib["x"]), float(one.attrib["y"])) for one in uses if "x" in one.attrib}
+    height = figure.get_figheight() * 72
+    for left, up in where:
+        assert min(abs(left - a) + abs(height - up - b) for a, b in seen) < 0.02

@@ -14,6 +14,9 @@ from oscbench.reporting.page.style import themed
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _HINT = "hint:"
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+_DECIMALS = 2
+"""Of a coordinate in points: a hundredth is a seventieth of a pixel, and a picture is half as long."""
 
 ElementTree.register_namespace("", _SVG.strip("{}"))
 ElementTree.register_namespace("xlink", _XLINK.strip("{}"))
@@ -31,7 +34,7 @@ def hint(artist: Artist, whole: str, points: Iterable[str] = ()) -> None:
 
 
 def hinted(svg: str) -> str:
-    """The SVG that matplotlib wrote, with hints as `<title>`, which browsers show over what holds it."""
+    """The SVG that matplotlib wrote, with hints as `<title>`, which browsers show over what holds it, and coordinates no finer than seen."""
     root = ElementTree.fromstring(svg)
     for group in list(root.iter(f"{_SVG}g")):
         if not group.get("id", "").startswith(_HINT):
@@ -43,7 +46,15 @@ def hinted(svg: str) -> str:
                 _entitle(one, text)
         if whole:
             _entitle(group, whole)
+    for element in root.iter():
+        for key in {"d", "x", "y"}.intersection(element.keys()):
+            element.set(key, " ".join(_LONG.sub(_rounded, element.attrib[key]).split()))
+    ElementTree.indent(root, "")
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{round(float(number[0]), _DECIMALS) + 0.0:g}"
 
 
 def _entitle(element: ElementTree.Element, text: str) -> None:
