@@ -66,6 +66,11 @@ def _short(text: str) -> str:
     return _slug(text)[:60]
 
 
+def folder_name(suite: str) -> str:
+    """Of a suite's folder, by its label."""
+    return _slug(suite_name(suite))
+
+
 class Store:
     """Records below one results folder, as `<suite>/<task>-<mechanism>-<variant>-seed<k>-<identity>.json`.
 
@@ -106,11 +111,11 @@ class Store:
 
     def folder(self, suite: str) -> Path:
         """Where the records of a suite lie, whatever its label."""
-        return self.root / _slug(suite_name(suite))
+        return self.root / folder_name(suite)
 
     def packed(self, suite: str) -> Path:
         """Where the records of a suite lie if they are packed."""
-        return self.root / (_slug(suite_name(suite)) + packed.SUFFIX)
+        return self.root / (folder_name(suite) + packed.SUFFIX)
 
     def path(self, suite: str, task: str, mechanism: str, variant: str, seed: int, identity: str) -> Path:
         """Where the record of such a cell lies."""
@@ -141,7 +146,10 @@ class Store:
         Raises:
             ResultsError: the file system refuses.
         """
-        return self._write_beside(self.weights_path(record), weights)
+        path = self._write_beside(self.weights_path(record), weights)
+        with contextlib.suppress(OSError):  # what was worked out of other weights
+            self.diagnostics_path(record).unlink(missing_ok=True)
+        return path
 
     def diagnostics_path(self, record: Record) -> Path:
         """Where lies what a trained model's mechanism did with one example, if that was worked out."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oscbench.records.store import folder_name
+
 FINAL = ("ok", "diverged", "unsupported")
 """A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
 Measured = Mapping[str, Mapping[str, Any]]
@@ -28,6 +30,10 @@ class Keeping:
     weights: bool = False
     checkpoints: str | None = None
     minutes: float = 5.0
+
+    def checkpoints_of(self, suite: str) -> str | None:
+        """Where those of a suite lie: locks between runs are a suite's too, and a cell of another may be the same and run at that moment."""
+        return None if self.checkpoints is None else f"{self.checkpoints.rstrip('/')}/{folder_name(suite)}"
 
 
 @dataclass(frozen=True)

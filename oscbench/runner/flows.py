@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from oscbench.records import Record, ResultsError, Store
+from oscbench.errors import UserError
+from oscbench.records import Record, Store
 from oscbench.records.ledger import Extension, ledger_path, write_ledger
-from oscbench.runner.cell_spec import Cell
+from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.floors import floor_cells
 from oscbench.runner.pool import Flow
+from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.search import Search, key_of, ledger_of, searches, with_choices
 from oscbench.suite import LoadedSuite, Suite
 
@@ -33,7 +35,8 @@ class Point:
         loaded: the suite there.
         cells: the reported ones, as the suite gives them.
         store: where records go.
-        fresh: records that are there already make room.
+        fresh: records and checkpoints that are there already make room.
+        keeping: what is kept beside the records.
         tell: is told a line.
         floors: cells of what the task gives away; none where single cells were chosen.
         searches: of the entries.
@@ -45,6 +48,7 @@ class Point:
     cells: list[Cell]
     store: Store
     fresh: bool
+    keeping: Keeping
     tell: Callable[[str], None]
     floors: list[Cell] = field(default_factory=list)
     searches: list[Search] = field(default_factory=list)
@@ -111,7 +115,7 @@ class Point:
     def _made_room(self, cells: list[Cell]) -> list[Cell]:
         """The cells; with `--fresh` old records make room, and are kept in `.set_aside`."""
         if self.fresh:
-            put_aside(cells, self.store)
+            put_aside(cells, self.store, self.keeping)
         return cells
 
     @property
@@ -126,29 +130,57 @@ def point(
     store: Store,
     *,
     fresh: bool,
+    keeping: Keeping,
     chosen: bool,
     tell: Callable[[str], None],
 ) -> Point:
     """A point with its floors, unless single cells were `chosen`, and its searches."""
     found = searches(loaded.suite, loaded.source, cells) if isinstance(loaded.suite, Suite) else []
-    return Point(loaded, cells, store, fresh, tell, [] if chosen else floor_cells(loaded, cells), found)
+    floors = [] if chosen else floor_cells(loaded, cells)
+    return Point(loaded, cells, store, fresh, keeping, tell, floors, found)
 
 
-def put_aside(cells: Sequence[Cell], store: Store) -> None:
-    """Old records make room, and are kept in `.set_aside`.
+class PackedError(UserError):
+    """Records that are to make room lie in a packed file."""
+
+
+def prove_loose(points: Sequence[Point]) -> None:
+    """Refuse `--fresh` where records of its cells are packed, before any other has made room for nothing.
 
     Raises:
-        ResultsError: they are packed.
+        PackedError: some are.
+    """
+    for one in points:
+        for cell in one.known if one.fresh else ():
+            _loose(cell, one.store)
+
+
+def _loose(cell: Cell, store: Store) -> Record | None:
+    """The record of a cell that is to make room; None where there is none."""
+    found = store.find(cell.suite, cell.identity)
+    if found is None or found.suite != cell.suite:
+        return None
+    if not store.path_of(found).exists():
+        raise PackedError(
+            f"{store.packed(cell.suite)}: holds packed records, which --fresh does not put aside; give another --results"
+        )
+    return found
+
+
+def put_aside(cells: Sequence[Cell], store: Store, keeping: Keeping) -> None:
+    """Old records make room with what lies beside them, and are kept in `.set_aside`; so do checkpoints, which stay where they are.
+
+    Raises:
+        PackedError: they are packed.
     """
     for cell in cells:
-        found = store.find(cell.suite, cell.identity)
-        if found is None or found.suite != cell.suite:
-            continue
-        if not store.path_of(found).exists():
-            raise ResultsError(
-                f"{store.packed(cell.suite)}: holds packed records, which --fresh does not put aside; give another --results"
-            )
-        store.set_aside(store.path_of(found))
+        found = _loose(cell, store)
+        if found is not None:
+            for path in (store.path_of(found), store.weights_path(found), store.diagnostics_path(found)):
+                if path.exists():
+                    store.set_aside(path)
+        if (where := keeping.checkpoints_of(cell.suite)) is not None:
+            Checkpoints(where, cell.identity).put_aside()
 
 
 def extended(one: Search, extension: Extension) -> str:

@@ -142,7 +142,8 @@ class Pool:
                             self._hear(event)
                     self._watch()
             except ResultsError as error:
-                raise ResultsError(f"{error}; the same command goes on where this one stopped") from error
+                command = "the same command" if self.adopt else "the same command without --fresh"
+                raise ResultsError(f"{error}; {command} goes on where this one stopped") from error
             finally:
                 self.executor.close()
                 for running in self._running.values():
@@ -336,9 +337,9 @@ class Pool:
             return
         # The record first: on a disk that is nearly full it is small enough, and weights may not be.
         self.store.write(record)
-        if its_own and self.keeping.checkpoints is not None:
-            kept = Checkpoints(self.keeping.checkpoints, wanted.cell.identity)
-            kept.remove(but_trained=record.status == "failed")
+        where = self.keeping.checkpoints_of(wanted.cell.suite)
+        if its_own and where is not None:
+            Checkpoints(where, wanted.cell.identity).remove(but_trained=record.status not in FINAL)
         if running.weights is not None:
             try:
                 self.store.write_weights(record, running.weights)

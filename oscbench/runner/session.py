@@ -21,7 +21,7 @@ from oscbench.records.locks import KINDS as LOCKS
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.executors import Executor, ExecutorError, Options
 from oscbench.runner.floors import floor_cells
-from oscbench.runner.flows import Point, point
+from oscbench.runner.flows import Point, point, prove_loose
 from oscbench.runner.kind import Preview
 from oscbench.runner.kinds import kind_of
 from oscbench.runner.matched_times import Measurements
@@ -97,7 +97,9 @@ def run_suite(
         points = _planned(suite, overrides, only, device, lambda: _has_gpu(machines))
         _tell_of_lengths(points)
         store = _opened(results, locks, where)
-        run = [point(*one, store, fresh=fresh, chosen=bool(only), tell=_tell) for one in points]
+        keeping, chosen = options.keeping, bool(only)
+        run = [point(*one, store, fresh=fresh, keeping=keeping, chosen=chosen, tell=_tell) for one in points]
+        prove_loose(run)
         asked.note(store, (_asked(cell) for one in run for cell in one.known))
         _carry_out(run, store, machines, options, only, log, stall_minutes, limit_minutes)
     finally:

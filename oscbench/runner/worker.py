@@ -61,11 +61,11 @@ def work(
             last = now
             pipe.send(("progress", done, total))
 
-    checkpoints = None
-    if keeping.checkpoints is not None and kind_of(cell.spec).trains:
+    checkpoints, where = None, keeping.checkpoints_of(cell.suite)
+    if where is not None and kind_of(cell.spec).trains:
         trains = [one for one in kind_of(cell.spec).imports(cell.spec) if one[0] != "measures"]
         checkpoints = Checkpoints(
-            keeping.checkpoints,
+            where,
             cell.identity,
             keeping.minutes,
             lambda text: pipe.send(("tell", text)),

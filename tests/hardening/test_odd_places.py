@@ -144,7 +144,7 @@ def test_an_unusable_set_aside_is_one_line_and_loses_nothing(oscbench, tiny, fin
     fresh = oscbench("run", suite, "--results", results, "--fresh")
     assert fresh.code == 2
     assert fresh.err.splitlines()[-1].endswith(
-        "cannot be set aside there (File exists); the same command goes on where this one stopped"
+        "cannot be set aside there (File exists); the same command without --fresh goes on where this one stopped"
     )
     assert {path: path.read_bytes() for path in kept} == kept
     first.write_text("{")

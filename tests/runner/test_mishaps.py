@@ -104,7 +104,7 @@ LONG = "{epochs: 12, batch_size: 64}"
 
 def steps_there(folder):
     """Whether a cell has left a checkpoint."""
-    return list(folder.glob(".checkpoints/*.checkpoint"))
+    return list(folder.glob(".checkpoints/*/*.checkpoint"))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)

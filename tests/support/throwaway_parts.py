@@ -185,6 +185,7 @@ class Down(Gives):
 
 class BreaksConfig(MeasureConfig):
     while_there: str
+    memory: bool = False
 
 
 class Breaks(Measure):
@@ -195,7 +196,7 @@ class Breaks(Measure):
 
     def after(self, subject):
         if Path(self.config.while_there).exists():
-            raise ValueError("a slip of mine")
+            raise (MemoryError if self.config.memory else ValueError)("a slip of mine")
         return Findings({"three": measured(3.0)})
 
 

@@ -131,6 +131,7 @@ class Checkpoints:
         tell: is told where a checkpoint could not be used.
         clock: seconds.
         sources: hashes of the files that the training depends on, by name.
+        data: hash of what is trained on; data that were exchanged meanwhile would otherwise be taken for those of the whole training.
         before: seconds that the cell took in processes before this one, once its checkpoint is loaded.
     """
 
@@ -140,6 +141,7 @@ class Checkpoints:
     tell: Callable[[str], None] = print
     clock: Callable[[], float] = time.monotonic
     sources: Mapping[str, str | None] = field(default_factory=dict)
+    data: str | None = None
     stopping: bool = False
     before: float = 0.0
     _trained: bytes | None = None
@@ -220,11 +222,18 @@ class Checkpoints:
             self.before = kept.pop("seconds", 0.0)
             self.tell(f"goes on from step {kept['place'][0]:,}, where its checkpoint was made")
             return kept
-        files.mv(path, f"{path}.set_aside")
-        self.tell(
-            f"{self.path}: {reason}; set aside as {self.identity}.checkpoint.set_aside, and the cell begins anew"
-        )
+        kept_as = f"set aside as {self.identity}.checkpoint.set_aside" if self.put_aside() else "left there"
+        self.tell(f"{self.path}: {reason}; {kept_as}, and the cell begins anew")
         return None
+
+    def put_aside(self) -> bool:
+        """Move it out of the way, so that the cell begins anew; whether there was one that could be moved."""
+        files, path = _reached(self.path)
+        try:
+            files.mv(path, f"{path}.set_aside")
+        except OSError:
+            return False
+        return True
 
     def _made_by(self) -> dict[str, Any]:
         """What must be the same where training goes on."""
@@ -234,6 +243,7 @@ class Checkpoints:
             "torch": torch.__version__,
             "python": ".".join(platform.python_version_tuple()[:2]),
             "commit": commit()[0],
+            "data": self.data,
             **self.sources,
         }
 

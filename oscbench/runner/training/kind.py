@@ -136,6 +136,8 @@ class Training:
         parts = parts_of(spec)
         task = parts.task_class.for_seed(parts.task_config, spec["seed"])
         outcome.data_hash = task.data_hash()
+        if checkpoints:
+            checkpoints.data = outcome.data_hash
         matched = match_spec(spec, task.inputs, measure_all(spec, task, device, cell.measured))
         reference = wanted_match(spec)["reference"]["name"] if matched.by != "none" else None
         outcome.matching = Matching(reference=reference, control="own_match" in spec, **matched.as_dict())

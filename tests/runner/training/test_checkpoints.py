@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from command_line import records, run, values
@@ -239,13 +240,15 @@ def test_asked_to_stop_it_ends_after_the_step_in_progress_and_goes_on_there(plan
             lambda whole: whole.replace(b'"format": 2', b'"format": 9', 1),
             r"another version \(format 9, here 2\)",
         ),
+        (
+            lambda whole: re.sub(rb'"data": "[^"]+"', b'"data": "other"', whole, count=1),
+            r"another version \(data other, here \w+\)",
+        ),
     ],
 )
 def test_a_torn_or_foreign_checkpoint_is_set_aside_and_named_and_the_cell_begins_anew(
     planned, tmp_path, damage, told
 ):
-    import re
-
     cell, whole = planned("softmax")
     killed(cell, tmp_path, 10, 3)
     (path,) = tmp_path.iterdir()
@@ -282,25 +285,28 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training(planned, tmp_path
     assert "cannot be" in lines[0]
 
 
-def test_a_measure_that_breaks_does_not_cost_the_training(tmp_path, capfd):
+@pytest.mark.parametrize("memory", [False, True], ids=["a mistake", "out of memory"])
+def test_a_measure_that_breaks_does_not_cost_the_training(tmp_path, capfd, memory):
     slip, results = tmp_path / "slip", tmp_path / "results"
     slip.touch()
     suite = tmp_path / "mine.yaml"
     suite.write_text(
         "task: {name: digits, fraction: 0.4}\nmodel: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2}\n"
         "match: {by: none}\ntrain: {epochs: 3, batch_size: 64}\nmechanisms: [softmax]\nseeds: 1\n"
-        f"measures: [health, {{name: 'throwaway_parts:Breaks', while_there: {slip}}}]\n"
+        f"measures: [health, {{name: 'throwaway_parts:Breaks', while_there: {slip}, memory: {memory}}}]\n"
     )
     for goes_on in (False, True):
         assert run(suite, results) == 1
         broken = records(results)["softmax", "default", 0]
-        assert broken.reason.startswith("ValueError: a slip of mine (throwaway_parts.py:")
+        told = "a slip of mine" if memory else "ValueError: a slip of mine (throwaway_parts.py:"
+        assert broken.status == ("oom" if memory else "failed")
+        assert broken.reason.startswith(told)
         assert ("goes on from step 21" in capfd.readouterr().err) == goes_on
     slip.unlink()
     assert run(suite, results) == 0
     assert "goes on from step 21" in capfd.readouterr().err
     mended = records(results)["softmax", "default", 0]
-    assert not list((results / ".checkpoints").glob("*.checkpoint"))
+    assert not list((results / ".checkpoints").rglob("*.checkpoint"))
     assert run(suite, tmp_path / "whole") == 0
     whole = records(tmp_path / "whole")["softmax", "default", 0]
     assert said(mended) == said(whole)
