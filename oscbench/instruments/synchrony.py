@@ -59,7 +59,7 @@ class Inside:
     Attributes:
         mass: share of what a token gives others, itself left out, that stays in its object.
         share: share of the others that are in its object: the mass of attention that is even.
-        tokens: over how many the mean runs.
+        tokens: over how many the mean runs; who gives others nothing in any head is none of them.
     """
 
     mass: float
@@ -68,17 +68,21 @@ class Inside:
 
 
 def attention_inside(weights: Tensor, objects: Tensor) -> Inside | None:
-    """Of attention (B, H, N, N), rows over receivers, and each token's object (B, N); None where no object has two tokens."""
+    """Of attention (B, H, N, N), rows over receivers, and the object (B, N) of each token; None where none in company gives anything.
+
+    Of a token's heads those count in which it gives others something: nothing can be said of where nothing goes.
+    """
     count = objects.shape[1]
     same = (objects[:, :, None] == objects[:, None]) & (objects >= 0)[:, :, None]
     others = same & ~torch.eye(count, dtype=torch.bool, device=objects.device)
-    asked = others.any(-1)  # (B, N)
-    if not bool(asked.any()):
-        return None
     given = weights.double().clamp_min(0.0)
     given = given - torch.diag_embed(given.diagonal(dim1=-2, dim2=-1))
+    gives = given.sum(-1) > 0  # (B, H, N)
+    asked = others.any(-1) & gives.any(1)  # (B, N)
+    if not bool(asked.any()):
+        return None
     kept = (given * others[:, None]).sum(-1) / given.sum(-1).clamp_min(torch.finfo(torch.float64).tiny)
-    mass = kept.mean(1)[asked]
+    mass = (kept.sum(1) / gives.sum(1))[asked]
     share = others.double().sum(-1)[asked] / (count - 1)
     return Inside(float(mass.mean()), float(share.mean()), int(asked.sum()))
 
@@ -95,6 +99,11 @@ def reading_rows(weights: Tensor, special: Tensor) -> Tensor:
     readers = special if int(special.sum()) == 1 else ~special
     given = weights[..., readers, :][..., ~special].double().clamp_min(0.0)
     return given / given.sum(-1, keepdim=True).clamp_min(1e-12)
+
+
+def mean_of_givers(values: Tensor, rows: Tensor) -> float:
+    """Mean of what was found of each row (…, R) over the rows (…, R, N) that hold anything; NaN where none does."""
+    return float(values[rows.sum(-1) > 0].mean())
 
 
 def gini(rows: Tensor) -> Tensor:

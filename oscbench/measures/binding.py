@@ -28,6 +28,7 @@ from torch import Tensor
 from oscbench.instruments.synchrony import (
     attention_inside,
     gini,
+    mean_of_givers,
     reading_rows,
     synchrony,
     walked,
@@ -209,13 +210,10 @@ def _quantities(seen: _Seen, clustered: int) -> dict[str, list[float]]:
     layers = range(len(seen.attention))
     found = {
         "attention": [_mass(seen.patches(layer), seen.objects) for layer in layers],
-        "gini": [float(gini(seen.rows(layer)).mean()) for layer in layers],
+        "gini": [mean_of_givers(gini(rows), rows) for rows in map(seen.rows, layers)],
     }
     if "phases" in seen.phases:
-        found["weighted_synchrony"] = [
-            float(weighted_synchrony(seen.rows(layer), seen.phases["phases"][layer]).mean())
-            for layer in layers
-        ]
+        found["weighted_synchrony"] = [_weighted(seen, layer, layer) for layer in layers]
     for prefix, phases in _phases(seen).items():
         found[f"{prefix}synchrony"] = [_gain(of_layer, seen.objects) for of_layer in phases]
         found[f"{prefix}fg_ari"] = [_found_objects(seen, _circle(of_layer), clustered) for of_layer in phases]
@@ -238,12 +236,7 @@ def _floors(seen: _Seen, clustered: int) -> dict[str, dict[str, list[float]]]:
         "other_image": {"attention": [_mass(seen.patches(layer), other) for layer in layers]},
     }
     if "phases" in seen.phases:
-        start = seen.phases["phases"][0]
-        found["start_phases"] = {
-            "weighted_synchrony": [
-                float(weighted_synchrony(seen.rows(layer), start).mean()) for layer in layers
-            ]
-        }
+        found["start_phases"] = {"weighted_synchrony": [_weighted(seen, layer, 0) for layer in layers]}
     by_place = _by_place(seen, clustered) if seen.phases else {}
     for prefix, phases in _phases(seen).items():
         generator = torch.Generator().manual_seed(named_seed(SEED, prefix))
@@ -269,6 +262,12 @@ def _by_place(seen: _Seen, clustered: int) -> dict[str, float]:
         "coordinates": _found_objects(seen, places, clustered),
         "bright_places": _found_objects(seen, by_light, clustered),
     }
+
+
+def _weighted(seen: _Seen, layer: int, phases: int) -> float:
+    """Attention of one layer over the phases of another."""
+    rows = seen.rows(layer)
+    return mean_of_givers(weighted_synchrony(rows, seen.phases["phases"][phases]), rows)
 
 
 def _gain(phases: Tensor, objects: Tensor) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -94,14 +96,18 @@ def phases(op: str, cos: Tensor, sin: Tensor, x: Tensor) -> None:
     if x.shape[-1] % 2:
         raise ValueError(f"{op}: channels are turned in pairs, so d must be even, got {shape_of(x)}")
     expected = (*x.shape[:-1], x.shape[-1] // 2)
-    try:
-        fits = torch.broadcast_shapes(cos.shape, expected) == torch.Size(expected)
-    except RuntimeError:
-        fits = False
-    if not fits or cos.shape[-1] != expected[-1]:
+    if not spreads(cos.shape, expected) or cos.shape[-1] != expected[-1]:
         raise ValueError(
             f"{op}: cos is {shape_of(cos)}, which does not broadcast to {expected}, the pairs of {shape_of(x)}"
         )
+
+
+def spreads(shape: Sequence[int], over: Sequence[int]) -> bool:
+    """Whether a tensor of one shape broadcasts to exactly another."""
+    try:
+        return tuple(torch.broadcast_shapes(tuple(shape), tuple(over))) == tuple(over)
+    except RuntimeError:
+        return False
 
 
 def values_are_checked(x: Tensor, validate: bool | None) -> bool:

@@ -93,6 +93,9 @@ def put_kernels_in_order() -> bool:
 def _plain(
     q: Tensor, k: Tensor, v: Tensor, attend: Attend, *, scale: float, is_causal: bool, include_self: bool
 ) -> Tensor:
+    if is_causal and scale <= 0 and q.device.type == "cpu":
+        # PyTorch's CPU kernel scales what it has masked with -inf: NaN at 0, and +inf below.
+        q, scale = q * scale, 1.0
     if include_self:
         _note_kernel(attend, q, k, v, None, scale=scale, is_causal=is_causal)
         return keep_nan(attend(q, k, v, is_causal=is_causal, scale=scale), q)

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from oscbench.ops.derivatives import first_only
 
 
 def scaled_rms_norm(x: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -34,7 +35,7 @@ class _ScaledRMSNorm(torch.autograd.Function):
         return normed if scale is None else normed * scale
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         normed, inverse, scale = ctx.saved_tensors
         d_scale = None

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from oscbench.ops import checks
+from oscbench.ops.derivatives import twice
 from oscbench.ops.operations import Operations, linear_operations
 from oscbench.ops.precision import as_given
 
@@ -41,9 +41,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         raise ValueError(
             f"rotate: channels are turned in pairs, so d must be even, got x {checks.shape_of(x)}"
         )
-    if cos.shape[-1] * 2 != x.shape[-1] or cos.shape != sin.shape:
+    pairs = (*x.shape[:-1], x.shape[-1] // 2)
+    if cos.shape != sin.shape or cos.shape[-1] != pairs[-1] or not checks.spreads(cos.shape, pairs):
         raise ValueError(
-            f"rotate: x is {checks.shape_of(x)}, so cos and sin must end in {x.shape[-1] // 2}; "
+            f"rotate: x is {checks.shape_of(x)}, so cos and sin must end in {pairs[-1]}, of one shape that spreads over {pairs}; "
             f"got cos {checks.shape_of(cos)} and sin {checks.shape_of(sin)}"
         )
     return Turn(cos, sin)(x)
@@ -89,7 +90,9 @@ def pairs_as_complex(x: Tensor) -> Tensor:
     """Pairs (..., 2m) seen as m complex numbers, copied only where the strides are not those of pairs."""
     pairs = x.view(*x.shape[:-1], -1, 2)
     even = all(step % 2 == 0 for step in x.stride()[:-1]) and x.storage_offset() % 2 == 0
-    return torch.view_as_complex(pairs if even and x.stride(-1) == 1 else pairs.contiguous())
+    return torch.view_as_complex(
+        pairs if even and x.stride(-1) == 1 else pairs.clone(memory_format=torch.contiguous_format)
+    )
 
 
 def rotate_parts(cos: Tensor, sin: Tensor, by_cos: Tensor, by_sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,12 +137,16 @@ def mix_phases(cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
             or cos.dtype != mix.dtype
             or cos.dtype != at_least_float32(cos).dtype
         ):
-            wide = at_least_float32(cos).dtype
-            mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
-            scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
-            return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
+            return _mixed(cos, sin, mix)
         mixed: tuple[Tensor, Tensor] = _MixPhases.apply(cos, sin, mix)  # type: ignore[no-untyped-call]
         return mixed
+
+
+def _mixed(cos: Tensor, sin: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+    wide = at_least_float32(cos).dtype
+    mixed_cos, mixed_sin = cos.to(wide) @ mix.to(wide), sin.to(wide) @ mix.to(wide)
+    scale = torch.rsqrt((mixed_cos**2 + mixed_sin**2).clamp_min(PHASE_EPSILON))
+    return (mixed_cos * scale).to(cos.dtype), (mixed_sin * scale).to(cos.dtype)
 
 
 class _MixPhases(torch.autograd.Function):
@@ -156,9 +163,10 @@ class _MixPhases(torch.autograd.Function):
         return new_cos, new_sin
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_cos: Tensor, grad_sin: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin, mix, new_cos, new_sin, scale, at_floor = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return tuple(twice(_mixed, [cos, sin, mix], [grad_cos, grad_sin]))
         radial = torch.mul(grad_cos, new_cos).addcmul_(grad_sin, new_sin).masked_fill_(at_floor, 0.0)
         d_cos = torch.addcmul(grad_cos, radial, new_cos, value=-1).mul_(scale)
         d_sin = torch.addcmul(grad_sin, radial, new_sin, value=-1).mul_(scale)
@@ -195,7 +203,6 @@ class _Circle(torch.autograd.Function):
         return waves
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         cos, sin = ctx.saved_tensors[0].chunk(2, dim=-1)
         d_cos, d_sin = grad.chunk(2, dim=-1)

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEVICES = ("cpu", "cuda")
 """Where autocast is asked about: it does not know `meta`, on which models are planned."""
@@ -31,6 +34,18 @@ def as_given(device: torch.device) -> AbstractContextManager[Any]:
 def widened(x: Tensor) -> Tensor:
     """What autocast has made narrower in float32 again; anything else as it is."""
     return x.float() if is_autocast(x.device) and x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def keeps_precision(function: Callable[P, T]) -> Callable[P, T]:
+    """A public function of tensors with autocast switched off inside, by the device of the first of them."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        first = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+        with as_given(first.device):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def shielded(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:

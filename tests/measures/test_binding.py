@@ -9,7 +9,14 @@ import torch
 from measure_subjects import make_subject
 
 from oscbench import catalog
-from oscbench.instruments.synchrony import attention_inside, gini, synchrony, walked, weighted_synchrony
+from oscbench.instruments.synchrony import (
+    attention_inside,
+    gini,
+    mean_of_givers,
+    synchrony,
+    walked,
+    weighted_synchrony,
+)
 from oscbench.measures import Findings, History, Subject
 from oscbench.measures.binding import Binding, BindingConfig
 from oscbench.measures.training_dynamics import TrainingDynamics, TrainingDynamicsConfig
@@ -77,6 +84,23 @@ def test_attention_inside_is_a_share_of_what_others_get(seed):
     even = attention_inside(torch.full((4, 2, 9, 9), 1 / 9), objects)
     assert even.mass == pytest.approx(even.share)
     assert attention_inside(weights, torch.arange(9).expand(4, 9)) is None
+
+
+def test_who_gives_others_nothing_says_nothing():
+    """Attention to oneself alone is neither kept in an object nor sent out of it, and no row of zeros is even."""
+    objects = torch.tensor([[0, 0, 0, 1, 1, -1]])
+    even, alone = torch.full((1, 1, 6, 6), 1 / 6), torch.eye(6)[None, None]
+    assert attention_inside(alone, objects) is None
+    whole = attention_inside(even, objects)
+    assert attention_inside(torch.cat((even, alone), 1), objects) == whole
+    half = even.clone()
+    half[0, 0, 3:] = torch.eye(6)[3:]
+    found = attention_inside(half, objects)
+    assert found is not None
+    assert (found.tokens, found.mass) == (3, pytest.approx(2 / 5))
+    rows = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    assert mean_of_givers(gini(rows), rows) == 0.5
+    assert math.isnan(mean_of_givers(gini(0 * rows), 0 * rows))
 
 
 def test_gini_and_weighted_synchrony_are_the_papers_sums():

@@ -98,6 +98,10 @@ judge("heard", torch.float32, results, weights, given, 0.0)
 theta = torch.randn(1, 1, 20, 8, generator=generator)
 theta[0, 0, 3] = torch.nan
 out = torus_attention(theta, torch.ones(1, 1, 8), include_self=False, is_causal=False, backend="triton")
+# One gate for everything may have no axes.
+theta = torch.randn(1, 1, 8, 8, generator=generator)
+one, other = (torus_attention(theta, torch.tensor(0.7), backend=name) for name in ("triton", "reference"))
+torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 print(json.dumps({"worst": worst, "nan": bool(out.isnan().all()), "listed": "triton" in backends("torus_attention", "cpu")}))
 """
 

@@ -14,6 +14,7 @@ from torch.nn.functional import elu, normalize, softplus
 
 from oscbench.ops import checks
 from oscbench.ops.phases import at_least_float32
+from oscbench.ops.precision import keeps_precision
 
 # The reference has its own copies, and tests compare the two.
 COUPLINGS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -24,6 +25,7 @@ COUPLINGS: dict[str, Callable[[Tensor], Tensor]] = {
 EPSILON = 1e-8
 
 
+@keeps_precision
 def pull(q: Tensor, k: Tensor, anchors: Tensor, *, coupling: str = "softplus") -> Tensor:
     """h = Σ_j W_j r_j, W_j = softplus(q·k_j/√d), of the newest token, arXiv 2606.12059.
 
@@ -45,11 +47,13 @@ def pull(q: Tensor, k: Tensor, anchors: Tensor, *, coupling: str = "softplus") -
     return COUPLINGS[coupling](scores) @ _wide_anchors("pull", anchors, k)
 
 
+@keeps_precision
 def fixed_point(h: Tensor) -> Tensor:
     """x* = h/‖h‖, where the oscillator comes to rest."""
     return normalize(h, dim=-1, eps=EPSILON)
 
 
+@keeps_precision
 def read_out(state: Tensor, v: Tensor, anchors: Tensor, *, exponent: int = 1) -> Tensor:
     """Σ_j a_j v_j, a_j = (1 + x·r_j)^p normalised, of the newest token's settled state.
 
@@ -71,6 +75,7 @@ def read_out(state: Tensor, v: Tensor, anchors: Tensor, *, exponent: int = 1) ->
     return heard.to(v.dtype)
 
 
+@keeps_precision
 def anchor_sums(v: Tensor, anchors: Tensor) -> Tensor:
     """Σ_j (1, r_j)ᵀ (v_j, 1) of tokens v (B, H, N, d) at anchors (H, N, d_osc): (B, H, d_osc + 1, d + 1), at least float32."""
     wide, r = at_least_float32(v), _wide_anchors("anchor_sums", anchors, v)
@@ -78,6 +83,7 @@ def anchor_sums(v: Tensor, anchors: Tensor) -> Tensor:
     return features.mT @ torch.cat((wide, torch.ones_like(wide[..., :1])), dim=-1)
 
 
+@keeps_precision
 def linear_read_out(state: Tensor, sums: Tensor) -> Tensor:
     """`read_out` for p = 1 and unit anchors from `anchor_sums` alone: Σ_j (1 + x·r_j) v_j = Σ v_j + xᵀ Σ r_j v_jᵀ.
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from oscbench.ops import checks
 from oscbench.ops.decode.softmax import softmax_attention
 from oscbench.ops.phases import at_least_float32, normalise_phases, rotate
+from oscbench.ops.precision import keeps_precision
 
 
+@keeps_precision
 def kope_attention(
     q: Tensor, cos: Tensor, sin: Tensor, turned_k: Tensor, turned_v: Tensor, *, rotate_values: bool = True
 ) -> Tensor:
@@ -37,6 +39,7 @@ def kope_attention(
     return rotate(heard, cos, -sin) if rotate_values else heard
 
 
+@keeps_precision
 def kuramoto_step(
     q: Tensor, cos: Tensor, sin: Tensor, k: Tensor, phases: Tensor, *, gamma: float | Tensor
 ) -> tuple[Tensor, Tensor]:

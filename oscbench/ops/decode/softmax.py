@@ -5,8 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from oscbench.ops import checks, fused
+from oscbench.ops.precision import keeps_precision
 
 
+@keeps_precision
 def softmax_attention(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None) -> Tensor:
     """softmax(q kᵀ · scale) v of the newest token, eq. 1 of arXiv 1706.03762; PyTorch's fused kernel, which sums in float32.
 

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from oscbench.ops import checks
 from oscbench.ops.phases import at_least_float32
+from oscbench.ops.precision import keeps_precision
 
 SUM_EPSILON = 1e-8
 
 
+@keeps_precision
 def order_sums(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Σ cos θ, Σ sin θ and how many tokens they hold, each (B, H, 1, ·), of phases (B, H, N, d) [rad], in at least float32."""
     theta = at_least_float32(theta)
@@ -18,6 +20,7 @@ def order_sums(theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return theta.cos().sum(-2, keepdim=True), theta.sin().sum(-2, keepdim=True), count
 
 
+@keeps_precision
 def selective_synchronization(
     omega: Tensor,
     sums: tuple[Tensor, ...],

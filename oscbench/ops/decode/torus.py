@@ -7,8 +7,10 @@ from torch import Tensor
 
 from oscbench.ops import checks
 from oscbench.ops.phases import at_least_float32, wrap
+from oscbench.ops.precision import keeps_precision
 
 
+@keeps_precision
 def torus_attention(
     theta: Tensor,
     gate: Tensor,
@@ -46,6 +48,7 @@ def torus_attention(
     return -(weights @ difference.sin()).to(theta.dtype)
 
 
+@keeps_precision
 def torus_weights(
     theta: Tensor,
     gate: Tensor,

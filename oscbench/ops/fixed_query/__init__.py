@@ -109,7 +109,8 @@ def fixed_query_attention(
         key_padding_mask: (B, N) bool, True = padding.
         backend: `auto`, or one of `oscbench.ops.backends("fixed_query_attention")`.
         validate: check that anchors are unit; by default in eager mode on the CPU only. False allows the
-            authors' free anchors (reference only: the linear read-out is exact for unit anchors alone).
+            authors' free anchors, for which `auto` takes the reference: the linear read-out is exact for unit anchors alone, also where
+            another backend is asked for by name.
 
     Returns:
         Like v. A token with nobody to hear gets 0.

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from oscbench.ops.derivatives import first_only
 from oscbench.ops.fixed_query.pairwise import POWERS, RELU_FLOOR, flat, pairwise, value
 
 MOST_PAIRS = 1 << 21
@@ -37,7 +37,7 @@ class _Dense(torch.autograd.Function):
         return torch.bmm(weights, flat_c).view(c.shape)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         flat_q, flat_k, flat_c, weights = ctx.saved_tensors
         batch, heads = grad.shape[:2]

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops import fused
+from oscbench.ops.derivatives import first_only
 from oscbench.ops.fused import SHORT
 from oscbench.ops.phases import Turn, pairs_as_complex
 
@@ -23,12 +23,16 @@ _kernel_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_ba
 
 
 def serves(q: Tensor, v: Tensor, cos: Tensor) -> bool:
-    """Whether the one function runs: eager, on the CPU, all in the width of its sums, values as wide as queries."""
+    """Whether the one function runs: eager, on the CPU, all in the width of its sums, values as wide as queries, and channels side by side.
+
+    The kernel that it calls reads values as if they were, where PyTorch's own function looks first.
+    """
     return (
         q.device.type == "cpu"
         and q.dtype == cos.dtype
         and q.dtype in (torch.float32, torch.float64)
         and q.shape == v.shape
+        and v.stride(-1) == 1
         and not torch.compiler.is_compiling()
     )
 
@@ -69,7 +73,7 @@ class _Attend(torch.autograd.Function):
         return _real(pairs_as_complex(heard) * z.conj_physical()) if rotate_values else heard.clone()
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, z, turned_q, turned_k, turned_v, heard, lse = ctx.saved_tensors
         rotate_values, is_causal, scale, phase_shape = ctx.options

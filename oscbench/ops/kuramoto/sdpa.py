@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench.ops import fused
+from oscbench.ops.derivatives import first_only
 from oscbench.ops.fused import SHORT
 from oscbench.ops.phases import PHASE_EPSILON, at_least_float32, normalise_phases
 
@@ -21,12 +21,16 @@ _kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _kernel_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-def serves(q: Tensor, cos: Tensor) -> bool:
-    """Whether the one function runs: eager, on the CPU, all in the width of its sums."""
+def serves(q: Tensor, k: Tensor, cos: Tensor) -> bool:
+    """Whether the one function runs: eager, on the CPU, all in the width of its sums, and channels side by side.
+
+    The kernel that it calls reads queries and keys as if they were, where PyTorch's own function looks first.
+    """
     return (
         q.device.type == "cpu"
         and q.dtype == cos.dtype
         and q.dtype in (torch.float32, torch.float64)
+        and q.stride(-1) == k.stride(-1) == 1
         and not torch.compiler.is_compiling()
     )
 
@@ -66,7 +70,7 @@ class _Step(torch.autograd.Function):
         return new_cos, new_sin
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, grad_cos: Tensor, grad_sin: Tensor) -> tuple[Tensor | None, ...]:
         q, k, cos, sin, phases, means, mean_cos, mean_sin, lse, kept, new_cos, new_sin, length = (
             ctx.saved_tensors
@@ -104,7 +108,7 @@ def run(
 ) -> tuple[Tensor, Tensor]:
     """Both means come from one attention of width d; memory linear in N."""
     default = attend is scaled_dot_product_attention
-    if default and key_padding_mask is None and serves(q, cos):
+    if default and key_padding_mask is None and serves(q, k, cos):
         return step(q, k, cos, sin, gamma, is_causal)
     dtype = cos.dtype
     cos, sin = at_least_float32(cos), at_least_float32(sin)

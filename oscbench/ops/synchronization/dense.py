@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from oscbench.ops.derivatives import first_only
 from oscbench.ops.synchronization.tiles import LEAST_EXPONENT, SUM_EPSILON, centred, squared_reach
 
 MOST_PAIRS = 1 << 21
@@ -78,7 +78,7 @@ class _Synchronize(torch.autograd.Function):
         return out.view(v.shape)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (flat, values, order, coupling, alpha, closeness, gap, near, strength, total, out) = ctx.saved_tensors
         batch, heads, tokens, _ = grad.shape

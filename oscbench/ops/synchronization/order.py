@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from oscbench.ops.derivatives import twice
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
 
@@ -37,6 +37,11 @@ def order_parameter(
     real = torch.ones_like(theta[..., :1])
     if key_padding_mask is not None:
         real = (~key_padding_mask[:, None, :, None]).to(theta.dtype).expand_as(real)
+    return _plain(theta, real, is_causal)
+
+
+def _plain(theta: Tensor, real: Tensor, is_causal: bool) -> Tensor:
+    """The same of the tokens that are real, which `real` (B, H, N, 1) counts as 1."""
     cos, sin = theta.cos() * real, theta.sin() * real
     if is_causal:
         total_cos, total_sin, count = (x.cumsum(dim=-2) for x in (cos, sin, real))
@@ -63,14 +68,17 @@ class _Order(torch.autograd.Function):
             total_cos, total_sin = cos.sum(dim=-2, keepdim=True), sin.sum(dim=-2, keepdim=True)
             count = theta.new_full((1,), tokens)
         length = torch.hypot(total_cos, total_sin)
-        ctx.save_for_backward(cos, sin, total_cos, total_sin, length, count)
+        ctx.save_for_backward(theta, cos, sin, total_cos, total_sin, length, count)
         ctx.is_causal = is_causal
         return length.mean(dim=-1) / count
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        cos, sin, total_cos, total_sin, length, count = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
+        theta, cos, sin, total_cos, total_sin, length, count = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            everybody = torch.ones_like(theta[..., :1])
+            (again,) = twice(lambda x: _plain(x, everybody, ctx.is_causal), [theta], [grad])
+            return again, None
         # At length 0 the slope of the root is infinite; its subgradient 0 is taken. NaN passes.
         slope = (grad / (count * cos.shape[-1]))[..., None] / length.masked_fill(length <= 0, torch.inf)
         d_cos, d_sin = slope * total_cos, slope * total_sin

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from oscbench.ops.derivatives import first_only
 from oscbench.ops.fused import SHORT
 from oscbench.ops.torus import sink
 
@@ -99,7 +99,7 @@ class _Pull(torch.autograd.Function):
         return tangent
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gate, lag, angles, waves, key, bare, query, means, lse, share = ctx.saved_tensors
         cos, sin = _halves(waves)

@@ -113,14 +113,22 @@ def _whole(x: Tensor, backwards: bool, receivers: bool) -> Tensor:
     return x.flip(-2) if backwards else x
 
 
-@lru_cache(maxsize=8)
-def _silent_diagonal(tokens: int, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(tokens, tokens, dtype=dtype).fill_diagonal_(-torch.inf)
+def _silent_diagonal(q: Tensor) -> Tensor:
+    """-inf on the diagonal of all pairs; a fake tensor's is not kept, since real calls could not use it."""
+    make = _kept_diagonal if type(q) is Tensor else _diagonal
+    return make(q.shape[-2], q.dtype)
+
+
+def _diagonal(tokens: int, dtype: torch.dtype) -> Tensor:
+    return torch.zeros(tokens, tokens, dtype=dtype, device="cpu").fill_diagonal_(-torch.inf)
+
+
+_kept_diagonal = lru_cache(maxsize=8)(_diagonal)
 
 
 def others(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[Tensor, Tensor]:
     """Attention over the others and its log-sum-exp, -inf for who hears nobody; CPU, 2 ≤ N ≤ `MASKED`."""
-    mask = _silent_diagonal(q.shape[-2], q.dtype)
+    mask = _silent_diagonal(q)
     out, lse = _kernel(q, k, v, 0.0, is_causal, attn_mask=mask, scale=1.0)
     if is_causal:  # the kernel gives a row of silence 0, and 0 as its log-sum-exp
         lse[..., 0] = -torch.inf
@@ -131,7 +139,7 @@ def others_backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, is_causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `others`; with a sink's output and log-sum-exp, those of attention with that sink."""
-    mask = _silent_diagonal(q.shape[-2], q.dtype)
+    mask = _silent_diagonal(q)
     if is_causal:
         lse = finite_or(lse)
     made: tuple[Tensor, Tensor, Tensor] = _kernel_backward(

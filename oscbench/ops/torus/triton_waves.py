@@ -16,6 +16,7 @@ from oscbench.ops.triton_tools import power_of_two, token_grid
 
 def _spread(x: Tensor, like: Tensor) -> Tensor:
     """A view with a row for every token of every head, its numbers side by side."""
+    x = x if x.dim() else x.reshape(1)
     if x.shape[-1] != like.shape[-1] or x.stride(-1) != 1:
         x = x.expand(*x.shape[:-1], like.shape[-1]).contiguous()
     return x.expand(like.shape)
