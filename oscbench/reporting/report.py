@@ -90,6 +90,10 @@ def build_report(
     for name in formats:
         if name not in FORMATS:
             raise ReportError(f'--format: got "{name}"; {allowed(name, sorted(FORMATS))}')
+    if pages_only and "latex" in formats:
+        raise ReportError(
+            "--pages-only writes no tables beside the pages, and --format latex is such tables; leave one of them out"
+        )
     study = study_of(results, suites, compare, targets)
     _prepare(output, pages_only, formats)
     report = report_of(study)

@@ -6,6 +6,7 @@ in these pages is typed; a test fails when they are stale.
 
 from __future__ import annotations
 
+import html
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
@@ -119,7 +120,7 @@ def picture(name: str, svg: str, alt: str) -> tuple[str, dict[str, str]]:
     """The Markdown that shows a picture, drawn for light pages and darkened for dark ones, and its two files."""
     text = (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
-        f'<img src="{name}-light.svg" alt="{alt}"></picture>\n'
+        f'<img src="{name}-light.svg" alt="{html.escape(alt)}"></picture>\n'
     )
     return text, {f"{name}-light.svg": svg, f"{name}-dark.svg": darkened(svg)}
 

@@ -79,7 +79,7 @@ def document(loaded: Loaded) -> Document:
         ):
             _draw(axes, experiment, points)
             axes.set_title(panel, fontsize=9)
-            axes.set_xlabel(f"training step over softmax's, {model}", fontsize=7.5)
+            axes.set_xlabel(f"training step over softmax's,\n{model}", fontsize=7.5)
         svg = finish(figure, name, "time", title, title).svg
     shown, files = picture(name, svg, f"{title}; the numbers stand in the tables below")
     parts = [_HEAD + shown]

@@ -11,11 +11,17 @@ from oscbench import words
 from oscbench.analysis.dynamics import half_way
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.sweeps.sweep import Sweep
 from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents.support.bound import bound
 from oscbench.reporting.documents.support.forest import Row, forest
 from oscbench.reporting.documents.support.searches import search_of
-from oscbench.reporting.documents.support.standings import comparisons_table, in_short, under_title
+from oscbench.reporting.documents.support.standings import (
+    by_value,
+    comparisons_table,
+    in_short,
+    under_title,
+)
 from oscbench.reporting.documents.support.suites import (
     VERDICTS,
     description_of,
@@ -70,20 +76,34 @@ def document(loaded: Loaded) -> Document:
         for e in report.experiments
         for sentence in phases_told(e)
     ]
+    of_suites = [(e.suite, e.comparisons) for e in report.single]
+    of_suites += [(family.suite, family.overall) for family in report.sweeps]
     rows = [
-        Row(f"{c.name} ({e.suite})", c)
-        for e in report.experiments
-        for c in e.comparisons
+        Row(f"{c.name} ({suite})", c)
+        for suite, comparisons in of_suites
+        for c in comparisons
         if c.paired and c.paired.interval.exists
     ]
     shown, files = forest("segmentation", "Differences in mIoU or PQ", rows) if rows else ("", {})
     parts = []
+    varied = {family.points[0][1].slug: family for family in report.sweeps}
     for experiment in report.experiments:
+        if family := varied.get(experiment.slug):
+            parts.append(_over_values(family))
         text, drawn = _of(experiment, loaded)
         parts.append(text)
         files |= drawn
     head = under_title(_HEAD, in_short(asked, more))
     return Document(f"{head}\n{shown}{''.join(parts)}{few_told(loaded, _SUITES)}", files)
+
+
+def _over_values(family: Sweep) -> str:
+    """What a suite that varies a number answers over all its values; its points follow, each a part of its own."""
+    return (
+        f"\n## {family.title}\n\n{description_of(family.last.suite, family.last.description)}\n\n"
+        f"{words.capitalised(family.last.metric_label)}, over all values:\n\n{comparisons_table(family.overall)}\n{by_value(family)}\n"
+        "Below, at each value, p is at least that of the pair over all values.\n"
+    )
 
 
 def _of(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, str]]:

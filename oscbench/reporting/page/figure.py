@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,8 +86,7 @@ def finish(figure: Figure, slug: str, kind: str, title: str, alt: str) -> Pictur
     figure.set_layout_engine(None)  # the second rendering keeps the places found for the first
     undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(svg, format="svg", facecolor="none", metadata=undated)
-    name = re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-")
-    return Picture(f"{slug}-{name}", kind, title, alt, png.getvalue(), hinted(svg.getvalue()))
+    return Picture(f"{slug}-{words.slug(kind)}", kind, title, alt, png.getvalue(), hinted(svg.getvalue()))
 
 
 def scaled(values: Any, unit: str) -> Floats:

@@ -14,6 +14,8 @@ from oscbench import words
 Row = TypeVar("Row")
 Lines = Mapping[str, Any] | Iterable[Mapping[str, Any]]
 """What a row of a table is in its CSV: one line, or several."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet takes for a formula."""
 LINE = "\u2028"
 """Parts the lines of a cell."""
 
@@ -107,7 +109,7 @@ class Table:
         writer = csv.DictWriter(buffer, fields, restval="", lineterminator="\n")
         writer.writeheader()
         for row in self.raw:
-            writer.writerow({key: _blank(value) for key, value in row.items()})
+            writer.writerow({key: no_formula(_blank(value)) for key, value in row.items()})
         return buffer.getvalue()
 
 
@@ -117,6 +119,11 @@ def _cell(found: Cell | str) -> Cell:
 
 def _lines(found: Lines) -> Iterable[Mapping[str, Any]]:
     return (found,) if isinstance(found, Mapping) else found
+
+
+def no_formula(value: Any) -> Any:
+    """A text as a spreadsheet shows it instead of computing it: the apostrophe in front is the spreadsheets' own sign for that."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _blank(value: Any) -> Any:

@@ -19,6 +19,9 @@ from oscbench.reporting.page.style import Look, look_of, settings
 from oscbench.reporting.page.svg import hint
 from oscbench.reporting.page.table import Cell, Reads, Table, count_cell, number_cell
 
+MOST_TICKS = 7
+"""As many as can be read."""
+
 
 def scored(one: Search, place: str) -> list[tuple[Any, float]]:
     """(value, score) of every trial that has one and repeats no other."""
@@ -80,19 +83,22 @@ def _drawn(axes: Axes, tuned: Tuned, one: Search, place: str, at: Any, look: Loo
 
 def _value_axis(axes: Axes, own: Sequence[Search], place: str, ordered: Sequence[Any], numbers: bool) -> None:
     """Logarithmic where the search was, places without distance for words, and as many ticks as can be read."""
-    axis = own[0].entry.space[place]
-    choices = axis.get("choices")
     if not numbers:
         axes.set_xticks(range(len(ordered)), [str(value) for value in ordered])
         return
-    ends = choices or [axis["low"], axis["high"]]
+    axis = own[0].entry.space[place]
+    reached = [one.entry.reached[place] for one in own]
+    choices = None
+    if "choices" in axis:
+        choices = sorted({value for one in reached for value in one["choices"]})
+    ends = choices or [min(one["low"] for one in reached), max(one["high"] for one in reached)]
     spread = choices is not None and min(ends) > 0 and max(ends) / min(ends) >= 4
     if axis.get("log") or spread:
         axes.set_xscale("log")
-    if choices is not None:
-        axes.set_xticks(sorted(choices))
-    elif axis.get("log"):
-        axes.set_xticks(_round_ticks(ends[0], ends[1]))
+    if choices is not None and len(choices) <= MOST_TICKS:
+        axes.set_xticks(choices)
+    elif axis.get("log") or spread:
+        axes.set_xticks(_round_ticks(ends[0], ends[-1]))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -105,7 +111,7 @@ def _round_ticks(low: float, high: float) -> list[float]:
     for digits in ((1, 2, 5), (1, 3), (1,)):
         ticks = [float(f"{digit}e{power}") for power in powers for digit in digits]
         inside = [tick for tick in ticks if low <= tick <= high]
-        if len(inside) <= 7 and inside:
+        if len(inside) <= MOST_TICKS and inside:
             return inside
     return [low, high]
 

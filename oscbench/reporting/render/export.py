@@ -15,11 +15,9 @@ import pandas as pd
 
 from oscbench.analysis.frame import load, tidy
 from oscbench.errors import ReportError, nearest
+from oscbench.reporting.page.table import no_formula
 
 FORMATS = ("csv", "json", "parquet")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet takes for a formula."""
 
 
 def export_frame(
@@ -63,7 +61,7 @@ def encode(frame: pd.DataFrame, format: str) -> bytes:
     if format not in FORMATS:
         raise ReportError(f'export format "{format}" is unknown; {nearest(format, FORMATS)}')
     if format == "csv":
-        return frame.map(_no_formula).rename(columns=_no_formula).to_csv(index=False).encode()
+        return frame.map(no_formula).rename(columns=no_formula).to_csv(index=False).encode()
     if format == "json":
         return _json(frame)
     if importlib.util.find_spec("pyarrow") is None:
@@ -71,11 +69,6 @@ def encode(frame: pd.DataFrame, format: str) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, engine="pyarrow")
     return buffer.getvalue()
-
-
-def _no_formula(value: Any) -> Any:
-    """A text as a spreadsheet shows it instead of computing it: the apostrophe in front is the spreadsheets' own sign for that."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _json(frame: pd.DataFrame) -> bytes:

@@ -1,13 +1,18 @@
-"""The first page as Markdown, short enough to be pasted into an issue: what is folded on the page is left out, but for warnings."""
+"""A page as Markdown, short enough to be pasted into an issue: what is folded on the page is left out, but for warnings."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from oscbench.reporting.page.blocks import Block, Facts, Files, Folded, Heading, Page, Prose, Verdict
 from oscbench.reporting.page.figure import Plan
 from oscbench.reporting.page.table import LINE, Table
 
+_SAFE = {"\\": "\\\\", "|": "\\|", "<": "&lt;", "*": "\\*", "`": "\\`", "](": "]\\(", "~~": "\\~\\~"}
+_WORD_ENDS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+_BLOCK = re.compile(r"^(\d*)([-+#>.](?=\s|$)|#)")
+"""What would begin a list, a heading or a quotation at the start of a line."""
 MOST_ROWS = 40
 """Rows of a table beyond this are left to the page."""
 
@@ -83,6 +88,8 @@ def cell(text: object) -> str:
     """Text that cannot break a Markdown table or be taken for HTML; its lines stay apart."""
     lines = [" ".join(line.split()) for line in str(text).split(LINE)]
     flat = LINE.join(lines)
-    for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`")):
+    for sign, safe in _SAFE.items():
         flat = flat.replace(sign, safe)
+    flat = _WORD_ENDS.sub(r"\\_", flat)  # within a word it is no emphasis
+    flat = _BLOCK.sub(r"\1\\\2", flat)
     return flat.replace(LINE, "<br>")

@@ -114,12 +114,16 @@ def _shown(value: float, unit: str) -> str:
 
 
 def _finding(ends: Sequence[_End], curve: Curve) -> str:
-    """Who ends best, where better has a direction and there is anybody to be better than."""
+    """Who ends best at every seed, so that no seed of another comes up to its worst one; nothing where nobody does."""
     if len(ends) < 2 or curve.direction not in ("higher", "lower"):
         return ""
-    choose = min if curve.direction == "lower" else max
-    best = choose(ends, key=lambda end: end.last)
-    return f"\n{best.name} ends best, at {_shown(best.last, curve.unit)}"
+    if curve.direction == "lower":
+        best, *others = sorted(ends, key=lambda end: end.last)
+        ahead = best.highest < min(other.lowest for other in others)
+    else:
+        best, *others = sorted(ends, key=lambda end: -end.last)
+        ahead = best.lowest > max(other.highest for other in others)
+    return f"\n{best.name} ends best at every seed, at {_shown(best.last, curve.unit)}" if ahead else ""
 
 
 def mean_curve(

@@ -37,7 +37,7 @@ class Grid:
     page = FRONT
 
     def blocks(self, study: Study) -> list[Block]:
-        """The grid, and suites without comparisons by their names."""
+        """The grid, where anything is compared."""
         table = answers_table(study)
         return [table] if table else []
 

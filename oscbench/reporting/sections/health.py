@@ -28,6 +28,8 @@ from oscbench.reporting.page.table import Cell, Reads, Table, count_cell
 
 ENDS = ("start", "end")
 """Of training."""
+MOST_WRITTEN = 6
+"""Layers beside one another in which numbers can be read; a bar tells the colours of more."""
 
 
 def health_picture(experiment: Experiment, quantity: str) -> Picture:
@@ -40,6 +42,7 @@ def health_picture(experiment: Experiment, quantity: str) -> Picture:
         for when in ENDS
     }
     low, high = min(means.values()), max(means.values())
+    written = len(layers) <= MOST_WRITTEN
     with matplotlib.rc_context(settings()):
         figure = Figure(figsize=(WIDTH, 1.05 + 0.27 * len(names)), layout="constrained")
         both = figure.subplots(1, 2, sharey=True)
@@ -50,13 +53,13 @@ def health_picture(experiment: Experiment, quantity: str) -> Picture:
                 vmin=low,
                 vmax=high if high > low else low + 1,
                 cmap="cividis",
-                cbar=False,
-                annot=len(layers) <= 6,
+                cbar=not written and when == ENDS[-1],
+                annot=written,
                 fmt=".2g",
                 annot_kws={"fontsize": 7},
                 linewidths=0.5,
                 linecolor=GRID,
-                xticklabels=[str(layer) for layer in layers],
+                xticklabels=[str(layer + 1) for layer in layers],
                 yticklabels=names,
             )
             axes.set_xlabel("Layer")
@@ -86,7 +89,7 @@ def health_table(experiment: Experiment) -> Table | None:
     keys = sorted({(name, layer) for _, name, layer, _ in grid})
     columns = (
         Reads[tuple[str, int]]("Mechanism", lambda key: key[0], "left"),
-        Reads("Layer", lambda key: count_cell(key[1])),
+        Reads("Layer", lambda key: count_cell(key[1] + 1)),
         *(Reads(f"{q}, start → end", partial(_ends_cell, grid, q)) for q in quantities),
     )
     about = {"suite": experiment.suite, "task": experiment.task, "protocol": experiment.protocol}

@@ -1,4 +1,4 @@
-"""The longer tables: every measure, health of each layer, failures and environments."""
+"""Every measure of every entry."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from oscbench.analysis.statistics.seeds import mean_interval
 from oscbench.analysis.study import Study
 from oscbench.reporting.page.blocks import SUITE, Block, Folded, per_experiment
 from oscbench.reporting.page.figure import (
+    LETTERS,
     Floats,
     Picture,
     Plan,
@@ -226,7 +228,8 @@ def _finding(front: Front) -> str:
     if not names or len(names) == len(front.points):
         return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"\nNot beaten at their cost: {', '.join(names[:3])}{more}"
+    told = f"Not beaten at their cost: {', '.join(names[:3])}{more}"
+    return "\n" + "\n".join(textwrap.wrap(told, LETTERS))
 
 
 MATCHED = 1.02

@@ -1,4 +1,4 @@
-"""Published time ratios beside ours, and the published numbers that no record answers."""
+"""Published time ratios beside ours."""
 
 from __future__ import annotations
 

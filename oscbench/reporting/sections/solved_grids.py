@@ -116,10 +116,10 @@ def rule_picture(experiment: Experiment, rule: str, tiles: Sequence[Tile]) -> Pi
     with matplotlib.rc_context(settings()):
         rows = -(-len(tiles) // COLUMNS)
         figure = Figure(figsize=(WIDTH, SIDE * rows + 0.3), layout="constrained")
-        places = figure.subplots(rows, COLUMNS, squeeze=False).flat
+        places = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
         for axes, tile in zip(places, tiles, strict=False):
             _draw(axes, tile)
-        for axes in list(places)[len(tiles) :]:
+        for axes in places[len(tiles) :]:
             axes.set_axis_off()
         figure.suptitle(rule, fontsize=9.5, fontweight="bold", x=0.01, ha="left")
         told = "; ".join(tile.text for tile in tiles[2 * DEMONSTRATIONS + 2 :])

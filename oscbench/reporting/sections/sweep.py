@@ -113,7 +113,7 @@ def differences_table(sweep: Sweep) -> Table | None:
     ]
     caption = (
         f"Paired differences in {words.lowered(sweep.last.metric_label)} at each value of the {sweep.axis}. Holm over all points of "
-        "one pair"
+        "one pair, and p at least that of the pair over all values"
     )
     raw = partial(_difference_raw, sweep)
     return Table.of(f"{sweep.slug}-differences", caption, columns, every, raw, _link)

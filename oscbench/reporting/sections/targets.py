@@ -1,4 +1,4 @@
-"""What quality cost: energy where a counter could be read, and what it took to get to a target."""
+"""What quality cost: steps, seconds, FLOPs and joules until a target was reached."""
 
 from __future__ import annotations
 
@@ -70,9 +70,10 @@ def targets_table(experiment: Experiment, asked: Sequence[float] = ()) -> Table 
 
     Args:
         experiment: Its entries with their validation curves.
-        asked: Levels in the metric's unit; by default one near the reference's best.
+        asked: Levels in the metric's unit; by default one near the reference's best. Above 1 none is meant for a fraction.
     """
     chosen = target_of(experiment)
+    asked = [level for level in asked if experiment.unit != "fraction" or level <= 1]
     if asked:
         levels, how = tuple(asked), "as asked for"
     elif chosen is not None:

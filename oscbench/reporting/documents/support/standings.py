@@ -80,7 +80,7 @@ def page(
         rows += [Row(f"{c.name}{where}", c) for c in experiment.comparisons]
     for family in sorted(report.sweeps, key=lambda one: placed(one.suite)):
         parts.append(
-            f"{_headed(family.title, family.last, report, sharing)}{comparisons_table(family.overall)}\n{_by_value(family)}"
+            f"{_headed(family.title, family.last, report, sharing)}{comparisons_table(family.overall)}\n{by_value(family)}"
         )
         rows += [Row(f"{c.name} ({family.suite})", c) for c in family.overall]
     parts.append(few_told(loaded, suites))
@@ -159,7 +159,7 @@ def _stands(comparison: Comparison) -> str:
     return how
 
 
-def _by_value(family: Sweep) -> str:
+def by_value(family: Sweep) -> str:
     """A row a pair, its difference at each value: a large one at the smallest value may make most of the mean over all."""
     points = [({c.pair: c for c in point.comparisons}, value) for value, point in family.points]
     rows = [
@@ -200,7 +200,7 @@ def standings_table(experiment: Experiment, baseline: Entry | None) -> str:
     Where entries know in different ways where a token stands, a column says how: a difference may be that. Where some carry flags, a column
     and a line below tell them.
     """
-    against = {c.pair.treatment: c for c in experiment.comparisons}
+    against = {c.pair.treatment: c for c in experiment.comparisons if c.pair.baseline == baseline}
     told = [standing for standing in experiment.standings if standing.summary]
     apart = len({position_of(standing.cells[0]) for standing in told}) > 1
     flagged, threshold = any(standing.flags for standing in told), FAILS.get(experiment.task)
@@ -279,15 +279,14 @@ def difference(comparison: Comparison) -> str:
 
 
 def _verdict(comparison: Comparison) -> str:
-    margin = comparison.margin
+    margin, why = comparison.margin, comparison.only_estimated
+    told = f"{comparison.verdict_in_words}: {why}" if why else comparison.verdict_in_words
     if margin and comparison.equivalence and comparison.equivalence.shown:
         within = f"equivalent within {words.margin(margin.value, comparison.unit)}"
         if comparison.verdict == "equivalent":
-            return within
-        if comparison.clear and not comparison.only_estimated and not comparison.withheld:
-            return f"{comparison.verdict}, and {within}"
-    why = comparison.only_estimated
-    told = f"{comparison.verdict_in_words}: {why}" if why else comparison.verdict_in_words
+            told = within
+        elif comparison.clear and not why and not comparison.withheld:
+            told = f"{comparison.verdict}, and {within}"
     return f"{told} (not declared beforehand)" if comparison.role == "explores" else told
 
 

@@ -111,7 +111,7 @@ def gain(standing: Standing, reference: Standing, name: str, less: str) -> str:
 
     theirs = {record.seed: value(record) for record in reference.finished}
     gains = [value(record) - theirs[record.seed] for record in standing.finished if record.seed in theirs]
-    return _estimate(gains, standing.finished[0].measures[name].unit)
+    return _estimate(gains, standing.finished[0].measures[name].unit) if gains else words.MISSING
 
 
 def own_gain(standing: Standing, name: str, less: str) -> str:
