@@ -18,6 +18,7 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,32 @@ def source_hash(kind: str, name: str) -> str | None:
         return _hashed(path, about.st_mtime_ns, about.st_size)
     except (OSError, ValueError):
         return None
+
+
+_SERVED: dict[str, str] = {}
+
+
+def module_hash(name: str) -> str | None:
+    """`source_hash` of a module by its whole name; None where it has no file."""
+    try:
+        found = importlib.util.find_spec(name)
+        if found is None or not found.origin:
+            return None
+        path = Path(found.origin)
+        about = path.stat()
+        return _hashed(path, about.st_mtime_ns, about.st_size)
+    except Exception:  # what stands in the package that it lies in
+        return None
+
+
+def note_imported(hashes: Mapping[str, str]) -> None:
+    """Remember which files this process has its modules from: whoever started it imported them, and they may be others by now."""
+    _SERVED.update(hashes)
+
+
+def running_hash(kind: str, name: str) -> str | None:
+    """`source_hash` of what this process runs, which is not what lies there now if the file was edited since it was imported."""
+    return _SERVED.get(module(kind, name)) or source_hash(kind, name)
 
 
 @lru_cache(maxsize=1000)

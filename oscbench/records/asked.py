@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +14,6 @@ from oscbench.records.writing import in_one_step
 
 FILE = ".asked"
 """In a suite's folder: of each of its cells the identity."""
-TRIES, PAUSE_S = 50, 0.1
 
 
 class Asked(NamedTuple):
@@ -42,22 +39,10 @@ def note(store: Store, cells: Iterable[Asked | Record]) -> None:
     for suite, asked in by_suite.items():
         path = store.folder(suite) / FILE
         try:
-            with _alone(store, suite), in_one_step(path) as file:
+            with store.alone(suite, "asked"), in_one_step(path) as file:
                 file.write(json.dumps({**_read(path), **asked}, indent=1, sort_keys=True).encode())
         except OSError as error:
             raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-@contextlib.contextmanager
-def _alone(store: Store, suite: str) -> Iterator[None]:
-    """While no other run of the suite writes, or after a while all the same: what is lost then is which of two records is shown."""
-    for _ in range(TRIES):
-        with store.lock(suite, "asked") as held:
-            if held:
-                yield
-                return
-        time.sleep(PAUSE_S)
-    yield
 
 
 def is_asked(store: Store) -> Callable[[Record], bool]:

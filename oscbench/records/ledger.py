@@ -204,6 +204,11 @@ def write_ledger(store: Store, ledger: Ledger) -> Path:
         ResultsError: the file system refuses.
     """
     path = ledger_path(store, ledger.suite)
+    with store.alone(ledger.suite, "ledger"):
+        return _merged(path, ledger)
+
+
+def _merged(path: Path, ledger: Ledger) -> Path:
     earlier = read_ledger(path)
     if earlier is not None and earlier.request == ledger.request:
         entries = {(entry.mechanism, entry.variant): entry for entry in earlier.entries}

@@ -76,7 +76,7 @@ def _held(lock: BaseFileLock) -> BaseFileLock | None:
 
 
 def file_system(path: Path) -> str:
-    """Type of the file system that a path lies on, as the system names it; empty where it does not say."""
-    there = path.absolute()
+    """Type of the file system that a path lies on in truth, links followed, as the system names it; empty where it does not say."""
+    there = path.resolve()
     mounts = [one for one in psutil.disk_partitions(all=True) if there.is_relative_to(one.mountpoint)]
     return max(mounts, key=lambda one: len(one.mountpoint)).fstype if mounts else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from pydantic import ValidationError
 
 from oscbench.errors import UserError, first_line, nearest
 from oscbench.records import packed
-from oscbench.records.ledger import Ledger, find_ledgers, write_ledger
+from oscbench.records.asked import is_asked
+from oscbench.records.ledger import Ledger, find_ledgers, ledger_path, read_ledger, write_ledger
 from oscbench.records.reading import contents
-from oscbench.records.schema import Measurement, Record
-from oscbench.records.store import ResultsError, Store, suite_name
+from oscbench.records.schema import FINAL, Measurement, Record
+from oscbench.records.store import ResultsError, Store, folder_name, suite_name
 
-_FOLDERS = re.compile(r"""(^|[\s"'(=])(?:/[\w.+~@-]+)+/|(^|[\s"'(=])[A-Za-z]:\\(?:[^\\\s]+\\)*""")
+_QUOTED = re.compile(r"""(['"`])(?:file://)?(?:/|[A-Za-z]:\\)(?:[^'"`\n]*[/\\])?([^'"`/\\\n]*)\1""")
+"""An absolute path between quotes, in which folders may have spaces, and its last part."""
+_FOLDERS = re.compile(
+    r"""(^|[\s"'(=\[,;:`])(?:file://)?(?:/[\w.+~@-]+)+/|(^|[\s"'(=\[,;:`])[A-Za-z]:\\(?:[^\\\s]+\\)*"""
+)
 """An absolute path in a text, up to its last part."""
 
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
@@ -43,6 +49,8 @@ class Packed:
 def pack(suite: str, results: Path, output: Path) -> list[Packed]:
     """Write `<output>/<device>/<suite>.jsonl.gz`, one file a device; records that lie there already stay unless these are newer.
 
+    Of several records of a cell a pack shows the newest: what is newer than the one that the suite last asked for is left out.
+
     Args:
         suite: name; every label of it is packed, trials of a search too.
         results: folder that holds the records, loose or packed.
@@ -52,17 +60,20 @@ def pack(suite: str, results: Path, output: Path) -> list[Packed]:
         UserError: no record of this suite, a damaged one, or a file that cannot be written.
     """
     found = _of_suite(suite, results)
+    asked = is_asked(Store(results))
     ledgers = _ledgers(suite, results)
     made = []
     for device in sorted({record.device for record in found}):
-        store = Store(output / device)
+        store = Store(output / folder_name(device))
         path = store.packed(suite)
         there = {_key(record): record for record in _whole(path)[0]}
         kept = dict(there)
         for record in (lean(record) for record in found if record.device == device):
             older = kept.get(_key(record))
-            if older is None or older.finished_utc <= record.finished_utc:
+            if older is None or _worth(older) <= _worth(record):
                 kept[_key(record)] = record
+        shown = {_key(record)[:-1]: record for record in found if record.device == device and asked(record)}
+        kept = {key: one for key, one in kept.items() if not _newer(one, shown.get(key[:-1]))}
         labels = {record.suite for record in kept.values()}
         own = _ledgers(suite, path.parent)
         own |= {label: ledger for label, ledger in ledgers.items() if label in labels}
@@ -86,7 +97,9 @@ def unpack(path: Path, results: Path) -> tuple[int, Path]:
     for record in records:
         folder = store.write(record).parent
     for ledger in ledgers:
-        write_ledger(store, ledger)
+        there = read_ledger(ledger_path(store, ledger.suite))
+        if there is None or there.request == ledger.request:
+            write_ledger(store, ledger)
     return len(records), folder
 
 
@@ -145,6 +158,17 @@ def _key(record: Record) -> tuple[str, str, str, str, int, str]:
     return (record.suite, record.task, record.mechanism, record.variant, record.seed, record.identity)
 
 
+def _worth(record: Record) -> tuple[bool, datetime]:
+    """What breaks costs no result that was there; else the later one counts."""
+    return record.status in FINAL, record.finished_utc
+
+
+def _newer(record: Record, shown: Record | None) -> bool:
+    return (
+        shown is not None and record.identity != shown.identity and record.finished_utc >= shown.finished_utc
+    )
+
+
 def _write(path: Path, records: list[Record], ledgers: list[Ledger]) -> None:
     lines = [record.model_dump_json().encode() for record in records]
     lines += [packed.LEDGER + ledger.model_dump_json().encode() + b"}" for ledger in ledgers]
@@ -172,6 +196,11 @@ def _without_folders(value: Any) -> Any:
         return type(value)(_without_folders(one) for one in value)
     if not isinstance(value, str):
         return value
+    value = _QUOTED.sub(
+        lambda found: found[0] if found[0][1:].startswith(_SYSTEM) else f"{found[1]}{found[2]}{found[1]}",
+        value,
+    )
     return _FOLDERS.sub(
-        lambda found: found[0] if found[0].lstrip(" \"'(=").startswith(_SYSTEM) else found[1] or "", value
+        lambda found: found[0] if found[0].lstrip(" \"'(=[,;:`").startswith(_SYSTEM) else found[1] or "",
+        value,
     )

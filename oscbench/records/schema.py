@@ -13,6 +13,8 @@ from oscbench.records.shape import mistake
 from oscbench.records.timed import of_second_schema
 
 Status = Literal["ok", "diverged", "oom", "unsupported", "failed"]
+FINAL = ("ok", "diverged", "unsupported")
+"""A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
 Direction = Literal["higher", "lower", "none"]
 Method = Literal["measured", "computed", "estimated", "unavailable"]
 

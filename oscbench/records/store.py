@@ -39,6 +39,7 @@ DIAGNOSTICS_SUFFIX = ".diagnostics.npz"
 _NAME_BYTES = 255
 """Of a file's name, on every usual file system."""
 
+TRIES, PAUSE_S = 50, 0.1
 _WRITING_S = 600.0
 """Writing takes milliseconds: a file that is still unfinished after so long belongs to a process that died."""
 
@@ -254,6 +255,17 @@ class Store:
         return self._hold(self.folder(suite) / ".locks" / f"{identity}.lock")
 
     @contextlib.contextmanager
+    def alone(self, suite: str, what: str) -> Iterator[None]:
+        """While no other run writes what a suite's runs share, or after some tries all the same: waiting for ever would cost more."""
+        for _ in range(TRIES):
+            with self.lock(suite, what) as held:
+                if held:
+                    yield
+                    return
+            time.sleep(PAUSE_S)
+        yield
+
+    @contextlib.contextmanager
     def _hold(self, path: Path) -> Iterator[bool]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -319,16 +331,19 @@ class Store:
         """
 
         def cannot(error: OSError) -> None:
-            if isinstance(
-                error, PermissionError
-            ):  # what vanishes meanwhile is no loss; what cannot be read would be left out unsaid
+            # What vanishes meanwhile is no loss; what cannot be read would be left out unsaid.
+            if isinstance(error, PermissionError):
                 raise ResultsError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
         found = []
-        for name, folders, names in os.walk(self.root, onerror=cannot):
+        seen = {os.path.realpath(self.root)}
+        for name, folders, names in os.walk(self.root, onerror=cannot, followlinks=True):
             folder = Path(name)
             kept_apart = {*_PRIVATE, *(_COMMITTED if folder == self.root else ())}
-            folders[:] = [one for one in folders if one not in kept_apart]
+            # A suite's folder may be a link onto another disk; one that leads to what was seen already would never end.
+            real = {one: os.path.realpath(folder / one) for one in folders if one not in kept_apart}
+            folders[:] = [one for one, path in real.items() if path not in seen]
+            seen.update(real.values())
             found += [folder / one for one in (*names, *folders) if one.endswith(suffix)]
         return sorted(found)
 

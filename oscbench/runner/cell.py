@@ -76,6 +76,8 @@ def run_cell(
     """
     started = datetime.now(UTC)
     outcome, kind = Outcome(), kind_of(cell.spec)
+    # Before it runs: a file that is edited meanwhile is not what ran.
+    sources = {f"{part}/{name}": catalog.running_hash(part, name) for part, name in kind.imports(cell.spec)}
     device = prepare_process(cell.spec, deterministic=kind.deterministic, strict=kind.deterministic)
     with observe_choices() as choices, data.observe_data() as asked:
         try:
@@ -102,7 +104,6 @@ def run_cell(
             outcome.status, outcome.reason = _failure(error, cell)
     outcome.seconds_before = checkpoints.before if checkpoints else 0.0
     ran = {op: sorted(names) for op, names in choices.items()}
-    sources = {f"{part}/{name}": catalog.source_hash(part, name) for part, name in kind.imports(cell.spec)}
     outcome.environment = {
         **environment(device),
         "sources": sources,

@@ -8,8 +8,6 @@ from typing import Any
 
 from oscbench.records.store import folder_name
 
-FINAL = ("ok", "diverged", "unsupported")
-"""A cell with such a record is finished; `failed` and `oom` are tried again by the next run."""
 Measured = Mapping[str, Mapping[str, Any]]
 """What matching by time has measured: `request_key` -> a matching as a record holds it, or `impossible` and why."""
 

@@ -95,10 +95,6 @@ class Placement:
                 f"train.devices: {needs.processes}: no machine has more than {words.many(most, 'core')}"
             )
 
-    def has_gpus(self) -> bool:
-        """Whether any machine has a GPU."""
-        return any(room.machine.gpus for room in self._there())
-
     def capacity(self, needs: Needs) -> int:
         """How many cells with such needs all machines hold at once; at least 1."""
         return max(1, sum(self._holds(room.machine, needs) for room in self._there()))

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oscbench.records import Record, ResultsError, Store
+from oscbench.records.schema import FINAL
 from oscbench.runner.cell import lost_record, sent_record
-from oscbench.runner.cell_spec import FINAL, Cell, Keeping
+from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.executors import (
     Died,
     Event,
@@ -142,8 +143,8 @@ class Pool:
                             self._hear(event)
                     self._watch()
             except ResultsError as error:
-                command = "the same command" if self.adopt else "the same command without --fresh"
-                raise ResultsError(f"{error}; {command} goes on where this one stopped") from error
+                same = "the same command" + " without --fresh" * (not self.adopt)
+                raise ResultsError(f"{error}; {same} goes on where this one stopped") from error
             finally:
                 self.executor.close()
                 for running in self._running.values():
@@ -237,7 +238,7 @@ class Pool:
             return None
         # What another run broke while this one waited for it is not tried a second time at once.
         # One that is dated in the future comes from a clock that was wrong.
-        final = found.status in FINAL or self._began <= found.started_utc <= datetime.now(UTC)
+        final = found.status in FINAL or self._began <= found.finished_utc <= datetime.now(UTC)
         if found.suite == cell.suite:
             if not final:
                 self.store.set_aside(self.store.path_of(found))
@@ -337,8 +338,7 @@ class Pool:
             return
         # The record first: on a disk that is nearly full it is small enough, and weights may not be.
         self.store.write(record)
-        where = self.keeping.checkpoints_of(wanted.cell.suite)
-        if its_own and where is not None:
+        if its_own and (where := self.keeping.checkpoints_of(wanted.cell.suite)) is not None:
             Checkpoints(where, wanted.cell.identity).remove(but_trained=record.status not in FINAL)
         if running.weights is not None:
             try:

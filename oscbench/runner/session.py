@@ -15,7 +15,6 @@ from tqdm import tqdm
 from oscbench import catalog, words
 from oscbench.analysis.limits import no_verdict
 from oscbench.errors import nearest
-from oscbench.machine.environment import cores
 from oscbench.records import Record, Store, asked, suite_name
 from oscbench.records.locks import KINDS as LOCKS
 from oscbench.runner.cell_spec import Cell, Keeping
@@ -343,7 +342,11 @@ def _row(one: Preview) -> dict[str, object]:
 
 def _at_once(cells: list[Cell], jobs: int | None) -> int:
     """Cells at once; where times are taken only one, whatever was asked for."""
-    return 1 if any(kind_of(cell.spec).times for cell in cells) else jobs or cores()
+    if any(kind_of(cell.spec).times for cell in cells):
+        return 1
+    placement = Placement()
+    placement.update(make_executor("local", Options(jobs)).machines())
+    return min(placement.capacity(needs_of(cells[0])), jobs or sys.maxsize)
 
 
 def _tell_of_lengths(points: list[tuple[LoadedSuite, list[Cell]]]) -> None:

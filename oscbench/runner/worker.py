@@ -69,7 +69,7 @@ def work(
             cell.identity,
             keeping.minutes,
             lambda text: pipe.send(("tell", text)),
-            sources={"/".join(one): catalog.source_hash(*one) for one in trains},
+            sources={"/".join(one): catalog.running_hash(*one) for one in trains},
         )
         signal.signal(signal.SIGTERM, lambda number, frame: checkpoints.stop())
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from oscbench.analysis.frame import load
 from oscbench.cli import main
 from oscbench.errors import UserError
 from oscbench.records import Curve, Matching, Measurement, Store, packed
-from oscbench.records.ledger import Ledger, find_ledgers, ledger_path, trial_label, write_ledger
+from oscbench.records.asked import note
+from oscbench.records.ledger import (
+    Ledger,
+    LedgerEntry,
+    find_ledgers,
+    ledger_path,
+    read_ledger,
+    trial_label,
+    write_ledger,
+)
 from oscbench.records.packing import PackError, lean, pack, unpack
 from oscbench.records.reading import contents
 from oscbench.records.store import ResultsError
@@ -121,11 +131,75 @@ def test_every_record_comes_back_but_for_what_is_left_out(loose, tmp_path):
         (r"C:\Users\me\x.yaml: bad", "x.yaml: bad"),
         ("no RAPL counter in /sys/class/powercap", "no RAPL counter in /sys/class/powercap"),
         ("tokens/s and a/b/c", "tokens/s and a/b/c"),
+        ("no file '/home/jane doe/my data/x.txt'", "no file 'x.txt'"),
+        ("[/home/jane/x/y.txt] or a:/home/jane/y.txt, `/home/jane/z`", "[y.txt] or a:y.txt, `z`"),
+        ("see file:///home/jane/x.txt", "see x.txt"),
+        ("open '/proc/self/maps'", "open '/proc/self/maps'"),
+        ("it's 1/2 of what's there", "it's 1/2 of what's there"),
         ("see https://arxiv.org/abs/2606.12059", "see https://arxiv.org/abs/2606.12059"),
     ],
 )
 def test_paths_of_the_machine_are_cut_and_other_slashes_are_not(text, left):
     assert lean(record(reason=text)).reason == left
+
+
+def test_what_breaks_later_costs_no_result_that_is_packed(loose, tmp_path):
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    later = Store(tmp_path / "later")
+    later.write(made(1, status="failed", reason="a slip", finished_utc=START + timedelta(days=3)))
+    pack("mine", later.root, tmp_path / "packed")
+    kept = Store(found.path.parent).find("mine", made(1).identity)
+    assert (kept.status, kept.finished_utc) == ("ok", made(1).finished_utc)
+
+
+def test_of_several_records_of_a_cell_a_pack_shows_what_was_asked_for(tmp_path):
+    store = Store(tmp_path / "loose")
+    first = made(0, identity="a" * 16)
+    second = made(0, identity="b" * 16, finished_utc=first.finished_utc + timedelta(days=1))
+    for one in (first, second):
+        store.write(one)
+    note(store, [first])
+    (found,) = pack("mine", store.root, tmp_path / "packed")
+    (shown,) = load(found.path.parent).records
+    assert shown.identity == load(store.root).records[0].identity == first.identity
+    note(store, [second])
+    (found,) = pack("mine", store.root, tmp_path / "packed")
+    assert found.count == 2, "an older one hides nothing"
+    assert load(found.path.parent).records[0].identity == second.identity
+
+
+def test_unpacking_leaves_the_ledger_of_another_search_alone(loose, tmp_path):
+    write_ledger(loose, ledger())
+    (found,) = pack("mine", loose.root, tmp_path / "packed")
+    there = Store(tmp_path / "there")
+    newer = ledger().model_copy(update={"request": "another"})
+    write_ledger(there, newer)
+    unpack(found.path, there.root)
+    assert read_ledger(ledger_path(there, "mine")) == newer
+
+
+def test_two_runs_that_search_other_entries_keep_both_in_the_ledger(tmp_path):
+    def entry(name):
+        return LedgerEntry(
+            mechanism=name, variant="default", space={}, trials=(), chosen={}, score=None, seconds=0.0,
+            training_flops=None, by_setting={}, finished=True,
+        )  # fmt: skip
+
+    def write(name):
+        write_ledger(Store(tmp_path), ledger().model_copy(update={"entries": (entry(name),)}))
+
+    names = [f"mechanism{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(write, names))
+    found = read_ledger(ledger_path(Store(tmp_path), "mine"))
+    assert sorted(one.mechanism for one in found.entries) == names
+
+
+def test_a_pack_lies_inside_its_folder_whatever_a_record_says(tmp_path):
+    store = Store(tmp_path / "loose")
+    store.write(made(0, device="../../outside"))
+    (found,) = pack("mine", store.root, tmp_path / "deep" / "packed")
+    assert found.path.resolve().is_relative_to((tmp_path / "deep" / "packed").resolve())
 
 
 @pytest.mark.parametrize(

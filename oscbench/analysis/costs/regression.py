@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from oscbench.errors import UserError, kind_and_line
 from oscbench.records import Record, Store, packed
+from oscbench.records.asked import is_asked
 from oscbench.roles import has_role
 
 REGRESSION_EXIT_CODE = 3
@@ -120,9 +121,11 @@ def _from_benchmark(path: Path) -> dict[str, Reading]:
 
 
 def _from_records(folder: Path) -> dict[str, Reading]:
-    records, _ = Store(folder).read_all()
+    store = Store(folder)
+    records, _ = store.read_all()
     newest: dict[str, Record] = {}
-    for record in sorted(records, key=lambda record: (record.finished_utc, record.identity)):
+    asked = is_asked(store)  # as a report shows them
+    for record in sorted(records, key=lambda one: (asked(one), one.finished_utc, one.identity)):
         newest[_subject(record)] = record
     return {subject: _of_record(record) for subject, record in newest.items() if record.measures}
 

@@ -45,6 +45,13 @@ LAZY = ("torch._dynamo", "sklearn.datasets", "sklearn.linear_model", "sklearn.mo
 """What is imported only where it is used, since a plan goes without, and most cells use."""
 
 
+OWN = "OSCBENCH_"
+"""How our variables begin."""
+
+_SERVED: dict[str, str] = {}
+"""Module -> hash of its file when the fork server that runs imported it."""
+
+
 @dataclass(frozen=True)
 class _Process:
     process: Any
@@ -153,7 +160,7 @@ class Child:
     def _death(self, one: _Process) -> Died:
         code = one.process.exitcode
         number = -code if code is not None and code < 0 else None
-        if number is not None and oom_kills() > self._oom_kills:
+        if number == signal.SIGKILL and oom_kills() > self._oom_kills:
             return Died(self.ticket, f"killed by the kernel{self.where}: out of memory", memory=True)
         how = f"ended with code {code}" if number is None else f"was killed by {_signal_name(number)}"
         return Died(self.ticket, f"{self._named(one)} {how}{self.where} before it left a record")
@@ -215,8 +222,13 @@ def modules(cell: Cell) -> list[str]:
     return ["oscbench.runner.worker", *LAZY, *sorted(catalog.module(*one) for one in named)]
 
 
-def _run(only_measure: bool, *arguments: Any) -> None:
+def _run(settled: tuple[dict[str, str], dict[str, str]], only_measure: bool, *arguments: Any) -> None:
     """What a process does: the fork server has imported it already, and who asks for the process need not have."""
+    environment, imported = settled
+    for name in [one for one in os.environ if one.startswith(OWN)]:
+        del os.environ[name]
+    os.environ.update(environment)
+    catalog.note_imported(imported)
     from oscbench.runner.worker import measure_for, work
 
     (measure_for if only_measure else work)(*arguments)
@@ -227,11 +239,20 @@ def _begun(context: Any, job: Job, keeping: Keeping, gpus: str | None, rank: Ran
     pipe, theirs = context.Pipe(duplex=False)
     arguments = (job.cell, theirs, gpus) if job.only_measure else (job.cell, theirs, keeping, gpus, rank)
     process = context.Process(
-        target=_run, args=(job.only_measure, *arguments), name=job.cell.name, daemon=True
+        target=_run, args=(_settled(), job.only_measure, *arguments), name=job.cell.name, daemon=True
     )
     _start(process)
     theirs.close()
     return _Process(process, pipe)
+
+
+def _settled() -> tuple[dict[str, str], dict[str, str]]:
+    """What a process must know that its fork server, which may be older, does not: our variables as they are, and what it imported.
+
+    Told before a server is started anew that has died: a file that was edited at that very moment is told as it was.
+    """
+    start_server()
+    return {name: value for name, value in os.environ.items() if name.startswith(OWN)}, dict(_SERVED)
 
 
 def _start(process: Any) -> None:
@@ -254,12 +275,18 @@ def _start(process: Any) -> None:
 def start_server() -> None:
     """Start the fork server with Ctrl-C and SIGHUP blocked; all cells inherit that: the main process alone decides."""
     resource_tracker.ensure_running()  # first, since it unblocks the signal again
+    server: Any = forkserver._forkserver
+    imports = {name: catalog.module_hash(name) for name in server._preload_modules if name not in LAZY}
+    was = server._forkserver_pid
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         with _without_main():
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if server._forkserver_pid != was:
+        _SERVED.clear()
+        _SERVED.update({name: told for name, told in imports.items() if told})
 
 
 @contextlib.contextmanager

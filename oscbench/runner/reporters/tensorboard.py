@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 from oscbench.records import Record
 from oscbench.runner.reporters import curves_of, name_of, results_of, settings_of
+
+LONGEST = 120
+"""Letters of a label, in the name of a folder."""
 
 
 class TensorBoard:
@@ -21,7 +25,7 @@ class TensorBoard:
 
     def told(self, record: Record) -> None:
         """One run; a cell that is told again replaces its own."""
-        folder = self.folder / record.suite / name_of(record)
+        folder = self.folder / re.sub(r"[/\\\0]", "-", record.suite)[:LONGEST] / name_of(record)
         shutil.rmtree(folder, ignore_errors=True)
         with self._writer(str(folder)) as writer:
             for step, values in curves_of(record):

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from oscbench.records import Record, Store
-from oscbench.runner.cell_spec import FINAL, Cell
+from oscbench.records.schema import FINAL
+from oscbench.runner.cell_spec import Cell
 from oscbench.runner.kind import Preview
 from oscbench.runner.kinds import kind_of
 from oscbench.runner.terminal.estimate import total_seconds
