@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,7 +169,8 @@ def _named(compare: Sequence[str], known: Sequence[Entry]) -> list[tuple[str, st
     full = {str(entry) for entry in known}
     found: list[tuple[str, str]] = []
     for item in compare:
-        given = item.split(",") if isinstance(item, str) else list(item)
+        # As suites write it too: "kope - softmax".
+        given = re.split(r",|\s[-\u2212]\s", item) if isinstance(item, str) else list(item)
         names = list(dict.fromkeys(name.strip() for name in given if name.strip()))
         if not names:
             raise ReportError("compare: no names given; write for example a,b (a minus b)")

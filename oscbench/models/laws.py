@@ -141,7 +141,11 @@ def _looked_at(case: Case) -> str | None:
     if len(found) != LAYERS:
         return f"gives diagnostics of {len(found)} of {LAYERS} layers"
     if not torch.equal(plain, looked):
-        return "gives another result when diagnostics are asked for"
+        off = (plain - looked).abs().max().item()
+        return (
+            f"gives another result when diagnostics are asked for (differs by up to {off:.2g}; the same bits are wanted: work out the update "
+            "as ever, and weights beside it)"
+        )
     wanted = (BATCH, HEADS, TOKENS, TOKENS)
     for layer in found:
         if "attention" not in layer:

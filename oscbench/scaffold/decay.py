@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, Shape, State, Traits
+from oscbench.mechanisms import Context, Mechanism, MechanismConfig, Mixed, PerLayer, Shape, State, Traits
 from oscbench.ops.masking import allowed, silence
 from oscbench.ops.operations import Operations, linear_operations
 
@@ -37,6 +37,15 @@ class DecayConfig(MechanismConfig):
     half_life: float = Field(default=2.0, gt=0.0)
 
 
+class Maps(nn.Module):
+    """Of one layer, under the names that they have in softmax (`q`, `k`, `v`, `out`), so that they start equal."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.v = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+
 class Decay(Mechanism):
     """A mean of values that fades with distance."""
 
@@ -48,12 +57,12 @@ class Decay(Mechanism):
 
     def __init__(self, config: DecayConfig, shape: Shape) -> None:
         super().__init__(config, shape)
-        self.values = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.layers))
-        self.outputs = nn.ModuleList(nn.Linear(shape.width, shape.width) for _ in range(shape.layers))
+        self.layers: PerLayer[Maps] = PerLayer(Maps(shape.width) for _ in range(shape.layers))
 
     def mix(self, layer: int, tokens: torch.Tensor, state: State, context: Context) -> Mixed:
         """Weights from places, times values, projected."""
-        v = self.split_heads(self.values[layer](tokens))
+        maps = self.layers[layer]
+        v = self.split_heads(maps.v(tokens))
         places, special = context.positions.coordinates, context.positions.special
         distance = (places[:, None] - places).abs().sum(-1).masked_fill(special[:, None] | special, 0.0)
         hears = allowed(
@@ -61,7 +70,7 @@ class Decay(Mechanism):
         )
         weights = (0.5 ** (distance / self.config.half_life) * hears).to(v.dtype)
         weights = weights / weights.sum(-1, keepdim=True).clamp_min(1e-6)
-        update = self.outputs[layer](self.merge_heads(weights @ silence(v, context.key_padding_mask)))
+        update = maps.out(self.merge_heads(weights @ silence(v, context.key_padding_mask)))
         if not context.diagnostics:
             return Mixed(update)
         return Mixed(update, {"attention": weights.expand(len(v), self.shape.heads, -1, -1)})

@@ -54,7 +54,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: Sequence[Any
     if first["type"] == "extra_forbidden":
         fields = _fields_at(model, path[:-1])
         told = nearest(str(path[-1]), fields)
-        if "settings" in fields and "did you mean" not in told:
+        if {"settings", "variant"} <= set(fields) and "did you mean" not in told:
             told += f"; what the mechanism itself takes stands under settings, as in settings: {{{path[-1]}: {got}}}"
         text = f'{where}: unknown key "{path[-1]}"; {told}'
     elif first["type"] == "missing":

@@ -75,7 +75,14 @@ def find_suite(name: str) -> Path:
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if path.stem in known and path.parent.name == "suites" and not path.is_absolute():
             return known[path.stem]  # `suites/smoke.yaml` from a folder that has none: the installed one
-        raise SuiteError(f"{_short(printable(path))}: no such file; {nearest(path.stem, known)}")
+        beside = (
+            {one.name for one in path.parent.glob("*") if one.suffix in SUFFIXES}
+            if path.parent.is_dir()
+            else set()
+        )
+        raise SuiteError(
+            f"{_short(printable(path))}: no such file; {nearest(path.name, beside) if beside else nearest(path.stem, known)}"
+        )
     if name in known:
         return known[name]
     raise SuiteError(f'no suite "{_short(name)}"; {nearest(name, known)}')
@@ -183,7 +190,7 @@ def _point(
         suite, changed = _overridden(raw, [*set_by_hand, *placed], source)
     except SuiteError as error:
         told = str(error)
-        for start in (*(f"--set {one}: " for one in placed), f"{source}: "):
+        for start in (*(f"--set {_short(one, 60)}: " for one in placed), f"{source}: "):
             told = told.removeprefix(start)
         at = ", ".join(_short(one, 60) for one in placed)
         raise SuiteError(f"{source}: vary: at {at}: {told}") from error
@@ -210,7 +217,16 @@ def _overridden(
         key, value = _apply(mine, override, source)
         changed.pop(key, None)
         changed[key] = (_label_text(value), override)
-    return _check(mine, source), changed
+    try:
+        return _check(mine, source), changed
+    except SuiteError as error:  # the file by itself was checked before
+        text = str(error).removeprefix(f"{source}: ")
+        at = text.partition(":")[0]
+        near = [told for key, (_, told) in changed.items() if f"{at}.".startswith(f"{key}.")]
+        near = near or [told for key, (_, told) in changed.items() if key.startswith(f"{at}.")]
+        if not near:
+            raise
+        raise SuiteError(f"--set {_short(near[-1], 60)}: {source}: {text}") from error
 
 
 def _says_nothing(

@@ -168,8 +168,11 @@ def _text_of(path: Path, shown: str) -> str:
         if len(content) > MAX_FILE_BYTES:
             raise SuiteError(f"{shown}: is larger than {MAX_FILE_BYTES:,} bytes, far too large for a suite")
         return content.decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SuiteError(f"{shown}: line {line}: is no text in UTF-8; save the file as UTF-8") from error
+    except OSError as error:
+        raise SuiteError(f"{shown}: cannot be read: {error.strerror or error}") from error
 
 
 def unshared(content: dict[str, Any], source: str) -> dict[str, Any]:

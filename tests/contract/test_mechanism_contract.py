@@ -33,7 +33,9 @@ def test_docstring_has_the_headings_in_order_and_a_citation(name: str) -> None:
     missing = [heading for heading, place in zip(HEADINGS, places, strict=True) if place < 0]
     assert not missing, f"{name}: its docstring lacks the headings {', '.join(missing)}"
     assert places == sorted(places)
-    assert re.search(r"arXiv \d{4}\.\d{5}", catalog.section(text, "Equation"))
+    source = r"arXiv (\d{4}\.\d{4,5}|[a-z-]+/\d{7})|doi:? ?10\.|\bour own\b"
+    wanted = f"{name}: Equation tells no source; wanted: an arXiv number, a DOI, or that it is our own"
+    assert re.search(source, catalog.section(text, "Equation"), re.IGNORECASE), wanted
     assert catalog.section(text, "Idea").count(".") >= 1
 
 

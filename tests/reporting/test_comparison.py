@@ -421,3 +421,9 @@ def test_unlike_compute_is_told_from_five_percent_on(flops: int, told: list[str]
         for r in records
     ]
     assert [note for note in only(changed, "wave,plain").caveats if "FLOPs" in note] == told
+
+
+def test_a_comparison_is_named_as_suites_write_it_too() -> None:
+    cells = [make_record(name, seed) for name in ("plain", "wave") for seed in range(3)]
+    names = [only(cells, said).name for said in ("wave,plain", "wave - plain", "wave − plain")]
+    assert names == [names[0]] * 3

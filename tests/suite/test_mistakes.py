@@ -147,7 +147,7 @@ def test_python_tags_are_never_executed(suite, tmp_path, tag):
 def test_bytes_that_are_no_text_are_one_line(suite, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"\xff\xfe\x00\x01: 1")
-    assert "cannot be read" in mistake(str(path))
+    assert mistake(str(path)).endswith("mine.yaml: line 1: is no text in UTF-8; save the file as UTF-8")
 
 
 def test_a_file_whose_name_cannot_be_a_suites_says_so_and_a_name_of_its_own_is_taken(suite, tmp_path):
@@ -343,3 +343,19 @@ def test_choices_pick_and_add_up(suite):
     assert len(select(found, ["mechanism=kope", "seed=0,2"])) == 2
     with pytest.raises(SuiteError, match="leaves no cell beside the choices before it, which all must hold"):
         select(found, ["mechanism=kope", "mechanism=softmax"])
+
+
+def test_a_mistake_of_a_change_by_hand_is_told_of_it_and_not_of_the_file_alone(suite):
+    path = suite()
+    with pytest.raises(
+        SuiteError, match=r"^--set train\.epoch=3: .*yaml: train\.epoch: unknown key .*did you mean"
+    ):
+        load_suite(str(path), ["train.epoch=3"])
+    with pytest.raises(SuiteError, match=r'^--set train\.epochs=three: .*yaml: train\.epochs: got "three"'):
+        load_suite(str(path), ["seeds=1", "train.epochs=three"])
+
+
+def test_a_file_that_is_not_there_is_near_those_beside_it(suite):
+    beside = Path(suite())
+    with pytest.raises(SuiteError, match=rf'no such file; did you mean "{beside.name}"'):
+        load_suite(str(beside.with_suffix(".yml")))
