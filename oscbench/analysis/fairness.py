@@ -165,7 +165,7 @@ def origin_notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-def busy_notes(records: Sequence[Record]) -> list[str]:
+def busy_notes(records: Sequence[Record], what: str = "training speeds") -> list[str]:
     """A warning where at most of the cells more processes wanted to run than the machine has cores; else nothing."""
     known = [
         (float(r.environment["load_average"]), int(r.environment["cores"]))
@@ -178,5 +178,5 @@ def busy_notes(records: Sequence[Record]) -> list[str]:
     # Without the load itself, which differs from pair to pair: the same warning everywhere can be given once.
     return [
         f"times were taken on a busy machine, with more to run than its {', '.join(map(str, cores))} cores: "
-        "do not read training speeds as costs"
+        f"do not read {what} as costs"
     ]

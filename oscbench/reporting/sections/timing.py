@@ -27,6 +27,7 @@ from oscbench.analysis.costs.timing import (
     quantities,
     timing_groups,
 )
+from oscbench.analysis.fairness import busy_notes
 from oscbench.analysis.selection import Entry, anchor_of
 from oscbench.analysis.study import Study
 from oscbench.records import Record
@@ -291,6 +292,9 @@ class Timing:
             found.append(Heading(group.title))
             if group.answer:
                 found.append(Prose((words.capitalised(group.answer),), "lead"))
+            found += [
+                Prose((words.capitalised(note),), "caveat") for note in busy_notes(group.records, "these")
+            ]
             found += group_blocks(group)
         return found
 

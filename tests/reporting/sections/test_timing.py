@@ -57,6 +57,19 @@ def test_page_of_timings_alone_names_no_mechanism_as_compared(records, tmp_path)
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("load", [1.0, 6.0])
+def test_times_of_a_busy_machine_carry_a_caveat_on_both_pages(records, tmp_path, load):
+    store = Store(tmp_path / "results")
+    for record in records:
+        around = record.environment | {"load_average": load, "cores": 2}
+        store.write(record.model_copy(update={"environment": around}))
+    page = build_report(tmp_path / "results", tmp_path / "page")
+    for name in (page.name, "suite-timing-toy.html"):
+        said = page.with_name(name).read_text(encoding="utf-8")
+        assert ("do not read these as costs" in said) == (load > 2)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_trained_and_timed_records_share_a_page(records, tmp_path):
     store = Store(tmp_path / "results")
     for record in [*records, *(make_record(name, seed) for name in ("plain", "wave") for seed in range(3))]:
