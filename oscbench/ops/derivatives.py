@@ -37,10 +37,14 @@ def first_only(backward: Callable[..., T]) -> Callable[..., T]:
 def twice(
     plain: Callable[..., Tensor | Sequence[Tensor]], inputs: Sequence[Tensor], grads: Sequence[Tensor]
 ) -> list[Tensor | None]:
-    """Gradients to inputs by the plain formula, which can be differentiated again; None for those that need none."""
-    needed = [x for x in inputs if x.requires_grad]
+    """Gradients to inputs by the plain formula, which can be differentiated again; None for those that need none.
+
+    To views of them: one input may depend on another, and that path is the caller's.
+    """
     with torch.enable_grad():
-        made = plain(*inputs)
+        views = [x.view_as(x) for x in inputs]
+        made = plain(*views)
         outputs = [made] if isinstance(made, Tensor) else list(made)
+    needed = [x for x in views if x.requires_grad]
     found = iter(torch.autograd.grad(outputs, needed, list(grads), create_graph=True))
-    return [next(found) if x.requires_grad else None for x in inputs]
+    return [next(found) if x.requires_grad else None for x in views]

@@ -22,7 +22,7 @@ from oscbench.records.reading import contents
 from oscbench.records.schema import FINAL, Measurement, Record
 from oscbench.records.store import ResultsError, Store, folder_name, suite_name
 
-_QUOTED = re.compile(r"""(['"`])(?:file://)?(?:/|[A-Za-z]:\\)(?:[^'"`\n]*[/\\])?([^'"`/\\\n]*)\1""")
+_QUOTED = re.compile(r"""(['"`])(?:file://)?(?:/|[A-Za-z]:\\)(?:[^'"`/\\\n]+[/\\])+([^'"`/\\\n]+)\1""")
 """An absolute path between quotes, in which folders may have spaces, and its last part."""
 _FOLDERS = re.compile(
     r"""(^|[\s"'(=\[,;:`])(?:file://)?(?:/[\w.+~@-]+)+/|(^|[\s"'(=\[,;:`])[A-Za-z]:\\(?:[^\\\s]+\\)*"""
@@ -49,7 +49,8 @@ class Packed:
 def pack(suite: str, results: Path, output: Path) -> list[Packed]:
     """Write `<output>/<device>/<suite>.jsonl.gz`, one file a device; records that lie there already stay unless these are newer.
 
-    Of several records of a cell a pack shows the newest: what is newer than the one that the suite last asked for is left out.
+    Of several records of a cell a pack shows the newest: of those in `results` what is newer than the one that the suite last asked for is
+    left out.
 
     Args:
         suite: name; every label of it is packed, trials of a search too.
@@ -68,16 +69,17 @@ def pack(suite: str, results: Path, output: Path) -> list[Packed]:
         path = store.packed(suite)
         there = {_key(record): record for record in _whole(path)[0]}
         kept = dict(there)
-        for record in (lean(record) for record in found if record.device == device):
+        own = [record for record in found if record.device == device]
+        shown = {_key(record)[:-1]: record for record in own if asked(record)}
+        for record in own:
             older = kept.get(_key(record))
-            if older is None or _worth(older) <= _worth(record):
-                kept[_key(record)] = record
-        shown = {_key(record)[:-1]: record for record in found if record.device == device and asked(record)}
-        kept = {key: one for key, one in kept.items() if not _newer(one, shown.get(key[:-1]))}
+            worth_more = older is not None and _worth(older) > _worth(record)
+            if not (worth_more or _newer(record, shown.get(_key(record)[:-1]))):
+                kept[_key(record)] = lean(record)
         labels = {record.suite for record in kept.values()}
-        own = _ledgers(suite, path.parent)
-        own |= {label: ledger for label, ledger in ledgers.items() if label in labels}
-        _write(path, [kept[key] for key in sorted(kept)], [own[label] for label in sorted(own)])
+        told = _ledgers(suite, path.parent)
+        told |= {label: ledger for label, ledger in ledgers.items() if label in labels}
+        _write(path, [kept[key] for key in sorted(kept)], [told[label] for label in sorted(told)])
         made.append(Packed(path, len(kept), len(kept) - len(there)))
     return made
 

@@ -6,7 +6,6 @@ A suite's records may also lie packed, as `<suite>.jsonl.gz` beside where its fo
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -222,7 +221,7 @@ class Store:
         """
         path = self.path_of(record)
         try:
-            with writing.in_one_step(path, _put) as file:
+            with writing.in_one_step(path, writing.put_new) as file:
                 file.write(record.model_dump_json(indent=1).encode())
         except OSError as error:
             raise ResultsError(f"{path}: record cannot be written ({error.strerror})") from error
@@ -340,12 +339,19 @@ class Store:
         for name, folders, names in os.walk(self.root, onerror=cannot, followlinks=True):
             folder = Path(name)
             kept_apart = {*_PRIVATE, *(_COMMITTED if folder == self.root else ())}
-            # A suite's folder may be a link onto another disk; one that leads to what was seen already would never end.
-            real = {one: os.path.realpath(folder / one) for one in folders if one not in kept_apart}
-            folders[:] = [one for one, path in real.items() if path not in seen]
-            seen.update(real.values())
+            inside = [one for one in folders if one not in kept_apart]
+            inside.sort(key=lambda one: ((folder / one).is_symlink(), one))
+            folders[:] = [one for one in inside if self._new(folder / one, seen)]
             found += [folder / one for one in (*names, *folders) if one.endswith(suffix)]
         return sorted(found)
+
+    def _new(self, folder: Path, seen: set[str]) -> bool:
+        """Whether nothing of a folder was seen: a suite's may be a link onto another disk, but not to what holds this one."""
+        real = os.path.realpath(folder)
+        above = os.path.realpath(self.root).startswith(real.rstrip(os.sep) + os.sep)
+        new = real not in seen and not above
+        seen.add(real)
+        return new
 
     @uncollected()
     def read_all(self) -> tuple[list[Record], list[Damaged]]:
@@ -382,18 +388,3 @@ class Store:
         for path in self.files(packed.SUFFIX):
             for record in contents(path).records:
                 yield self.path_of(record).name, path
-
-
-def _put(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, unless something has it already."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        if path.is_symlink() and not path.exists():  # a link that leads nowhere holds no record
-            temporary.replace(path)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        # A file system without hard links; the cell's lock keeps other runs away meanwhile.
-        if not path.exists():
-            temporary.rename(path)

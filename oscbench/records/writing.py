@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -43,3 +44,18 @@ def in_one_step(
         put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_new(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, unless something has it already."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        if path.is_symlink() and not path.exists():  # a link that leads nowhere holds no record
+            temporary.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without hard links; the cell's lock keeps other runs away meanwhile.
+        if not path.exists():
+            temporary.rename(path)

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from oscbench.errors import UserError
 from oscbench.records import Record, Store
-from oscbench.records.ledger import Extension, ledger_path, write_ledger
+from oscbench.records.ledger import Extension, ledger_path, trial_label, write_ledger
+from oscbench.records.reading import contents
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.floors import floor_cells
 from oscbench.runner.pool import Flow
@@ -151,8 +152,16 @@ def prove_loose(points: Sequence[Point]) -> None:
         PackedError: some are.
     """
     for one in points:
-        for cell in one.known if one.fresh else ():
+        if not one.fresh:
+            continue
+        for cell in one.known:
             _loose(cell, one.store)
+        if one.searches:  # which cells they make is not known yet
+            labels = {one.label, trial_label(one.label)}
+            entries = {key_of(search.cell) for search in one.searches}
+            packed = contents(one.store.packed(one.label)).records
+            if any(r.suite in labels and (r.mechanism, r.variant) in entries for r in packed):
+                raise _packed(one.store, one.label)
 
 
 def _loose(cell: Cell, store: Store) -> Record | None:
@@ -161,10 +170,14 @@ def _loose(cell: Cell, store: Store) -> Record | None:
     if found is None or found.suite != cell.suite:
         return None
     if not store.path_of(found).exists():
-        raise PackedError(
-            f"{store.packed(cell.suite)}: holds packed records, which --fresh does not put aside; give another --results"
-        )
+        raise _packed(store, cell.suite)
     return found
+
+
+def _packed(store: Store, suite: str) -> PackedError:
+    return PackedError(
+        f"{store.packed(suite)}: holds packed records, which --fresh does not put aside; give another --results"
+    )
 
 
 def put_aside(cells: Sequence[Cell], store: Store, keeping: Keeping) -> None:
@@ -176,7 +189,10 @@ def put_aside(cells: Sequence[Cell], store: Store, keeping: Keeping) -> None:
     for cell in cells:
         found = _loose(cell, store)
         if found is not None:
-            for path in (store.path_of(found), store.weights_path(found), store.diagnostics_path(found)):
+            store.set_aside(store.path_of(found))
+            # All labels of a suite share what lies beside their records.
+            shared = store.find(cell.suite, cell.identity, tidy=False) is not None
+            for path in () if shared else (store.weights_path(found), store.diagnostics_path(found)):
                 if path.exists():
                     store.set_aside(path)
         if (where := keeping.checkpoints_of(cell.suite)) is not None:

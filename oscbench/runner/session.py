@@ -139,6 +139,10 @@ def _opened(results: Path, locks: str, checkpoints: str) -> Store:
     store = Store(results, tell=_tell, locks=locks)
     store.prepare()
     prove_usable(checkpoints)
+    if "://" not in checkpoints and any(Path(checkpoints).glob("*.checkpoint")):
+        _tell(
+            f"{checkpoints}: checkpoints of an earlier version lie there, which are not read: they lie by suite now; remove them"
+        )
     return store
 
 

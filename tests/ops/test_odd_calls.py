@@ -128,6 +128,16 @@ def test_what_no_backend_can_be_chosen_for_has_second_derivatives(function, shap
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
+def test_an_input_that_depends_on_another_counts_once():
+    angle, mix = numbers(1, 2, 3, 2).requires_grad_(), numbers(2, 2, 2, seed=1)
+
+    def found(**options):
+        mixed = torch.cat(ops.mix_phases(angle.cos(), (1 - angle.cos() ** 2) ** 0.5, mix), -1)
+        return torch.autograd.grad((mixed * numbers(*mixed.shape, seed=2)).sum(), angle, **options)[0]
+
+    torch.testing.assert_close(found(create_graph=True), found())
+
+
 def test_a_norm_refuses_what_it_does_not_know():
     x = numbers(2, 4).requires_grad_()
     (first,) = torch.autograd.grad(scaled_rms_norm(x).sum(), x)  # the first is there

@@ -134,6 +134,7 @@ def test_every_record_comes_back_but_for_what_is_left_out(loose, tmp_path):
         ("no file '/home/jane doe/my data/x.txt'", "no file 'x.txt'"),
         ("[/home/jane/x/y.txt] or a:/home/jane/y.txt, `/home/jane/z`", "[y.txt] or a:y.txt, `z`"),
         ("see file:///home/jane/x.txt", "see x.txt"),
+        ("separator '/' or '/s' or '/(a|b)/'", "separator '/' or '/s' or '/(a|b)/'"),
         ("open '/proc/self/maps'", "open '/proc/self/maps'"),
         ("it's 1/2 of what's there", "it's 1/2 of what's there"),
         ("see https://arxiv.org/abs/2606.12059", "see https://arxiv.org/abs/2606.12059"),
@@ -162,6 +163,11 @@ def test_of_several_records_of_a_cell_a_pack_shows_what_was_asked_for(tmp_path):
     (found,) = pack("mine", store.root, tmp_path / "packed")
     (shown,) = load(found.path.parent).records
     assert shown.identity == load(store.root).records[0].identity == first.identity
+    other = Store(tmp_path / "other")
+    other.write(second)
+    (found,) = pack("mine", other.root, tmp_path / "packed")
+    (found,) = pack("mine", store.root, tmp_path / "packed")
+    assert found.count == 2, "nothing is lost that lies there already"
     note(store, [second])
     (found,) = pack("mine", store.root, tmp_path / "packed")
     assert found.count == 2, "an older one hides nothing"

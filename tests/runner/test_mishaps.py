@@ -92,11 +92,11 @@ def test_a_fork_server_that_dies_between_two_cells_is_started_again(monkeypatch)
 
     monkeypatch.setattr(_child, "start_server", lambda: None)
     monkeypatch.setattr(_child.time, "sleep", pauses.append)
-    _child._start(Process())
+    _child._started(Process)
     assert pauses == [0.05, 0.1, 0.2]
     refused += [ConnectionRefusedError("Connection refused")] * 100
     with pytest.raises(ExecutorError, match=r"process of a cell cannot be started \(Connection refused\)"):
-        _child._start(Process())
+        _child._started(Process)
 
 
 LONG = "{epochs: 12, batch_size: 64}"

@@ -89,9 +89,12 @@ def test_a_suites_folder_that_is_a_link_is_read_and_a_circle_ends(tmp_path):
     (tmp_path / "disk").mkdir()
     (store.root / "mine").rename(tmp_path / "disk" / "mine")
     (store.root / "mine").symlink_to(tmp_path / "disk" / "mine")
-    (store.root / "again").symlink_to(store.root)
-    found, _ = Store(store.root).read_all()
+    for name, target in (("again", store.root), ("twice", tmp_path / "disk" / "mine"), ("up", tmp_path)):
+        (store.root / name).symlink_to(target)
+    (tmp_path / "old.json").write_text("{}")
+    found, damaged = Store(store.root).read_all()
     assert [one.suite for one in found] == ["mine"]
+    assert not damaged
 
 
 def test_the_file_system_of_a_link_is_that_of_what_it_leads_to(tmp_path):

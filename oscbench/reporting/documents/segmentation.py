@@ -72,7 +72,7 @@ def document(loaded: Loaded) -> Document:
         return Document(f"{_HEAD}\n{nothing_of(loaded, _SUITES)}")
     asked = [(question.title, question.comparisons) for question in report.questions]
     more = [
-        f"{e.title}, not declared beforehand: {sentence}"
+        f"{e.title}, beside what the suite compares: {sentence}"
         for e in report.experiments
         for sentence in phases_told(e)
     ]

@@ -55,7 +55,7 @@ def document(loaded: Loaded) -> Document:
     asked = [(question.title, question.comparisons) for question in report.questions]
     more = [told for e in report.experiments if (told := _against_floors(e))]
     more += [
-        f"{e.title}, not declared beforehand: {sentence}"
+        f"{e.title}, beside what the suite compares: {sentence}"
         for e in report.experiments
         for sentence in phases_told(e)
     ]

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -238,28 +238,27 @@ def _begun(context: Any, job: Job, keeping: Keeping, gpus: str | None, rank: Ran
     """A process that has been started."""
     pipe, theirs = context.Pipe(duplex=False)
     arguments = (job.cell, theirs, gpus) if job.only_measure else (job.cell, theirs, keeping, gpus, rank)
-    process = context.Process(
-        target=_run, args=(_settled(), job.only_measure, *arguments), name=job.cell.name, daemon=True
-    )
-    _start(process)
+
+    def make() -> Any:
+        given = (_settled(), job.only_measure, *arguments)
+        return context.Process(target=_run, args=given, name=job.cell.name, daemon=True)
+
+    process = _started(make)
     theirs.close()
     return _Process(process, pipe)
 
 
 def _settled() -> tuple[dict[str, str], dict[str, str]]:
-    """What a process must know that its fork server, which may be older, does not: our variables as they are, and what it imported.
-
-    Told before a server is started anew that has died: a file that was edited at that very moment is told as it was.
-    """
-    start_server()
+    """What a process must know that its fork server, which may be older, does not: our variables as they are, and what it imported."""
     return {name: value for name, value in os.environ.items() if name.startswith(OWN)}, dict(_SERVED)
 
 
-def _start(process: Any) -> None:
-    """Start a cell's process, though the fork server may die at this very moment."""
+def _started(make: Callable[[], Any]) -> Any:
+    """A cell's process, started though the fork server may die at this very moment; made anew for each server."""
     for pause in (*PAUSES_S, None):
         try:
             start_server()
+            process = make()
             with _without_main():
                 process.start()
         except (OSError, EOFError) as error:
@@ -269,7 +268,8 @@ def _start(process: Any) -> None:
                 ) from error
             time.sleep(pause)  # a server that was killed listens no more, and is not known to be dead yet
         else:
-            return
+            return process
+    raise AssertionError("the last try raises")
 
 
 def start_server() -> None:

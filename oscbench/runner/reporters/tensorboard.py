@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+from oscbench import words
 from oscbench.records import Record
 from oscbench.runner.reporters import curves_of, name_of, results_of, settings_of
 
@@ -25,7 +26,7 @@ class TensorBoard:
 
     def told(self, record: Record) -> None:
         """One run; a cell that is told again replaces its own."""
-        folder = self.folder / re.sub(r"[/\\\0]", "-", record.suite)[:LONGEST] / name_of(record)
+        folder = self.folder / _folder(record.suite) / name_of(record)
         shutil.rmtree(folder, ignore_errors=True)
         with self._writer(str(folder)) as writer:
             for step, values in curves_of(record):
@@ -36,6 +37,12 @@ class TensorBoard:
 
     def close(self) -> None:
         """Every run is closed already."""
+
+
+def _folder(label: str) -> str:
+    """A label as the name of one folder, told from others that are cut or changed to the same."""
+    name = re.sub(r"[/\\\0]", "-", label)[:LONGEST]
+    return name if name == label else f"{name}-{words.mark(label)}"
 
 
 reporter = TensorBoard
