@@ -109,11 +109,17 @@ def compare(
         ),
     ],
     new: Annotated[Path, typer.Argument(help="The same, later.", parser=path_for("NEW"), metavar="NEW")],
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Kinds of quantities, several with commas: hard (of the code), peak_bytes, ratios."
+        ),
+    ] = "hard,peak_bytes,ratios",
 ) -> None:
     """Say what costs more in NEW than OLD; exit code 3 if anything does."""
     from oscbench.analysis.costs.regression import compare_paths
 
-    rows, summary, code = compare_paths(old, new)
+    rows, summary, code = compare_paths(old, new, [one.strip() for one in only.split(",")])
     if rows:
         print_table(rows)
     print(summary)

@@ -16,6 +16,7 @@ from torch import Tensor
 from oscbench import ops
 from oscbench.errors import kind_and_line
 from oscbench.ops import triton_tools
+from oscbench.ops.dispatch import UnsupportedError
 
 Say = Callable[..., None]
 """Is told a row, as names and values."""
@@ -29,6 +30,17 @@ TIMED = (1024, 64)
 SIZES = (TIMED, (77, 64), (1000, 64), (200, 128))
 """Of a check: two ragged ones and a wide one too."""
 ON_CPU = ((77, 64),)
+REFUSALS = (
+    "OutOfResources",
+    "CompilationError",
+    "CompileTimeAssertionFailure",
+    "PTXASError",
+    "BackendCompilerFailed",
+    "InductorError",
+    "LoweringException",
+    "Unsupported",
+)
+"""What compilers raise, which derives from no common class: such a call cannot be had here. Anything else is a mistake of ours."""
 COMPILED_LAST = ("sdpa", "blocked", "linear", "dense", "sparse", "triton", "xformers")
 """The order of checks: what compiles nothing, then kernels; what a compiler makes anew for every shape (`flex`) stands after all of them."""
 
@@ -72,7 +84,9 @@ def truths(case: Case, tokens: int, width: int, device: str = "cpu") -> dict[str
 def check_inputs(case: Case, tokens: int, width: int) -> dict[str, Tensor]:
     """What a case is checked with."""
     batch = 2 if tokens < 1000 else 1
-    return case.make(batch, 2, tokens, width, torch.Generator().manual_seed(7))
+    # As many heads as are timed: Triton makes another binary where 16 divides them.
+    heads = 16 if (tokens, width) == TIMED else 2
+    return case.make(batch, heads, tokens, width, torch.Generator().manual_seed(7))
 
 
 def kept_truths(case: Case, tokens: int, width: int, folder: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -105,8 +119,15 @@ def check_backend(
         row["gradients"] = error(slopes, truth[f"gradients {dtype} {causal}"], "gradients")
         near = row["forward"] < LIMITS[dtype] * (2 if edged else 1)
         row["exact"] = near and row["gradients"] < (EDGED if edged else GRADIENTS)[dtype]
-    except Exception as refused:  # a compiler's errors derive from no common class
-        row["refused"] = kind_and_line(refused)
+    except Exception as broken:
+        refused = (
+            isinstance(broken, UnsupportedError | NotImplementedError) or type(broken).__name__ in REFUSALS
+        )
+        row |= (
+            {"refused": kind_and_line(broken)}
+            if refused
+            else {"exact": False, "broke": kind_and_line(broken)}
+        )
     return row
 
 

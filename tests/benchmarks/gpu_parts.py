@@ -141,3 +141,5 @@ def table(folder: Path) -> None:
             print(
                 f"{row['name']:36}{row['tokens']:7}{row['causal']!s:>8}{which:>10}{row['seconds'] * 1e6:12.1f}{ratio:>8}"
             )
+        elif why := row.get("refused") or row.get("broke"):
+            print(f"{row['name']:36}{row['tokens']:7}{row['causal']!s:>8}  not timed: {why}")

@@ -29,6 +29,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from oscbench import ops
-from oscbench.errors import first_line
+from oscbench.errors import kind_and_line
 from oscbench.instruments.clock import graph_of
 from oscbench.machine.environment import environment
 
@@ -101,7 +102,7 @@ def sets_of(case: Case, n: int, device: str, *, grad: bool, small: bool) -> list
     }
     first = cast(wide, torch.bfloat16, device, grad=grad)
     size = sum(x.numel() * x.element_size() for x in first.values())
-    count = 1 if small else min(8, max(2, L2_BYTES // size + 1))
+    count = 1 if small else max(2, L2_BYTES // size + 1)
     more = [{k: x.detach().clone().requires_grad_(grad) for k, x in first.items()} for _ in range(count - 1)]
     return [first, *more]
 
@@ -132,12 +133,13 @@ def timer(calls: list[Callable[[], Any]], device: str) -> Callable[[], float]:
             return (time.perf_counter() - start) / len(calls)
 
         return on_cpu
-    graphs = [graph_of(call) for call in calls]
+    # With the calls, since a graph holds none of the tensors that it reads.
+    graphs = [(graph_of(call), call) for call in calls]
 
     def on_cuda() -> float:
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
-        for graph in graphs:
+        for graph, _ in graphs:
             graph.replay()
         end.record()
         torch.cuda.synchronize()
@@ -155,6 +157,7 @@ def contenders(
     exact: set[tuple[str, str]],
     small: bool,
     until: float,
+    lines: Lines,
 ) -> dict[str, Any]:
     """Timers by name: fused attention forced by name, and every exact backend of every op, as many as time is left for."""
     found: dict[str, Any] = {}
@@ -166,13 +169,13 @@ def contenders(
                 return scaled_dot_product_attention(x["q"], x["k"], x["v"], is_causal=o["is_causal"])
 
         plain = Case("sdpa", name, reference.make, forced)
-        _add(found, f"sdpa/{name}", plain, n, {"is_causal": causal}, device, backward, small)
+        _add(found, f"sdpa/{name}", plain, n, {"is_causal": causal}, device, backward, small, lines)
     for case in cases:
         for backend in ops.backends(case.op, device):
             left = time.monotonic() < until
             if left and str(backend) != "reference" and (case.label, str(backend)) in exact:
                 options = {"is_causal": causal, "backend": str(backend)}
-                _add(found, f"{case.label}/{backend}", case, n, options, device, backward, small)
+                _add(found, f"{case.label}/{backend}", case, n, options, device, backward, small, lines)
     return found
 
 
@@ -185,18 +188,26 @@ def _add(
     device: str,
     backward: bool,
     small: bool,
+    lines: Lines,
 ) -> None:
     try:
         sets = sets_of(case, n, device, grad=backward, small=small)
         found[name] = timer([passes(case, x, options, backward=backward) for x in sets], device)
     except Exception as refused:  # a compiler's errors derive from no common class
-        print(f"  not timed: {name} N={n}: {first_line(refused)}", flush=True)
-        if device == "cuda":
+        told = {"tokens": n, "causal": options["is_causal"], "backward": backward}
+        lines.add(part="time", name=name, **told, refused=kind_and_line(refused))
+        _give_back(device)
+
+
+def _give_back(device: str) -> None:
+    """Memory that nobody holds; after an error that stays, nothing can be given back, and what was measured still counts."""
+    if device == "cuda":
+        with contextlib.suppress(RuntimeError):
             torch.cuda.empty_cache()
 
 
-def race(timers: dict[str, Any], seconds: float) -> dict[str, list[float]]:
-    """Interleaved rounds, each in an order of its own, raw samples kept."""
+def race(timers: dict[str, Any], seconds: float, broke: Callable[[str, str], None]) -> dict[str, list[float]]:
+    """Interleaved rounds, each in an order of its own, raw samples kept; `broke` is told who ended before the others, and why."""
     samples: dict[str, list[float]] = {name: [] for name in timers}
     until, orders = time.monotonic() + seconds, random.Random(0)
     for _ in range(ROUNDS):
@@ -204,7 +215,7 @@ def race(timers: dict[str, Any], seconds: float) -> dict[str, list[float]]:
             try:
                 samples[name].append(once())
             except Exception as broken:
-                print(f"  not timed to the end: {name}: {first_line(broken)}", flush=True)
+                broke(name, kind_and_line(broken))
                 del timers[name]
         if time.monotonic() > until:
             break
@@ -220,19 +231,22 @@ def time_all(arguments: argparse.Namespace, lines: Lines, until: float) -> None:
                 if time.monotonic() > until:
                     return lines.add(part="time", ended="the budget is spent")
                 timers = contenders(
-                    arguments.cases, n, causal, backward, arguments.device, exact, small, until
+                    arguments.cases, n, causal, backward, arguments.device, exact, small, until, lines
                 )
-                samples = race(timers, min(8.0, max(0.0, until - time.monotonic())))
-                timers.clear()  # graphs hold the memory of their passes
-                if not small:
-                    torch.cuda.empty_cache()
+                told = partial(lines.add, part="time", tokens=n, causal=causal, backward=backward)
+                seconds = min(8.0, max(0.0, until - time.monotonic()))
+                samples = race(timers, seconds, lambda name, why, told=told: told(name=name, broke=why))
                 medians = {name: statistics.median(values) for name, values in samples.items() if values}
                 fused = [value for name, value in medians.items() if name.startswith(("sdpa/", "softmax/"))]
                 for name, value in medians.items():
-                    lines.add(
-                        part="time", name=name, tokens=n, causal=causal, backward=backward, seconds=value,
-                        ratio=value / min(fused) if fused else None, samples=samples[name],
-                    )  # fmt: skip
+                    told(
+                        name=name,
+                        seconds=value,
+                        ratio=value / min(fused) if fused else None,
+                        samples=samples[name],
+                    )
+                timers.clear()  # graphs hold the memory of their passes
+                _give_back(arguments.device)
     return None
 
 
@@ -250,7 +264,7 @@ def once(arguments: argparse.Namespace, lines: Lines) -> None:
                 run(), run()
                 lines.add(part="once", case=case.label, backend=backend)
             except Exception as refused:
-                lines.add(part="once", case=case.label, backend=backend, refused=first_line(refused))
+                lines.add(part="once", case=case.label, backend=backend, refused=kind_and_line(refused))
 
 
 def main() -> None:

@@ -31,6 +31,12 @@ def test_hard_quantities_are_those_of_the_baseline(name, baseline, updating):
     assert not regression.table(regression.regressions(changes))
 
 
+def test_the_baseline_is_of_what_there_is(baseline, updating):
+    """What left the catalog, or came into it, is told with `--update-baseline`."""
+    if not updating:
+        assert set(baseline) == set(gate_subjects.names())
+
+
 @pytest.mark.timed
 @pytest.mark.parametrize("name", gate_subjects.names())
 def test_peaks_and_ratios_are_within_their_limits(name, baseline, gates, updating, benchmark):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
 import time
+import weakref
 
 import gpu_checks
 import gpu_parts
@@ -14,7 +16,8 @@ import pytest
 import torch
 
 from oscbench import ops
-from oscbench.ops import triton_tools
+from oscbench.instruments import clock
+from oscbench.ops import dispatch, triton_tools
 from oscbench.records import packed
 
 
@@ -47,6 +50,42 @@ def test_a_backend_that_fails_is_a_row_and_not_the_end(monkeypatch, tmp_path, ca
     assert gpu_session.exact_backends(tmp_path) >= {("Kuramoto step", "sdpa")}
     session(monkeypatch, tmp_path, "--part", "table")
     assert "0 wrong, 2 refused" in capsys.readouterr().out
+
+
+def test_what_breaks_is_wrong_and_what_cannot_be_had_is_refused(monkeypatch):
+    case = next(one for one in gpu_session.CASES if one.op == "kuramoto_step")
+    inputs = gpu_checks.check_inputs(case, 20, 8)
+
+    def found(error):
+        def raises(*given, **options):
+            raise error
+
+        monkeypatch.setattr("oscbench.ops.kuramoto.sdpa.run", raises)
+        return gpu_checks.check_backend(case, "sdpa", False, torch.float32, "cpu", inputs, {})
+
+    assert found(dispatch.UnsupportedError("not here")) == {
+        "exact": None,
+        "refused": "UnsupportedError: not here",
+    }
+    broken = found(RuntimeError("CUDA error: an illegal memory access"))
+    assert broken["exact"] is False
+    assert "illegal memory access" in broken["broke"]
+
+
+def test_one_that_breaks_in_a_race_is_told_and_costs_no_other_its_samples():
+    told, counts = [], iter(range(1000))
+
+    def breaks():
+        if next(counts) == 3:
+            raise RuntimeError("out of its depth\nmore")
+        return 1.0
+
+    samples = gpu_session.race(
+        {"steady": lambda: 2.0, "breaks": breaks}, 60.0, lambda *said: told.append(said)
+    )
+    assert told == [("breaks", "RuntimeError: out of its depth")]
+    assert samples["breaks"] == [1.0] * 3
+    assert samples["steady"] == [2.0] * gpu_session.ROUNDS
 
 
 @pytest.mark.parametrize("part", ["check", "time"])
@@ -136,3 +175,22 @@ def test_tiles_are_forced_one_after_the_other_and_left_as_they_were():
             assert triton_tools.fixed_tile(kernel, constants) == expected
     assert not torch.are_deterministic_algorithms_enabled()
     assert triton_tools.fixed_tile(kernel, constants) == usual
+
+
+def test_a_graph_is_kept_with_the_call_whose_tensors_it_reads(monkeypatch):
+    class Graph:
+        def replay(self):
+            replayed.append(True)
+
+    replayed = []
+    monkeypatch.setattr(clock, "graph_of", lambda call: Graph())
+    x = torch.zeros(3)
+    alive, contender = weakref.ref(x), clock.captured(clock.Contender(lambda x=x: x.add_(1.0)))
+    del x
+    gc.collect()
+    contender.run()
+    assert replayed == [True]
+    assert alive() is not None
+    del contender
+    gc.collect()
+    assert alive() is None

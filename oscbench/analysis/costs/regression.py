@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from oscbench.errors import UserError, kind_and_line
+from oscbench.errors import UserError, allowed, kind_and_line
 from oscbench.records import Record, Store, packed
 from oscbench.records.asked import is_asked
 from oscbench.roles import has_role
@@ -81,7 +81,7 @@ def _verdict(kind: Kind, old: float | None, new: float | None) -> Verdict:
     if kind == "hard":
         return "same" if old == new else "regression"
     limit = PEAK_GROWTH if kind == "peak_bytes" else RATIO_GROWTH
-    if new > old * (1.0 + limit):
+    if not new <= old * (1.0 + limit):  # NaN too
         return "regression"
     return "better" if new < old * (1.0 - limit) else "same"
 
@@ -188,16 +188,26 @@ def summary(changes: list[Change]) -> str:
     return f"{len(changes)} quantities, {same} the same, {failed} regressions{of_these} ({rules})"
 
 
-def compare_paths(old: Path, new: Path) -> tuple[list[dict[str, Any]], str, int]:
+def compare_paths(
+    old: Path, new: Path, kinds: Sequence[str] = KINDS
+) -> tuple[list[dict[str, Any]], str, int]:
     """Rows, a summary and the exit code: 3 if anything regressed.
 
+    Args:
+        old: a benchmark file or a results folder.
+        new: the same, later.
+        kinds: of quantities, of `KINDS`; `hard` ones are those of the code, which may change on purpose.
+
     Raises:
-        CompareError: one of the two is neither a benchmark file nor a results folder, or they have no subject in common.
+        CompareError: no such kind, or one of the two is neither a benchmark file nor a results folder, or they have no subject in common.
     """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise CompareError(f'--only: got "{kind}"; {allowed(kind, KINDS)}')
     before, after = read(old), read(new)
     if before.keys().isdisjoint(after):
         raise CompareError(
             f"{old} and {new} have nothing in common to compare: {min(before)} is of the first alone"
         )
-    changes = compare(before, after)
+    changes = [change for change in compare(before, after) if change.kind in kinds]
     return table(changes), summary(changes), REGRESSION_EXIT_CODE if regressions(changes) else 0
