@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oscbench.errors import nearest
 from oscbench.records.reading import Damaged, read
 from oscbench.records.schema import Record
 from oscbench.records.store import ResultsError, Store
 
 WEIGHTS = ".safetensors"
+FEW = 5
+"""Records that a message names."""
 
 
 def record_named(name: str | Path, results: Path) -> tuple[Record, Path]:
@@ -46,12 +47,12 @@ def _by_identity(start: str, results: Path) -> Record:
     found = [record for record in records if start and record.identity.startswith(start)]
     identities = sorted({record.identity for record in found})
     if not found:
-        known = {record.identity for record in records}
-        raise ResultsError(
-            f'{results}: no record\'s identity begins with "{start[:80]}"; {nearest(start, known)}'
-        )
+        latest = sorted(records, key=lambda record: record.finished_utc, reverse=True)[:FEW]
+        told = [f"{one.identity} ({one.mechanism}:{one.variant} seed {one.seed})" for one in latest]
+        there = f"the latest of {len(records)} are: {', '.join(told)}" if told else "there are none"
+        raise ResultsError(f'{results}: no record\'s identity begins with "{start[:80]}"; {there}')
     if len(identities) > 1:
-        some = ", ".join(identities[:5])
+        some = ", ".join(identities[:FEW])
         raise ResultsError(
             f'{results}: {len(identities)} records begin with "{start}": {some}; give more letters'
         )
