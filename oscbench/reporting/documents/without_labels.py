@@ -91,7 +91,7 @@ def _mean(standing: Standing) -> float:
 def _of(experiment: Experiment, loaded: Loaded) -> str:
     entries = [one for one in experiment.standings if one.finished]
     told = {
-        name: words.capitalised(label)
+        name: label if label.startswith("k-") else words.capitalised(label)
         for name, label in SCORES.items()
         if any(measured(one, {name: label}) for one in entries)
     }
