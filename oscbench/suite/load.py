@@ -224,9 +224,10 @@ def _overridden(
         at = text.partition(":")[0]
         near = [told for key, (_, told) in changed.items() if f"{at}.".startswith(f"{key}.")]
         near = near or [told for key, (_, told) in changed.items() if key.startswith(f"{at}.")]
-        if not near:
+        if not (near or changed):
             raise
-        raise SuiteError(f"--set {_short(near[-1], 60)}: {source}: {text}") from error
+        told = near[-1:] or [told for _, told in changed.values()]
+        raise SuiteError(f"--set {_short(' '.join(told), 60)}: {source}: {text}") from error
 
 
 def _says_nothing(
