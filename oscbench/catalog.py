@@ -142,14 +142,23 @@ def file_of(kind: str, name: str) -> str:
 def source_hash(kind: str, name: str) -> str | None:
     """The beginning of the SHA-256 of the file that a name's class lies in; None where it has none, or to look would run code unasked."""
     path = _folder(kind) / f"{name}.py"
-    if not path.is_file():
-        if name not in _entry_points(kind) and not _may_import():
-            return None
-        try:
-            found = importlib.util.find_spec(module(kind, name))
-        except Exception:  # what stands in the package that it lies in
-            return None
-        path = Path(found.origin) if found is not None and found.origin else path
+    if path.is_file():
+        return _file_hash(path)
+    if name not in _entry_points(kind) and not _may_import():
+        return None
+    return module_hash(module(kind, name))
+
+
+def module_hash(name: str) -> str | None:
+    """`source_hash` of a module by its whole name; None where it has no file."""
+    try:
+        found = importlib.util.find_spec(name)
+    except Exception:  # what stands in the package that it lies in
+        return None
+    return _file_hash(Path(found.origin)) if found is not None and found.origin else None
+
+
+def _file_hash(path: Path) -> str | None:
     try:
         about = path.stat()
         return _hashed(path, about.st_mtime_ns, about.st_size)
@@ -157,30 +166,18 @@ def source_hash(kind: str, name: str) -> str | None:
         return None
 
 
-_SERVED: dict[str, str] = {}
-
-
-def module_hash(name: str) -> str | None:
-    """`source_hash` of a module by its whole name; None where it has no file."""
-    try:
-        found = importlib.util.find_spec(name)
-        if found is None or not found.origin:
-            return None
-        path = Path(found.origin)
-        about = path.stat()
-        return _hashed(path, about.st_mtime_ns, about.st_size)
-    except Exception:  # what stands in the package that it lies in
-        return None
+_IMPORTED: dict[str, str] = {}
+"""Module -> hash of the file that this process has it from, where whoever started it had imported it."""
 
 
 def note_imported(hashes: Mapping[str, str]) -> None:
     """Remember which files this process has its modules from: whoever started it imported them, and they may be others by now."""
-    _SERVED.update(hashes)
+    _IMPORTED.update(hashes)
 
 
 def running_hash(kind: str, name: str) -> str | None:
     """`source_hash` of what this process runs, which is not what lies there now if the file was edited since it was imported."""
-    return _SERVED.get(module(kind, name)) or source_hash(kind, name)
+    return _IMPORTED.get(module(kind, name)) or source_hash(kind, name)
 
 
 @lru_cache(maxsize=1000)

@@ -42,11 +42,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
             f"rotate: channels are turned in pairs, so d must be even, got x {checks.shape_of(x)}"
         )
     pairs = (*x.shape[:-1], x.shape[-1] // 2)
-    if (
-        cos.shape != sin.shape
-        or cos.shape[-1] != pairs[-1]
-        or not (tuple(cos.shape) == pairs or checks.spreads(cos.shape, pairs))
-    ):
+    if cos.shape != sin.shape or cos.shape[-1] != pairs[-1] or not checks.spreads(cos.shape, pairs):
         raise ValueError(
             f"rotate: x is {checks.shape_of(x)}, so cos and sin must end in {pairs[-1]}, of one shape that spreads over {pairs}; "
             f"got cos {checks.shape_of(cos)} and sin {checks.shape_of(sin)}"

@@ -71,6 +71,14 @@ def folder_name(suite: str) -> str:
     return _slug(suite_name(suite))
 
 
+def _unseen(folder: Path, seen: set[str]) -> bool:
+    """Whether a folder was not seen yet, which it then is: a suite's may be a link, onto another disk or to what was read already."""
+    real = os.path.realpath(folder)
+    new = real not in seen
+    seen.add(real)
+    return new
+
+
 class Store:
     """Records below one results folder, as `<suite>/<task>-<mechanism>-<variant>-seed<k>-<identity>.json`.
 
@@ -335,23 +343,16 @@ class Store:
                 raise ResultsError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
         found = []
-        seen = {os.path.realpath(self.root)}
+        root = Path(os.path.realpath(self.root))
+        seen = {str(root), *map(str, root.parents)}
         for name, folders, names in os.walk(self.root, onerror=cannot, followlinks=True):
             folder = Path(name)
             kept_apart = {*_PRIVATE, *(_COMMITTED if folder == self.root else ())}
             inside = [one for one in folders if one not in kept_apart]
             inside.sort(key=lambda one: ((folder / one).is_symlink(), one))
-            folders[:] = [one for one in inside if self._new(folder / one, seen)]
+            folders[:] = [one for one in inside if _unseen(folder / one, seen)]
             found += [folder / one for one in (*names, *folders) if one.endswith(suffix)]
         return sorted(found)
-
-    def _new(self, folder: Path, seen: set[str]) -> bool:
-        """Whether nothing of a folder was seen: a suite's may be a link onto another disk, but not to what holds this one."""
-        real = os.path.realpath(folder)
-        above = os.path.realpath(self.root).startswith(real.rstrip(os.sep) + os.sep)
-        new = real not in seen and not above
-        seen.add(real)
-        return new
 
     @uncollected()
     def read_all(self) -> tuple[list[Record], list[Damaged]]:

@@ -75,14 +75,10 @@ def find_suite(name: str) -> Path:
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         if path.stem in known and path.parent.name == "suites" and not path.is_absolute():
             return known[path.stem]  # `suites/smoke.yaml` from a folder that has none: the installed one
-        beside = (
-            {one.name for one in path.parent.glob("*") if one.suffix in SUFFIXES}
-            if path.parent.is_dir()
-            else set()
-        )
-        raise SuiteError(
-            f"{_short(printable(path))}: no such file; {nearest(path.name, beside) if beside else nearest(path.stem, known)}"
-        )
+        there = path.parent.iterdir() if path.parent.is_dir() else ()
+        beside = {one.name for one in there if one.suffix in SUFFIXES}
+        near = nearest(path.name, beside) if beside else nearest(path.stem, known)
+        raise SuiteError(f"{_short(printable(path))}: no such file; {near}")
     if name in known:
         return known[name]
     raise SuiteError(f'no suite "{_short(name)}"; {nearest(name, known)}')
@@ -224,9 +220,9 @@ def _overridden(
         at = text.partition(":")[0]
         near = [told for key, (_, told) in changed.items() if f"{at}.".startswith(f"{key}.")]
         near = near or [told for key, (_, told) in changed.items() if key.startswith(f"{at}.")]
-        if not (near or changed):
-            raise
         told = near[-1:] or [told for _, told in changed.values()]
+        if not told:
+            raise
         raise SuiteError(f"--set {_short(' '.join(told), 60)}: {source}: {text}") from error
 
 

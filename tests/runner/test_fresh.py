@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from command_line import records, run
+from command_line import breaking_suite, records, run
 
 from oscbench.errors import UserError
 from oscbench.records import Store
@@ -20,12 +20,7 @@ def aside(folder):
 def test_it_does_not_go_on_from_a_checkpoint(tmp_path, capfd):
     slip, results = tmp_path / "slip", tmp_path / "results"
     slip.touch()
-    suite = tmp_path / "mine.yaml"
-    suite.write_text(
-        "task: {name: digits, fraction: 0.4}\nmodel: {width: 16, heads: 2, layers: 1, patch: 4}\nmatch: {by: none}\n"
-        "train: {epochs: 1, batch_size: 64}\nmechanisms: [softmax]\nseeds: 1\n"
-        f"measures: [{{name: 'throwaway_parts:Breaks', while_there: {slip}}}]\n"
-    )
+    suite = breaking_suite(tmp_path, slip)
     assert run(suite, results) == 1
     slip.unlink()
     assert run(suite, results, fresh=True) == 0

@@ -28,6 +28,17 @@ SUPPORT = Path(__file__).parent
 """Modules that tests share, and that their child processes import."""
 
 
+def breaking_suite(folder, slip, *, memory=False):
+    """A suite whose measure breaks after the training of its one cell, 21 steps, as long as a file is there."""
+    path = folder / "mine.yaml"
+    path.write_text(
+        "task: {name: digits, fraction: 0.4}\nmodel: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2}\n"
+        "match: {by: none}\ntrain: {epochs: 3, batch_size: 64}\nmechanisms: [softmax]\nseeds: 1\n"
+        f"measures: [health, {{name: 'throwaway_parts:Breaks', while_there: {slip}, memory: {memory}}}]\n"
+    )
+    return path
+
+
 def environment(*folders):
     """This process's, in which modules of these folders and of `tests/support` can be imported, and the package by all means."""
     paths = [*folders, SUPPORT, Path(oscbench.__file__).parents[1]]

@@ -14,7 +14,8 @@ from oscbench.analysis.frame import Loaded
 from oscbench.analysis.sweeps.sweep import Sweep
 from oscbench.reporting.documents import Document, picture, table
 from oscbench.reporting.documents.support.bound import bound
-from oscbench.reporting.documents.support.forest import Row, forest
+from oscbench.reporting.documents.support.forest import forest
+from oscbench.reporting.documents.support.reached import reached, rows_of
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import (
     by_value,
@@ -28,15 +29,6 @@ from oscbench.reporting.documents.support.suites import (
     few_told,
     nothing_of,
     report_of,
-)
-from oscbench.reporting.documents.support.tables import (
-    flags_row,
-    flags_told,
-    flops_row,
-    measured,
-    positions_row,
-    scores_table,
-    seeds_row,
 )
 from oscbench.reporting.sections.binding import (
     followed,
@@ -76,14 +68,7 @@ def document(loaded: Loaded) -> Document:
         for e in report.experiments
         for sentence in phases_told(e)
     ]
-    of_suites = [(e.suite, e.comparisons) for e in report.single]
-    of_suites += [(family.suite, family.overall) for family in report.sweeps]
-    rows = [
-        Row(f"{c.name} ({suite})", c)
-        for suite, comparisons in of_suites
-        for c in comparisons
-        if c.paired and c.paired.interval.exists
-    ]
+    rows = rows_of(report)
     shown, files = forest("segmentation", "Differences in mIoU or PQ", rows) if rows else ("", {})
     parts = []
     varied = {family.points[0][1].slug: family for family in report.sweeps}
@@ -107,21 +92,11 @@ def _over_values(family: Sweep) -> str:
 
 
 def _of(experiment: Experiment, loaded: Loaded) -> tuple[str, dict[str, str]]:
-    entries = [one for one in experiment.standings if one.finished]
-    told = {
-        name: label
-        for name, label in _MEASURES.items()
-        if any(measured(one, {name: label}) for one in entries)
-    }
-    above = [seeds_row(entries), positions_row(entries), flops_row(entries), *flags_row(entries)]
-    described = description_of(experiment.suite, experiment.description)
     course, files = _course(experiment)
     return (
-        f"\n## {experiment.title}\n\n{described}\n\n"
-        f"{words.capitalised(experiment.metric_label)}, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}\n\n"
-        f"What each reaches:\n\n{scores_table('On the test', entries, told, above)}{flags_told(entries)}\n"
-        f"{bound(experiment)}{course}{search_of(experiment, loaded)}"
-    ), files
+        f"{reached(experiment, _MEASURES)}{bound(experiment)}{course}{search_of(experiment, loaded)}",
+        files,
+    )
 
 
 def _course(experiment: Experiment) -> tuple[str, dict[str, str]]:

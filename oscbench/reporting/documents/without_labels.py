@@ -8,29 +8,18 @@ from oscbench.analysis.floors import is_floor
 from oscbench.analysis.frame import Loaded
 from oscbench.reporting.documents import Document
 from oscbench.reporting.documents.support.bound import bound
-from oscbench.reporting.documents.support.forest import Row, forest
+from oscbench.reporting.documents.support.forest import forest
+from oscbench.reporting.documents.support.reached import reached, rows_of
 from oscbench.reporting.documents.support.searches import search_of
 from oscbench.reporting.documents.support.standings import (
-    comparisons_table,
     in_short,
     under_title,
-    withheld_told,
 )
 from oscbench.reporting.documents.support.suites import (
     VERDICTS,
-    description_of,
     few_told,
     nothing_of,
     report_of,
-)
-from oscbench.reporting.documents.support.tables import (
-    flags_row,
-    flags_told,
-    flops_row,
-    measured,
-    positions_row,
-    scores_table,
-    seeds_row,
 )
 from oscbench.reporting.sections.binding import phases_told
 from oscbench.reporting.sections.discovery import SCORES
@@ -45,6 +34,9 @@ Made from the [reference records](../../results/reference) by `python -m oscbenc
 stand in [claims](claims.md#k12), AKOrN's [there too](claims.md#a1).
 """
 _SUITES = ("object_discovery", "self_supervised", "self_supervised_digits")
+_MEASURES = {
+    name: label if label.startswith("k-") else words.capitalised(label) for name, label in SCORES.items()
+}
 
 
 def document(loaded: Loaded) -> Document:
@@ -59,12 +51,7 @@ def document(loaded: Loaded) -> Document:
         for e in report.experiments
         for sentence in phases_told(e)
     ]
-    rows = [
-        Row(f"{c.name} ({e.suite})", c)
-        for e in report.experiments
-        for c in e.comparisons
-        if c.paired and c.paired.interval.exists
-    ]
+    rows = rows_of(report)
     shown, files = (
         forest("without_labels", "Differences in FG-ARI or k-NN accuracy", rows) if rows else ("", {})
     )
@@ -89,17 +76,4 @@ def _mean(standing: Standing) -> float:
 
 
 def _of(experiment: Experiment, loaded: Loaded) -> str:
-    entries = [one for one in experiment.standings if one.finished]
-    told = {
-        name: label if label.startswith("k-") else words.capitalised(label)
-        for name, label in SCORES.items()
-        if any(measured(one, {name: label}) for one in entries)
-    }
-    above = [seeds_row(entries), positions_row(entries), flops_row(entries), *flags_row(entries)]
-    return (
-        f"\n## {experiment.title}\n\n{description_of(experiment.suite, experiment.description)}\n\n"
-        f"{words.capitalised(experiment.metric_label)}, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}"
-        f"{withheld_told(experiment)}\n\n"
-        f"What each reaches:\n\n{scores_table('On the test', entries, told, above)}{flags_told(entries)}\n"
-        f"{bound(experiment)}{search_of(experiment, loaded)}"
-    )
+    return f"{reached(experiment, _MEASURES)}{bound(experiment)}{search_of(experiment, loaded)}"

@@ -117,12 +117,10 @@ def _finding(ends: Sequence[_End], curve: Curve) -> str:
     """Who ends best at every seed, so that no seed of another comes up to its worst one; nothing where nobody does."""
     if len(ends) < 2 or curve.direction not in ("higher", "lower"):
         return ""
-    if curve.direction == "lower":
-        best, *others = sorted(ends, key=lambda end: end.last)
-        ahead = best.highest < min(other.lowest for other in others)
-    else:
-        best, *others = sorted(ends, key=lambda end: -end.last)
-        ahead = best.lowest > max(other.highest for other in others)
+    sign = 1 if curve.direction == "higher" else -1
+    best, *others = sorted(ends, key=lambda end: -sign * end.last)
+    worst = min(sign * best.lowest, sign * best.highest)
+    ahead = all(max(sign * other.lowest, sign * other.highest) < worst for other in others)
     return f"\n{best.name} ends best at every seed, at {_shown(best.last, curve.unit)}" if ahead else ""
 
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from command_line import records, run, values
+from command_line import breaking_suite, records, run, values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -289,12 +289,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_training(planned, tmp_path
 def test_a_measure_that_breaks_does_not_cost_the_training(tmp_path, capfd, memory):
     slip, results = tmp_path / "slip", tmp_path / "results"
     slip.touch()
-    suite = tmp_path / "mine.yaml"
-    suite.write_text(
-        "task: {name: digits, fraction: 0.4}\nmodel: {width: 16, heads: 2, layers: 2, patch: 4, dropout: 0.2}\n"
-        "match: {by: none}\ntrain: {epochs: 3, batch_size: 64}\nmechanisms: [softmax]\nseeds: 1\n"
-        f"measures: [health, {{name: 'throwaway_parts:Breaks', while_there: {slip}, memory: {memory}}}]\n"
-    )
+    suite = breaking_suite(tmp_path, slip, memory=memory)
     for goes_on in (False, True):
         assert run(suite, results) == 1
         broken = records(results)["softmax", "default", 0]
