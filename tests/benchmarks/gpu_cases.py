@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from oscbench import ops
+from oscbench.ops.synchronization.order import order_parameter
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,31 @@ def _ssa(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor
         "theta": 0.3 * _normal(b, h, n, d, generator=g),
         "v": _normal(b, h, n, d, generator=g),
     }
+
+
+SSA_LAW = {"coupling": 1.3133, "alpha": 1.3133, "edge": 0.05}
+OFF_THE_EDGE = 2e-5
+"""S² of no pair is nearer to 0 in what gradients are checked with; its rounding is some 1e-6 in float32."""
+
+
+def off_the_edge(x: dict[str, Tensor], g: torch.Generator) -> dict[str, Tensor]:
+    """The same, rounded to bfloat16, with other frequencies for tokens that all but lock with another, causal or not.
+
+    A pair that rounding moves over its locking edge gains or loses a slope of 1/(2 edge) at once: any two correct implementations differ
+    there, so that a comparison would say which side rounding fell on and no more.
+    """
+    x = {name: value.bfloat16().double() for name, value in x.items()}
+    omega, spread = x["omega"].clone(), x["omega"].std()
+    orders = [order_parameter(x["theta"], is_causal=causal) for causal in (False, True)]
+    while True:
+        gap2 = torch.cdist(omega, omega, compute_mode="use_mm_for_euclid_dist") ** 2
+        decay = torch.exp(-2 * SSA_LAW["alpha"] * gap2)
+        squares = [decay - gap2 / (SSA_LAW["coupling"] * order)[..., None] ** 2 for order in orders]
+        near = torch.stack([square.abs() < OFF_THE_EDGE for square in squares]).any(0).any(-1)
+        if not near.any():
+            return {**x, "omega": omega}
+        drawn = spread * _normal(*omega.shape, generator=g)
+        omega = torch.where(near[..., None], drawn.bfloat16().double(), omega)
 
 
 def _fixed(b: int, h: int, n: int, d: int, g: torch.Generator) -> dict[str, Tensor]:
@@ -108,9 +134,7 @@ CASES = [
         "selective_synchronization",
         "SSA, half locked",
         _ssa,
-        lambda x, o: ops.selective_synchronization(
-            x["omega"], x["theta"], x["v"], coupling=1.3133, alpha=1.3133, edge=0.05, **o
-        ),
+        lambda x, o: ops.selective_synchronization(x["omega"], x["theta"], x["v"], **SSA_LAW, **o),
     ),
     *(_fixed_case(coupling) for coupling in ("softplus", "elu", "relu")),
 ]

@@ -9,6 +9,7 @@ import sys
 import time
 import weakref
 
+import gpu_cases
 import gpu_checks
 import gpu_parts
 import gpu_session
@@ -194,3 +195,29 @@ def test_a_graph_is_kept_with_the_call_whose_tensors_it_reads(monkeypatch):
     del contender
     gc.collect()
     assert alive() is None
+
+
+def test_gradients_of_ssa_are_judged_where_rounding_moves_no_pair_over_its_edge():
+    case = next(one for one in gpu_session.CASES if one.op == "selective_synchronization")
+    raw = case.make(2, 2, 77, 64, torch.Generator().manual_seed(7))
+    assert nearest_to_its_edge(raw) < gpu_cases.OFF_THE_EDGE
+    inputs = gpu_checks.check_inputs(case, 77, 64)
+    assert nearest_to_its_edge(inputs) > 0.9 * gpu_cases.OFF_THE_EDGE
+    for name, value in inputs.items():
+        assert torch.equal(value, value.bfloat16().double()), name
+    assert float(inputs["omega"].std()) == pytest.approx(float(raw["omega"].std()), rel=0.05)
+
+
+def nearest_to_its_edge(inputs):
+    """The least |S²| of all pairs, by the law written down pair by pair, with the order of all tokens and of those so far."""
+    omega, theta = inputs["omega"], inputs["theta"]
+    phases = torch.polar(torch.ones_like(theta), theta)
+    seen = torch.arange(1, theta.shape[2] + 1)[:, None]
+    orders = (phases.mean(2, keepdim=True).abs().mean(-1), (phases.cumsum(2) / seen).abs().mean(-1))
+    gap = (omega[:, :, :, None] - omega[:, :, None]).norm(dim=-1)
+    law = gpu_cases.SSA_LAW
+    coupled = torch.exp(-law["alpha"] * gap**2)
+    return min(
+        float((coupled**2 - (gap / (law["coupling"] * order[..., None])) ** 2).abs().min())
+        for order in orders
+    )
