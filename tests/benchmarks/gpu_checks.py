@@ -142,17 +142,31 @@ def in_order(backends: list[str]) -> list[str]:
     )
 
 
-def tile_choices(backend: str) -> list[int | None]:
-    """Which of a kernel's tiles to force, one after the other: None is the fixed one, or that of a backend without tiles."""
-    return [None, 0, 1, 2, 3, 4] if backend == "triton" else [None]
+BY_TIME = "by time"
+"""The tile that a kernel chooses where nothing has to be the same twice, as in what is timed."""
+
+
+def tile_choices(backend: str) -> list[int | str | None]:
+    """Which of a kernel's tiles to force, one after the other: None is the fixed one, or that of a backend without tiles.
+
+    Last the one chosen by time, when a tuner has every tile compiled already.
+    """
+    return [None, 0, 1, 2, 3, 4, BY_TIME] if backend == "triton" else [None]
 
 
 @contextlib.contextmanager
-def forced_tile(place: int | None) -> Iterator[None]:
+def forced_tile(place: int | str | None) -> Iterator[None]:
     """Every tiled kernel takes its tile at this place, or its last where it has fewer; with None that of training: none is chosen by time."""
+    if place == BY_TIME:
+        yield
+        return
 
     def chosen(kernel: triton_tools.Tiled, constants: Mapping[str, Any]) -> triton_tools.Tile:
-        return usual(kernel, constants) if place is None else kernel.tiles[min(place, len(kernel.tiles) - 1)]
+        return (
+            kernel.tiles[min(place, len(kernel.tiles) - 1)]
+            if isinstance(place, int)
+            else usual(kernel, constants)
+        )
 
     usual, was = triton_tools.fixed_tile, torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()

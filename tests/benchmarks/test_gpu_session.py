@@ -176,6 +176,12 @@ def test_tiles_are_forced_one_after_the_other_and_left_as_they_were():
             assert triton_tools.fixed_tile(kernel, constants) == expected
     assert not torch.are_deterministic_algorithms_enabled()
     assert triton_tools.fixed_tile(kernel, constants) == usual
+    # As it is timed: a tuner chooses, which deterministic algorithms would keep from running.
+    *forced, by_time = gpu_checks.tile_choices("triton")
+    assert forced == [None, *range(5)]
+    with gpu_checks.forced_tile(by_time):
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert triton_tools.fixed_tile(kernel, constants) == usual
 
 
 def test_a_graph_is_kept_with_the_call_whose_tensors_it_reads(monkeypatch):

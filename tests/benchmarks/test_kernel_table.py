@@ -11,6 +11,8 @@ from triton_script import run_script
 from oscbench.ops import triton_tools
 
 COMMITTED = json.loads(kernel_table.TABLE.read_text())
+MOST_SPILLED = 1064
+"""Bytes a thread, of torus' gradient in float32 on sm_80, the worst; in half precision 328, of SSA's."""
 FAMILIES = ("ssa forward", "ssa backward", "fixed query", "KoPE", "torus", "Kuramoto")
 
 
@@ -30,7 +32,9 @@ def test_the_table_has_every_kernel_for_both_gpus_in_both_precisions():
 def test_no_kernel_wants_more_than_a_gpu_has():
     for name, row in COMMITTED["rows"].items():
         assert row["shared_bytes"] <= 163 * 1024, name
-        assert row["registers"] <= 255, name
+        # Beyond 255 registers a thread a compiler spills onto the stack, in slow memory: never forwards in half precision.
+        forwards = "gradient" not in name and "backward" not in name
+        assert row["stack_bytes"] <= (0 if forwards and "bf16" in name else MOST_SPILLED), name
 
 
 @pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
