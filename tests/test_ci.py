@@ -45,7 +45,9 @@ def test_every_environment_that_ci_calls_is_in_tox_ini() -> None:
     assert called <= environments()
 
 
-@pytest.mark.parametrize("needed", ["tox", "tox -e processors", "tox -e bench", "tox -e ray"])
+@pytest.mark.parametrize(
+    "needed", ["tox", "tox -e processors", "tox -e bench", "tox -e ray", "tox -e loggers"]
+)
 def test_a_landing_runs(needed: str) -> None:
     assert needed in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
