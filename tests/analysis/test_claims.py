@@ -9,7 +9,7 @@ import pytest
 from claim_records import NOISE, WAVE, ask, cells, claim_of, declaring, pair
 
 from oscbench.analysis.claims.evidence import CORRECTED, Evidence, Levels
-from oscbench.analysis.claims.ledger import Ask, Claim, Ground, read_claims
+from oscbench.analysis.claims.ledger import Ask, Claim, Ground, OverFloors, read_claims
 from oscbench.analysis.claims.rules import find
 from oscbench.analysis.claims.verdicts import Judged, combined, counted, fill
 from oscbench.analysis.frame import Loaded, load
@@ -230,6 +230,17 @@ def test_the_file_names_every_claim_once_and_suites_that_exist() -> None:
             assert {one.suite for one in (*ground.given, *ground.asks)} <= suites
 
 
+def test_where_an_entry_must_be_above_floors_it_must_be_so_on_every_ground_of_its_claim() -> None:
+    for claim in read_claims():
+        wanted = {
+            one.entry for ground in claim.grounds for one in ground.given if isinstance(one, OverFloors)
+        }
+        for ground in claim.grounds:
+            given = {one.entry for one in ground.given if isinstance(one, OverFloors)}
+            asked = {getattr(one, "treatment", getattr(one, "entry", "")) for one in ground.asks}
+            assert asked & wanted <= given, (claim.id, ground.ground)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -265,6 +276,10 @@ def test_what_was_found_by_hand_is_what_the_rules_find(reference: Loaded) -> Non
     assert entries["K4"].verdict == "does not hold", (
         "eleven steps in twelve layers decide; three at most suggest"
     )
-    assert entries["F1"].verdict == "does not hold", "at 3,600 steps; 900 are nothing to decide by"
+    assert entries["F1"].verdict == "undecided", "after 3,600 steps it reads no more words than its floors"
+    assert entries["F5"].verdict == "undecided", "a bag of frames reads more digits than it does"
+    assert entries["K11"].verdict == "undecided", "phases that never move group as much once they are mixed"
+    held = [line for line in entries["K11"].lines if line.startswith("Panoptic scenes: *holds*")]
+    assert len(held) == 5, "what was asked before it ran"
     assert entries["S4"].verdict == "does not hold"
     assert "0.81 times the steps [0.68, 0.96]" in " ".join(entries["K1"].lines)

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
+from scipy import stats
 from synthetic_records import make_record
 
-from oscbench import catalog
+from oscbench import catalog, words
 from oscbench.analysis.frame import Loaded, load
+from oscbench.analysis.selection import Entry
 from oscbench.analysis.statistics.failures import Threshold
+from oscbench.analysis.study import assemble
 from oscbench.records import Record
 from oscbench.records.ledger import find_ledgers
 from oscbench.reporting.documents import Document, contents, make, names, table, write
+from oscbench.reporting.documents.support.standings import comparison_cells
 from oscbench.reporting.documents.support.suites import FAILS, description_of
 
+KOPE = (Entry("kope", "default"), Entry("kope", "moving"))
 NEAR_CHANCE = "Caption or exchanged digits: seeds within 10 points of chance"
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -167,6 +173,64 @@ def test_a_page_says_first_what_its_title_asks(made: dict[str, Document]) -> Non
         short, _, rest = made[name].text.partition("Made from the [reference")
         assert said in short, name
         assert rest
+
+
+def test_the_readmes_picture_leaves_out_no_declared_answer_to_its_first_two_questions(
+    reference: Loaded, made: dict[str, Document]
+) -> None:
+    """KoPE against RoPE with rotated values and against itself with still phases: those with a verdict, whichever side they are on."""
+    controls = {Entry("rope", "values"), Entry("kope", "frozen"), Entry("kope", "still")}
+    rows = made["differences"].text.split("\n|")
+    missing = []
+    for experiment in assemble(reference, []).experiments:
+        for c in experiment.comparisons:
+            asked = c.pair.treatment in KOPE and c.pair.baseline in controls
+            judged = c.role == "confirms" and not c.withheld and not c.only_estimated and c.unit == "fraction"
+            if asked and judged and c.paired and "[" not in experiment.suite:
+                told = comparison_cells(c)
+                missing += [(experiment.suite, told)] * (not any(told[0] in r and told[1] in r for r in rows))
+    assert not missing
+    assert "−3.18 points [−5.73, −0.63]" in made["differences"].text
+
+
+def test_phases_are_compared_layer_by_layer_and_scenes_of_another_size_pair_by_pair(
+    reference: Loaded, made: dict[str, Document]
+) -> None:
+    text = made["segmentation"].text
+    grouped = next(
+        line
+        for line in text.split("(scene_panoptic)\n")[1].splitlines()
+        if line.startswith("| KoPE − KoPE (frozen), mixed phases")
+    )
+    ends = [
+        [
+            r.measures["binding_mixed_fg_ari"].details["end"][2]
+            for r in records(reference, "scene_panoptic", *entry)
+        ]
+        for entry in (("kope", "default"), ("kope", "frozen"))
+    ]
+    gains = [one - other for one, other in zip(*ends, strict=True)]
+    spread = stdev(gains) * float(stats.t.ppf(0.975, 7)) / 8**0.5
+    assert (
+        words.estimate(mean(gains), mean(gains) - spread, mean(gains) + spread, "1") in grouped.split("|")[4]
+    )
+    larger = next(
+        line for line in text.splitlines() if line.startswith("| mIoU on scenes of 48") and "[" in line
+    )
+    assert "−5.80 points [−9.40, −2.21]" in larger
+
+
+def records(reference: Loaded, suite: str, mechanism: str, variant: str) -> list[Record]:
+    """Its reported cells, by seed."""
+    found = [r for r in reference.records if (r.suite, r.mechanism, r.variant) == (suite, mechanism, variant)]
+    return sorted(found, key=lambda r: r.seed)
+
+
+def test_a_search_that_has_no_cell_to_report_yet_chose_nothing(made: dict[str, Document]) -> None:
+    search = made["text"].text.split("Preceding search:")[1].split("\n## ")[0]
+    assert "Begun, with no cell to report yet: ssa:default." in search
+    assert "| ssa:default" not in search
+    assert "| KoPE " in search
 
 
 def test_what_varies_is_told_value_by_value(made: dict[str, Document]) -> None:

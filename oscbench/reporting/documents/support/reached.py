@@ -14,7 +14,9 @@ from oscbench.reporting.documents.support.tables import (
     flags_row,
     flags_told,
     flops_row,
+    gains_table,
     measured,
+    measured_pairs,
     positions_row,
     scores_table,
     seeds_row,
@@ -50,4 +52,15 @@ def reached(experiment: Experiment, names: Mapping[str, str]) -> str:
         f"{words.capitalised(experiment.metric_label)}, what the suite compares:\n\n{comparisons_table(experiment.comparisons)}"
         f"{withheld_told(experiment)}\n\n"
         f"What each reaches:\n\n{scores_table('On the test', entries, told, above)}{flags_told(entries)}\n"
+        f"{_others(experiment, told)}"
     )
+
+
+def _others(experiment: Experiment, told: Mapping[str, str]) -> str:
+    """The compared pairs in every measure but the headline, as far as both sides have it; empty where there is none."""
+    rest = {name: label for name, label in told.items() if name != experiment.metric}
+    pairs = measured_pairs(experiment, [one for one in experiment.standings if measured(one, rest)])
+    if not (rest and pairs):
+        return ""
+    gains = gains_table("Difference", pairs, rest)
+    return f"\nThe same pairs in the other measures, which were not declared: paired by seed, each interval for itself.\n\n{gains}\n"

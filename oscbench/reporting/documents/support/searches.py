@@ -5,7 +5,7 @@ from __future__ import annotations
 from oscbench import words
 from oscbench.analysis.experiment import Experiment
 from oscbench.analysis.frame import Loaded
-from oscbench.analysis.search import Search, searches, values_text
+from oscbench.analysis.search import Search, key_of, searches, values_text
 from oscbench.reporting.documents import table
 
 
@@ -15,6 +15,8 @@ def search_of(experiment: Experiment, loaded: Loaded) -> str:
     if not found or found[0].ledger is None:
         return ""
     tuned, ledger = found[0], found[0].ledger
+    known = {standing.entry for standing in experiment.standings if standing.finished}
+    reported = [one for one in tuned.searches if key_of(one.entry) in known]
     rows = [
         (
             one.name,
@@ -23,8 +25,9 @@ def search_of(experiment: Experiment, loaded: Loaded) -> str:
             str(_count(one)),
             str(_beyond(one)),
         )
-        for one in tuned.searches
+        for one in reported
     ]
+    unfinished = [one.name for one in tuned.searches if one not in reported]
     headings = (
         "Mechanism",
         "Chosen",
@@ -39,6 +42,8 @@ def search_of(experiment: Experiment, loaded: Loaded) -> str:
         f"validation at seed{several} {seeds}, not reported{_shorter(experiment)}.\n"
         "The best of several noisy scores is optimistic: compare the results above, not these."
     )
+    if unfinished:
+        said += f"\nBegun, with no cell to report yet: {', '.join(unfinished)}."
     return f"\n{said}\n\n{table(headings, rows, numbers=3)}\n"
 
 
