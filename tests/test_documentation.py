@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 import typer.main
 
 from oscbench.cli import app
+from oscbench.records import Store, suite_name
 from oscbench.suite import suite_names
 
 ROOT = Path(__file__).parents[1]
@@ -58,8 +60,26 @@ def test_claims_are_counted_as_the_ledger_does() -> None:
         " claims, one of them ours and one a summary that nobody measured,** none holds in full yet "
     )
     assert [number, *re.findall(r"\d+", more)] == counts
-    (row,) = re.findall(r"^\| (\d+) \| 0 \| (.*) \|$", told()["README"], re.MULTILINE)
-    assert [row[0], *row[1].split(" | ")] == [counts[0], *counts[1:3], *counts[-2:]]
+    (row,) = re.findall(r"^\| (\d+(?: \| \d+){5}) \|$", told()["README"], re.MULTILINE)
+    asked = (
+        "Of",
+        "holds?",
+        "holds? in part",
+        "(?:do|does) not hold",
+        "(?:is|are) undecided",
+        "(?:is|are) not tested",
+    )
+    assert row.split(" | ") == [
+        _counted(asked[0], f"Of {ledger}"),
+        *(_counted(one, ledger) for one in asked[1:]),
+    ]
+
+
+def _counted(what: str, ledger: str) -> str:
+    """How many claims the ledger's first sentence says that of; it leaves out what none comes to."""
+    pattern = rf"{what} (\d+)" if what == "Of" else rf"(\d+) {what}(?: here)?(?:,| and|\.| \()"
+    found = re.findall(pattern, ledger.split("\n")[0].split(" Every verdict")[0])
+    return found[0] if found else "0"
 
 
 def test_the_readmes_python_runs(
@@ -125,3 +145,15 @@ def test_differences_stand_in_generated_pages_with_their_intervals(page: str, le
     triples = re.findall(rf"{NUMBER} \[{NUMBER}, {NUMBER}\]", text)
     assert len(triples) >= least
     assert [one for one in triples if one not in pages and mirrored(one) not in pages] == []
+
+
+def test_hours_of_suites_that_ran_are_those_of_their_records() -> None:
+    """`some 5` is an estimate of the whole, of which a part ran."""
+    seconds: dict[str, float] = defaultdict(float)
+    for record in Store(ROOT / "results" / "reference").read_all()[0]:
+        seconds[suite_name(record.suite)] += record.seconds
+    table = (ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .* \| ([\d.]+)(?: a seed)? \| .* \|$", table, re.MULTILINE)
+    told = {name: (float(hours), seconds[name] / 3600) for name, hours in rows if seconds[name]}
+    assert len(told) > 30
+    assert {name: both for name, both in told.items() if round(both[1], 1) != both[0]} == {}
