@@ -4,7 +4,7 @@ A sentence is "the N V ." (40 %) or "the N P the N2 V ." (60 %), between BOS and
 them, and the second noun, the distractor, in half of those that have one. 50 noun pairs, 30 verb pairs and 7 prepositions, each
 drawn evenly; the words are ours (their list has 169 entries, ours 170), and grammar, shares and split sizes theirs. "fish" and
 "deer" are singular and plural alike, so 4 % of the subjects do not tell their number, and nobody can be right in more than
-98.0 % of sentences on average. There are 6,000 different simple sentences, and most that are tested were trained on; sentences with a
+98.0 % of sentences on average. There are 5,880 different simple sentences, and most that are tested were trained on; sentences with a
 distractor, which `accuracy_hard` is of, hardly ever were.
 """
 

@@ -11,7 +11,7 @@ batch with the same caption are no negatives of one another. Reading images need
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,6 +32,8 @@ PREPARATION = "captioned_images v1"
 HELD_OUT = {"validation": 0.05, "test": 0.05}
 """Shares of the images."""
 PAD, UNKNOWN, SPECIALS = 0, 1, 2
+FEWEST_OF_A_GALLERY = 6
+"""Pairs, unless fewer are asked for: among five, whatever is said is among the first five."""
 MIDDLE, SPREAD = 127.5, 64.0
 """Bytes are read as (byte - MIDDLE) / SPREAD: statistics of images that are not in memory would need a pass over all of them."""
 
@@ -62,7 +64,7 @@ class CaptionedImages(Task):
     """The caption of an image among those of a gallery."""
 
     Config = CaptionedImagesConfig
-    version = 1
+    version = 2
     label = "captioned images"
     metric = Metric("recall_at_1", "images whose nearest caption is their own", "fraction", "higher")
     backbone = "dual"
@@ -70,19 +72,7 @@ class CaptionedImages(Task):
     def __init__(self, config: CaptionedImagesConfig) -> None:
         self.config = config
         self.inputs = self.describe(config)
-        pairs = found_pairs(config)
-        ids = {
-            word: place
-            for place, word in enumerate(vocabulary_of(pairs["train"], config.vocabulary), SPECIALS)
-        }
-        self.pairs = {
-            split: pairs[split] if split == "train" else gallery_of(pairs[split], config.gallery)
-            for split in pairs
-        }
-        self.captions = {
-            split: torch.tensor([_ids(pair.caption, ids, config.words) for pair in some], dtype=torch.int32)
-            for split, some in self.pairs.items()
-        }
+        self.pairs, self.captions = read_pairs(config)
         # Captions that are the same word for word mean the same.
         self.meanings = {
             split: captions.unique(dim=0, return_inverse=True)[1] for split, captions in self.captions.items()
@@ -96,6 +86,7 @@ class CaptionedImages(Task):
         pillow()
         pairs = found_pairs(config)
         _refuse_long(pairs["train"] + pairs["validation"] + pairs["test"], config)
+        read_pairs(config)
         return DualInputs(3, config.size, config.size, config.vocabulary, config.words)
 
     @classmethod
@@ -214,6 +205,37 @@ def found_pairs(config: CaptionedImagesConfig) -> dict[str, list[Captioned]]:
     return found
 
 
+@lru_cache(maxsize=2)
+def read_pairs(config: CaptionedImagesConfig) -> tuple[dict[str, list[Captioned]], dict[str, Tensor]]:
+    """Pairs of training and of the two galleries, and their captions as numbers of words, (n, words) int32.
+
+    Raises:
+        UserError: a gallery has so few pairs that whoever answers finds the right one.
+    """
+    found = found_pairs(config)
+    numbered = enumerate(vocabulary_of(found["train"], config.vocabulary), SPECIALS)
+    ids = {word: place for place, word in numbered}
+
+    def read(caption: str) -> tuple[int, ...]:
+        return tuple(_ids(caption, ids, config.words))
+
+    pairs = {
+        split: some if split == "train" else gallery_of(some, config.gallery, read)
+        for split, some in found.items()
+    }
+    for split in ("validation", "test"):
+        if len(pairs[split]) < min(FEWEST_OF_A_GALLERY, config.gallery):
+            raise UserError(
+                f"task.path: {config.path}: {len(pairs[split])} different captions in {split}, as {config.words} words of a vocabulary of "
+                f"{config.vocabulary:,} tell them; bring captions that tell at least {FEWEST_OF_A_GALLERY} images apart"
+            )
+    captions = {
+        split: torch.tensor([read(pair.caption) for pair in some], dtype=torch.int32)
+        for split, some in pairs.items()
+    }
+    return pairs, captions
+
+
 def split_of(name: str) -> str:
     """The split of an image, by a hash of its name alone."""
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
@@ -224,15 +246,21 @@ def split_of(name: str) -> str:
     return "train"
 
 
-def gallery_of(pairs: list[Captioned], most: int) -> list[Captioned]:
-    """The first pairs of distinct captions and distinct images, so that every image can be found by its caption alone."""
-    captions: set[str] = set()
+def gallery_of(pairs: list[Captioned], most: int, read: Callable[[str], Hashable]) -> list[Captioned]:
+    """The first pairs of distinct captions and distinct images, so that every image can be found by its caption alone.
+
+    Args:
+        pairs: In the order of the source.
+        most: Pairs of a gallery.
+        read: What a model reads of a caption, whose words may be cut or unknown: captions that it reads alike are one.
+    """
+    captions: set[Hashable] = set()
     names: set[str] = set()
     found: list[Captioned] = []
     for pair in pairs:
-        text = " ".join(words_of(pair.caption, WORDS_AND_PUNCTUATION))
-        if text not in captions and pair.name not in names and len(found) < most:
-            captions.add(text)
+        caption = read(pair.caption)
+        if caption not in captions and pair.name not in names and len(found) < most:
+            captions.add(caption)
             names.add(pair.name)
             found.append(pair)
     return found
@@ -268,7 +296,9 @@ def _recall(similar: Tensor, most: int) -> Score:
     """How often a row's own column is among its largest so many; among equal ones, as often as by chance."""
     own = similar.diagonal()[:, None]
     larger, equal = ((compared.sum(1)).double() for compared in (similar > own, similar == own))
-    return Score(float(((most - larger) / equal).clamp(0.0, 1.0).mean()), len(similar))
+    right = ((most - larger) / equal).clamp(0.0, 1.0)
+    # What is no number is neither larger nor equal, and would be found at once.
+    return Score(float(right.masked_fill(similar.isnan().any(1), torch.nan).mean()), len(similar))
 
 
 task = CaptionedImages

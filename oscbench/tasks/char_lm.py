@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -263,16 +263,22 @@ def _unreadable(error: OSError) -> UserError:
 
 @lru_cache
 def _standard_library() -> list[Path]:
-    return _below(Path(sysconfig.get_path("stdlib")), ".py")
+    return _below(Path(sysconfig.get_path("stdlib")), ".py", EXCLUDED)
 
 
-def _below(folder: Path, suffix: str) -> list[Path]:
-    """Files of that suffix in a fixed order, no folders or pipes; links that lead nowhere are kept, to be told when they are read."""
+def _below(folder: Path, suffix: str, excluded: Collection[str] = ()) -> list[Path]:
+    """Files of that suffix in a fixed order, no folders or pipes; links that lead nowhere are kept, to be told when they are read.
+
+    Args:
+        folder: Where they lie, at any depth.
+        suffix: Of their names.
+        excluded: Names of folders that are passed over.
+    """
     return [
         file
         for file in sorted(folder.rglob(f"*{suffix}"))
         if (file.is_file() or not file.exists())
-        and not any(part in EXCLUDED for part in file.relative_to(folder).parts)
+        and not any(part in excluded for part in file.relative_to(folder).parts)
     ]
 
 

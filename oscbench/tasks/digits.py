@@ -1,6 +1,6 @@
 """Digits: 1,797 real scans of handwritten digits, 8 × 8 pixels, shipped with scikit-learn (UCI Optical Recognition, Alpaydin & Kaynak).
 
-The split is stratified: 1,047 for training, 250 for validation, 500 for test, which are the same 500 in every draw. Which of its 43 writers
+The split is stratified: 1,047 for training, 250 for validation, 500 for test, which are the same 500 in every draw. Which of its 13 writers
 wrote a scan is not told, so that writers may stand on both sides of it.
 """
 

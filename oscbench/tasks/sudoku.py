@@ -41,12 +41,12 @@ from oscbench.tasks.support.sudoku.boards import (
     level_of,
     make_boards,
 )
-from oscbench.tasks.support.sudoku.files import boards_like_training, harder_boards
+from oscbench.tasks.support.sudoku.files import boards_like_training, harder_boards, untold
 from oscbench.tasks.support.sudoku.votes import Answers, sample_energy, votes
 from oscbench.tasks.support.training_subsets import drawn
 
 DATA_SEED = 20_261_126
-PREPARATION = "sudoku v2"
+PREPARATION = "sudoku v3"
 GIVENS = {4: (6, 8), 6: (15, 18), 9: (31, 42)}
 """Fewest and most of training boards, by side; those of 9 × 9 are SATNet's."""
 LOOPS = (1, 2, 4, 8)
@@ -380,11 +380,14 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
     left = {name: number for name, number in wanted.items() if name not in pairs}
     tests = {name: number for name, number in left.items() if name.endswith("test")}
     others = {name: number for name, number in left.items() if name not in tests}
-    draw = draw_number(config.draw)
     pairs |= make_boards(geometry, config.givens, tests, DATA_SEED)
-    pairs |= make_boards(
-        geometry, config.givens, others, named_seed(DATA_SEED, drawn("train", draw)) if draw else DATA_SEED
-    )
+    draw = draw_number(config.draw)
+    seed = named_seed(DATA_SEED, drawn("train", draw)) if draw else DATA_SEED
+    if config.hard_path is not None and "easy.train" in others:
+        # Made boards may have a solution of the file's, so that some more are made than are asked for.
+        others["easy.train"] += config.validation_boards + config.test_boards
+    pairs |= make_boards(geometry, config.givens, others, seed)
+    pairs["easy.train"] = untold(pairs, geometry, from_file=config.path is not None)[: config.train_boards]
     tensors = {}
     for name in wanted:
         puzzles, solutions = zip(*pairs[name], strict=True)

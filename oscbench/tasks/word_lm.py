@@ -1,6 +1,6 @@
 """Word language modelling: perplexity on Python's own documentation (English on every machine), WikiText-2, TinyStories or any text.
 
-WikiText-2 and TinyStories are cut into words and rows as in arXiv 2606.12059 (see `_text_words`); what its authors report is the best
+WikiText-2 and TinyStories are cut into words and rows as in arXiv 2606.12059 (see `support.text.words`); what its authors report is the best
 validation perplexity of any epoch, which every record holds. The metric's name carries the protocol, because perplexities over
 unlike vocabularies or lengths are no comparison. Documentation differs from one Python release to the next, so the data hash does; parts of
 it quote one another, so that a tenth or so of what is tested stands word for word in what is trained on, for every model alike.

@@ -70,6 +70,21 @@ def test_a_headline_that_is_no_number_is_no_success(cell_of):
     assert record.reason == "the loss stayed a number, but the test accuracy is nan"
 
 
+@pytest.mark.parametrize(
+    "task",
+    ["digits", "{name: object_discovery, blocks: 2, train_scenes: 64, validation_scenes: 4, test_scenes: 4}"],
+)
+def test_a_model_that_says_no_number_has_diverged_whatever_its_score(cell_of, task):
+    """The last step breaks the weights: no loss is taken of them, the argmax of nothing is class 0, and of features there are no clusters."""
+    record = cell_of(
+        task=task, train="{steps: 1, batch_size: 32, learning_rate: 1e30, warmup: 0, validate_every: 1}"
+    )
+    assert (record.status, record.reason) == (
+        "diverged",
+        "the loss stayed a number, but what the model says after its last step is none",
+    )
+
+
 @pytest.mark.parametrize("wrong", ["EmptyTest", "NoHeadline", "NanHeadline"])
 def test_a_floor_without_a_result_is_no_success(tiny, wrong):
     loaded = load_suite(str(tiny(task=part(wrong), mechanisms="[softmax]", floors="true")))

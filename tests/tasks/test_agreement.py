@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oscbench.tasks import Batch
+from oscbench.tasks import Batch, agreement
 from oscbench.tasks.agreement import (
     HARD,
     NOUN_PAIRS,
@@ -94,3 +94,12 @@ def test_the_logit_is_read_at_the_verb_and_scored_by_kind(batch):
 def test_padding_is_the_backbone_s_padding(batch):
     assert Agreement.inputs.padding == PADDING
     assert bool((batch.inputs[:, -3:] == PADDING).all(1).eq(batch.targets[:, 2] == SHORT).all())
+
+
+def test_there_are_as_many_simple_sentences_as_the_module_says() -> None:
+    nouns, verbs = (
+        {form for pair in pairs for form in pair} for pairs in (agreement.NOUN_PAIRS, agreement.VERB_PAIRS)
+    )
+    assert f"{len(nouns) * len(verbs):,} different simple sentences" in " ".join(
+        str(agreement.__doc__).split()
+    )

@@ -79,6 +79,15 @@ def test_folder_of_text_is_read_in_a_fixed_order(tmp_path: Path) -> None:
     assert task.splits["test"][-1].item() == ord("b")
 
 
+def test_a_folder_of_ones_own_is_read_whole_whatever_its_folders_are_called(tmp_path: Path) -> None:
+    """Tests are left out of Python's own library alone."""
+    (tmp_path / "test").mkdir()
+    (tmp_path / "a.txt").write_text("a" * 300)
+    (tmp_path / "test" / "b.txt").write_text("b" * 700)
+    task = CharLM(CharLMConfig(path=str(tmp_path), length=16))
+    assert sum(len(part) for part in task.splits.values()) == 1001
+
+
 def test_missing_and_short_files_are_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"task\.path: .*nowhere\.txt: no such file or folder"):
         CharLM.describe(CharLMConfig(path=str(tmp_path / "nowhere.txt")))

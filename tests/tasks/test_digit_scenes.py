@@ -184,6 +184,16 @@ def test_ink_does_not_tell_a_relation(label: str) -> None:
     assert (shares[0] - shares[1]).abs().max() < 0.05
 
 
+def test_ink_by_height_tells_who_is_larger_in_part_and_is_a_floor() -> None:
+    """A larger digit has more ink; whether two are the same it does not tell."""
+    for label, least, most in (("larger_above", 0.57, 0.68), ("same", 0.46, 0.54)):
+        task = made(label=label, min_digits=2, max_digits=2, train_scenes=3000, test_scenes=2000)
+        assert "rows" in task.floors(task.config)
+        rows = task.evaluate(task.floor("rows"), "test", torch.device("cpu"))["accuracy"]
+        assert least < rows.value < most, label
+    assert "rows" not in made(label="which").floors(made(label="which").config)
+
+
 def test_a_relation_with_the_two_scans_of_one_digit_never_shows_one_scan_twice() -> None:
     targets = torch.tensor([0, 0, 1, 1, 1])
     rows = pair(targets, "larger_above", torch.Generator().manual_seed(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,29 @@ def test_scenes_hang_on_split_draw_and_number_alone() -> None:
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         BlocksConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize("settings", [{"size": 30, "cell": 5}, {"floor_patch": 5}])
+def test_a_floors_patch_that_does_not_divide_a_scene_is_refused_before_anything_runs(
+    settings: dict[str, Any],
+) -> None:
+    config = BlocksConfig.model_validate({"blocks": 2, **settings})
+    with pytest.raises(
+        UserError, match=r"task\.floor_patch: \d does not divide scenes of 3. × 3. pixels; set it"
+    ):
+        BlockDiscovery.describe(config)
+
+
+def test_features_that_are_no_numbers_are_no_clusters() -> None:
+    task = BlockDiscovery(BlocksConfig(train_scenes=4, validation_scenes=3, test_scenes=3))
+
+    class Broken(torch.nn.Module):
+        def forward(self, images: Tensor) -> Output:
+            return Output(torch.full((len(images), 64, 4), torch.nan))
+
+    for split in ("validation", "test"):
+        found = task.evaluate(Broken(), split, torch.device("cpu"))
+        assert math.isnan(found["fg_ari"].value)
 
 
 def test_floors_are_told_apart_and_stand_beside_every_model() -> None:

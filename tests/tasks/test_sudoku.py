@@ -34,7 +34,7 @@ from oscbench.tasks.support.sudoku.files import read_pairs
 from oscbench.tasks.support.sudoku.votes import Answers, sample_energy, votes
 
 SMALL = {"side": 4, "train_boards": 30, "validation_boards": 6, "test_boards": 12, "voting_boards": 5}
-FOUR, NINE = GEOMETRIES[4], GEOMETRIES[9]
+FOUR, SIX, NINE = GEOMETRIES[4], GEOMETRIES[6], GEOMETRIES[9]
 
 
 @pytest.fixture(autouse=True)
@@ -342,8 +342,9 @@ def test_energy_is_the_sum_over_layers_and_steps_and_phases_have_none() -> None:
     assert sample_energy([{"attention": torch.ones(2, 1, 3, 3), "phases": torch.zeros(2, 1, 3, 1)}]) is None
 
 
-def lines(path: Path, count: int = 20, side: int = 4) -> list[str]:
-    pairs = make_boards(GEOMETRIES[side], (7, 8), {"easy.train": count}, seed=3)["easy.train"]
+def lines(path: Path, count: int = 20, side: int = 4, seed: int = 3) -> list[str]:
+    givens = (7, 8) if side == 4 else (15, 18)
+    pairs = make_boards(GEOMETRIES[side], givens, {"easy.train": count}, seed=seed)["easy.train"]
     found = [",".join("".join(map(str, part)) for part in pair) for pair in pairs]
     path.write_text("\n".join(found) + "\n")
     return found
@@ -351,8 +352,8 @@ def lines(path: Path, count: int = 20, side: int = 4) -> list[str]:
 
 def test_files_are_split_by_their_lines(tmp_path: Path) -> None:
     path, hard = tmp_path / "easy.csv", tmp_path / "hard.csv"
-    easy, harder = lines(path), lines(hard, 50)
-    task = made(path=str(path), hard_path=str(hard), validation_boards=2, test_boards=8)
+    easy, harder = lines(path, side=6), lines(hard, 50, side=6, seed=4)
+    task = made(side=6, path=str(path), hard_path=str(hard), validation_boards=2, test_boards=8)
 
     def puzzles(boards: Tensor) -> list[str]:
         return ["".join(map(str, row)) for row in boards.tolist()]
@@ -363,7 +364,7 @@ def test_files_are_split_by_their_lines(tmp_path: Path) -> None:
     validation, test = (puzzles(task.hard[split].puzzles) for split in ("validation", "test"))
     assert len(validation + test) == 10
     solutions = [
-        {tuple(relabelled_to_order(row, FOUR)) for row in task.hard[of].solutions.tolist()}
+        {tuple(relabelled_to_order(row, SIX)) for row in task.hard[of].solutions.tolist()}
         for of in ("validation", "test")
     ]
     assert not solutions[0] & solutions[1]
@@ -395,6 +396,30 @@ def test_boards_of_one_solution_up_to_names_are_in_one_split_and_too_few_solutio
     path.write_text("\n".join(told(solutions[0]) for _ in range(6)))
     with pytest.raises(UserError, match="its 3 boards have 1 solutions up to relabelling, too few"):
         made(hard_path=str(path), validation_boards=1, test_boards=2)
+
+
+def test_boards_of_training_that_tell_a_solution_that_is_scored_are_refused_or_made_anew(
+    tmp_path: Path,
+) -> None:
+    """Training renames digits: a board of the same solution under other names is told as well."""
+    path, hard = tmp_path / "easy.csv", tmp_path / "hard.csv"
+    lines(path, side=6)
+    lines(hard, 50, side=6)
+    with pytest.raises(
+        UserError, match=r"task\.path: \d+ of 17 boards of training have a solution that is scored"
+    ):
+        made(side=6, path=str(path), hard_path=str(hard), validation_boards=2, test_boards=8)
+    # Of a file that is as hard as it likes, made boards of training are others.
+    task = made(side=6, train_boards=40, hard_path=str(hard), validation_boards=10, test_boards=40)
+    told = {
+        tuple(relabelled_to_order(row, SIX))
+        for split in ("validation", "test")
+        for row in task.hard[split].solutions.tolist()
+    }
+    found = {tuple(relabelled_to_order(row, SIX)) for row in task.splits["train"].targets.tolist()}
+    assert len(told) == 50
+    assert not told & found
+    assert len(task.splits["train"].inputs) == 40
 
 
 def test_a_draw_makes_other_boards_for_training_and_validation_and_the_same_for_the_test() -> None:

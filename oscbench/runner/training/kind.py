@@ -23,7 +23,7 @@ from oscbench.runner.training.causality import prove_causal
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.loop import curves_of, data_generators, rehearsal, train
 from oscbench.runner.training.match_time import measure_all
-from oscbench.runner.training.pending import DivergedError
+from oscbench.runner.training.pending import DivergedError, prove_numbers
 from oscbench.runner.training.preview import preview
 from oscbench.runner.training.specs import headline_of, match_spec, parts_of, recipe, wanted_match
 from oscbench.suite.errors import without_name
@@ -169,6 +169,7 @@ class Training:
                 gathering.curves(outcome.curves, f"measure {name}", measure.curves(subject.history))
         if not parallel.leave():
             return model
+        prove_numbers(model, probe.inputs)
         prove_causal(model, probe.inputs)
         tested = spec.get("tested", True)
         gathering.results(spec["task"]["name"], _results(task, subject, tested=tested))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from oscbench.measures import History
+from oscbench.models.backbones import Backbone
 
 MOST = 1000
 """Steps that are left unread at most, where an epoch has more."""
@@ -109,3 +110,23 @@ def _seconds(begun: Any, ended: Any) -> float:
     if isinstance(begun, float):
         return float(ended - begun)
     return float(begun.elapsed_time(ended)) / 1e3
+
+
+@torch.no_grad()
+def prove_numbers(model: Backbone, inputs: Tensor) -> None:
+    """Hold a trained model to saying numbers: of weights that the last step broke a score may be one all the same, that of chance.
+
+    Args:
+        model: as training left it.
+        inputs: some of its inputs.
+
+    Raises:
+        DivergedError: something in what it says of them is none, or beyond all numbers.
+    """
+    was_training = model.training
+    # A mechanism may draw noise in every pass: what is scored afterwards draws as if nobody had asked here.
+    with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
+        said = model.eval()(inputs).prediction
+    model.train(was_training)
+    if bool((said.isnan() | (said == math.inf)).any()):
+        raise DivergedError("the loss stayed a number, but what the model says after its last step is none")

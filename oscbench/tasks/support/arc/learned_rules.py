@@ -221,13 +221,16 @@ class LearnedRules(InMemoryTask):
         generator = torch.Generator().manual_seed(named_seed(ADAPTATION_SEED, f"adapt/{place}"))
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.adaptation_rate, weight_decay=0.0)
         model.train()
-        for _ in range(config.adaptation_steps):
-            rows = torch.randint(len(examples.inputs), (config.adaptation_batch,), generator=generator)
-            batch = self.augmented(Batch(examples.inputs[rows], examples.targets[rows]), generator).to(device)
-            loss = self.loss(model(batch.inputs).prediction, batch)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(named_seed(ADAPTATION_SEED, f"dropout/{place}"))
+            for _ in range(config.adaptation_steps):
+                rows = torch.randint(len(examples.inputs), (config.adaptation_batch,), generator=generator)
+                pairs = Batch(examples.inputs[rows], examples.targets[rows])
+                batch = self.augmented(pairs, generator).to(device)
+                loss = self.loss(model(batch.inputs).prediction, batch)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
 
     def _answers(
         self, model: torch.nn.Module, pairs: list[tuple[Grid, Grid]], device: torch.device, views: int

@@ -11,6 +11,7 @@ the scene, and what is bright cut by place reaches more, with all three scores. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +21,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from oscbench.errors import UserError
 from oscbench.models.backbones.vision import patches_of
 from oscbench.models.trunk import named_seed
 from oscbench.ops.phases import circle, rotary_angles
-from oscbench.tasks import Batch, Metric, Score, Split
+from oscbench.tasks import Batch, Metric, Score, Split, ViewInputs
 from oscbench.tasks.support.floors import Floor
 from oscbench.tasks.support.segments.grouping import (
     OVERLAP,
@@ -62,6 +64,14 @@ class DiscoveryConfig(PairedConfig):
     """
 
     floor_patch: int = Field(default=4, ge=1)
+
+    def inputs(self, channels: int, height: int, width: int) -> ViewInputs:
+        """As of all pairs of views; floors cut scenes into whole patches."""
+        if height % self.floor_patch or width % self.floor_patch:
+            raise UserError(
+                f"task.floor_patch: {self.floor_patch} does not divide scenes of {height} × {width} pixels; set it to the model's patch"
+            )
+        return super().inputs(channels, height, width)
 
 
 class ObjectDiscovery(PairedViews):
@@ -120,6 +130,8 @@ class ObjectDiscovery(PairedViews):
         A model's features are compared by their direction alone, a floor's as they are.
         """
         features, maps = whole_features(self, model, split, device, batch_size)
+        if not bool(features.isfinite().all()):  # no clusters, of a model that is none either
+            return {name: Score(math.nan, 0) for name in SCORES}
         if not isinstance(model, Floor):
             features = normalize(features, dim=-1)
         found, shown = self._scores(features, maps, estimated=split == "test")

@@ -91,3 +91,30 @@ def _pair(line: str, place: str, geometry: Geometry) -> Pair:
     if solve(puzzle, geometry).count != 1:
         raise UserError(f"{place}: the puzzle has more than one solution")
     return puzzle, solution
+
+
+def untold(pairs: dict[str, list[Pair]], geometry: Geometry, *, from_file: bool) -> list[Pair]:
+    """Boards of training that share no solution with what is scored, whatever its digits are called: training renames them.
+
+    Args:
+        pairs: All boards, by name.
+        geometry: Of them.
+        from_file: Whether the boards of training were read, and none may be left out without a word.
+
+    Raises:
+        UserError: a file's boards of training tell a solution that is scored.
+    """
+    scored = {
+        tuple(relabelled_to_order(solution, geometry))
+        for name, boards in pairs.items()
+        if name != "easy.train"
+        for _, solution in boards
+    }
+    train = pairs["easy.train"]
+    kept = [one for one in train if tuple(relabelled_to_order(one[1], geometry)) not in scored]
+    if from_file and len(kept) < len(train):
+        raise UserError(
+            f"task.path: {len(train) - len(kept)} of {len(train)} boards of training have a solution that is scored, as it is or with "
+            "other digits; take them out of the file, or those that are scored"
+        )
+    return kept
