@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from oscbench import words
 from oscbench.analysis.selection import Entry
 from oscbench.errors import nearest
+from oscbench.modes import evaluating
 from oscbench.records.diagnostics import Diagnostics
 from oscbench.reporting.page import at_work
 from oscbench.reporting.page.dynamics import QUANTITIES, draw_dynamics
@@ -224,13 +225,8 @@ def _phases_of(model: Backbone, inputs: Tensor) -> list[np.ndarray[Any, Any]]:
     """Phases (B, H, N, m) of every layer, in evaluation mode."""
     import torch
 
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            layers = model(inputs, diagnostics=True).diagnostics
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.no_grad():
+        layers = model(inputs, diagnostics=True).diagnostics
     if not layers or any("phases" not in found for found in layers):
         raise ValueError(NOTHING.format("the mechanism has no phases"))
     return [found["phases"].double().cpu().numpy() for found in layers]

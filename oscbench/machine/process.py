@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
+
+Found = TypeVar("Found")
 
 _IMPOSSIBLE = "does not have a deterministic implementation"
 
@@ -34,6 +37,36 @@ def prepare_process(
     # Filling memory that is written anyway made 180 of the 700 calls of a small model's training step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return device
+
+
+def run_repeatably(spec: dict[str, Any], run: Callable[[torch.device], Found]) -> Found:
+    """What `run` gives on the spec's device, computed as in training.
+
+    That is so that it comes out the same twice, and where PyTorch has an operation in no such form, once more without.
+    """
+    try:
+        return run(prepare_process(spec, strict=True))
+    except RuntimeError as error:
+        if not cannot_repeat(error):
+            raise
+    return run(prepare_process(spec))
+
+
+def even_if_unrepeatable(run: Callable[[], Found]) -> tuple[Found, bool]:
+    """What `run` gives, and whether it had to do without operations that repeat themselves.
+
+    What has no such form in PyTorch breaks where all must repeat itself, and need not cost what came before.
+    """
+    try:
+        return run(), False
+    except RuntimeError as error:
+        if not cannot_repeat(error):
+            raise
+    torch.use_deterministic_algorithms(False)
+    try:
+        return run(), True
+    finally:
+        torch.use_deterministic_algorithms(True)
 
 
 def cannot_repeat(error: BaseException) -> bool:

@@ -38,6 +38,7 @@ from oscbench.measures import FEW_EXAMPLES, Findings, History, Measure, MeasureC
 from oscbench.measures.training_dynamics import curves_of_layers, spaced
 from oscbench.models.backbones.vision import patches_of
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.records.schema import Curve, Measurement
 from oscbench.settings import added
 from oscbench.tasks.support.segments.discovery import FAR, bright
@@ -188,17 +189,15 @@ def _look(subject: Subject, examples: int) -> _Seen | None:
     special = int(positions.special.sum())
     last = positions.coordinates[-1].long()
     seen = _Seen(batch.inputs, maps, (int(last[0]) + 1, int(last[1]) + 1), special)
-    was_training = model.training
-    model.eval()
-    parts: dict[str, list[list[Tensor]]] = {}
-    for inputs in batch.inputs.split(BATCH_SIZE):
-        for layer, found in enumerate(model(inputs.to(subject.device), diagnostics=True).diagnostics):
-            for name in ("attention", "phases", "carried_phases"):
-                if name in found:
-                    layers = parts.setdefault(name, [])
-                    layers += [[]] if len(layers) == layer else []
-                    layers[layer].append(found[name].cpu())
-    model.train(was_training)
+    with evaluating(model):
+        parts: dict[str, list[list[Tensor]]] = {}
+        for inputs in batch.inputs.split(BATCH_SIZE):
+            for layer, found in enumerate(model(inputs.to(subject.device), diagnostics=True).diagnostics):
+                for name in ("attention", "phases", "carried_phases"):
+                    if name in found:
+                        layers = parts.setdefault(name, [])
+                        layers += [[]] if len(layers) == layer else []
+                        layers[layer].append(found[name].cpu())
     joined = {name: [torch.cat(layer) for layer in layers] for name, layers in parts.items()}
     seen.attention = joined.pop("attention")
     seen.phases = {name: [layer[..., special:, :] for layer in layers] for name, layers in joined.items()}

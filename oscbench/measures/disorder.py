@@ -15,6 +15,7 @@ from pydantic import Field
 
 from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.ops.disorder import KINDS, Disorder, Kind
 from oscbench.records.schema import Measurement
 from oscbench.tasks import UnscoredError
@@ -52,15 +53,13 @@ class DisorderMeasure(Measure):
     def after(self, subject: Subject) -> Findings:
         """Evaluate with each kind and strength; null with its reason where the mechanism has no such part."""
         found, name = Findings(), subject.task.metric.name
-        was_training = subject.model.training
-        subject.model.eval()
-        found.measures[f"{name}_disorder_none"] = self._averaged(subject, [None], "no disorder")
-        for kind in KINDS:
-            for strength in self.config.strengths:
-                found.measures[f"{name}_disorder_{kind}_{strength:g}"] = self._disturbed(
-                    subject, kind, strength
-                )
-        subject.model.train(was_training)
+        with evaluating(subject.model):
+            found.measures[f"{name}_disorder_none"] = self._averaged(subject, [None], "no disorder")
+            for kind in KINDS:
+                for strength in self.config.strengths:
+                    found.measures[f"{name}_disorder_{kind}_{strength:g}"] = self._disturbed(
+                        subject, kind, strength
+                    )
         return found
 
     def smaller(self) -> tuple[DisorderConfig, float]:

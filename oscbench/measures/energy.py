@@ -23,6 +23,7 @@ from oscbench.instruments.joules import (
 )
 from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
+from oscbench.modes import evaluating
 from oscbench.records.schema import Measurement
 from oscbench.roles import Role
 
@@ -71,12 +72,11 @@ class EnergyMeasure(Measure):
         except CounterError as error:
             counter = error
         found: dict[str, Measurement] = {}
-        was_training = subject.model.training
-        for name in LABELS:
-            subject.model.train(name != "forward")
-            found |= self._one(name, subject, counter)
-            subject.model.zero_grad(set_to_none=True)
-        subject.model.train(was_training)
+        with evaluating(subject.model):
+            for name in LABELS:
+                subject.model.train(name != "forward")
+                found |= self._one(name, subject, counter)
+                subject.model.zero_grad(set_to_none=True)
         return Findings(found)
 
     @classmethod

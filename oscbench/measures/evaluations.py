@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from oscbench.measures import Findings, Measure, Subject
+from oscbench.modes import evaluating
 from oscbench.records.schema import Measurement
 from oscbench.roles import Role
 
@@ -48,10 +49,8 @@ def evaluations_by_layer(subject: Subject) -> list[float] | None:
     model = subject.model
     if not model.trunk.mechanism.traits.iterative:
         return []
-    was_training = model.training
-    model.eval()
-    found = model(subject.probe.inputs, diagnostics=True).diagnostics
-    model.train(was_training)
+    with evaluating(model):
+        found = model(subject.probe.inputs, diagnostics=True).diagnostics
     if not all("evaluations" in layer for layer in found):
         return None
     return [float(layer["evaluations"]) for layer in found]

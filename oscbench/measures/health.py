@@ -20,6 +20,7 @@ from torch import Tensor
 
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.models.trunk import Output
+from oscbench.modes import evaluating
 from oscbench.records.schema import HealthRow, Measurement
 
 IDENTITY_LIMIT = 0.02
@@ -125,20 +126,20 @@ def _with_gradients(subject: Subject) -> tuple[Output, float, float]:
         What it gave; the share of parameters with exactly zero gradient; and the same without rows of embeddings that nobody asked for.
     """
     model, probe = subject.model, subject.probe
-    was_training = model.training
-    model.eval()
-    with _asked_rows(model) as asked:
-        output = model(probe.inputs, diagnostics=True)
-    loss = subject.task.loss(output.prediction, probe)
-    parameters = list(model.parameters())
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    zeros = unasked = 0
-    for p, g in zip(parameters, gradients, strict=True):
-        gone = torch.ones_like(p, dtype=torch.bool) if g is None else g == 0
-        zeros += int(gone.sum())
-        if p in asked:  # a word that the probe lacks is no dead parameter, unless the head reads it as well
-            unasked += int(gone[~asked[p]].sum())
-    model.train(was_training)
+    with evaluating(model):
+        with _asked_rows(model) as asked:
+            output = model(probe.inputs, diagnostics=True)
+        loss = subject.task.loss(output.prediction, probe)
+        parameters = list(model.parameters())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        zeros = unasked = 0
+        for p, g in zip(parameters, gradients, strict=True):
+            gone = torch.ones_like(p, dtype=torch.bool) if g is None else g == 0
+            zeros += int(gone.sum())
+            if (
+                p in asked
+            ):  # a word that the probe lacks is no dead parameter, unless the head reads it as well
+                unasked += int(gone[~asked[p]].sum())
     count = sum(p.numel() for p in parameters)
     return output, zeros / count, (zeros - unasked) / max(1, count - unasked)
 

@@ -32,6 +32,7 @@ from oscbench.instruments.passes import Pass, model_pass
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.models import generation
 from oscbench.models.backbones.sequence import Sequence
+from oscbench.modes import evaluating
 from oscbench.ops.decode import Cache
 from oscbench.records.schema import Measurement
 
@@ -81,23 +82,22 @@ class Latency(Measure):
         if config.batch_size is not None:
             batch = type(batch)(batch.inputs[: config.batch_size], batch.targets[: config.batch_size])
         effort = Effort(config.seconds, config.min_rounds)
-        was_training = subject.model.training
-        found = {}
-        for mode in config.modes:
-            for name in config.passes:
-                subject.model.train(name != "forward")
-                make = partial(
-                    model_pass, name, subject.model, subject.task, batch, compiled=mode == "compiled"
-                )
-                key = f"{name}_s" if mode == "eager" else f"{name}_{mode}_s"
-                label = LABELS[name] + ("" if mode == "eager" else f", {mode}")
-                details = {"batch_size": len(batch.inputs), "pass": name, "mode": mode}
-                found[key] = time_one(make, mode, subject.device, effort, label, details)
-                subject.model.zero_grad(set_to_none=True)
-        if config.cached_tokens != ():
-            subject.model.eval()
-            found |= time_generation(config, subject, effort)
-        subject.model.train(was_training)
+        with evaluating(subject.model):
+            found = {}
+            for mode in config.modes:
+                for name in config.passes:
+                    subject.model.train(name != "forward")
+                    make = partial(
+                        model_pass, name, subject.model, subject.task, batch, compiled=mode == "compiled"
+                    )
+                    key = f"{name}_s" if mode == "eager" else f"{name}_{mode}_s"
+                    label = LABELS[name] + ("" if mode == "eager" else f", {mode}")
+                    details = {"batch_size": len(batch.inputs), "pass": name, "mode": mode}
+                    found[key] = time_one(make, mode, subject.device, effort, label, details)
+                    subject.model.zero_grad(set_to_none=True)
+            if config.cached_tokens != ():
+                subject.model.eval()
+                found |= time_generation(config, subject, effort)
         return Findings(found)
 
 

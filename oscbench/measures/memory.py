@@ -16,6 +16,7 @@ from oscbench.instruments.passes import Pass, model_pass
 from oscbench.instruments.peak_memory import PeakError, peak_in_child
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.models.backbones import Backbone
+from oscbench.modes import evaluating
 from oscbench.records.schema import Measurement
 from oscbench.roles import Role
 from oscbench.tasks import Batch, Task
@@ -55,15 +56,16 @@ class Memory(Measure):
             kept = slice(self.config.batch_size)
             batch = type(batch)(batch.inputs[kept], batch.targets[kept])
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        was_training = model.training
-        found: dict[str, Measurement] = {}
-        for name, label in LABELS.items():
-            model.train(name != "forward")
-            details = {"batch_size": len(batch.inputs), "weights_bytes": weights}
-            arguments = (name, model, subject.task, batch)
-            found |= peaks(f"{name}_peak_memory_bytes", label, details, subject.device, _passes, *arguments)
-            model.zero_grad(set_to_none=True)
-        model.train(was_training)
+        with evaluating(model):
+            found: dict[str, Measurement] = {}
+            for name, label in LABELS.items():
+                model.train(name != "forward")
+                details = {"batch_size": len(batch.inputs), "weights_bytes": weights}
+                arguments = (name, model, subject.task, batch)
+                found |= peaks(
+                    f"{name}_peak_memory_bytes", label, details, subject.device, _passes, *arguments
+                )
+                model.zero_grad(set_to_none=True)
         return Findings(found)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from oscbench.measures import FEW_EXAMPLES, Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.records.schema import Measurement
 from oscbench.tasks import Batch, UnscoredError
 
@@ -60,20 +61,18 @@ class Robustness(Measure):
     def after(self, subject: Subject) -> Findings:
         """Evaluate on changed test images; null with its reason where inputs are no images."""
         found, config = Findings(), self.config
-        was_training = subject.model.training
-        subject.model.eval()
-        for kind, strengths in (
-            ("noise", config.noise),
-            ("occlusion", config.occlusion),
-            ("contrast", config.contrast),
-            ("pgd", config.pgd),
-        ):
-            # What an attack costs is told on the images that it saw, so that they are also looked at unchanged.
-            for strength in (0.0, *strengths) if kind == "pgd" and strengths else strengths:
-                name = f"{subject.task.metric.name}_{kind}_{strength:g}"
-                found.measures[name] = self._changed(subject, kind, strength)
-        found.measures["calibration_error"] = self._calibration(subject)
-        subject.model.train(was_training)
+        with evaluating(subject.model):
+            for kind, strengths in (
+                ("noise", config.noise),
+                ("occlusion", config.occlusion),
+                ("contrast", config.contrast),
+                ("pgd", config.pgd),
+            ):
+                # What an attack costs is told on the images that it saw, so that they are also looked at unchanged.
+                for strength in (0.0, *strengths) if kind == "pgd" and strengths else strengths:
+                    name = f"{subject.task.metric.name}_{kind}_{strength:g}"
+                    found.measures[name] = self._changed(subject, kind, strength)
+            found.measures["calibration_error"] = self._calibration(subject)
         return found
 
     def smaller(self) -> tuple[RobustnessConfig, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from oscbench.measures import Findings, Measure, MeasureConfig, Subject
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.records.schema import Measurement
 
 SEED = 20_260_613
@@ -78,17 +79,15 @@ class Settling(Measure):
     def _pulls(self, subject: Subject) -> Tensor | None:
         """h of every oscillator of the last layer at the tokens that are no padding, (·, n); None where there are none."""
         model, found = subject.model, []
-        was_training = model.training
-        model.eval()
-        for batch in subject.first_examples("validation", self.config.examples):
-            diagnostics = model(batch.inputs, diagnostics=True).diagnostics
-            if not diagnostics or "pull" not in diagnostics[-1]:
-                break
-            pull = diagnostics[-1]["pull"].transpose(1, 2)
-            padding = model.context(batch.inputs).key_padding_mask
-            real = pull.flatten(0, 1) if padding is None else pull[~padding]
-            found.append(real.flatten(0, -2).double())
-        model.train(was_training)
+        with evaluating(model):
+            for batch in subject.first_examples("validation", self.config.examples):
+                diagnostics = model(batch.inputs, diagnostics=True).diagnostics
+                if not diagnostics or "pull" not in diagnostics[-1]:
+                    break
+                pull = diagnostics[-1]["pull"].transpose(1, 2)
+                padding = model.context(batch.inputs).key_padding_mask
+                real = pull.flatten(0, 1) if padding is None else pull[~padding]
+                found.append(real.flatten(0, -2).double())
         return torch.cat(found) if found else None
 
     def _measured(self, value: float | None, name: str, label: str, count: int) -> Measurement:

@@ -17,6 +17,7 @@ from torch import Tensor
 from oscbench.instruments.synchrony import gini, reading_rows, weighted_synchrony
 from oscbench.measures import Findings, History, Measure, MeasureConfig, Subject
 from oscbench.measures.health import layer_quantities
+from oscbench.modes import evaluating
 from oscbench.records.schema import Curve
 
 
@@ -53,16 +54,14 @@ class TrainingDynamics(Measure):
     def during(self, subject: Subject) -> dict[str, float]:
         """Every quantity of every layer, in evaluation mode."""
         model = subject.model
-        was_training = model.training
-        model.eval()
-        special = model.context(subject.probe.inputs).positions.special
-        found: dict[str, float] = {}
-        for layer, seen in enumerate(model(subject.probe.inputs, diagnostics=True).diagnostics):
-            quantities = layer_quantities(seen, special)
-            if "attention" in seen and bool((~special).any()):
-                quantities |= _read(seen, special)
-            found |= {f"{name}/{layer}": value for name, value in quantities.items()}
-        model.train(was_training)
+        with evaluating(model):
+            special = model.context(subject.probe.inputs).positions.special
+            found: dict[str, float] = {}
+            for layer, seen in enumerate(model(subject.probe.inputs, diagnostics=True).diagnostics):
+                quantities = layer_quantities(seen, special)
+                if "attention" in seen and bool((~special).any()):
+                    quantities |= _read(seen, special)
+                found |= {f"{name}/{layer}": value for name, value in quantities.items()}
         return found
 
     def curves(self, history: History) -> dict[str, Curve]:

@@ -43,6 +43,7 @@ from oscbench.mechanisms import (
     Traits,
     one_hot_values,
 )
+from oscbench.mechanisms._counts import Count
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import decode, kope_attention, rotate, softmax_attention
@@ -109,7 +110,6 @@ class AKOrN(Mechanism):
     own_position_setting = "rotary"
     residual_outputs = ("read_out",)
     noise: Tensor
-    num_draws: Tensor
     examples = (
         {"dimension": 2, "steps": 3, "rotation": "per_pair", "learn_gamma": True, "gamma": 0.5},
         {"steps": 2, "start": "embedding", "rotary": True, "condition": "token", "rotation": "off"},
@@ -136,7 +136,7 @@ class AKOrN(Mechanism):
             self.register_buffer("noise", _noise(self.seed, shape), persistent=False)
             self.draws_anew = config.redraw
             if config.redraw:
-                self.register_buffer("num_draws", torch.zeros((), dtype=torch.int64))
+                self.num_draws = Count()
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """Oscillators (B, N, D) before the first layer, each of length 1, in float32 or better.
@@ -151,10 +151,11 @@ class AKOrN(Mechanism):
             raise UnsupportedError(f"akorn drew its start for {len(self.noise)} tokens, got {num_tokens}")
         if self.config.redraw and (self.training or self.draw is not None):
             if self.draw is None:
-                self.num_draws += 1
-            number = self.shape.max_length + int(self.num_draws) if self.draw is None else self.draw
+                self.num_draws.value += 1
+            number = self.shape.max_length + self.num_draws.value if self.draw is None else self.draw
             generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
-            drawn = torch.randn(tokens.shape, generator=generator).to(tokens)
+            drawn = torch.randn(tokens.shape, generator=generator, pin_memory=tokens.is_cuda)
+            drawn = drawn.to(tokens, non_blocking=True)
         elif self.shape.axes == 1:  # one token of a generation stands where its index says
             drawn = self.noise[positions.coordinates[:, 0].long()].to(tokens.dtype).expand_as(tokens)
         else:

@@ -33,6 +33,7 @@ from oscbench.mechanisms import (
 )
 from oscbench.ops.masking import allowed
 from oscbench.ops.operations import Operations, linear_operations
+from oscbench.ops.running_sums import running_sum
 
 
 class UniformConfig(MechanismConfig):
@@ -97,7 +98,7 @@ def _means(layer: int, values: Tensor, context: Context) -> Tensor:
         if first:
             return (sums / counts.clamp_min(1.0)).to(values.dtype)
     if context.is_causal:
-        means = wide.cumsum(1) / real.cumsum(1).clamp_min(1.0)
+        means = running_sum(wide, 1) / running_sum(real, 1).clamp_min(1.0)
     else:
         means = (wide.sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp_min(1.0)).expand_as(wide)
     return means.to(values.dtype)

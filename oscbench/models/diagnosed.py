@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oscbench import words
 from oscbench.models.backbones import Backbone
+from oscbench.modes import evaluating
 from oscbench.records.diagnostics import Diagnostics
 
 KEPT = ("attention", "phases", "pull", "anchors")
@@ -31,15 +32,10 @@ def diagnosed(model: Backbone, inputs: Tensor, sample: int = 0) -> Diagnostics:
     """
     if not -len(inputs) <= sample < len(inputs):
         raise ValueError(f"sample: got {sample}; the batch has {words.many(len(inputs), 'sample')}")
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            one = inputs[sample % len(inputs)][None]
-            found = model(one, diagnostics=True).diagnostics
-            positions = model.context(one).positions
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.no_grad():
+        one = inputs[sample % len(inputs)][None]
+        found = model(one, diagnostics=True).diagnostics
+        positions = model.context(one).positions
     places = [_place(coordinates) for coordinates in positions.coordinates.tolist()]
     image = one[0].double().cpu().numpy() if one.dim() == 4 else None
     return Diagnostics(

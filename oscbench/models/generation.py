@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from oscbench.modes import evaluating
 from oscbench.ops.decode import Cache
 from oscbench.ops.dispatch import UnsupportedError
 
@@ -64,16 +65,12 @@ def generate(
     # Nobody hears the last token any more.
     cache = Cache(prompt.shape[1] + num_tokens - 1)
     model.added.require(cache.capacity)
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         text, new = prompt, prompt
         for _ in range(num_tokens):
             logits = model.proceed(new, cache)[:, -1]
             new = _choose(_allowed(model, logits), generator, temperature)
             text = torch.cat((text, new), dim=1)
-    finally:
-        model.train(was_training)
     return text
 
 

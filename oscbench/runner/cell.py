@@ -24,6 +24,8 @@ from oscbench.runner.kinds import kind_of
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.pending import DivergedError
 
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""What the processor's allocator says of too little memory, and CUDA where it is no tensor that finds none: a context, a handle, a graph."""
 _LIBRARIES = ("torch", "pydantic", "pydantic_core", "numpy", "contextlib")
 """Packages in whose depths an error begins that is none of theirs."""
 
@@ -181,6 +183,6 @@ def sent_record(cell: Cell, text: str, started: datetime) -> Record:
 
 
 def _failure(error: Exception, cell: Cell) -> tuple[Status, str]:
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+    if isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_MEMORY):
         return "oom", first_line(error)
     return "failed", reason_of(error, kind_of(cell.spec).imports(cell.spec))

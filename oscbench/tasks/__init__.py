@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from oscbench.errors import PartError, UserError
+from oscbench.modes import evaluating
 from oscbench.tasks.support import checks, inputs
 
 Split = Literal["validation", "test"]
@@ -305,12 +306,9 @@ class Task(ABC):
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
         """The metric on a split, under its name, and on every subset under the metric's and the subset's."""
-        was_training = model.training
-        model.eval()
-        batches = (batch.to(device) for batch in self.batches(split, batch_size))
-        found = self.scored((model(batch.inputs).prediction, batch) for batch in batches)
-        model.train(was_training)
-        return found
+        with evaluating(model):
+            batches = (batch.to(device) for batch in self.batches(split, batch_size))
+            return self.scored((model(batch.inputs).prediction, batch) for batch in batches)
 
     def scored(self, answers: Iterable[tuple[Tensor, Batch]]) -> dict[str, Score]:
         """The metrics of predictions and the batches that they answer."""

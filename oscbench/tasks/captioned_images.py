@@ -22,6 +22,7 @@ from torch import Tensor
 from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.errors import UserError
+from oscbench.modes import evaluating
 from oscbench.tasks import Batch, DualInputs, Metric, Score, Split, Task, TaskConfig, UnscoredError
 from oscbench.tasks.support.images.captioned import LAYOUT, Captioned, captioned
 from oscbench.tasks.support.images.pictures import decoded, pillow
@@ -147,11 +148,10 @@ class CaptionedImages(Task):
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
         """Recall at 1 in the gallery, on the test also at 5, and of images by captions."""
-        was_training, name = model.training, self.metric.name
-        model.eval()
-        parts = [model(batch.to(device).inputs).prediction for batch in self.batches(split, batch_size)]
-        images, captions = torch.cat(parts).unbind(1)
-        model.train(was_training)
+        name = self.metric.name
+        with evaluating(model):
+            parts = [model(batch.to(device).inputs).prediction for batch in self.batches(split, batch_size)]
+            images, captions = torch.cat(parts).unbind(1)
         similar = images @ captions.T
         found = {name: _recall(similar, 1)}
         if split == "test":

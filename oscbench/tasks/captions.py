@@ -26,6 +26,7 @@ from torch.nn.functional import normalize
 from oscbench.data.prepared import prepared
 from oscbench.models.backbones.dual import Dual
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.settings import added
 from oscbench.tasks import (
     Batch,
@@ -225,29 +226,28 @@ class Captions(InMemoryTask):
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
         """The headline, on pairs of digits that training showed; on the test also on those it did not, retrieval, and single digits."""
-        towers, was_training = cast("Dual", model), model.training
-        model.eval()
-        images, meanings = self._embedded(towers, self.splits[split], device, batch_size)
-        gallery = torch.stack([towers.captions(ids.to(device)) for ids in self.grammar.captions])
-        found = self._compared(images, meanings, gallery)
-        name, seen = self.metric.name, torch.isin(meanings, self.seen.to(device))
-        scores = {name: _score(found["swap"][seen])}
-        if split == "test":
-            scores[f"{name}_held_out_pairs"] = _score(found["swap"][~seen])
-            for key in ("top_1", "pair", "axis"):
-                scores[f"{name}_{key}"] = _score(found[key][seen])
-                scores[f"{name}_{key}_held_out_pairs"] = _score(found[key][~seen])
-            nearest, own = self._backwards(images, meanings, gallery)
-            scores[f"{name}_text_to_image"] = _score(own.flatten())
-            scenes = self._nearest_scenes(nearest[0].cpu(), own[0].cpu())
-            scores[name] = replace(scores[name], details={"scenes": scenes})
-            blind = images.mean(0, keepdim=True).expand_as(images)
-            scores[f"{name}_text_alone"] = _score(self._compared(blind, meanings, gallery)["swap"][seen])
-            if self.config.sizes:
-                differ = seen & (self.grammar.resized(meanings) != meanings)
-                scores[f"{name}_sizes"] = _score(found["sizes"][differ])
-            scores[f"{name}_single_digits"] = _score(self._single(towers, device, batch_size))
-        model.train(was_training)
+        towers = cast("Dual", model)
+        with evaluating(model):
+            images, meanings = self._embedded(towers, self.splits[split], device, batch_size)
+            gallery = torch.stack([towers.captions(ids.to(device)) for ids in self.grammar.captions])
+            found = self._compared(images, meanings, gallery)
+            name, seen = self.metric.name, torch.isin(meanings, self.seen.to(device))
+            scores = {name: _score(found["swap"][seen])}
+            if split == "test":
+                scores[f"{name}_held_out_pairs"] = _score(found["swap"][~seen])
+                for key in ("top_1", "pair", "axis"):
+                    scores[f"{name}_{key}"] = _score(found[key][seen])
+                    scores[f"{name}_{key}_held_out_pairs"] = _score(found[key][~seen])
+                nearest, own = self._backwards(images, meanings, gallery)
+                scores[f"{name}_text_to_image"] = _score(own.flatten())
+                scenes = self._nearest_scenes(nearest[0].cpu(), own[0].cpu())
+                scores[name] = replace(scores[name], details={"scenes": scenes})
+                blind = images.mean(0, keepdim=True).expand_as(images)
+                scores[f"{name}_text_alone"] = _score(self._compared(blind, meanings, gallery)["swap"][seen])
+                if self.config.sizes:
+                    differ = seen & (self.grammar.resized(meanings) != meanings)
+                    scores[f"{name}_sizes"] = _score(found["sizes"][differ])
+                scores[f"{name}_single_digits"] = _score(self._single(towers, device, batch_size))
         return scores
 
     def metric_named(self, name: str) -> Metric:

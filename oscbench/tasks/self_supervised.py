@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, ImageInputs, Metric, Score, Split, Task, ViewInputs, draw_number
 from oscbench.tasks.cifar10 import Cifar10, Cifar10Config
@@ -119,11 +120,9 @@ class SelfSupervised(PairedViews):
         self, model: nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
         """k-NN, and on the test a linear probe."""
-        was_training = model.training
-        model.eval()
-        known, classes_of = self._features(model, "train", device, batch_size, self.config.labelled)
-        asked, truth = self._features(model, split, device, batch_size)
-        model.train(was_training)
+        with evaluating(model):
+            known, classes_of = self._features(model, "train", device, batch_size, self.config.labelled)
+            asked, truth = self._features(model, split, device, batch_size)
         answers = {
             self.metric.name: nearest_neighbours(known, classes_of, asked, self.num_classes, NEIGHBOURS)
         }

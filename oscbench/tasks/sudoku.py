@@ -30,6 +30,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from oscbench.data import locate
 from oscbench.data.prepared import prepared
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.settings import added
 from oscbench.tasks import Batch, Draw, GridInputs, Metric, Score, Split, TaskConfig, draw_number
 from oscbench.tasks.support.floors import Looped
@@ -220,23 +221,21 @@ class Sudoku(InMemoryTask):
         self, model: torch.nn.Module, split: Split, device: torch.device, batch_size: int = 256
     ) -> dict[str, Score]:
         """The headline; on the test also each number of loops, boards like those of training, kinds of harder boards, and votes."""
-        was_training = model.training
-        model.eval()
-        trained, name = int(getattr(model.config, "loops", 1)), self.metric.name
-        wanted = LOOPS if split == "test" else (self.config.headline_loops,)
-        loops = [trained * times for times in wanted]
-        right = self._solved(model, self.hard[split], loops, device, batch_size)
-        headline = right[:, wanted.index(self.config.headline_loops)]
-        found = {name: _score(headline)}
-        easy = self._solved(model, self.easy[split], loops, device, batch_size)
-        for kind, solved in (("hard", right), ("easy", easy)):
-            found |= {f"{name}_{kind}_loops_{n}": _score(solved[:, i]) for i, n in enumerate(loops)}
-        if split == "test":
-            parts = {f"{name}_{kind}": headline[of] for kind, of in self._kinds().items()}
-            found |= {part: _score(solved) for part, solved in parts.items() if len(solved)}
-            if self.config.views > 1:
-                found |= self._votes(model, trained * self.config.headline_loops, device)
-        model.train(was_training)
+        with evaluating(model):
+            trained, name = int(getattr(model.config, "loops", 1)), self.metric.name
+            wanted = LOOPS if split == "test" else (self.config.headline_loops,)
+            loops = [trained * times for times in wanted]
+            right = self._solved(model, self.hard[split], loops, device, batch_size)
+            headline = right[:, wanted.index(self.config.headline_loops)]
+            found = {name: _score(headline)}
+            easy = self._solved(model, self.easy[split], loops, device, batch_size)
+            for kind, solved in (("hard", right), ("easy", easy)):
+                found |= {f"{name}_{kind}_loops_{n}": _score(solved[:, i]) for i, n in enumerate(loops)}
+            if split == "test":
+                parts = {f"{name}_{kind}": headline[of] for kind, of in self._kinds().items()}
+                found |= {part: _score(solved) for part, solved in parts.items() if len(solved)}
+                if self.config.views > 1:
+                    found |= self._votes(model, trained * self.config.headline_loops, device)
         return found
 
     def _kinds(self) -> dict[str, Tensor]:

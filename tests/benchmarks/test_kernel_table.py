@@ -54,3 +54,19 @@ def test_machine_code_is_that_of_the_table(which, tmp_path):
     )
     found = run_script(tmp_path, code)[-1]
     assert found == COMMITTED["rows"][f"{which}, bf16, sm_90"], "a change on purpose: run kernel_table.py"
+
+
+@pytest.mark.skipif(not triton_tools.installed(), reason="triton is not installed")
+def test_rows_of_128_in_float32_fit_gpus_of_99_kb_of_shared_memory(tmp_path):
+    """As capabilities 8.6 and 8.9 have; with the tiles that training takes."""
+    code = (
+        f"import json, sys; sys.path.insert(0, {str(kernel_table.TABLE.parent)!r})\n"
+        "import kernel_table as t\n"
+        "t.WIDTH = 128\n"
+        "wanted = ('ssa forward', 'ssa backward, as receivers', 'ssa backward, as senders')\n"
+        "some = [s for s in t.subjects('fp32') if s.name in wanted]\n"
+        "print(json.dumps({s.name: t.compiled(s, 'fp32', 86)['shared_bytes'] for s in some}))"
+    )
+    found = run_script(tmp_path, code)[-1]
+    assert len(found) == 3
+    assert max(found.values()) <= 99 * 1024, found

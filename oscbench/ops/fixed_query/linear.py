@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from oscbench.ops.running_sums import running_sum
+
 CHUNK = 128
 
 
@@ -27,7 +29,7 @@ def _earlier(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     out = torch.empty(*a.shape[:-1], c.shape[-1], dtype=c.dtype, device=c.device)
     in_chunks = [x[..., :whole, :].unflatten(-2, (-1, chunk)) for x in (a, b, c)]
     chunk_a, chunk_b, chunk_c = in_chunks
-    sums = (chunk_b.mT @ chunk_c).cumsum_(dim=-3)
+    sums = running_sum(chunk_b.mT @ chunk_c, -3)
     inside = (chunk_a @ chunk_b.mT).tril_() @ chunk_c
     inside[..., 1:, :, :] += chunk_a[..., 1:, :, :] @ sums[..., :-1, :, :]
     out[..., :whole, :] = inside.flatten(-3, -2)

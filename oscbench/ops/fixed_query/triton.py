@@ -22,6 +22,7 @@ from oscbench.ops.fixed_query.triton_pairwise import (
     settings,
 )
 from oscbench.ops.masking import silence
+from oscbench.ops.running_sums import running_sum
 from oscbench.ops.triton_tools import block_width, flat, grid
 
 
@@ -34,7 +35,7 @@ def states(anchors: Tensor, counted: Tensor, is_causal: bool) -> Tensor:
     in_chunks = [
         torch.nn.functional.pad(x, (0, 0, 0, short)).unflatten(-2, (-1, CHUNK)) for x in (features, counted)
     ]
-    through = (in_chunks[0].mT @ in_chunks[1]).cumsum(dim=2)
+    through = running_sum(in_chunks[0].mT @ in_chunks[1], 2)
     return torch.cat((torch.zeros_like(through[:, :, :1]), through[:, :, :-1]), dim=2)
 
 

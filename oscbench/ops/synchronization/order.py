@@ -11,6 +11,7 @@ from torch import Tensor
 from oscbench.ops.derivatives import twice
 from oscbench.ops.masking import silence
 from oscbench.ops.phases import at_least_float32
+from oscbench.ops.running_sums import running_sum
 
 
 def order_parameter(
@@ -44,7 +45,7 @@ def _plain(theta: Tensor, real: Tensor, is_causal: bool) -> Tensor:
     """The same of the tokens that are real, which `real` (B, H, N, 1) counts as 1."""
     cos, sin = theta.cos() * real, theta.sin() * real
     if is_causal:
-        total_cos, total_sin, count = (x.cumsum(dim=-2) for x in (cos, sin, real))
+        total_cos, total_sin, count = (running_sum(x, -2) for x in (cos, sin, real))
     else:
         total_cos, total_sin, count = (x.sum(dim=-2, keepdim=True) for x in (cos, sin, real))
     square = total_cos**2 + total_sin**2
@@ -62,7 +63,7 @@ class _Order(torch.autograd.Function):
         cos, sin = theta.cos(), theta.sin()
         tokens = theta.shape[-2]
         if is_causal:
-            total_cos, total_sin = cos.cumsum(dim=-2), sin.cumsum(dim=-2)
+            total_cos, total_sin = running_sum(cos, -2), running_sum(sin, -2)
             count = torch.arange(1, tokens + 1, dtype=theta.dtype, device=theta.device)
         else:
             total_cos, total_sin = cos.sum(dim=-2, keepdim=True), sin.sum(dim=-2, keepdim=True)
@@ -83,7 +84,7 @@ class _Order(torch.autograd.Function):
         slope = (grad / (count * cos.shape[-1]))[..., None] / length.masked_fill(length <= 0, torch.inf)
         d_cos, d_sin = slope * total_cos, slope * total_sin
         if ctx.is_causal:  # a token is in the sums of all receivers after it
-            d_cos, d_sin = (x.flip(-2).cumsum(dim=-2).flip(-2) for x in (d_cos, d_sin))
+            d_cos, d_sin = (running_sum(x.flip(-2), -2).flip(-2) for x in (d_cos, d_sin))
         return torch.mul(d_sin, cos).addcmul_(d_cos, sin, value=-1.0), None
 
 

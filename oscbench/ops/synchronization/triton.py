@@ -141,8 +141,11 @@ def synchronize_backward(
     slopes = (grad.float() / total).masked_fill(total <= tiles.SUM_EPSILON, 0.0)
     push = (slopes * mean.float()).sum(dim=-1).view(problems, tokens)
     slopes = slopes.to(v.dtype).view(ready.v.shape)
-    # One pass serves a token as receiver and as sender, if every pair is heard both ways.
-    roles = (0,) if not is_causal and key_padding_mask is None else (1, 2)
+    products = product_settings(omega, v, is_causal)
+    # One pass serves a token as receiver and as sender, if every pair is heard both ways, and both fit the shared memory of small GPUs.
+    row = max(products["BLOCK_D"], products["BLOCK_V"]) * omega.element_size()
+    both = not is_causal and key_padding_mask is None and row <= triton_kernels.ROWS[-1]
+    roles = (0,) if both else (1, 2)
     d_omega = [torch.empty(ready.omega.shape, dtype=torch.float32, device=v.device) for _ in roles]
     d_v = torch.empty(ready.v.shape, dtype=torch.float32, device=v.device)
     gaps, faded = (torch.empty_like(push) for _ in range(2))
@@ -151,7 +154,7 @@ def synchronize_backward(
     for role, into in zip(roles, d_omega, strict=True):
         triton_kernels.backward_kernel[grid(problems, tokens)](
             ready.omega, ready.v, slopes, ready.norms, ready.plain, ready.near, ready.spent, ready.fade, push,
-            ready.rate, d_v, into, gaps, faded, bound, tokens, ready.norms.shape[1], ROLE=role, **product_settings(omega, v, is_causal),
+            ready.rate, d_v, into, gaps, faded, bound, tokens, ready.norms.shape[1], ROLE=role, **products,
         )  # fmt: skip
     once = 0.5 if roles == (0,) else 1.0  # role 0 has met every pair twice
     shape = v.shape[:3]

@@ -17,6 +17,8 @@ from oscbench.ops.triton_tiles import place
 from oscbench.ops.triton_tools import tiled
 
 SUM_EPSILON = tl.constexpr(1e-8)
+ROWS = (128, 256)
+"""Bytes of a row up to which a kernel's first tile is taken, and its second; wider ones have the last, which fits 99 KB of shared memory."""
 
 
 @triton.jit
@@ -83,13 +85,15 @@ def _forward_tiles(
 @tiled(
     [
         ({"BLOCK_M": 128, "BLOCK_N": 64}, 8, 3),
+        ({"BLOCK_M": 64, "BLOCK_N": 32}, 4, 2),
         ({"BLOCK_M": 128, "BLOCK_N": 64}, 4, 3),
         ({"BLOCK_M": 128, "BLOCK_N": 128}, 8, 2),
         ({"BLOCK_M": 64, "BLOCK_N": 64}, 4, 3),
-        ({"BLOCK_M": 64, "BLOCK_N": 32}, 4, 2),
+        ({"BLOCK_M": 32, "BLOCK_N": 32}, 4, 1),
     ],
     size="N",
     key=["D", "V", "CAUSAL"],
+    rows=ROWS,
 )
 @triton.jit
 def forward_kernel(
@@ -196,12 +200,14 @@ def _pull_tiles(
 @tiled(
     [
         ({"BLOCK_M": 64, "BLOCK_N": 64}, 4, 2),
+        ({"BLOCK_M": 32, "BLOCK_N": 32}, 4, 2),
         ({"BLOCK_M": 128, "BLOCK_N": 64}, 8, 2),
         ({"BLOCK_M": 64, "BLOCK_N": 32}, 4, 3),
-        ({"BLOCK_M": 32, "BLOCK_N": 32}, 4, 2),
+        ({"BLOCK_M": 32, "BLOCK_N": 32}, 4, 1),
     ],
     size="N",
     key=["D", "V", "CAUSAL", "ROLE"],
+    rows=ROWS,
 )
 @triton.jit
 def backward_kernel(

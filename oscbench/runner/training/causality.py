@@ -7,6 +7,7 @@ from torch import Tensor
 
 from oscbench.errors import PartError
 from oscbench.models.backbones import Backbone
+from oscbench.modes import evaluating
 
 ROWS = 2
 """Of the inputs: a row tells as much as many, whose outputs over a large vocabulary would need more memory than training."""
@@ -38,10 +39,9 @@ def prove_causal(model: Backbone, inputs: Tensor) -> None:
 @torch.no_grad()
 def foreseen(model: Backbone, inputs: Tensor) -> float:
     """How far outputs of the first half of tokens change with the second half, over their norm; 0 of a model that is causal."""
-    was_training, kept = model.training, inputs.shape[1] // 2
+    kept = inputs.shape[1] // 2
     other = inputs.clone()
     other[:, kept:] = inputs.flip(1)[:, kept:]
-    model.eval()
-    before, after = (model(ids).prediction[:, :kept].float() for ids in (inputs, other))
-    model.train(was_training)
+    with evaluating(model):
+        before, after = (model(ids).prediction[:, :kept].float() for ids in (inputs, other))
     return float((after - before).norm() / before.norm().clamp_min(1e-30))

@@ -8,7 +8,8 @@ last, is learnt from without the graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -25,8 +26,8 @@ WARM_UP = 3
 class Recorder(Protocol):
     """What a step is captured with."""
 
-    def warm(self, step: Callable[[], Tensor]) -> Tensor:
-        """Take a step as it will be captured; its loss."""
+    def warm(self, step: Callable[[], Tensor], *, proves: bool = False) -> Tensor:
+        """Take a step as it will be captured, and where it `proves` refuse one that cannot be; its loss."""
 
     def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         """Capture a step without taking it: what takes it, and where its loss then stands."""
@@ -38,11 +39,19 @@ class CudaRecorder:
     def __init__(self) -> None:
         self._side = torch.cuda.Stream()
 
-    def warm(self, step: Callable[[], Tensor]) -> Tensor:
-        """On a side stream, since the default stream cannot be captured and what was made on it would be waited for."""
+    def warm(self, step: Callable[[], Tensor], *, proves: bool = False) -> Tensor:
+        """On a side stream, since the default stream cannot be captured and what was made on it would be waited for.
+
+        Raises:
+            UnsupportedError: a step that is to prove it waits for the GPU; a capture that breaks leaves the whole process in its state.
+        """
         self._side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._side):
-            loss = step()
+        with torch.cuda.stream(self._side), _refused():
+            torch.cuda.set_sync_debug_mode("error" if proves else "default")
+            try:
+                loss = step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
         torch.cuda.current_stream().wait_stream(self._side)
         return loss
 
@@ -53,14 +62,24 @@ class CudaRecorder:
             UnsupportedError: the step does what no graph can hold, as waiting for the device.
         """
         graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                loss = step()
-        except RuntimeError as error:
-            raise UnsupportedError(
-                f"train.graph: the step cannot be captured ({first_line(error)})"
-            ) from error
+        with _refused(), torch.cuda.graph(graph):
+            loss = step()
         return graph.replay, loss
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Errors of a step that no graph can hold, in a line; too little memory is none of them."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        # The end of a capture raises over what broke it.
+        first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+        if isinstance(first, torch.OutOfMemoryError):
+            raise first from error
+        raise UnsupportedError(f"train.graph: the step cannot be captured ({first_line(first)})") from error
 
 
 class Captured:
@@ -103,7 +122,8 @@ class Captured:
         if self._replay is None or self._loss is None:
             if self._warmed < WARM_UP:
                 self._warmed += 1
-                return self._recorder.warm(lambda: self._take(held))
+                proves = self._warmed == WARM_UP
+                return self._recorder.warm(lambda: self._take(held), proves=proves)
             self._clear()
             self._replay, self._loss = self._recorder.record(lambda: self._take(held))
         self._replay()

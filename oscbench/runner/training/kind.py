@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
 from oscbench import catalog
 from oscbench.errors import PartError, kind_of
+from oscbench.machine.process import even_if_unrepeatable
 from oscbench.measures import Findings, Measure, Subject
 from oscbench.records import Curve, HealthRow, Matching, Measurement, MechanismCard
 from oscbench.runner.cell_spec import Cell, Progress
@@ -178,7 +180,10 @@ class Training:
             raise DivergedError(f"the loss stayed a number, but the {result.label} is {result.value}")
         try:
             for name, measure in measures.items():
-                gathering.measure(name, "after", measure.after(subject))
+                found, anyhow = even_if_unrepeatable(partial(measure.after, subject))
+                gathering.measure(name, "after", found)
+                if anyhow:
+                    outcome.findings.flags.append(f"measure {name} may not come out the same twice")
         except Exception:  # a mistake in a measure need not cost the training
             if checkpoints:
                 checkpoints.keep_trained()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from oscbench.measures import History
 from oscbench.models.backbones import Backbone
+from oscbench.modes import evaluating
 
 MOST = 1000
 """Steps that are left unread at most, where an epoch has more."""
@@ -123,10 +124,8 @@ def prove_numbers(model: Backbone, inputs: Tensor) -> None:
     Raises:
         DivergedError: something in what it says of them is none, or beyond all numbers.
     """
-    was_training = model.training
     # A mechanism may draw noise in every pass: what is scored afterwards draws as if nobody had asked here.
-    with torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
-        said = model.eval()(inputs).prediction
-    model.train(was_training)
+    with evaluating(model), torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
+        said = model(inputs).prediction
     if bool((said.isnan() | (said == math.inf)).any()):
         raise DivergedError("the loss stayed a number, but what the model says after its last step is none")

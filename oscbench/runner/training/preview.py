@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from oscbench.errors import UserError, kind_and_line
-from oscbench.machine.process import prepare_process
+from oscbench.machine.process import cannot_repeat, run_repeatably
 from oscbench.measures import Measure, Subject
 from oscbench.models.matching import num_parameters
 from oscbench.models.trunk import Unstarted
 from oscbench.runner.cell_spec import Cell, Progress
 from oscbench.runner.kind import Preview
+from oscbench.runner.training.graph import WARM_UP
 from oscbench.runner.training.loop import rehearsal, total_steps, train
 from oscbench.runner.training.room import NoRoomError
 from oscbench.runner.training.specs import match_spec, parts_of, recipe
@@ -38,16 +39,17 @@ def preview(cell: Cell, probe_size: int, measures: Sequence[Measure]) -> Preview
         UserError: data that the suite names are not there.
     """
     try:
-        return _built_and_timed(cell, probe_size, measures)
+        return run_repeatably(cell.spec, lambda device: _built_and_timed(cell, probe_size, measures, device))
     except UserError:
         raise
     except Exception as error:
         return Preview(cell, trouble=kind_and_line(error))
 
 
-def _built_and_timed(cell: Cell, probe_size: int, measures: Sequence[Measure]) -> Preview:
+def _built_and_timed(
+    cell: Cell, probe_size: int, measures: Sequence[Measure], device: torch.device
+) -> Preview:
     spec = cell.spec
-    device = prepare_process(spec)
     parts = parts_of(spec)
     task = parts.task_class.for_seed(parts.task_config, cell.spec["seed"])
     matched = match_spec(spec, task.inputs)
@@ -67,6 +69,8 @@ def _built_and_timed(cell: Cell, probe_size: int, measures: Sequence[Measure]) -
     try:
         _first_steps(subject, recipe(spec) | {"batch_size": timed_size}, spec["seed"])
     except Exception as error:
+        if cannot_repeat(error):
+            raise
         return replace(sizes, trouble=kind_and_line(error))
     spent = time.perf_counter() - started
     steps = subject.history.step_seconds
@@ -111,8 +115,11 @@ class _EnoughError(Exception):
 
 
 def _first_steps(subject: Subject, settings: dict[str, Any], seed: int) -> None:
+    # A step that is captured is replayed only after those that warm it up.
+    enough = TIMED_STEPS + (WARM_UP if settings.get("graph") else 0)
+
     def stop(done: int, total: int) -> None:
-        if done >= min(TIMED_STEPS, total):
+        if done >= min(enough, total):
             raise _EnoughError
 
     progress: Progress = stop

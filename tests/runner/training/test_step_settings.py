@@ -17,6 +17,7 @@ from oscbench.measures import History
 from oscbench.models.step import take_step
 from oscbench.models.trunk import named_seed
 from oscbench.runner.plan import make_plan
+from oscbench.runner.training import preview
 from oscbench.runner.training.checkpoint import Training
 from oscbench.runner.training.graph import WARM_UP, rates_on_device
 from oscbench.runner.training.learner import Compiled, learner, stepper
@@ -219,8 +220,11 @@ class Recorder:
         self.optimizer = optimizer
         self.warmed = self.recorded = self.replayed = 0
 
-    def warm(self, step):
+    def warm(self, step, *, proves=False):
         self.warmed += 1
+        assert proves == (self.warmed == WARM_UP), (
+            "the last step before the capture proves that it can be captured"
+        )
         return step()
 
     def record(self, step):
@@ -444,3 +448,10 @@ def test_on_a_gpu_captured_steps_learn_what_eager_ones_do(name, precision):
     # Rounding grows in training, so the later steps are held loosely.
     assert captured.losses == pytest.approx(eager.losses, rel=0.2)
     assert all(seconds > 0.0 for seconds in captured.step_seconds)
+
+
+def test_a_dry_run_times_a_replay(graphs):
+    subject = make_subject("kope", **SMALL)
+    preview._first_steps(subject, RECIPE | {"graph": True}, 0)
+    assert (graphs[0].warmed, graphs[0].recorded) == (WARM_UP, 1)
+    assert graphs[0].replayed == preview.TIMED_STEPS

@@ -139,7 +139,7 @@ class LearnedRules(InMemoryTask):
         known = super().evaluate(model, split, device, batch_size)
         if split == "validation":
             return known
-        name, was_training = self.metric.name, model.training
+        name = self.metric.name
         found: dict[str, list[list[bool]]] = {}
         looked_at = {len(self.unseen) * place // SHOWN for place in range(SHOWN)}
         shown = []
@@ -161,7 +161,6 @@ class LearnedRules(InMemoryTask):
             if place in looked_at:
                 shown.append(_written(rule, ranked(answers[0])))
         self.seconds = {"test_time_training": time.perf_counter() - started}
-        model.train(was_training)
         scores = {key: self._score(rules) for key, rules in found.items()}
         scores[name] = replace(scores[name], details={"grids": shown})
         return scores | {f"{name}_trained_rules": known[name]}

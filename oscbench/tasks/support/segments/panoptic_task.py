@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from oscbench.modes import evaluating
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.segments.kept import SHOWN, kept_examples
@@ -99,13 +100,11 @@ class Panoptic(InMemoryTask):
 
     def _examples(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
         """The first test images, and classes and segments of what they show and of what the model answers."""
-        was_training = model.training
-        model.eval()
-        batch = next(self.batches("test", SHOWN))
-        # One image at a time: each query has a mask of all pixels.
-        each = [model(one.to(device)).prediction.float().cpu() for one in batch.inputs.split(1)]
-        logits, masks = parted(torch.cat(each), len(self.classes))
-        model.train(was_training)
+        with evaluating(model):
+            batch = next(self.batches("test", SHOWN))
+            # One image at a time: each query has a mask of all pixels.
+            each = [model(one.to(device)).prediction.float().cpu() for one in batch.inputs.split(1)]
+            logits, masks = parted(torch.cat(each), len(self.classes))
         answers = [merged(*one, self.stuff) for one in zip(logits, masks, strict=True)]
         truth = [truth_of(labels)[:2] for labels in batch.targets.flatten(1)]
         maps = {}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from oscbench.modes import evaluating
 from oscbench.tasks import Batch, ImageInputs, Metric, Score, Split
 from oscbench.tasks.support.in_memory import InMemoryTask
 from oscbench.tasks.support.segments.kept import SHOWN, kept_examples
@@ -121,11 +122,9 @@ class Segmentation(InMemoryTask):
 
     def _examples(self, model: nn.Module, device: torch.device) -> dict[str, Any]:
         """The first test images, what they show and what the model answers."""
-        was_training = model.training
-        model.eval()
-        batch = next(self.batches("test", SHOWN))
-        answers = model(batch.inputs.to(device)).prediction.argmax(1).cpu()
-        model.train(was_training)
+        with evaluating(model):
+            batch = next(self.batches("test", SHOWN))
+            answers = model(batch.inputs.to(device)).prediction.argmax(1).cpu()
         maps = {"truth": batch.targets, "answers": answers}
         return kept_examples(self.splits["test"].inputs[:SHOWN], maps, self.classes, self.background)
 

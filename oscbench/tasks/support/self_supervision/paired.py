@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from oscbench.models.trunk import named_seed
+from oscbench.modes import evaluating
 from oscbench.settings import added
 from oscbench.tasks import Batch, Split, UnscoredError, ViewInputs
 from oscbench.tasks.support.images.stored import channel_statistics
@@ -156,11 +157,9 @@ def whole_features(
     task: PairedViews, model: Any, split: str, device: torch.device, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """What a model (or floor) gives for the patches of a split's whole images, (n, N, F) on the CPU, and their targets."""
-    was_training = model.training
-    model.eval()
-    found = [
-        (model(batch.inputs.to(device)).prediction.float().cpu(), batch.targets)
-        for batch in task.whole(split, batch_size)
-    ]
-    model.train(was_training)
+    with evaluating(model):
+        found = [
+            (model(batch.inputs.to(device)).prediction.float().cpu(), batch.targets)
+            for batch in task.whole(split, batch_size)
+        ]
     return torch.cat([features for features, _ in found]), torch.cat([targets for _, targets in found])
