@@ -22,7 +22,6 @@ OLDER = {
 }
 """Suites that would run again, and why they have not."""
 PARTLY: dict[str, str] = {
-    "object_discovery": "three of four seeds, and not yet iterative self-attention",
     "self_supervised": "three entries at four of eight seeds",
     "sudoku_satnet": "one seed, and not yet KoPE whose phases never move",
 }
