@@ -350,3 +350,56 @@ def measured_again(record: Record, value: float) -> Record:
     lost_by = value + 0.001 * float(NOISE[record.seed])
     measurement = Measurement(value=lost_by, unit="1", label="what is lost", direction="lower")
     return record.model_copy(update={"measures": record.measures | {"lost": measurement}})
+
+
+def in_bits(records: list[Record]) -> list[Record]:
+    """The same numbers as bits, of which less is better."""
+    return [
+        r.model_copy(
+            update={
+                "measures": {
+                    name: one.model_copy(update={"direction": "lower", "unit": "bits/character"})
+                    for name, one in r.measures.items()
+                }
+            }
+        )
+        for r in records
+    ]
+
+
+def test_of_bits_less_is_better_in_claims_too() -> None:
+    assert outcome(in_bits(pair(-0.05)), "better", **WAVE)[0] == "holds"
+    assert outcome(in_bits(pair(0.05)), "better", **WAVE)[0] == "does not hold"
+
+
+def test_of_bits_who_gains_fewer_loses_less() -> None:
+    def bits(mechanism: str, more: float) -> list[Record]:
+        return in_bits(
+            [
+                r.model_copy(
+                    update={
+                        "measures": {
+                            name: r.measures["accuracy"].model_copy(update={"value": value, "label": name})
+                            for name, value in (("whole", 2.0), ("long", 2.0 + more + 0.001 * r.seed))
+                        }
+                    }
+                )
+                for r in cells(mechanism, [0.9] * 8)
+            ]
+        )
+
+    given = WAVE | {"whole": "whole", "changed": "long"}
+    assert outcome(bits("wave", 0.1) + bits("plain", 0.5), "loses less", **given)[0] == "holds"
+    assert outcome(bits("wave", 0.5) + bits("plain", 0.1), "loses less", **given)[0] == "does not hold"
+
+
+def test_a_seed_fails_above_a_level_where_less_is_better() -> None:
+    given = WAVE | {"measure": "accuracy", "level": 0.3, "direction": "lower"}
+    good, bad = [0.1] * 8, [0.5] * 8
+    assert outcome(cells("wave", good) + cells("plain", bad), "fails less", **given)[0] == "holds"
+    assert outcome(cells("wave", bad) + cells("plain", good), "fails less", **given)[0] == "does not hold"
+
+
+def test_a_task_whose_best_entry_is_at_its_floor_decides_no_claim() -> None:
+    assert outcome(with_floor(pair(0.02), 0.5), "better", **WAVE)[0] == "holds"
+    assert outcome(with_floor(pair(0.02), 0.99), "better", **WAVE)[0] == "undecided"

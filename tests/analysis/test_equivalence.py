@@ -71,3 +71,10 @@ def test_the_suites_margin_counts_and_else_the_default_of_the_unit() -> None:
     other = plain.model_copy(update={"spec_given": {"margin": "0.01 bits"}})
     assert declared_margin([other]) == default_margin("fraction"), "bits say nothing about accuracy"
     assert default_margin("perplexity") is None
+
+
+def test_the_smallest_declared_margin_counts_whatever_their_order() -> None:
+    plain = make_record("plain")
+    said = [plain.model_copy(update={"spec_given": {"margin": one}}) for one in ("0.2 points", "1 points")]
+    found = [declared_margin(some) for some in (said, said[::-1])]
+    assert [one.value for one in found if one] == pytest.approx([0.002, 0.002])

@@ -52,3 +52,9 @@ def test_rates_are_compared_seed_by_seed() -> None:
     assert fewer_failures_p(bad, good, LEARNED) == pytest.approx(2 / 2**6)
     assert fewer_failures_p(good, good, LEARNED) == 1.0
     assert math.isnan(fewer_failures_p(good, [], LEARNED))
+
+
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_a_seed_at_the_level_has_not_failed(direction: str) -> None:
+    at = make_record("plain", value=0.85)
+    assert Threshold("accuracy", 0.85, direction).fails(at) is False

@@ -128,3 +128,29 @@ def test_over_values_a_verdict_falls_where_some_value_is_above_the_floor() -> No
     assert any(c.startswith("at training steps 50 the best entry") for c in whole.caveats)
     none = assemble(Loaded(tuple(at(100, 0.0) + at(50, 0.0)), (), ()), ())
     assert [c.verdict for c in none.comparisons] == ["withheld"]
+
+
+def test_of_bits_the_best_is_lowest_and_must_be_below_its_floor() -> None:
+    def bits(name: str, *values: float, kind: str = "train") -> list[Record]:
+        return [
+            r.model_copy(
+                update={
+                    "measures": {
+                        "accuracy": r.measures["accuracy"].model_copy(
+                            update={"unit": "bits/character", "direction": "lower"}
+                        )
+                    },
+                    "spec": r.spec | {"kind": kind},
+                }
+            )
+            for seed, value in enumerate(values)
+            for r in [make_record(name, seed, value=value, data_hash="d")]
+        ]
+
+    floors = {name: bits(name, value, kind="floor") for name, value in (("grams", 2.5), ("chance", 8.0))}
+    found = above_floor({"wave": bits("wave", 2.0, 2.1), "plain": bits("plain", 2.3, 2.4), **floors})
+    assert found is not None
+    assert (found.best, found.floor, found.mean) == ("wave", "grams", pytest.approx(0.45))
+    behind = above_floor({"wave": bits("wave", 2.6, 2.7), "grams": floors["grams"]})
+    assert behind is not None
+    assert not behind.decides

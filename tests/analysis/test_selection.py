@@ -10,6 +10,7 @@ from synthetic_records import START, make_record
 
 from oscbench.analysis.frame import Loaded
 from oscbench.analysis.selection import headline_entries, pairs_asked, pairs_declared
+from oscbench.analysis.statistics.equivalence import Equivalence
 from oscbench.analysis.study import Study, assemble
 from oscbench.errors import ReportError
 from oscbench.records import Matching, Measurement, Record
@@ -242,3 +243,37 @@ def test_an_entry_has_the_name_that_its_own_suite_needs() -> None:
     named = {e.suite: sorted(s.name for s in e.standings) for e in study.experiments}
     assert named == {"other": ["plain", "wave", "wave (frozen)"], "toy": ["plain", "wave"]}
     assert sorted(study.names.values()) == ["plain", "wave", "wave (frozen)", "wave (position=own)"]
+
+
+def test_equivalence_in_half_of_a_suite_is_corrected_as_all_of_it_will_be() -> None:
+    given = {"compare": [["wave", "plain"], ["ring", "plain"]], "margin": "1 points"}
+    noise = [0.004, -0.002, 0.003, -0.005, 0.001, -0.001, 0.002, -0.002]
+
+    def shown(*names: str) -> Equivalence:
+        records = [
+            make_record(m, seed, value=0.9 + (m != "plain") * (0.001 + noise[seed]), spec_given=given)
+            for m in names
+            for seed in range(8)
+        ]
+        (found,) = (c.equivalence for c in report(records).comparisons if c.treatment == "wave")
+        assert found is not None
+        return found
+
+    for one in (shown("plain", "wave"), shown("plain", "wave", "ring")):
+        assert one.p_adjusted == pytest.approx(2 * one.p)
+
+
+def test_twice_the_seconds_of_a_step_are_half_the_speed() -> None:
+    records = [
+        r.model_copy(
+            update={
+                "measures": r.measures
+                | {"step_s": r.measures["step_s"].model_copy(update={"value": seconds})}
+            }
+        )
+        for mechanism, seconds in (("plain", 0.01), ("wave", 0.02))
+        for seed in range(3)
+        for r in [make_record(mechanism, seed)]
+    ]
+    (found,) = report(records, "wave,plain").comparisons
+    assert found.costs.speed == pytest.approx(0.5)

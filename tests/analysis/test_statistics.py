@@ -22,6 +22,7 @@ from oscbench.analysis.statistics.seeds import (
     summarise,
     summarise_censored,
     t_interval,
+    welch_interval,
     within_seeds_p,
 )
 
@@ -259,3 +260,10 @@ def test_adjusted_intervals_hold_together() -> None:
     low, high = t_interval(rows, simultaneous_level(5))
     assert ((low <= 0) & (high >= 0)).all(axis=1).mean() == pytest.approx(0.95, abs=0.012)
     assert simultaneous_level(1) == 0.95
+
+
+def test_welch_interval_of_groups_of_other_sizes_and_spreads() -> None:
+    ours, theirs = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [-2.0, 1.0, 4.0]
+    expected = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    found = welch_interval(ours, 1.0, 3.0, 3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))

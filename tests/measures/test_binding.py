@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -265,3 +266,16 @@ def test_what_is_followed_is_what_is_seen_before_and_after():
     assert curves["binding/synchrony/2"].x == (0, 10)
     assert curves["binding/synchrony/2"].label == "binding synchrony, layer 3"
     assert Binding(BindingConfig(points=3)).during(make_subject("softmax")) == {}
+
+
+def test_attention_over_the_objects_of_another_image_is_a_floor():
+    where = subject("kope")
+    found = looked(replace(where, model=Planted(where.model, where.task)))["binding_attention"]
+    assert found.value == pytest.approx(1.0)
+    assert max(found.details["floors"]["other_image"]) < 0.7
+
+
+def test_start_phases_under_each_layers_attention_are_a_floor():
+    found = looked(subject("kope", {"gamma": 0.5}))["binding_weighted_synchrony"].details
+    assert found["floors"]["start_phases"][0] == pytest.approx(found["end"][0])
+    assert found["floors"]["start_phases"][2] != pytest.approx(found["end"][2], abs=1e-4)

@@ -112,3 +112,24 @@ def test_a_start_that_starts_nothing_is_told(settings: dict[str, Any], told: boo
     words = "embedding_spread 1 changes nothing: this model has no embeddings"
     assert (words in flags) is told
     assert any("embedding_spread" in flag for flag in flags) is told
+
+
+def row(layer=0, **quantities):
+    return HealthRow(when="end", layer=layer, quantities=quantities)
+
+
+def test_flags_are_raised_where_their_limits_are():
+    assert _flags([row(identity_distance=0.019)], 0.0, "end")
+    assert not _flags([row(identity_distance=0.021)], 0.0, "end")
+    assert _flags([], 0.26, "end")
+    assert not _flags([], 0.25, "end")
+    # A token that hears others in one layer is not alone.
+    assert not _flags([row(0, special_alone_share=1.0), row(1, special_alone_share=0.2)], 0.0, "end")
+    assert _flags([row(0, special_alone_share=1.0), row(1, special_alone_share=1.0)], 0.0, "end")
+
+
+@pytest.mark.parametrize(("own", "share"), [(0.985, 1.0), (0.975, 0.0)])
+def test_a_token_is_alone_that_keeps_nearly_all_of_its_attention(own, share):
+    rows = torch.full((1, 1, 2, 2), 1 - own, dtype=torch.float64)
+    rows[..., [0, 1], [0, 1]] = own
+    assert attention_quantities(rows, torch.zeros(2, dtype=torch.bool))["alone_share"] == share

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from measure_subjects import make_subject
@@ -225,3 +227,54 @@ def test_only_the_test_split_is_read_and_as_much_of_it_as_asked() -> None:
         "accuracy_pgd_0.01": 9,
         "calibration_error": 70,
     }
+
+
+def test_calibration_of_a_model_is_that_of_its_likeliest_class():
+    subject = make_subject()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        subject.model.head.weight.normal_(0, 1)
+    config = RobustnessConfig(noise=[], occlusion=[], contrast=[], pgd=[], examples=100)
+    found = Robustness(config).after(subject).measures["calibration_error"].value
+    batch = next(subject.task.batches("test", 100))
+    subject.model.eval()
+    with torch.no_grad():
+        chances = subject.model(batch.inputs).prediction.double().softmax(1)
+    right = (chances.argmax(1) == batch.targets).double()
+    assert found == pytest.approx(calibration_error(chances.amax(1), right, 15))
+
+
+def changing(kind, strength):
+    """What changes images so, and where they begin and end."""
+    subject = make_subject()
+    low, high = subject.task.input_range()
+    return subject, low, high, Robustness(RobustnessConfig())._change(subject, kind, strength, low, high)
+
+
+def test_noisy_images_stay_between_black_and_white():
+    subject, low, high, noisy = changing("noise", 0.5)
+    images = noisy(next(subject.task.batches("test", 32)), torch.Generator().manual_seed(0))
+    assert bool((images >= low).all())
+    assert bool((images <= high).all())
+
+
+def test_what_is_covered_are_patches_of_the_model():
+    subject, _, _, covering = changing("occlusion", 0.25)
+    batch = replace(subject.probe, inputs=torch.ones(4, 1, 8, 8))
+    covered = covering(batch, torch.Generator().manual_seed(0))[:, 0] == 0
+    patches = covered.unflatten(1, (4, 2)).unflatten(3, (4, 2))  # its patches are 2 x 2
+    assert torch.equal(patches.any(-1).any(2), patches.all(-1).all(2))
+    assert covered.flatten(1).sum(1).tolist() == [16] * 4
+
+
+def test_an_attack_starts_at_a_random_place_of_its_ball():
+    subject = make_subject()
+    low, high = subject.task.input_range()
+    batch = next(subject.task.batches("test", 8))
+    still = Robustness(RobustnessConfig().model_copy(update={"pgd_steps": 0}))
+    one, two = (
+        still._attacked(subject, batch, 0.2, low, high, torch.Generator().manual_seed(seed))
+        for seed in (0, 1)
+    )
+    assert not torch.equal(one, batch.inputs)
+    assert not torch.equal(one, two)

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from records_made import START, record
 from oscbench.analysis.frame import load
 from oscbench.cli import main
 from oscbench.errors import UserError
-from oscbench.records import Curve, Matching, Measurement, Store, packed
+from oscbench.records import Curve, Matching, Measurement, Store, asked, packed
 from oscbench.records.asked import note
 from oscbench.records.ledger import (
     Ledger,
@@ -412,3 +413,19 @@ def test_a_ledger_that_cannot_be_put_in_its_place_leaves_no_half(loose, monkeypa
     with pytest.raises(ResultsError, match="No space left"):
         write_ledger(loose, ledger())
     assert not [path for path in loose.root.rglob("*") if path.name.startswith(".writing-")]
+
+
+def test_two_runs_that_note_at_once_what_they_asked_keep_both(tmp_path, monkeypatch):
+    read = asked._read
+
+    def slowly(path):
+        found = read(path)
+        time.sleep(0.3)
+        return found
+
+    monkeypatch.setattr(asked, "_read", slowly)
+    both = [record(identity=f"{seed:016x}", seed=seed) for seed in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: note(Store(tmp_path), [one]), both))
+    monkeypatch.setattr(asked, "_read", read)
+    assert [asked.is_asked(Store(tmp_path))(one) for one in both] == [True, True]
