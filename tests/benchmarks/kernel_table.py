@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# By itself it is no test, whose helpers pytest finds.
+sys.path.append(str(Path(__file__).parents[1] / "support"))
 TABLE = Path(__file__).with_name("kernels.json")
 CAPABILITIES = (80, 90)
 DTYPES = ("bf16", "fp32")
@@ -70,11 +72,11 @@ def subjects(dtype: str) -> Iterator[Subject]:
     """Every kernel, in one precision."""
     import torch
     import triton.language as tl
+    from compiled_kernels import bare
 
     from oscbench.ops.fixed_query import triton_fused_kernel, triton_kernels, triton_pairwise
     from oscbench.ops.kope import triton_kernels as turning
     from oscbench.ops.synchronization import triton_kernels as locking
-    from oscbench.ops.triton_tools import bare
 
     wide = dtype == "fp32"
     ssa = {"D": WIDTH, "V": WIDTH, "BLOCK_D": WIDTH, "BLOCK_V": WIDTH, "CAUSAL": False}
@@ -117,8 +119,9 @@ def subjects(dtype: str) -> Iterator[Subject]:
 
 
 def _ready() -> Iterator[Subject]:
+    from compiled_kernels import bare
+
     from oscbench.ops.synchronization import triton_ready_kernels as ready
-    from oscbench.ops.triton_tools import bare
 
     shape: dict[str, Any] = {"D": WIDTH, "BLOCK_D": WIDTH, "PADDED": False}
     sizes = {"H": "i32", "N": "i32", "S": "i32"}
@@ -131,10 +134,10 @@ def _ready() -> Iterator[Subject]:
 
 def _torus(wide: bool) -> Iterator[Subject]:
     import triton.language as tl
+    from compiled_kernels import bare
 
     from oscbench.ops.torus import triton_kernels as others
     from oscbench.ops.torus import triton_wave_kernels as around
-    from oscbench.ops.triton_tools import bare
 
     sink = {"D": WIDTH, "V": WIDTH, "BLOCK_D": WIDTH, "BLOCK_V": WIDTH, "CAUSAL": False, "PADDED": False}
     sink |= {"DOT": tl.float32 if wide else tl.bfloat16, "PRODUCT": "tf32x3" if wide else "ieee"}
@@ -158,8 +161,9 @@ def _torus(wide: bool) -> Iterator[Subject]:
 
 
 def _kuramoto() -> Iterator[Subject]:
+    from compiled_kernels import bare
+
     from oscbench.ops.kuramoto import triton_kernels as stepping
-    from oscbench.ops.triton_tools import bare
 
     sizes = {"PAIRS": WIDTH // 2, "BLOCK_P": WIDTH // 2}
     for kernel, name in ((stepping.step_kernel, "step"), (stepping.step_gradient_kernel, "step's gradient")):
@@ -172,7 +176,9 @@ def _kuramoto() -> Iterator[Subject]:
 
 def compiled(subject: Subject, dtype: str, capability: int) -> dict[str, Any]:
     """A row of the table."""
-    from oscbench.ops.triton_tools import bare, compile_for, fixed_tile
+    from compiled_kernels import bare, compile_for
+
+    from oscbench.ops.triton_tools import fixed_tile
 
     tile, warps, stages = fixed_tile(subject.kernel, subject.constants)
     names = bare(subject.kernel).arg_names

@@ -135,7 +135,7 @@ COMPILES = """
 import json
 import triton.language as tl
 from oscbench.ops.synchronization.triton_kernels import backward_kernel, forward_kernel
-from oscbench.ops.triton_tools import bare, compile_for
+from compiled_kernels import bare, compile_for
 
 token_numbers = ("norm", "plain", "near", "spent", "fade", "push", "rate", "d_value", "d_omega", "gap", "faded", "total")
 def signature(kind):

@@ -99,7 +99,7 @@ print(json.dumps({"worst": worst, "nan": nan, "listed": "triton" in backends("ko
 COMPILES = """
 import json
 from oscbench.ops.kope.triton_kernels import turn_gradient_kernel, turn_kernel
-from oscbench.ops.triton_tools import bare, compile_for
+from compiled_kernels import bare, compile_for
 
 PHASE = ("cos", "sin", "mix", "cos_out", "sin_out", "cos_grad", "sin_grad", "d_cos", "d_sin")
 def report(kernel, capability, kind, pairs, **constants):

@@ -76,7 +76,8 @@ print(json.dumps({"worst": worst, "floor": floor, "nan": nan, "listed": "triton"
 COMPILES = """
 import json
 from oscbench.ops.kuramoto.triton_kernels import step_gradient_kernel, step_kernel
-from oscbench.ops.triton_tools import bare, compile_for, fixed_tile
+from compiled_kernels import bare, compile_for
+from oscbench.ops.triton_tools import fixed_tile
 
 def report(kernel, capability, kind, phase_kind, pairs):
     names = bare(kernel).arg_names

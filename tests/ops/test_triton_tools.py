@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import compiled_kernels
 import pytest
 import torch
 from triton_script import run_text
@@ -16,6 +17,7 @@ needs_triton = pytest.mark.skipif(not triton_tools.installed(), reason="triton i
 
 KERNEL = """
 import torch, triton, triton.language as tl
+import compiled_kernels
 from oscbench.ops import triton_tools
 
 @triton_tools.tiled([({"BLOCK": 128}, 4, 2), ({"BLOCK": 256}, 4, 2)], key=["count"])
@@ -64,7 +66,7 @@ except ValueError as error:
 def test_compiles_for_gpus_that_are_not_here(tmp_path):
     code = """
 for capability in (80, 90):
-    report = triton_tools.compile_for(
+    report = compiled_kernels.compile_for(
         total, {"x": "*bf16", "y": "*fp32", "count": "i32"}, {"BLOCK": 128}, capability
     )
     assert report["counted_in"] in ("sass", "ptx"), report
@@ -91,7 +93,7 @@ pathlib.Path("PLACE/copied.py").write_text(copy)
 sys.path.insert(0, "PLACE")
 from copied import copy
 counts = [
-    triton_tools.compile_for(copy, {"x": "*bf16", "y": "*bf16", "row": row}, {"BLOCK": 1024}, 90)["instructions"]
+    compiled_kernels.compile_for(copy, {"x": "*bf16", "y": "*bf16", "row": row}, {"BLOCK": 1024}, 90)["instructions"]
     for row in ("i32:16", "i32")
 ]
 assert counts[0] < counts[1], counts
@@ -130,7 +132,7 @@ def test_counts_the_innermost_loop():
         /*0070*/                   EXIT ;
         /*0080*/                   BRA 0x80;
 """
-    counts = triton_tools.count_sass(code)
+    counts = compiled_kernels.count_sass(code)
     assert counts["special"] == 2
     assert counts["tensor_core"] == 1
     assert (counts["loop_instructions"], counts["loop_special"]) == (3, 1)

@@ -110,7 +110,8 @@ import json
 import triton.language as tl
 from oscbench.ops.torus import triton_kernels as kernels
 from oscbench.ops.torus import triton_wave_kernels as around
-from oscbench.ops.triton_tools import bare, compile_for, fixed_tile
+from compiled_kernels import bare, compile_for
+from oscbench.ops.triton_tools import fixed_tile
 
 WIDE = ("sink", "along", "lse")
 def report(kernel, capability, kind, width, causal, padded):

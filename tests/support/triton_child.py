@@ -60,9 +60,10 @@ def opcheck() -> None:
 
 def compiled() -> None:
     """Every kernel compiled for sm_80 and sm_90; a line of JSON each."""
+    from compiled_kernels import compile_for
+
     from oscbench.ops.fixed_query import triton_fused_kernel, triton_pairwise
     from oscbench.ops.fixed_query import triton_kernels as kernels
-    from oscbench.ops.triton_tools import compile_for
 
     arguments = {
         triton_fused_kernel.settle_kernel: ("q", "k", "c", "v", "out"),
