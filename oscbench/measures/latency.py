@@ -128,7 +128,7 @@ def time_generation(config: LatencyConfig, subject: Subject, effort: Effort) -> 
     prompt = ids[:, : max(1, length // 4)]
     num_new = length - prompt.shape[1] + 1
     details = {"batch_size": len(ids), "prompt_tokens": prompt.shape[1], "new_tokens": num_new}
-    whole = Contender(partial(model.generate, prompt, num_new))
+    whole = Contender(partial(generation.generate, model, prompt, num_new))
     timed = time_one(lambda: whole, "eager", subject.device, effort, label, details)
     found["generated_tokens_per_s"] = per_second(timed, len(ids) * num_new)
     return found

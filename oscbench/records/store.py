@@ -313,13 +313,8 @@ class Store:
         """
         path = self._shared_path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            try:
-                temporary.write_text(json.dumps(made, indent=1, allow_nan=False), encoding="utf-8")
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with writing.in_one_step(path) as file:
+                file.write(json.dumps(made, indent=1, allow_nan=False).encode())
         except OSError as error:
             raise ResultsError(f"{path}: cannot be shared ({error.strerror})") from error
 

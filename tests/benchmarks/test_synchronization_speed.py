@@ -11,9 +11,11 @@ import time
 
 import pytest
 import torch
+from skippable_blocks import skippable_share
 
 from oscbench.ops import selective_synchronization
-from oscbench.ops.synchronization.geometry import lock_radius, order_parameter, skippable_share
+from oscbench.ops.synchronization.geometry import lock_radius
+from oscbench.ops.synchronization.order import order_parameter
 
 WIDTH = 32
 

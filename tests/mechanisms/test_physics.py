@@ -41,11 +41,6 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
 
-def random_phases(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    angles = 3 * random(*shape, seed=seed)
-    return angles.cos(), angles.sin()
-
-
 def test_kope_phases_stay_on_the_circle_and_take_steps_no_longer_than_gamma() -> None:
     kope = mechanism_of("kope", gamma=0.05)
     tokens = random(2, TOKENS, WIDTH)

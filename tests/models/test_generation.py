@@ -130,7 +130,7 @@ def test_what_cannot_be_cached_is_refused_with_its_reason(name: str, settings: d
     reason = model.trunk.mechanism.why_not_cached
     assert len(reason.split()) >= 5
     with pytest.raises(UnsupportedError, match=reason):
-        model.generate(tokens(3), 2)
+        generation.generate(model, tokens(3), 2)
 
 
 def test_what_cannot_be_cached_are_adaptive_solvers_alone() -> None:
@@ -147,13 +147,15 @@ def test_greedy_generation_is_that_of_full_passes(name: str, settings: dict[str,
             logits = model(text).prediction[:, -1]
         logits[:, 0] = -torch.inf  # padding
         text = torch.cat((text, logits.argmax(-1, keepdim=True)), dim=1)
-    assert torch.equal(model.generate(prompt, 12), text)
+    assert torch.equal(generation.generate(model, prompt, 12), text)
 
 
 def test_draws_come_from_the_generator_and_never_are_padding() -> None:
     model = build("softmax", {}).train()
     draw = [
-        model.generate(tokens(4), LENGTH - 3, generator=torch.Generator().manual_seed(seed), temperature=3.0)
+        generation.generate(
+            model, tokens(4), LENGTH - 3, generator=torch.Generator().manual_seed(seed), temperature=3.0
+        )
         for seed in (0, 0, 1)
     ]
     assert torch.equal(draw[0], draw[1])
@@ -166,7 +168,9 @@ def test_draws_come_from_the_generator_and_never_are_padding() -> None:
 
 def test_dropout_is_off_while_generating() -> None:
     model = build("softmax", {}, dropout=0.5).train()
-    assert torch.equal(model.generate(tokens(4), 8), model.eval().generate(tokens(4), 8))
+    assert torch.equal(
+        generation.generate(model, tokens(4), 8), generation.generate(model.eval(), tokens(4), 8)
+    )
 
 
 LIMITED = [
@@ -181,15 +185,15 @@ LIMITED = [
 def test_beyond_positions_anchors_and_walks_is_refused_at_once(name: str, settings: dict[str, Any]) -> None:
     position = "none" if name == "kope" else "auto"
     model = build(name, settings, position=position)
-    assert model.generate(tokens(4), LENGTH - 3).shape == (2, LENGTH + 1)
+    assert generation.generate(model, tokens(4), LENGTH - 3).shape == (2, LENGTH + 1)
     with pytest.raises(UnsupportedError, match=f"{LENGTH}.*got {LENGTH + 1}|{LENGTH}.*has {LENGTH + 1}"):
-        model.generate(tokens(4), LENGTH - 2)
+        generation.generate(model, tokens(4), LENGTH - 2)
 
 
 @pytest.mark.parametrize("name", ["rope", "kope", "torus", "ssa"])
 def test_others_generate_beyond_their_training_length(name: str) -> None:
     model = build(name, {}, position="none")
-    assert model.generate(tokens(4), 2 * LENGTH).shape == (2, 2 * LENGTH + 4)
+    assert generation.generate(model, tokens(4), 2 * LENGTH).shape == (2, 2 * LENGTH + 4)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +220,7 @@ def test_bad_requests_are_refused(change: dict[str, Any], said: str) -> None:
 )
 def test_models_that_do_not_predict_the_next_token_are_refused(inputs: SequenceInputs, said: str) -> None:
     with pytest.raises(UnsupportedError, match=said):
-        build("softmax", {}, inputs).generate(tokens(4), 2)
+        generation.generate(build("softmax", {}, inputs), tokens(4), 2)
 
 
 def counted(model: Sequence, senders: int) -> int:

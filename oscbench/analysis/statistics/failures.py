@@ -10,11 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import stats
 
 from oscbench.analysis.frame import value_of
-from oscbench.analysis.statistics.seeds import Interval, Summary, exact_proportion_interval, summarise
+from oscbench.analysis.statistics.seeds import Interval, exact_proportion_interval
 from oscbench.records import Record
 
 
@@ -47,19 +46,15 @@ class Failures:
     """How often an entry's seeds fail.
 
     Attributes:
-        threshold: What counts as failing.
         n: Seeds that could be judged.
         seeds: Those that failed.
         rate: Their share, with its exact (Clopper–Pearson) 95 % interval.
-        others: The headline among those that did not fail; None where all did.
     """
 
-    threshold: Threshold
     n: int
     seeds: tuple[int, ...]
     rate: float
     interval: Interval
-    others: Summary | None
 
 
 def failures(cells: Sequence[Record], threshold: Threshold) -> Failures | None:
@@ -68,14 +63,8 @@ def failures(cells: Sequence[Record], threshold: Threshold) -> Failures | None:
     if not judged:
         return None
     failed = tuple(sorted(seed for seed, fails in judged.items() if fails))
-    rest = [
-        value
-        for record in cells
-        if judged.get(record.seed) is False and math.isfinite(value := value_of(record, record.metric))
-    ]
-    others = summarise(rest, np.random.default_rng(0)) if rest else None
     interval = exact_proportion_interval(len(failed), len(judged))
-    return Failures(threshold, len(judged), failed, len(failed) / len(judged), interval, others)
+    return Failures(len(judged), failed, len(failed) / len(judged), interval)
 
 
 def fewer_failures_p(first: Sequence[Record], second: Sequence[Record], threshold: Threshold) -> float:

@@ -27,11 +27,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends in the unit of the value; `note` says why there is none, or what to know about it."""
+    """Two ends in the unit of the value; NaN where there is none."""
 
     low: float
     high: float
-    note: str | None = None
 
     @property
     def exists(self) -> bool:
@@ -102,9 +101,8 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     array = np.asarray(values, dtype=np.float64)
     low, high = t_interval(array, level)
     if array.size < 2:
-        return Interval(math.nan, math.nan, "one seed gives no interval" if array.size else "no seed")
-    note = "all seeds gave the same value" if np.ptp(array) == 0 else None
-    return Interval(float(low), float(high), note)
+        return Interval(math.nan, math.nan)
+    return Interval(float(low), float(high))
 
 
 def upper_end(mean: float, high: float, unit: str) -> float:
@@ -119,11 +117,11 @@ def welch_interval(values: ArrayLike, mean: float, std: float, n: int) -> Interv
     """
     array = np.asarray(values, dtype=np.float64)
     if array.size < 2 or n < 2:
-        return Interval(math.nan, math.nan, "an interval of a difference needs two seeds on both sides")
+        return Interval(math.nan, math.nan)
     gap = float(array.mean()) - mean
     ours, theirs = float(array.var(ddof=1)) / array.size, std**2 / n
     if ours + theirs == 0.0:
-        return Interval(gap, gap, "no spread on either side")
+        return Interval(gap, gap)
     freedom = (ours + theirs) ** 2 / (ours**2 / (array.size - 1) + theirs**2 / (n - 1))
     half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(ours + theirs)
     return Interval(gap - half, gap + half)
@@ -135,18 +133,14 @@ def bca_interval(values: ArrayLike, rng: np.random.Generator) -> Interval | None
     if array.size < BCA_FROM:
         return None
     if np.ptp(array) == 0:  # scipy gives NaN here
-        return Interval(float(array[0]), float(array[0]), "all seeds gave the same value")
+        return Interval(float(array[0]), float(array[0]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
             (array,), np.mean, confidence_level=LEVEL, method="BCa", n_resamples=_RESAMPLES, rng=rng
         ).confidence_interval
     interval = Interval(float(found.low), float(found.high))
-    return (
-        interval
-        if interval.exists
-        else Interval(math.nan, math.nan, "the bootstrap degenerates on these seeds")
-    )
+    return interval if interval.exists else Interval(math.nan, math.nan)
 
 
 def summarise(values: ArrayLike, rng: np.random.Generator) -> Summary:
@@ -333,10 +327,10 @@ def aggregate_over_tasks(differences: Sequence[ArrayLike]) -> tuple[float, Inter
         raise ValueError("an aggregate needs at least one task, and a seed in each")
     point = float(np.mean([row.mean() for row in rows]))
     if min(row.size for row in rows) < 2:
-        return point, Interval(math.nan, math.nan, "a task with one seed gives no interval")
+        return point, Interval(math.nan, math.nan)
     counts = np.array([row.size for row in rows])
     half = float(stratified_half_width(np.array([row.var(ddof=1) for row in rows]), counts))
-    return point, Interval(point - half, point + half, None if half else "all seeds gave the same value")
+    return point, Interval(point - half, point + half)
 
 
 def stratified_half_width(variances: ArrayLike, counts: ArrayLike, level: float = LEVEL) -> Floats:

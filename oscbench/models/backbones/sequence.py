@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from oscbench.mechanisms import Context, Positions
-from oscbench.models import generation
 from oscbench.models.backbones import Backbone, BackboneConfig
 from oscbench.models.positions import sequence_positions
 from oscbench.ops.decode import Cache
@@ -83,17 +81,6 @@ class Sequence(Backbone):
         context = Context(positions, self.inputs.is_causal, cache=cache)
         features, _ = self.trunk(self.embed(inputs, first), context)
         return self.read_out(features)
-
-    def generate(
-        self,
-        prompt: Tensor,
-        num_tokens: int,
-        *,
-        generator: torch.Generator | None = None,
-        temperature: float = 0.0,
-    ) -> Tensor:
-        """The prompt (B, N) and so many tokens more, as `oscbench.models.generation.generate` has it."""
-        return generation.generate(self, prompt, num_tokens, generator=generator, temperature=temperature)
 
     def read_out(self, features: Tensor) -> Tensor:
         """Outputs of every token (B, N, num_outputs)."""

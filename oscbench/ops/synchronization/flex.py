@@ -90,10 +90,7 @@ def synchronize(
     return out[:, :, :-1].contiguous(), total[:, :, :-1, None].contiguous()
 
 
-@synchronize.register_fake
-def _synchronize_shapes(omega: Tensor, order: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    del omega, order, rest
-    return v.new_empty(v.shape), v.new_empty((*v.shape[:3], 1), dtype=torch.float32)
+synchronize.register_fake(registration.mean_and_sum_like)
 
 
 def _backward(

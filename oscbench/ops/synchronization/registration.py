@@ -45,6 +45,12 @@ def register(name: str, forward: CustomOpDef, backward: CustomOpDef) -> None:
         return 2 * _flops(omega, v)
 
 
+def mean_and_sum_like(omega: Tensor, order: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    """Shapes of what a forward pass gives: the mean in v's type, the sum of weights in float32."""
+    del omega, order, rest
+    return v.new_empty(v.shape), v.new_empty((*v.shape[:3], 1), dtype=torch.float32)
+
+
 def count_forward(name: str) -> None:
     """Tell the FLOPs of `oscbench::NAME`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -114,10 +113,7 @@ def synchronize(
     return out, total
 
 
-@synchronize.register_fake
-def _synchronize_shapes(omega: Tensor, order: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    del omega, order, rest
-    return v.new_empty(v.shape), v.new_empty((*v.shape[:3], 1), dtype=torch.float32)
+synchronize.register_fake(registration.mean_and_sum_like)
 
 
 @torch.library.custom_op("oscbench::selective_synchronization_triton_backward", mutates_args=())

@@ -64,7 +64,6 @@ class Ray:
         if self._address is not None and not re.fullmatch(r"[^\s:/]+:\d{1,5}", self._address):
             raise ExecutorError(f"--address {self._address}: give host:port, as `ray start --head` says it")
         self._ray: Any = None
-        self._task: Any = None
         self._machines: dict[str, Machine] = {}
         self._labels: dict[str, str] = {}
         self._asked: dict[str, Any] = {}

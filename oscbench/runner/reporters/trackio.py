@@ -16,7 +16,8 @@ class Trackio:
     def __init__(self, folder: Path) -> None:
         import trackio
 
-        self._trackio, self.folder = trackio, folder
+        del folder
+        self._trackio = trackio
 
     def told(self, record: Record) -> None:
         """One run."""
