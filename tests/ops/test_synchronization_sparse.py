@@ -10,6 +10,7 @@ from skippable_blocks import skippable_share
 
 from oscbench.ops import selective_synchronization
 from oscbench.ops.synchronization import geometry, plan, sparse
+from oscbench.ops.synchronization.order import order_parameter
 
 WIDTH = 8
 
@@ -103,7 +104,7 @@ def test_dense_where_nothing_can_be_skipped(monkeypatch):
     monkeypatch.setattr(sparse, "LEAST_TOKENS", 1)
     for shape, skips in ((in_a_cloud, False), (on_a_line, True)):
         omega, theta, _, coupling, alpha = inputs_with(shape, 2048)
-        order = geometry.order_parameter(theta)
+        order = order_parameter(theta)
         law = sparse.Law(is_causal=False, top_k=None, edge=0.0)
         found = sparse.sorted_plan(omega, order, coupling, alpha, None, law)
         assert (found is not None) == skips
