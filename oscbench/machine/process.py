@@ -69,6 +69,11 @@ def even_if_unrepeatable(run: Callable[[], Found]) -> tuple[Found, bool]:
         torch.use_deterministic_algorithms(True)
 
 
+def first_word(error: BaseException) -> str:
+    """The operation that such an error names."""
+    return str(error).partition(" ")[0]
+
+
 def cannot_repeat(error: BaseException) -> bool:
     """Whether an error says that PyTorch has an operation in no form that gives the same result twice."""
     return isinstance(error, RuntimeError) and _IMPOSSIBLE in str(error)

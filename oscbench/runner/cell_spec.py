@@ -23,11 +23,13 @@ class Keeping:
         weights: of every trained model.
         checkpoints: folder or URL of the cells in progress; None where none are kept.
         minutes: between two checkpoints of a cell.
+        anew: a checkpoint that lies where a cell begins is put aside.
     """
 
     weights: bool = False
     checkpoints: str | None = None
     minutes: float = 5.0
+    anew: bool = False
 
     def checkpoints_of(self, suite: str) -> str | None:
         """Where those of a suite lie: locks between runs are a suite's too, and a cell of another may be the same and run at that moment."""

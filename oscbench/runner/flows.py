@@ -15,9 +15,9 @@ from oscbench.records.ledger import Extension, ledger_path, trial_label, write_l
 from oscbench.records.reading import contents
 from oscbench.runner.cell_spec import Cell, Keeping
 from oscbench.runner.floors import floor_cells
-from oscbench.runner.pool import Flow
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.search import Search, key_of, ledger_of, searches, with_choices
+from oscbench.runner.waiting import Flow
 from oscbench.suite import LoadedSuite, Suite
 
 

@@ -146,7 +146,7 @@ class Placement:
         kinds = Counter(
             canonical(room.machine.like(device))
             for room in self._there()
-            if device != "cuda" or room.machine.gpus
+            if room.machine.cpus and (device != "cuda" or room.machine.gpus)
         )
         if self._kinds.get(device) not in kinds and kinds:
             self._kinds[device] = min(kinds, key=lambda kind: (-kinds[kind], kind))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,7 +29,6 @@ from oscbench.runner.executors import (
     Place,
     Progressed,
     Recorded,
-    Started,
     Told,
     Trained,
 )
@@ -38,8 +37,8 @@ from oscbench.runner.matched_times import Measurements, Request
 from oscbench.runner.placement import Placement, needs_of
 from oscbench.runner.terminal.progress import Reporter
 from oscbench.runner.training.checkpoint import Checkpoints
+from oscbench.runner.waiting import Batch, Flow, Running, Wanted
 
-Flow = Generator[list[Cell], list[Record], None]
 POLL_S = 0.3
 WATCH_S = 1.0
 """Between two looks at what stands still and at which machines there are."""
@@ -47,39 +46,8 @@ MISSED_S = 30.0
 """An executor that no longer knows of a job, and has not told its end for so long, has lost it."""
 MOST_LOSSES = 3
 """So often a cell begins again elsewhere because what ran it was lost."""
-
-
-@dataclass
-class _Batch:
-    """Cells that a flow waits for."""
-
-    flow: Flow
-    records: list[Record | None]
-    left: int
-
-
-@dataclass
-class _Wanted:
-    """A cell that somebody waits for, or a measurement (`request`), with what it needs and how often its machine was lost."""
-
-    cell: Cell
-    needs: Needs
-    batch: _Batch | None = None
-    index: int = 0
-    request: Request | None = None
-    losses: int = 0
-
-
-@dataclass
-class _Running:
-    wanted: _Wanted
-    place: Place
-    lock: ExitStack
-    started: datetime
-    heard: float | None = None
-    began: float | None = None
-    missed: float | None = None
-    weights: bytes | None = None
+MOST_REFUSALS = 20
+"""So often one is placed anew that had not begun there, as on a machine of which nobody knew yet that it was dead."""
 
 
 @dataclass
@@ -111,10 +79,10 @@ class Pool:
     stall_s: float | None = None
     limit_s: float | None = None
     clock: Callable[[], float] = time.monotonic
-    _pending: dict[Needs, deque[_Wanted]] = field(default_factory=dict)
-    _elsewhere: deque[_Wanted] = field(default_factory=deque)
-    _unmeasured: dict[str, list[_Wanted]] = field(default_factory=dict)
-    _running: dict[int, _Running] = field(default_factory=dict)
+    _pending: dict[Needs, deque[Wanted]] = field(default_factory=dict)
+    _elsewhere: deque[Wanted] = field(default_factory=deque)
+    _unmeasured: dict[str, list[Wanted]] = field(default_factory=dict)
+    _running: dict[int, Running] = field(default_factory=dict)
     _tickets: int = 0
     _watched: float = 0.0
     _began: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -143,8 +111,10 @@ class Pool:
                             self._hear(event)
                     self._watch()
             except ResultsError as error:
-                same = "the same command" + " without --fresh" * (not self.adopt)
-                raise ResultsError(f"{error}; {same} goes on where this one stopped") from error
+                same = (
+                    f"the same command{' without --fresh' * (not self.adopt)} goes on where this one stopped"
+                )
+                raise ResultsError(f"{error}; {same}") from error
             finally:
                 self.executor.close()
                 for running in self._running.values():
@@ -164,14 +134,14 @@ class Pool:
             if cells:
                 break
             records = []
-        batch = _Batch(flow, [None] * len(cells), len(cells))
+        batch = Batch(flow, [None] * len(cells), len(cells))
         for index, cell in enumerate(cells):
             needs = needs_of(cell)
             if needs not in self._pending:
                 self.placement.prove_possible(needs)
-            self._queue(needs).append(_Wanted(cell, needs, batch, index))
+            self._queue(needs).append(Wanted(cell, needs, batch, index))
 
-    def _queue(self, needs: Needs) -> deque[_Wanted]:
+    def _queue(self, needs: Needs) -> deque[Wanted]:
         return self._pending.setdefault(needs, deque())
 
     def _fill(self, interrupt: Interrupt) -> None:
@@ -187,7 +157,7 @@ class Pool:
             begun = [self._fill_alike(needs, self._pending[needs], interrupt) for needs in queues]
             moved = any(begun)
 
-    def _fill_alike(self, needs: Needs, queue: deque[_Wanted], interrupt: Interrupt) -> bool:
+    def _fill_alike(self, needs: Needs, queue: deque[Wanted], interrupt: Interrupt) -> bool:
         """The same for cells with the same needs; whether any left its queue."""
         moved = False
         while queue and (self.jobs is None or len(self._running) < self.jobs):
@@ -202,7 +172,7 @@ class Pool:
             self.placement.nobody_waits_alone()
         return moved
 
-    def _begin(self, wanted: _Wanted, place: Place) -> bool:
+    def _begin(self, wanted: Wanted, place: Place) -> bool:
         """Take a cell: start it, or find its record, or leave it to the run that holds it. Whether it has started."""
         lock, cell = ExitStack(), wanted.cell
         if wanted.request is not None:
@@ -217,7 +187,7 @@ class Pool:
         lock.close()
         return False
 
-    def _is_there(self, wanted: _Wanted) -> bool:
+    def _is_there(self, wanted: Wanted) -> bool:
         """Whether a record, or a measurement, need not be computed; those who wait for it then have it."""
         if wanted.request is not None:
             found = self.measurements.found(wanted.request)
@@ -250,7 +220,7 @@ class Pool:
         self.store.write(own)
         return own
 
-    def _measures_first(self, wanted: _Wanted) -> bool:
+    def _measures_first(self, wanted: Wanted) -> bool:
         """Whether a cell has to wait until its matching by time is measured; that is then under way."""
         if wanted.request is not None or wanted.needs.alike is None:
             return False
@@ -261,7 +231,7 @@ class Pool:
             return False
         if request.key not in self._unmeasured:
             needs = Needs(wanted.needs.cpus, wanted.needs.gpus, alone=True, alike=wanted.needs.alike)
-            self._queue(needs).append(_Wanted(request.cell, needs, request=request))
+            self._queue(needs).append(Wanted(request.cell, needs, request=request))
         self._unmeasured.setdefault(request.key, []).append(wanted)
         return True
 
@@ -274,10 +244,11 @@ class Pool:
         for wanted in reversed(self._unmeasured.pop(request.key)):
             self._queue(wanted.needs).appendleft(wanted)
 
-    def _submit(self, wanted: _Wanted, place: Place, lock: ExitStack) -> None:
+    def _submit(self, wanted: Wanted, place: Place, lock: ExitStack) -> None:
         self._tickets += 1
-        self._running[self._tickets] = _Running(wanted, place, lock, datetime.now(UTC))
-        self.executor.submit(Job(self._tickets, wanted.cell, place, wanted.request is not None))
+        self._running[self._tickets] = Running(wanted, place, lock, datetime.now(UTC))
+        only, anew = wanted.request is not None, not self.adopt and not wanted.losses
+        self.executor.submit(Job(self._tickets, wanted.cell, place, only, anew))
 
     def _hear(self, event: Event) -> None:
         """Take in what an executor says; nothing where it speaks of a job that has ended."""
@@ -304,10 +275,8 @@ class Pool:
                 )
             case Lost(_, reason):
                 self._again(event.ticket, reason)
-            case Started():
-                pass
 
-    def _note(self, running: _Running) -> None:
+    def _note(self, running: Running) -> None:
         """A job was heard of; with the first word of it, it has started."""
         running.heard = self.clock()
         if running.began is None:
@@ -318,13 +287,13 @@ class Pool:
     def _again(self, ticket: int, reason: str) -> None:
         """What ran a cell is gone: the cell begins elsewhere, if that has not happened too often."""
         running = self._running[ticket]
-        wanted = running.wanted
+        wanted, began = running.wanted, running.began is not None
         self._watched = float("-inf")  # look at the machines before anything is placed
-        if wanted.losses >= MOST_LOSSES:
-            text = f"lost {wanted.losses + 1} times with what ran it, at last: {reason}"
+        wanted.losses, wanted.refusals = wanted.losses + began, wanted.refusals + (not began)
+        if wanted.losses > MOST_LOSSES or wanted.refusals > MOST_REFUSALS:
+            text = f"lost {wanted.losses + wanted.refusals} times with what ran it, at last: {reason}"
             self._end(ticket, lost_record(wanted.cell, "failed", text, running.started))
             return
-        wanted.losses += 1
         self.store.tell(f"{wanted.cell.name}: {reason}; it begins again elsewhere")
         self._release(ticket)
         self._queue(wanted.needs).appendleft(wanted)
@@ -361,7 +330,7 @@ class Pool:
         self.placement.free(running.place)
         running.lock.close()
 
-    def _deliver(self, wanted: _Wanted, record: Record) -> None:
+    def _deliver(self, wanted: Wanted, record: Record) -> None:
         batch = wanted.batch
         assert batch is not None
         batch.records[wanted.index] = record
@@ -376,20 +345,21 @@ class Pool:
             return
         self._watched = now
         self.placement.update(self.executor.machines())
-        known = self.executor.running()
+        for line in self.executor.news():
+            self.store.tell(line)
         for ticket, running in list(self._running.items()):
             why = self._stuck(running, now)
             if why is not None:
                 self.executor.cancel(ticket)
                 self._end(ticket, lost_record(running.wanted.cell, "failed", why, running.started))
-            elif ticket in known:
+            elif ticket in self.executor.running():
                 running.missed = None
             elif running.missed is None:
                 running.missed = now
             elif now - running.missed > MISSED_S:
                 self._again(ticket, "nothing more was heard of it")
 
-    def _stuck(self, running: _Running, now: float) -> str | None:
+    def _stuck(self, running: Running, now: float) -> str | None:
         """Why a cell that has started is not waited for any longer."""
         if running.heard is None or running.began is None:
             return None

@@ -71,6 +71,8 @@ def work(
             lambda text: pipe.send(("tell", text)),
             sources={"/".join(one): catalog.running_hash(*one) for one in trains},
         )
+        if keeping.anew:
+            checkpoints.put_aside()
         signal.signal(signal.SIGTERM, lambda number, frame: checkpoints.stop())
 
     def keep(model: torch.nn.Module) -> None:

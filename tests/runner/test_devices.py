@@ -229,6 +229,8 @@ def test_a_cell_of_two_devices_leaves_one_record_and_its_weights(planned, tmp_pa
         ("Nan", "diverged", "the loss is nan at step 1 of 5"),
         ("Unsupported", "unsupported", "not made for this machine"),
         ("Raises", "failed", "RuntimeError: broken on purpose"),
+        # Of one process the cell would begin anew; here the others would wait for ever.
+        ("CannotRepeatLater", "failed", r"train\.devices: 1 could begin anew .*, 2 cannot \(put_\)"),
         ("OneOfTwoIsOutOfMemory", "oom", "memory"),
         ("Exits", "failed", r"process [01] of 2 ended with code 3 before it left a record"),
     ],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -15,7 +18,7 @@ from fake_executor import NATURE, Fake, InMemory, Watching, record_text
 from oscbench.machine import environment
 from oscbench.records import Record, Store
 from oscbench.runner import pool as pools
-from oscbench.runner.executors import ExecutorError, Machine, Needs, Options, ray
+from oscbench.runner.executors import ExecutorError, Lost, Machine, Needs, Options, ray
 from oscbench.runner.executors.local import visible_devices
 from oscbench.runner.matched_times import Measurements
 from oscbench.runner.placement import Placement
@@ -383,3 +386,87 @@ def test_ray_that_is_not_installed_is_named_with_what_installs_it(monkeypatch):
         ExecutorError, match=r'^--executor ray: Ray is not installed; pip install "oscbench\[ray\]"$'
     ):
         ray.Ray(Options())
+
+
+def test_what_never_began_on_a_machine_that_is_gone_has_lost_nothing(cells):
+    class Late(Fake):
+        """It is known only later that a node is dead: what is placed there comes back as often as that, and has not begun."""
+
+        def submit(self, job):
+            tries = sum(kind == "submitted" for _, kind, _ in self.log)
+            if tries < 6:
+                self.log.append((self.now, "submitted", job))
+                self._say(Lost(job.ticket, "task unschedulable"))
+            else:
+                super().submit(job)
+
+    fake = Late(nodes(1), text=quick_text)
+    _, _, (found,) = run(fake, cells(1))
+    assert [record.status for record in found] == ["ok"]
+    never = Late(nodes(1), text=quick_text)
+    never.submit = lambda job: never._say(Lost(job.ticket, "task unschedulable"))
+    _, _, (found,) = run(never, cells(1))
+    assert [(record.status, record.reason) for record in found] == [
+        ("failed", "lost 21 times with what ran it, at last: task unschedulable")
+    ]
+
+
+def test_a_fresh_cell_puts_a_checkpoint_aside_where_it_begins_and_not_where_it_begins_again(cells):
+    class Loses(Fake):
+        """The machine of the first job is lost once it has begun."""
+
+        def submit(self, job):
+            super().submit(job)
+            if len([1 for _, kind, _ in self.log if kind == "submitted"]) == 1:
+                self._at(self.now + 1.0, lambda: self.lose(job.place.machine))
+
+    for adopt, expected in ((False, [True, False]), (True, [False, False])):
+        fake = Loses(nodes(2), text=quick_text, back_s=10.0)
+        run(fake, cells(1), adopt=adopt)
+        assert [job.anew for _, kind, job in fake.log if kind == "submitted"] == expected
+
+
+def test_news_of_machines_are_told(cells):
+    class Tells(Fake):
+        def news(self):
+            said, self.said = self.said, []
+            return said
+
+    fake = Tells(nodes(1), lambda cell: 30.0, quick_text)
+    fake.said = ["no machine is left; waiting for one"]
+    store, _, _ = run(fake, cells(1))
+    assert [line for line in store.told if "no machine" in line] == ["no machine is left; waiting for one"]
+
+
+@pytest.mark.parametrize(("head", "worker"), [("A", "B"), ("B", "A")])
+def test_machines_that_hold_no_cell_have_no_say_in_where_times_are_taken(head, worker):
+    """A head without cores, as Kubernetes has it, on another processor."""
+    placement = Placement()
+    placement.update(
+        [
+            Machine("head", 0, 0, nature={"processor": head}),
+            Machine("worker", 4, 0, nature={"processor": worker}),
+        ]
+    )
+    place = placement.take(Needs(alone=True, alike="cpu"))
+    assert place is not None
+    assert place.machine == "worker"
+
+
+def test_what_ray_starts_hears_no_signal_of_our_group_and_our_handlers_stay():
+    def mine(number, frame):
+        raise AssertionError("nothing was sent")
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with ray._own_signals():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as ray.init does
+            code = "import signal; print(sorted(int(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
+            child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert signal.getsignal(signal.SIGTERM) is mine
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        blocked = json.loads(child.stdout)
+        assert int(signal.SIGTERM) in blocked
+        assert int(signal.SIGINT) not in blocked
+    finally:
+        signal.signal(signal.SIGTERM, before)

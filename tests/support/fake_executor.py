@@ -81,6 +81,9 @@ class Fake:
     def machines(self):
         return [node for node, _ in self._there.values()]
 
+    def news(self):
+        return []
+
     def submit(self, job):
         self.log.append((self.now, "submitted", job))
         self._untold.add(job.ticket)

@@ -36,6 +36,18 @@ class CannotRepeat(Softmax):
         return super().mix(layer, tokens, state, context)
 
 
+class CannotRepeatLater(Softmax):
+    """The same where a trained model is looked at, and in no step."""
+
+    trained = False
+
+    def mix(self, layer, tokens, state, context):
+        self.trained |= self.training and torch.is_grad_enabled()
+        if self.trained and not self.training:
+            torch.zeros(4).put_(torch.tensor([0]), torch.ones(1))
+        return super().mix(layer, tokens, state, context)
+
+
 class Unsupported(Softmax):
     def mix(self, layer, tokens, state, context):
         raise UnsupportedError("not made for this machine")

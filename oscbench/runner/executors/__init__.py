@@ -87,12 +87,14 @@ class Job:
         cell: which.
         place: where.
         only_measure: measure what its matching by time needs, and train nothing.
+        anew: it was asked for `--fresh` and has not begun before: a checkpoint on the machine's own disk is of another run.
     """
 
     ticket: int
     cell: Cell
     place: Place
     only_measure: bool = False
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,9 @@ class Executor(Protocol):
 
     def machines(self) -> Sequence[Machine]:
         """The machines that there are at this moment."""
+
+    def news(self) -> Sequence[str]:
+        """Lines on machines for whoever watches the run, since the last call."""
 
     def submit(self, job: Job) -> None:
         """Run a job at its place, now or as soon as that is possible."""

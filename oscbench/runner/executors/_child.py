@@ -11,7 +11,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -237,7 +237,8 @@ def _run(settled: tuple[dict[str, str], dict[str, str]], only_measure: bool, *ar
 def _begun(context: Any, job: Job, keeping: Keeping, gpus: str | None, rank: Rank | None = None) -> _Process:
     """A process that has been started."""
     pipe, theirs = context.Pipe(duplex=False)
-    arguments = (job.cell, theirs, gpus) if job.only_measure else (job.cell, theirs, keeping, gpus, rank)
+    kept = replace(keeping, anew=job.anew)
+    arguments = (job.cell, theirs, gpus) if job.only_measure else (job.cell, theirs, kept, gpus, rank)
 
     def make() -> Any:
         given = (_settled(), job.only_measure, *arguments)

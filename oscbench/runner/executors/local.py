@@ -38,6 +38,10 @@ class Local:
         """This one."""
         return [self._machine]
 
+    def news(self) -> list[str]:
+        """None: this machine is there."""
+        return []
+
     def submit(self, job: Job) -> None:
         """Start a process for a job."""
         visible = visible_devices(job.place.gpus) if self._machine.gpus else None

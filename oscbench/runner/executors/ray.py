@@ -6,14 +6,17 @@ worker was killed, its machine went away, or the driver did.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
 import platform
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -36,6 +39,7 @@ from oscbench.runner.executors import (
     Started,
 )
 from oscbench.runner.executors._child import LEAVE_S, Child, listen, modules
+from oscbench.runner.interrupt import ending_signals
 
 REACH_S = 5.0
 """For a cluster's port to take a connection."""
@@ -68,6 +72,7 @@ class Ray:
         self._labels: dict[str, str] = {}
         self._asked: dict[str, Any] = {}
         self._refused: set[str] = set()
+        self._news: list[str] = []
         self._streams: dict[int, Any] = {}
         self._places: dict[int, str] = {}
 
@@ -83,6 +88,8 @@ class Ray:
         alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
         for name in [name for name in self._machines if name not in alive]:
             del self._machines[name]
+            if not self._machines:
+                self._news.append("no machine is left; waiting for one")
         for name, node in alive.items():
             if name not in self._machines and name not in self._refused and name not in self._asked:
                 self._labels[name] = f"{node['NodeManagerHostname']} ({name[:8]})"
@@ -112,8 +119,16 @@ class Ray:
             self._refused.add(name)
             if first:
                 raise ExecutorError(f"--executor ray: {self._labels[name]} cannot be used: {why}")
+            self._news.append(f"{self._labels[name]} cannot be used: {why}")
         if first and not self._machines:
             raise ExecutorError(f"--executor ray: no machine answered within {ANSWER_S:g} s")
+        if first and not any(machine.cpus for machine in self._machines.values()):
+            self._news.append("no machine has a core for cells; waiting for one that has")
+
+    def news(self) -> list[str]:
+        """Machines that were refused, and that none is left."""
+        said, self._news = self._news, []
+        return said
 
     def submit(self, job: Job) -> None:
         """Start a task on a machine."""
@@ -157,8 +172,14 @@ class Ray:
             self._forget(ticket)
             return Lost(ticket, "its task ended without a word")
         except self._ray.exceptions.RayError as error:
-            label = self._labels[self._places[ticket]]
+            machine = self._places[ticket]
+            label = self._labels[machine]
             self._forget(ticket)
+            gone = (self._ray.exceptions.NodeDiedError, self._ray.exceptions.TaskUnschedulableError)
+            if isinstance(
+                error, gone
+            ):  # Ray is late to say so; one that is there all the same will answer again
+                self._machines.pop(machine, None)
             if isinstance(error, self._ray.exceptions.OutOfMemoryError):
                 return Died(ticket, f"killed by Ray on {label}: out of memory", memory=True)
             return Lost(ticket, f"{label}: {_cause(error)}")
@@ -212,17 +233,41 @@ class Ray:
         import ray.exceptions
         import ray.util.scheduling_strategies
 
-        here: dict[str, Any] = {"num_cpus": self._options.jobs or cores(), "include_dashboard": False}
+        here: dict[str, Any] = {
+            "num_cpus": max(cores(), self._options.jobs or 0),
+            "include_dashboard": False,
+        }
         try:
-            ray.init(
-                self._address or "local",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **({} if self._address else here),
-            )
+            with _own_signals():
+                ray.init(
+                    self._address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **({} if self._address else here),
+                )
         except Exception as error:  # of many kinds, its own and those of its network layer
             raise ExecutorError(f"--executor ray: cannot start or connect ({first_line(error)})") from error
         self._ray = ray
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """What Ray starts meanwhile hears no SIGTERM or SIGHUP that its whole process group gets, and our handlers stay: it puts its own there.
+
+    `timeout`, systemd and SLURM end a group. The driver then has its cells leave checkpoints, for which Ray must be there a while.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = [number for number in ending_signals() if number != signal.SIGINT]
+    handlers = {number: signal.getsignal(number) for number in asked}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _is_installed() -> bool:

@@ -197,7 +197,8 @@ def train(
                 at.stepped()
                 model.stepped(at.done, steps)
                 pending.end(loss)
-                look.at(at.done)
+                with parallel.while_others_wait():
+                    look.at(at.done)
                 progress(at.done, steps)
                 if validates and every and at.done % every == 0 and at.done < steps:
                     _validate(subject, at, look, pending)
@@ -232,7 +233,7 @@ def _validate(subject: Subject, at: Training, look: Looking, pending: Pending) -
     """Score the model on the validation split once all its steps are read, and let measures look, at what would be evaluated now."""
     pending.read()
     task = subject.task
-    with subject.model.as_evaluated():
+    with parallel.while_others_wait(), subject.model.as_evaluated():
         value = evaluated(task, subject.model, "validation", subject.device)[task.metric.name].value
         subject.history.validation.append((at.done, value))
         look.validated(at.done)

@@ -27,6 +27,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from oscbench.machine.process import cannot_repeat, first_word
 from oscbench.models.trunk import Output, named_seed
 from oscbench.runner.cell_spec import Rank
 
@@ -61,6 +62,25 @@ def leave() -> bool:
         dist.barrier()
         dist.destroy_process_group()
     return goes_on
+
+
+@contextmanager
+def while_others_wait() -> Iterator[None]:
+    """What the first process does by itself in the midst of a training, as validating: what cannot repeat itself there breaks the cell.
+
+    Of a cell with one process it would begin anew without asking for that (`cannot_repeat`); the others would wait for ever meanwhile.
+
+    Raises:
+        RuntimeError: in the place of such an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if count() == 1 or not cannot_repeat(error):
+            raise
+        raise RuntimeError(
+            f"train.devices: 1 could begin anew without what does not repeat itself, {count()} cannot ({first_word(error)})"
+        ) from error
 
 
 @contextmanager
