@@ -121,9 +121,9 @@ def test_no_rule_is_another_and_no_pair_of_the_test_is_trained() -> None:
     assert len(done) == 100
 
 
-def test_the_suites_forty_compositions_put_together_steps_of_its_twenty_four_rules() -> None:
-    train, test = rules(24, 40, DATA_SEED, 6, True)
-    assert (len(train), len(test)) == (24, 40)
+def test_the_suites_forty_compositions_put_together_steps_of_its_sixty_rules() -> None:
+    train, test = rules(60, 40, DATA_SEED, 6, True)
+    assert (len(train), len(test)) == (60, 40)
     assert {step for rule in test for step in rule} <= {rule[0] for rule in train if len(rule) == 1}
     assert {rule[0].primitive for rule in train if len(rule) == 1} == set(PRIMITIVES)
 
