@@ -34,6 +34,12 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("CIFAR-10, 12 layers", "depth", "kope:moving,rope:values", f"{_PARAMS}; {_VALUES}"),
             ("made scenes, mIoU", "scene_segmentation", "kope,rope:values", f"{_RATES}; {_VALUES}"),
             ("made scenes, PQ", "scene_panoptic", "kope,rope:values", f"{_RATES}; {_VALUES}"),
+            (
+                "made scenes, PQ, two rates",
+                "scene_panoptic_rates",
+                "kope,rope:values",
+                f"{_PARAMS}; {_VALUES}",
+            ),
             ("streets, mIoU", "camvid", "kope,rope:values", f"{_RATES}; {_VALUES}"),
             ("streets, two rates for both", "camvid_rates", "kope,rope:values", f"{_PARAMS}; {_VALUES}"),
             (

@@ -44,7 +44,7 @@ was published for (arXiv 2604.07904). Means with 95 % t intervals over seeds, ea
 Made from the [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Claims on it
 stand in [claims](claims.md#k6), those on phases [there too](claims.md#k11).
 """
-_SUITES = ("scene_segmentation", "camvid", "camvid_rates", "scene_panoptic")
+_SUITES = ("scene_segmentation", "camvid", "camvid_rates", "scene_panoptic", "scene_panoptic_rates")
 _MEASURES = {
     "miou": "mIoU",
     "miou_foreground": "mIoU without background",
