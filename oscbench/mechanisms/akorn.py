@@ -150,9 +150,7 @@ class AKOrN(Mechanism):
         if num_tokens > len(self.noise):
             raise UnsupportedError(f"akorn drew its start for {len(self.noise)} tokens, got {num_tokens}")
         if self.config.redraw and (self.training or self.draw is not None):
-            if self.draw is None:
-                self.num_draws.value += 1
-            number = self.shape.max_length + self.num_draws.value if self.draw is None else self.draw
+            number = self.shape.max_length + self.num_draws.up() if self.draw is None else self.draw
             generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
             drawn = torch.randn(tokens.shape, generator=generator, pin_memory=tokens.is_cuda)
             drawn = drawn.to(tokens, non_blocking=True)
