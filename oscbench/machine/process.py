@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ import torch
 
 Found = TypeVar("Found")
 
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""What the processor's allocator says of too little memory, and CUDA where it is no tensor that finds none: a context, a handle, a graph."""
 _IMPOSSIBLE = "does not have a deterministic implementation"
 
 
@@ -62,9 +65,11 @@ def even_if_unrepeatable(run: Callable[[], Found]) -> tuple[Found, bool]:
     except RuntimeError as error:
         if not cannot_repeat(error):
             raise
-    torch.use_deterministic_algorithms(False)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        return run(), True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return run(), True
     finally:
         torch.use_deterministic_algorithms(True)
 
@@ -72,6 +77,13 @@ def even_if_unrepeatable(run: Callable[[], Found]) -> tuple[Found, bool]:
 def first_word(error: BaseException) -> str:
     """The operation that such an error names."""
     return str(error).partition(" ")[0]
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was too little, on whichever side."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_MEMORY)
+    )
 
 
 def cannot_repeat(error: BaseException) -> bool:

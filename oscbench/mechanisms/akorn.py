@@ -43,7 +43,7 @@ from oscbench.mechanisms import (
     Traits,
     one_hot_values,
 )
-from oscbench.mechanisms._counts import Count
+from oscbench.mechanisms._counts import Counter
 from oscbench.mechanisms._projected import Projections
 from oscbench.mechanisms._rotary import starting_angles
 from oscbench.ops import decode, kope_attention, rotate, softmax_attention
@@ -110,6 +110,7 @@ class AKOrN(Mechanism):
     own_position_setting = "rotary"
     residual_outputs = ("read_out",)
     noise: Tensor
+    num_draws: Tensor
     examples = (
         {"dimension": 2, "steps": 3, "rotation": "per_pair", "learn_gamma": True, "gamma": 0.5},
         {"steps": 2, "start": "embedding", "rotary": True, "condition": "token", "rotation": "off"},
@@ -134,9 +135,9 @@ class AKOrN(Mechanism):
         if noisy:
             self.seed = int(torch.randint(2**31, (1,), generator=shape.generator, device="cpu"))
             self.register_buffer("noise", _noise(self.seed, shape), persistent=False)
-            self.draws_anew = config.redraw
+            self.draws_anew, self.counter = config.redraw, Counter()
             if config.redraw:
-                self.num_draws = Count()
+                self.register_buffer("num_draws", torch.zeros((), dtype=torch.int64))
 
     def start(self, positions: Positions, tokens: Tensor) -> State:
         """Oscillators (B, N, D) before the first layer, each of length 1, in float32 or better.
@@ -150,7 +151,9 @@ class AKOrN(Mechanism):
         if num_tokens > len(self.noise):
             raise UnsupportedError(f"akorn drew its start for {len(self.noise)} tokens, got {num_tokens}")
         if self.config.redraw and (self.training or self.draw is not None):
-            number = self.shape.max_length + self.num_draws.up() if self.draw is None else self.draw
+            number = (
+                self.shape.max_length + self.counter.up(self.num_draws) if self.draw is None else self.draw
+            )
             generator = torch.Generator().manual_seed((self.seed + number) % 2**63)
             drawn = torch.randn(tokens.shape, generator=generator, pin_memory=tokens.is_cuda)
             drawn = drawn.to(tokens, non_blocking=True)

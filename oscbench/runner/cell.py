@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from oscbench import catalog, data
 from oscbench.errors import PartError, first_line, kind_and_line
 from oscbench.machine.environment import commit, environment, packages
-from oscbench.machine.process import cannot_repeat, prepare_process
+from oscbench.machine.process import cannot_repeat, no_memory, prepare_process
 from oscbench.models.matching import MatchingError
 from oscbench.ops.dispatch import UnsupportedError, observe_choices
 from oscbench.records import MechanismCard, Record
@@ -24,8 +24,6 @@ from oscbench.runner.kinds import kind_of
 from oscbench.runner.training.checkpoint import Checkpoints
 from oscbench.runner.training.pending import DivergedError
 
-_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
-"""What the processor's allocator says of too little memory, and CUDA where it is no tensor that finds none: a context, a handle, a graph."""
 _LIBRARIES = ("torch", "pydantic", "pydantic_core", "numpy", "contextlib")
 """Packages in whose depths an error begins that is none of theirs."""
 
@@ -68,7 +66,7 @@ def run_cell(
     """Do what a cell asks for. Whatever happens inside becomes the record's status and reason.
 
     A cell that is to give the same result twice and cannot, since PyTorch has an operation of its in no such form, is run without, and its
-    record's environment says so.
+    record's environment says so; where only its test or a measure cannot, these alone are, and the environment or a flag says so.
 
     Args:
         cell: what to run.
@@ -183,6 +181,6 @@ def sent_record(cell: Cell, text: str, started: datetime) -> Record:
 
 
 def _failure(error: Exception, cell: Cell) -> tuple[Status, str]:
-    if isinstance(error, RuntimeError) and any(said in str(error) for said in _NO_MEMORY):
+    if no_memory(error):
         return "oom", first_line(error)
     return "failed", reason_of(error, kind_of(cell.spec).imports(cell.spec))

@@ -112,6 +112,8 @@ def measure_for(cell: Cell, pipe: Connection, gpus: str | None = None) -> None:
 def _begin(gpus: str | None) -> None:
     """A process group of its own, so that what a measure starts in a process of its own dies with the cell; and its GPUs."""
     os.setpgid(0, 0)
+    # Whoever started us may have kept SIGTERM from Ray and from all that it starts.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGHUP])
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if gpus is not None:  # the fork server has not touched CUDA, which reads this when it is first used
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus

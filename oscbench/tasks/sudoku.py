@@ -42,7 +42,7 @@ from oscbench.tasks.support.sudoku.boards import (
     level_of,
     make_boards,
 )
-from oscbench.tasks.support.sudoku.files import boards_like_training, harder_boards, untold
+from oscbench.tasks.support.sudoku.files import boards_like_training, harder_boards, solutions_of_files
 from oscbench.tasks.support.sudoku.votes import Answers, sample_energy, votes
 from oscbench.tasks.support.training_subsets import drawn
 
@@ -376,17 +376,14 @@ def _made(config: SudokuConfig) -> dict[str, Tensor]:
         )
     if config.hard_path is not None:
         pairs |= harder_boards(str(config.hard_path), geometry, config.validation_boards, config.test_boards)
+    known = solutions_of_files(pairs, geometry)
     left = {name: number for name, number in wanted.items() if name not in pairs}
     tests = {name: number for name, number in left.items() if name.endswith("test")}
     others = {name: number for name, number in left.items() if name not in tests}
-    pairs |= make_boards(geometry, config.givens, tests, DATA_SEED)
+    pairs |= make_boards(geometry, config.givens, tests, DATA_SEED, known)
     draw = draw_number(config.draw)
     seed = named_seed(DATA_SEED, drawn("train", draw)) if draw else DATA_SEED
-    if config.hard_path is not None and "easy.train" in others:
-        # Made boards may have a solution of the file's, so that some more are made than are asked for.
-        others["easy.train"] += config.validation_boards + config.test_boards
-    pairs |= make_boards(geometry, config.givens, others, seed)
-    pairs["easy.train"] = untold(pairs, geometry, from_file=config.path is not None)[: config.train_boards]
+    pairs |= make_boards(geometry, config.givens, others, seed, known)
     tensors = {}
     for name in wanted:
         puzzles, solutions = zip(*pairs[name], strict=True)

@@ -179,7 +179,10 @@ def test_the_readmes_picture_leaves_out_no_declared_answer_to_its_first_two_ques
     reference: Loaded, made: dict[str, Document]
 ) -> None:
     """KoPE against RoPE with rotated values and against itself with still phases: those with a verdict, whichever side they are on."""
-    controls = {Entry("rope", "values"), Entry("kope", "frozen"), Entry("kope", "still")}
+    controls = {
+        *(Entry("rope", name) for name in ("values", "values-kope-flops")),
+        *(Entry("kope", name) for name in ("frozen", "still")),
+    }
     rows = made["differences"].text.split("\n|")
     missing = []
     for experiment in assemble(reference, []).experiments:

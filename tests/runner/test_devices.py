@@ -244,6 +244,19 @@ def test_whatever_breaks_is_recorded_once_and_as_what_it_is(planned, tmp_path, m
     assert re.search(reason, record.reason)
 
 
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize("measure", ["training_dynamics", "health"])
+def test_a_measure_that_cannot_repeat_itself_before_the_training_ends_the_cell(planned, tmp_path, measure):
+    """It looks in the first process alone, while the others are on their way to the first step."""
+    planned(
+        GATED | {"mechanisms": "['throwaway_mechanisms:CannotRepeatLookedAt']", "measures": f"[{measure}]"}
+    )
+    run(tmp_path / "suite.yaml", tmp_path / "results")
+    (record,), _ = Store(tmp_path / "results").read_all()
+    assert record.status == "failed"
+    assert re.search(r"train\.devices: 1 could begin anew .*, 2 cannot \(put_\)", record.reason)
+
+
 @pytest.mark.skipif(cores() < 2, reason="two processes want two cores")
 def test_a_run_that_is_ended_leaves_no_process_and_goes_on(gated, tmp_path):
     process = start("run", gated.suite, "--results", tmp_path / "results", cwd=tmp_path)

@@ -200,9 +200,31 @@ def test_a_capture_that_breaks_says_what_broke_it(recorder):
 def test_the_last_step_before_a_capture_must_not_wait_for_the_gpu(recorder):
     capture, _, modes = recorder
     assert capture.warm(lambda: 1) == 1
-    assert modes == ["default", "default"]
+    assert modes == []
     with pytest.raises(
         UnsupportedError, match=r"train\.graph: the step cannot be captured \(called a synchronizing"
     ):
         capture.warm(raises(RuntimeError("called a synchronizing CUDA operation")), proves=True)
-    assert modes[2:] == ["error", "default"]
+    assert modes == ["error", "default"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("put_ does not have a deterministic implementation, but you set …"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)"),
+    ],
+)
+def test_a_step_that_breaks_while_it_warms_up_is_no_refusal(recorder, error):
+    capture, graph, _ = recorder
+    for proves in (False, True):
+        with pytest.raises(RuntimeError) as caught:
+            capture.warm(raises(error), proves=proves)
+        assert caught.value is error
+    graph.ends = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    if "shapes" not in str(error):
+        with pytest.raises(RuntimeError) as caught:
+            capture.record(raises(error))
+        assert caught.value is error

@@ -48,6 +48,15 @@ class CannotRepeatLater(Softmax):
         return super().mix(layer, tokens, state, context)
 
 
+class CannotRepeatLookedAt(Softmax):
+    """The same where diagnostics are asked for."""
+
+    def mix(self, layer, tokens, state, context):
+        if context.diagnostics:
+            torch.zeros(4).put_(torch.tensor([0]), torch.ones(1))
+        return super().mix(layer, tokens, state, context)
+
+
 class Unsupported(Softmax):
     def mix(self, layer, tokens, state, context):
         raise UnsupportedError("not made for this machine")

@@ -406,7 +406,7 @@ def test_boards_of_training_that_tell_a_solution_that_is_scored_are_refused_or_m
     lines(path, side=6)
     lines(hard, 50, side=6)
     with pytest.raises(
-        UserError, match=r"task\.path: \d+ of 17 boards of training have a solution that is scored"
+        UserError, match=r"task\.path: \d+ of 17 boards of training, the first of them board 1, have"
     ):
         made(side=6, path=str(path), hard_path=str(hard), validation_boards=2, test_boards=8)
     # Of a file that is as hard as it likes, made boards of training are others.
@@ -420,6 +420,10 @@ def test_boards_of_training_that_tell_a_solution_that_is_scored_are_refused_or_m
     assert len(told) == 50
     assert not told & found
     assert len(task.splits["train"].inputs) == 40
+    # Of 4 x 4 there are twelve solutions up to names: a file may leave none.
+    lines(hard, 40)
+    with pytest.raises(UserError, match="no boards are left for easy"):
+        made(hard_path=str(hard), validation_boards=10, test_boards=30)
 
 
 def test_a_draw_makes_other_boards_for_training_and_validation_and_the_same_for_the_test() -> None:

@@ -33,7 +33,19 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("CIFAR-10, tuned", "tuned_cifar10", "kope,rope:values", f"{_SEARCHED}; {_VALUES}"),
             ("CIFAR-10, 12 layers", "depth", "kope:moving,rope:values", f"{_PARAMS}; {_VALUES}"),
             ("made scenes, mIoU", "scene_segmentation", "kope,rope:values", f"{_RATES}; {_VALUES}"),
+            (
+                "made scenes, mIoU, equal FLOPs",
+                "scene_segmentation",
+                "kope,rope:values-kope-flops",
+                f"{_RATES}; {_VALUES}",
+            ),
             ("made scenes, PQ", "scene_panoptic", "kope,rope:values", f"{_RATES}; {_VALUES}"),
+            (
+                "made scenes, PQ, equal FLOPs",
+                "scene_panoptic",
+                "kope,rope:values-kope-flops",
+                f"{_RATES}; {_VALUES}",
+            ),
             (
                 "made scenes, PQ, two rates",
                 "scene_panoptic_rates",
@@ -41,6 +53,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 f"{_PARAMS}; {_VALUES}",
             ),
             ("streets, mIoU", "camvid", "kope,rope:values", f"{_RATES}; {_VALUES}"),
+            ("streets, mIoU, equal FLOPs", "camvid", "kope,rope:values-kope-flops", f"{_RATES}; {_VALUES}"),
             ("streets, two rates for both", "camvid_rates", "kope,rope:values", f"{_PARAMS}; {_VALUES}"),
             (
                 "words, one layer",
@@ -124,9 +137,9 @@ _HEAD = """# The differences in README's picture
 The README's question: do oscillator attentions buy anything over softmax and RoPE? A row a comparison: accuracy, mIoU, PQ of digits or boards
 solved, of the first entry minus the second's, paired by seed. The last column says what else is equal or differs; where positions differ, the
 difference may be theirs; FLOPs are named where a forward pass takes more than 1 % more. "50 to 800 steps" is a mean over five lengths of
-training, with the shortest and the longest beside. Of the first two questions every comparison stands here that a suite declared, ran at
-eight seeds and was given a verdict; of the others we chose the rows, and the pages of the suites have all. An empty dot was not declared
-before its runs.
+training, with the shortest and the longest beside. Of the first two questions every comparison of these scores stands here that a suite
+declared, ran at eight seeds and was given a verdict; of the others we chose the rows, and the pages of the suites have all. An empty dot was
+not declared before its runs.
 Searched: settings of "tuned" rows, learning rates of scenes, streets and made Sudoku. All others: one recipe for all. Made from the
 [reference records](../../results/reference) by `python -m oscbench.reporting.documents`; no number is typed. Intervals are 95 % t intervals
 over seeds, each for itself; the tests, corrected over what each suite asks, stand in [claims](claims.md) and on the pages of the suites.

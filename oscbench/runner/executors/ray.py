@@ -73,6 +73,7 @@ class Ray:
         self._asked: dict[str, Any] = {}
         self._refused: set[str] = set()
         self._news: list[str] = []
+        self._none_is_left = False
         self._streams: dict[int, Any] = {}
         self._places: dict[int, str] = {}
 
@@ -88,14 +89,15 @@ class Ray:
         alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
         for name in [name for name in self._machines if name not in alive]:
             del self._machines[name]
-            if not self._machines:
-                self._news.append("no machine is left; waiting for one")
         for name, node in alive.items():
             if name not in self._machines and name not in self._refused and name not in self._asked:
                 self._labels[name] = f"{node['NodeManagerHostname']} ({name[:8]})"
                 gpus = int(node["Resources"].get("GPU", 0))
                 self._asked[name] = self._on(name, _look, num_cpus=0).remote(gpus)
         self._hear_of_machines(alive, ANSWER_S if first else 0.0, first=first)
+        if not self._machines and not self._none_is_left:
+            self._news.append("no machine is left; waiting for one")
+        self._none_is_left = not self._machines
         return list(self._machines.values())
 
     def _hear_of_machines(self, alive: dict[str, Any], seconds: float, *, first: bool) -> None:
@@ -109,6 +111,8 @@ class Ray:
             try:
                 found = self._ray.get(self._asked.pop(name))
             except self._ray.exceptions.RayError as error:
+                if not first:  # it may be gone, or still on its way; if it is there it is asked again
+                    continue
                 why = _cause(error)
             why = why or _unlike(found["versions"])
             if why is None:

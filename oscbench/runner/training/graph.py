@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from oscbench.errors import first_line
+from oscbench.machine.process import cannot_repeat, no_memory
 from oscbench.ops.dispatch import UnsupportedError
 from oscbench.tasks import Batch
 
+WAITED = "called a synchronizing CUDA operation"
+"""What PyTorch says of an operation that waits for the GPU, where none may."""
 WARM_UP = 3
 """Steps before the capture, in which libraries choose their kernels and make room; as many as PyTorch's notes take."""
 
@@ -46,12 +49,8 @@ class CudaRecorder:
             UnsupportedError: a step that is to prove it waits for the GPU; a capture that breaks leaves the whole process in its state.
         """
         self._side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._side), _refused():
-            torch.cuda.set_sync_debug_mode("error" if proves else "default")
-            try:
-                loss = step()
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
+        with torch.cuda.stream(self._side):
+            loss = _proving(step) if proves else step()
         torch.cuda.current_stream().wait_stream(self._side)
         return loss
 
@@ -67,18 +66,29 @@ class CudaRecorder:
         return graph.replay, loss
 
 
+def _proving(step: Callable[[], Tensor]) -> Tensor:
+    """Take a step that must not wait for the GPU."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        return step()
+    except RuntimeError as error:
+        if WAITED not in str(error):
+            raise
+        raise UnsupportedError(f"train.graph: the step cannot be captured ({first_line(error)})") from error
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @contextlib.contextmanager
 def _refused() -> Iterator[None]:
-    """Errors of a step that no graph can hold, in a line; too little memory is none of them."""
+    """Errors of a step that no graph can hold, in a line; too little memory is none of them, nor what does not repeat itself."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
         # The end of a capture raises over what broke it.
         first = error.__context__ if isinstance(error.__context__, RuntimeError) else error
-        if isinstance(first, torch.OutOfMemoryError):
-            raise first from error
+        if no_memory(first) or cannot_repeat(first):
+            raise first from None
         raise UnsupportedError(f"train.graph: the step cannot be captured ({first_line(first)})") from error
 
 

@@ -161,8 +161,9 @@ class Training:
         prove_causal(model, probe.inputs)
         measures = _measures(spec) if parallel.number() == 0 else {}
         gathering = Gathering(outcome.findings)
-        for name, measure in measures.items():
-            gathering.measure(name, "before", measure.before(subject))
+        with parallel.while_others_wait():
+            for name, measure in measures.items():
+                gathering.measure(name, "before", measure.before(subject))
         try:
             train(subject, recipe(spec), spec["seed"], progress, checkpoints, [*measures.values()])
         finally:
@@ -177,7 +178,7 @@ class Training:
         results, anyhow = even_if_unrepeatable(partial(_results, task, subject, tested=tested))
         gathering.results(spec["task"]["name"], results)
         if anyhow:
-            outcome.findings.flags.append("its test may not come out the same twice")
+            outcome.measured_on["deterministic"] = False
         result = outcome.findings.measures[task.metric.name if tested else f"validation_{task.metric.name}"]
         if result.value is None or not math.isfinite(result.value):
             raise DivergedError(f"the loss stayed a number, but the {result.label} is {result.value}")

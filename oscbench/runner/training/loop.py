@@ -180,7 +180,8 @@ def train(
     if kept := parallel.from_first(checkpoints.load() if checkpoints else None):
         at.restore(kept)
     else:
-        look.at(0)
+        with parallel.while_others_wait():
+            look.at(0)
     learn = stepper(model, task, at.optimizer, settings)
     model.train()
     with Pending(history, subject.device, steps) as pending:

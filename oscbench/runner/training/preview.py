@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from oscbench.errors import UserError, kind_and_line
-from oscbench.machine.process import cannot_repeat, run_repeatably
+from oscbench.machine.process import cannot_repeat, even_if_unrepeatable, run_repeatably
 from oscbench.measures import Measure, Subject
 from oscbench.models.matching import num_parameters
 from oscbench.models.trunk import Unstarted
@@ -92,8 +92,7 @@ def _measuring_seconds(measure: Measure, subject: Subject) -> float:
     part = type(measure)(config)
     started = time.perf_counter()
     with contextlib.suppress(Exception):
-        part.before(subject)
-        part.after(subject)
+        even_if_unrepeatable(lambda: (part.before(subject), part.after(subject)))
     return (time.perf_counter() - started) * times
 
 

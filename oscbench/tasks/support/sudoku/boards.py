@@ -8,15 +8,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from oscbench.errors import UserError
 from oscbench.models.trunk import named_seed
 
 Board = Sequence[int]
 Pair = tuple[list[int], list[int]]
 """A puzzle and its solution."""
+MOST_TRIES = 10_000
+"""Solutions in a row that may be none of those wanted, before there are taken to be none."""
 LEVELS = ("naked_singles", "hidden_singles", "guess")
 """What it takes at most to solve a board: a cell with one digit left, a digit with one cell left in a unit, or a guess."""
 
@@ -241,26 +244,48 @@ def is_solution(board: Board, geometry: Geometry) -> bool:
 
 
 def make_boards(
-    geometry: Geometry, givens: tuple[int, int], wanted: dict[str, int], seed: int
+    geometry: Geometry,
+    givens: tuple[int, int],
+    wanted: dict[str, int],
+    seed: int,
+    without: Collection[tuple[int, ...]] = (),
 ) -> dict[str, list[Pair]]:
     """So many boards under names such as `easy.train`: `easy` has from so many to so many givens, `hard` is minimal.
 
     Solution i of a size depends on seed and i alone, and goes to the split that its hash says; the boards of a name are the first that
     fall to it.
+
+    Args:
+        geometry: Of the boards.
+        givens: Fewest and most of easy ones.
+        wanted: Boards by name.
+        seed: Of all draws.
+        without: Solutions, as `relabelled_to_order` has them, that no board may have.
+
+    Raises:
+        UserError: too few other solutions are left.
     """
     found: dict[str, list[Pair]] = {name: [] for name in wanted}
+    last = 0
     for index in itertools.count():
         short = [name for name in wanted if len(found[name]) < wanted[name]]
         if not short:
             return found
+        if index - last > MOST_TRIES:
+            raise UserError(
+                f"task.side: of {geometry.side} × {geometry.side} no boards are left for {short[0]} whose solution the files lack"
+            )
         source = random.Random(named_seed(seed, f"{geometry.side}/{index}"))
         solution = whole_solution(geometry, source)
+        if without and tuple(relabelled_to_order(solution, geometry)) in without:
+            continue
         split = split_of(solution, geometry)
         for name in short:
             kind, _, of = name.partition(".")
             if of == split:
                 number = source.randint(*givens) if kind == "easy" else 0
                 found[name].append((dig(solution, geometry, number, source), solution))
+                last = index
     raise AssertionError("unreachable")
 
 

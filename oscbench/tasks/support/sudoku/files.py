@@ -93,28 +93,22 @@ def _pair(line: str, place: str, geometry: Geometry) -> Pair:
     return puzzle, solution
 
 
-def untold(pairs: dict[str, list[Pair]], geometry: Geometry, *, from_file: bool) -> list[Pair]:
-    """Boards of training that share no solution with what is scored, whatever its digits are called: training renames them.
-
-    Args:
-        pairs: All boards, by name.
-        geometry: Of them.
-        from_file: Whether the boards of training were read, and none may be left out without a word.
+def solutions_of_files(pairs: dict[str, list[Pair]], geometry: Geometry) -> set[tuple[int, ...]]:
+    """Solutions of the boards that were read, whatever their digits are called: boards that are made besides have others.
 
     Raises:
-        UserError: a file's boards of training tell a solution that is scored.
+        UserError: boards of training tell a solution that is scored, since training renames their digits.
     """
-    scored = {
-        tuple(relabelled_to_order(solution, geometry))
+    names = {
+        name: [tuple(relabelled_to_order(solution, geometry)) for _, solution in boards]
         for name, boards in pairs.items()
-        if name != "easy.train"
-        for _, solution in boards
     }
-    train = pairs["easy.train"]
-    kept = [one for one in train if tuple(relabelled_to_order(one[1], geometry)) not in scored]
-    if from_file and len(kept) < len(train):
+    train = names.pop("easy.train", [])
+    scored = set(itertools.chain(*names.values()))
+    told = [place for place, name in enumerate(train, 1) if name in scored]
+    if told:
         raise UserError(
-            f"task.path: {len(train) - len(kept)} of {len(train)} boards of training have a solution that is scored, as it is or with "
-            "other digits; take them out of the file, or those that are scored"
+            f"task.path: {len(told)} of {len(train)} boards of training, the first of them board {told[0]}, have a solution that a file's "
+            "boards of validation or test have, as it is or with other digits; take them out"
         )
-    return kept
+    return scored.union(train)
