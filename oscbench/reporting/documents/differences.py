@@ -34,20 +34,20 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("CIFAR-10, 12 layers", "depth", "kope:moving,rope:values", f"{_PARAMS}; {_VALUES}"),
             ("made scenes, mIoU", "scene_segmentation", "kope,rope:values", f"{_RATES}; {_VALUES}"),
             (
-                "made scenes, mIoU, equal FLOPs",
+                "scenes, mIoU, equal FLOPs",
                 "scene_segmentation",
                 "kope,rope:values-kope-flops",
                 f"{_RATES}; {_VALUES}",
             ),
             ("made scenes, PQ", "scene_panoptic", "kope,rope:values", f"{_RATES}; {_VALUES}"),
             (
-                "made scenes, PQ, equal FLOPs",
+                "scenes, PQ, equal FLOPs",
                 "scene_panoptic",
                 "kope,rope:values-kope-flops",
                 f"{_RATES}; {_VALUES}",
             ),
             (
-                "made scenes, PQ, two rates",
+                "scenes, PQ, two rates",
                 "scene_panoptic_rates",
                 "kope,rope:values",
                 f"{_PARAMS}; {_VALUES}",
