@@ -13,6 +13,8 @@ from oscbench.reporting.documents.support.standings import comparison_cells
 from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 RANK = 10
+FEWEST = 8
+"""Seeds of a row; a suite that has run in part waits."""
 _VALUES = "values rotated in both"
 _SEARCHED = "equal search but beyond ranges"
 _RATES = "equal search of rates"
@@ -177,7 +179,7 @@ def _comparison(loaded: Loaded, suite: str, pair: str) -> list[tuple[Study, Comp
     treatment, baseline = pair.split(",")
     for c in report.comparisons if report else ():
         names = [{str(e), e.mechanism} for e in c.pair.__dict__.values()]
-        if report and treatment in names[0] and baseline in names[1] and c.paired:
+        if report and treatment in names[0] and baseline in names[1] and c.paired and c.paired.n >= FEWEST:
             return [(report, c)]
     return []
 
