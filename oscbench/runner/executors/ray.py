@@ -111,7 +111,7 @@ class Ray:
             try:
                 found = self._ray.get(self._asked.pop(name))
             except self._ray.exceptions.RayError as error:
-                if not first:  # it may be gone, or still on its way; if it is there it is asked again
+                if not first or self._is_gone(error):  # if it is there it is asked again
                     continue
                 why = _cause(error)
             why = why or _unlike(found["versions"])
@@ -179,10 +179,7 @@ class Ray:
             machine = self._places[ticket]
             label = self._labels[machine]
             self._forget(ticket)
-            gone = (self._ray.exceptions.NodeDiedError, self._ray.exceptions.TaskUnschedulableError)
-            if isinstance(
-                error, gone
-            ):  # Ray is late to say so; one that is there all the same will answer again
+            if self._is_gone(error):  # one that is there all the same will answer again
                 self._machines.pop(machine, None)
             if isinstance(error, self._ray.exceptions.OutOfMemoryError):
                 return Died(ticket, f"killed by Ray on {label}: out of memory", memory=True)
@@ -219,6 +216,11 @@ class Ray:
             self.wait(POLL_S)
         for ticket in list(self._streams):
             self.cancel(ticket)
+
+    def _is_gone(self, error: Exception) -> bool:
+        """Whether an error says that a node is dead, which Ray may still list as alive for some seconds."""
+        known = self._ray.exceptions
+        return isinstance(error, (known.NodeDiedError, known.TaskUnschedulableError))
 
     def _forget(self, ticket: int) -> None:
         del self._streams[ticket], self._places[ticket]
