@@ -136,9 +136,8 @@ def _with_gradients(subject: Subject) -> tuple[Output, float, float]:
         for p, g in zip(parameters, gradients, strict=True):
             gone = torch.ones_like(p, dtype=torch.bool) if g is None else g == 0
             zeros += int(gone.sum())
-            if (
-                p in asked
-            ):  # a word that the probe lacks is no dead parameter, unless the head reads it as well
+            # A word that the probe lacks is no dead parameter, unless the head reads it as well.
+            if p in asked:
                 unasked += int(gone[~asked[p]].sum())
     count = sum(p.numel() for p in parameters)
     return output, zeros / count, (zeros - unasked) / max(1, count - unasked)

@@ -6,6 +6,7 @@ from oscbench import words
 from oscbench.analysis.choices import position_of
 from oscbench.analysis.comparison import Comparison
 from oscbench.analysis.frame import Loaded
+from oscbench.analysis.limits import VERDICT_SEEDS
 from oscbench.analysis.study import Study
 from oscbench.reporting.documents import Document, table
 from oscbench.reporting.documents.support.forest import Row, forest
@@ -13,8 +14,6 @@ from oscbench.reporting.documents.support.standings import comparison_cells
 from oscbench.reporting.documents.support.suites import nothing_of, report_of
 
 RANK = 10
-FEWEST = 8
-"""Seeds of a row; a suite that has run in part waits."""
 _VALUES = "values rotated in both"
 _SEARCHED = "equal search but beyond ranges"
 _RATES = "equal search of rates"
@@ -173,13 +172,22 @@ def document(loaded: Loaded) -> Document:
 
 
 def _comparison(loaded: Loaded, suite: str, pair: str) -> list[tuple[Study, Comparison]]:
-    """One pair of a suite, over all of its values where it varies, corrected with the suite's other pairs here; none without records."""
+    """One pair of a suite, over all of its values where it varies, corrected with the suite's other pairs here.
+
+    None without records, nor while a suite has run in part, at fewer seeds than a verdict takes.
+    """
     pairs = [asked for _, name, asked, _ in _ASKED if name == suite]
     report = report_of(loaded, (suite,), pairs)
     treatment, baseline = pair.split(",")
     for c in report.comparisons if report else ():
         names = [{str(e), e.mechanism} for e in c.pair.__dict__.values()]
-        if report and treatment in names[0] and baseline in names[1] and c.paired and c.paired.n >= FEWEST:
+        if (
+            report
+            and treatment in names[0]
+            and baseline in names[1]
+            and c.paired
+            and c.paired.n >= VERDICT_SEEDS
+        ):
             return [(report, c)]
     return []
 
